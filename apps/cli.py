@@ -1,0 +1,134 @@
+"""The command `genkit`: results on standard output, everything else on standard error.
+
+Exit codes: 0 done, 1 the generation failed, 2 the command is wrong, 130 interrupted.
+"""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
+
+from genkit.apps.flags import Settings, request_from, with_request_flags
+from genkit.apps.progress import quiet_libraries
+from genkit.errors import GenkitError, UsageError
+from genkit.request import Request
+
+app = App(
+    name="genkit",
+    help="Make text-to-video models faster, longer and directable, without training.",
+    version=lambda: version("genkit-video"),
+    default_parameter=Parameter(negative=()),
+    suppress_keyboard_interrupt=False,
+    help_format="plaintext",
+)
+
+Output = Annotated[Path | None, Parameter(name=["--output", "-o"], help="File to write, or a folder to write into.")]
+Sheet = Annotated[
+    bool, Parameter(name="--sheet", show_default=False, help="Also write a contact sheet of frames, as PNG.")
+]
+NoMetadata = Annotated[
+    bool, Parameter(name="--no-metadata", show_default=False, help="Do not store the request and receipt in the file.")
+]
+Json = Annotated[bool, Parameter(name="--json", show_default=False, help="Print JSON for programs.")]
+
+
+@app.command
+@with_request_flags
+def generate(
+    request: Request,
+    *,
+    settings: Settings = None,
+    output: Output = None,
+    sheet: Sheet = False,
+    no_metadata: NoMetadata = False,
+    as_json: Json = False,
+) -> int:
+    """Make a video from a text."""
+    from genkit.apps.produce import produce
+
+    return produce(request, output, metadata=not no_metadata, sheet=sheet, as_json=as_json)
+
+
+@app.command
+def rerun(
+    video: Annotated[Path, Parameter(help="A video that genkit made.")],
+    *,
+    settings: Settings = None,
+    output: Output = None,
+    sheet: Sheet = False,
+    no_metadata: NoMetadata = False,
+    as_json: Json = False,
+) -> int:
+    """Make a video again from the file, the same or with some settings changed."""
+    from genkit.apps.produce import produce
+    from genkit.video import read_request
+
+    request = request_from(read_request(video), settings or ())
+    return produce(request, output, metadata=not no_metadata, sheet=sheet, as_json=as_json)
+
+
+@app.command
+def plugins(*, as_json: Json = False) -> int:
+    """List the plug-ins: paper, seams, parameters with defaults."""
+    from genkit.apps import listing
+
+    print(listing.shown(listing.plugins(), as_json))
+    return 0
+
+
+@app.command
+def models(*, as_json: Json = False) -> int:
+    """List the families of models that plug-ins can be applied to."""
+    from genkit.apps import listing
+
+    print(listing.shown(listing.models(), as_json))
+    return 0
+
+
+@app.command
+def doctor(*, as_json: Json = False) -> int:
+    """Tell what this machine can run, and what is missing; exit code 1 if it cannot make a video."""
+    from genkit.apps.doctor import checks, text_of
+
+    found = checks()
+    if as_json:
+        print(json.dumps([dataclasses.asdict(check) for check in found], indent=2))
+    else:
+        print("\n".join(map(text_of, found)))
+    return int(any(check.needed and not check.ok for check in found))
+
+
+@app.command
+def demo() -> int:
+    """Make some videos with the model in the package, in outputs/demo."""
+    from genkit.apps.demo import run
+
+    run()
+    return 0
+
+
+def main(tokens: Sequence[str] | None = None) -> int:
+    """Run one command; ``tokens`` are those of the process if None. Returns the exit code."""
+    words = sys.argv[1:] if tokens is None else list(tokens)
+    quiet_libraries()
+    try:
+        return app(words, exit_on_error=False, print_error=False, result_action="return_value") or 0
+    except UnusedCliTokensError as error:
+        extra = " ".join(map(repr, error.unused_tokens or ()))
+        return _refuse(f"{extra} cannot be placed; put a text of several words in quotes", 2)
+    except (CycloptsError, UsageError) as error:
+        return _refuse(error, 2)
+    except GenkitError as error:
+        return _refuse(error, 1)
+    except KeyboardInterrupt:
+        return _refuse("stopped; nothing was written", 130)
+
+
+def _refuse(reason: object, code: int) -> int:
+    print(f"genkit: {str(reason).strip()}", file=sys.stderr)
+    return code

@@ -1,0 +1,147 @@
+"""What this machine can run, and what is missing for the rest."""
+
+import importlib
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import genkit
+
+GIB = 2**30
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One thing that a machine has or has not."""
+
+    name: str
+    ok: bool
+    found: str
+    """What is there, or why it cannot be used."""
+    fix: str = ""
+    """What to do about it; empty where all is well."""
+    needed: bool = False
+    """Whether no video can be made without it."""
+
+
+def checks() -> list[Check]:
+    """Look at everything; nothing is downloaded, and a check that fails never ends the list."""
+    looks = (_python, _machine, _torch, _gpu, _diffusers, _triton, _flex, _xformers, _weights, _h264, _gradio)
+    return [_safely(look) for look in looks]
+
+
+def text_of(check: Check) -> str:
+    """One line: ``ok`` or ``missing``, what was found, what to do."""
+    state = "ok" if check.ok else "missing" if check.needed else "without"
+    return f"{state:8}{check.name:15}{check.found}" + (f"; {check.fix}" if check.fix else "")
+
+
+def _safely(look: Callable[[], Check]) -> Check:
+    try:
+        return look()
+    except Exception as error:  # a broken package may raise anything when it is imported
+        name = look.__name__.strip("_")
+        return Check(name=name, ok=False, found=f"{type(error).__name__}: {error}", fix="install it again", needed=True)
+
+
+def _python() -> Check:
+    new_enough = sys.version_info >= (3, 10)
+    fix = "" if new_enough else "install Python 3.10 or newer"
+    return Check(name="python", ok=new_enough, found=platform.python_version(), fix=fix, needed=True)
+
+
+def _machine() -> Check:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    if "SC_PHYS_PAGES" not in getattr(os, "sysconf_names", {}):
+        return Check(name="machine", ok=True, found=f"{cores} cores")
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / GIB
+    return Check(name="machine", ok=True, found=f"{cores} cores, {memory:.1f} GiB of memory")
+
+
+def _torch() -> Check:
+    torch = importlib.import_module("torch")
+    return Check(name="torch", ok=True, found=f"{torch.__version__}, {torch.get_num_threads()} threads", needed=True)
+
+
+def _gpu() -> Check:
+    torch = importlib.import_module("torch")
+    if not torch.cuda.is_available():
+        fix = "install a driver that fits" if torch.version.cuda else "this torch is built without CUDA"
+        return Check(name="gpu", ok=False, found="no CUDA device: models run on the CPU", fix=fix)
+    device = torch.cuda.get_device_properties(0)
+    count = torch.cuda.device_count()
+    found = f"{device.name}, sm_{device.major}{device.minor}, {device.total_memory / GIB:.1f} GiB"
+    return Check(name="gpu", ok=True, found=found + (f", and {count - 1} more" if count > 1 else ""))
+
+
+def _diffusers() -> Check:
+    missing = [name for name in ("diffusers", "transformers") if not _version(name)]
+    found = ", ".join(f"{name} {_version(name) or 'is not installed'}" for name in ("diffusers", "transformers"))
+    fix = f"pip install {' '.join(missing)}" if missing else ""
+    return Check(name="diffusers", ok=not missing, found=found, fix=fix, needed=True)
+
+
+def _triton() -> Check:
+    if not _version("triton"):
+        return Check(name="triton", ok=False, found="no Triton kernels", fix="pip install triton (Linux only)")
+    importlib.import_module("triton")
+    if importlib.import_module("torch").cuda.is_available():
+        return Check(name="triton", ok=True, found=f"{_version('triton')}, kernels run on the GPU")
+    found = f"{_version('triton')}, but without a GPU its kernels run in the interpreter, for tests only"
+    return Check(name="triton", ok=False, found=found)
+
+
+def _flex() -> Check:
+    if importlib.import_module("torch").cuda.is_available():
+        ok, found, fix = bool(_version("triton")), "FlexAttention compiles through Triton", "pip install triton"
+    else:
+        compiler = os.environ.get("CXX") or next(filter(shutil.which, ("g++", "clang++", "c++")), "")
+        ok = bool(compiler and shutil.which(compiler))
+        found = f"FlexAttention compiles with {compiler}" if ok else "FlexAttention needs a C++ compiler on a CPU"
+        fix = "install g++"
+    return Check(name="flex", ok=ok, found=found, fix="" if ok else fix)
+
+
+def _xformers() -> Check:
+    return _optional("xformers", "attention backend of diffusers", "pip install 'genkit-video[xformers]'")
+
+
+def _gradio() -> Check:
+    return _optional("gradio", "web page", "pip install 'genkit-video[ui]'")
+
+
+def _optional(package: str, purpose: str, fix: str) -> Check:
+    found = _version(package)
+    said = f"{found}, {purpose}" if found else f"no {purpose}"
+    return Check(name=package, ok=bool(found), found=said, fix="" if found else fix)
+
+
+def _weights() -> Check:
+    there = (Path(genkit.__file__).parent / "tiny" / "weights" / "model_index.json").is_file()
+    found = "in the package, no download needed" if there else "not in this installation"
+    fix = "" if there else "install genkit-video again"
+    return Check(name="tiny model", ok=there, found=found, fix=fix, needed=True)
+
+
+def _h264() -> Check:
+    av = importlib.import_module("av")
+    try:
+        encoder = av.codec.Codec("libx264", "w")
+    except ValueError:
+        return Check(
+            name="h264", ok=False, found="no H.264 encoder in PyAV", fix="pip install --upgrade av", needed=True
+        )
+    return Check(name="h264", ok=True, found=f"{encoder.long_name}, PyAV {av.__version__}", needed=True)
+
+
+def _version(package: str) -> str:
+    """The installed version of a distribution; empty if there is none."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""

@@ -1,0 +1,118 @@
+"""The flags of `genkit generate`, made from the fields of `Request`, so that the two cannot drift apart."""
+
+import functools
+import inspect
+import json
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from genkit.errors import UsageError, nearest
+from genkit.request import Request
+
+NAMES = {"plugins": ("--with",), "num_inference_steps": ("--num-inference-steps", "--steps")}
+"""Fields whose flags are not simply their names."""
+SHORT = {"with": "plugins", "steps": "num_inference_steps"}
+"""The same for `--set`."""
+TYPES = {"prompt": str, "plugins": list[str] | None}
+"""Fields that are wider in the schema than on a command line."""
+Settings = Annotated[
+    list[str] | None,
+    Parameter(
+        name="--set",
+        help="KEY=VALUE: any field of the request, or a further argument of the pipeline's call; repeatable.",
+    ),
+]
+
+
+def with_request_flags(command: Callable[..., int]) -> Callable[..., int]:
+    """Turn ``command(request, settings=..., ...)`` into one that takes a flag for every field of `Request`.
+
+    Only what was given is set in the request, so that its ``model_fields_set`` tells wishes from defaults.
+    """
+    own = [entry for entry in inspect.signature(command).parameters.values() if entry.name != "request"]
+    fields = [_flag(name, field) for name, field in Request.model_fields.items() if name != "options"]
+
+    @functools.wraps(command)
+    def from_flags(**given: Any) -> int:
+        rest = {entry.name: given[entry.name] for entry in own if entry.name in given}
+        asked = {name: value for name, value in given.items() if name not in rest and value is not None}
+        return command(request_from(asked, rest.get("settings") or ()), **rest)
+
+    shown = [*fields, *own]
+    from_flags.__signature__ = inspect.Signature(shown, return_annotation=int)  # type: ignore[attr-defined]
+    from_flags.__annotations__ = {entry.name: entry.annotation for entry in shown} | {"return": int}
+    del from_flags.__wrapped__  # type: ignore[attr-defined]
+    return from_flags
+
+
+def _flag(name: str, field: FieldInfo) -> inspect.Parameter:
+    default = field.default
+    about = Parameter(
+        name=NAMES.get(name),
+        help=field.description,
+        show_default=False if default in (None, ()) or field.is_required() else (lambda _: default),
+    )
+    hint = TYPES.get(name, field.annotation if field.default is None else field.annotation | None)  # type: ignore[operator]
+    if field.is_required():
+        return inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Annotated[hint, about])
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[hint, about])
+
+
+def request_from(values: dict[str, Any], settings: Iterable[str] = ()) -> Request:
+    """The request with ``values``, over which every ``"key=value"`` of ``settings`` is laid.
+
+    A key that is no field of `Request` becomes an argument of the pipeline's call. ``null`` asks for the model's own
+    default, and a seed of -1 asks for a new one.
+
+    Raises:
+        UsageError: a setting without ``=``, an unknown field in ``values``, or a value of the wrong type.
+    """
+    merged, options = dict(values), {}
+    for text in settings:
+        key, value = _setting(text)
+        (merged if key in Request.model_fields else options)[key] = value
+    if options:
+        merged["options"] = (merged.get("options") or {}) | options
+    if str(merged.get("seed")) == "-1":
+        merged["seed"] = None
+    try:
+        return Request.model_validate(merged)
+    except ValidationError as error:
+        raise UsageError(_sentence(error)) from error
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    key = key.strip().replace("-", "_")
+    if not equals or not key:
+        raise UsageError(f"--set {text!r} is no setting; write KEY=VALUE, as in --set seed=8")
+    key = SHORT.get(key, key)
+    if value == "null":
+        return key, {"plugins": (), "options": {}}.get(key)
+    if key == "plugins" and not value.startswith("["):
+        return key, (value,)
+    structured = key not in Request.model_fields or value.startswith(("[", "{"))
+    return key, _json_or_text(value) if structured else value
+
+
+def _json_or_text(value: str) -> Any:
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+def _sentence(error: ValidationError) -> str:
+    """The first problem that pydantic found, in one sentence."""
+    problem = error.errors(include_url=False)[0]
+    place = ".".join(str(part) for part in problem["loc"][:1])
+    if problem["type"] == "extra_forbidden":
+        return f"a request has no field {place!r}; {nearest(place, Request.model_fields)}"
+    if problem["type"] == "missing":
+        return f"the request has no {place}; give one"
+    said = problem["msg"].removeprefix("Value error, ")
+    return f"{place}={problem['input']!r} cannot be used: {said[:1].lower()}{said[1:]}"

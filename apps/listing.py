@@ -1,0 +1,51 @@
+"""What `genkit plugins` and `genkit models` print: the cards of the library as JSON values, and those as text."""
+
+import dataclasses
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from genkit import catalogue
+from genkit.attention.cards import CARDS
+
+Row = dict[str, Any]
+MODEL_FIELDS = ("family", "title", "pipeline", "hub_ids", "native_frames", "fps", "rope")
+
+
+def plugins() -> list[Row]:
+    """Every known plug-in, by name; a parameter without a default has the default null."""
+    cards = (catalogue.describe(catalogue.plugin_class(name)) for name in catalogue.names())
+    rows = [dataclasses.asdict(card) for card in cards]
+    for entry in (entry for row in rows for entry in row["parameters"]):
+        entry["required"] = entry["default"] is dataclasses.MISSING
+        entry["default"] = None if entry["required"] else entry["default"]
+    return rows
+
+
+def models() -> list[Row]:
+    """Every family that plug-ins can be applied to."""
+    return [{name: getattr(card, name) for name in MODEL_FIELDS} | {"attention": [*card.layers]} for card in CARDS]
+
+
+def shown(rows: Iterable[Row], as_json: bool) -> str:
+    """Rows as one JSON array, or as a paragraph each."""
+    if as_json:
+        return json.dumps(list(rows), indent=2, default=str)
+    return "\n\n".join(_paragraph(row) for row in rows)
+
+
+def _paragraph(row: Row) -> str:
+    """The first value and the title as a head line, the other values and the parameters below it."""
+    (_, head), *rest = row.items()
+    lines = [f"{head} - {row['title']}"]
+    lines += [
+        f"  {key.replace('_', ' ')}: {_value(value)}" for key, value in rest if key not in ("title", "parameters")
+    ]
+    for entry in row.get("parameters", ()):
+        default = "" if entry["required"] else f" = {entry['default']!r}"
+        lines += [f"    {entry['name']}: {entry['type']}{default}", f"      {entry['description']}"]
+    return "\n".join(lines)
+
+
+def _value(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)

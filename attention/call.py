@@ -1,0 +1,86 @@
+"""One attention call as rules see it, and the types that every rule speaks."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Protocol
+
+from torch import Tensor
+
+from genkit.attention.grid import VideoGrid
+from genkit.attention.run import Run
+
+Kind = Literal["self", "joint", "temporal", "spatial", "cross"]
+"""``self``: video tokens of all frames; ``joint``: the same with text; ``temporal``, ``spatial``: one axis; ``cross``:
+video queries, text keys."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """Where the sampler is."""
+
+    index: int = 0
+    """Solver step, 0 first; counts on when a second expert takes over."""
+    total: int = 1
+    """Solver steps of the run."""
+    sigma: float | None = None
+    """Noise level in [0, 1]; None when the scheduler has none."""
+    branches: tuple[str, ...] = ("cond",)
+    """Guidance branches in the batch, in order: equal parts of it each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """Everything about one attention call but its tensors ``[B, H, N, D]``."""
+
+    layer: str
+    """Name of the attention module inside the model."""
+    depth: int
+    """Number of the layer among those of its kind, 0 first."""
+    kind: Kind
+    grid: VideoGrid
+    step: Step
+    run: Run
+    """The record of this generation, and the state that rules keep in it."""
+    model: str = "transformer"
+    """Name of the pipeline's component; part of the key of every state."""
+    mask: Tensor | None = None
+    """The model's own attention mask: bool (True is seen) or additive; broadcasts to ``[B, H, N, N]``."""
+    scale: float | None = None
+    """Factor on the logits; None is ``D ** -0.5``."""
+    visible: Tensor | None = None
+    """Which key frames a query frame may read: bool ``[frames, frames]``; text is always read. None is all."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Further arguments that the model gave to ``scaled_dot_product_attention``, as given."""
+
+    def crop(self, begin: int, end: int) -> "Call":
+        """The same call inside the window of frames ``begin`` to ``end``."""
+        return replace(self, grid=self.grid.crop(begin, end))
+
+
+Attend = Callable[[Tensor, Tensor, Tensor, Call], Tensor]
+"""``(q, k, v, call) -> out``, all ``[B, H, N, D]``."""
+
+ORDER = ("support", "logits", "branches", "sharing")
+"""Kinds of rules, innermost first."""
+
+
+class Rule(Protocol):
+    """Middleware around attention."""
+
+    name: str
+    """Name of the plug-in, for the receipt."""
+    order: Literal["support", "logits", "branches", "sharing"]
+    kinds: frozenset[Kind]
+    """Attention calls that the rule wants to see."""
+
+    def wrap(self, attend: Attend) -> Attend:
+        """Return the attention that this rule makes of ``attend``."""
+        ...
+
+
+def compose(attend: Attend, rules: list[Rule], kind: Kind) -> Attend:
+    """Wrap ``attend`` in every rule for ``kind``; the order of rules is that of ``ORDER``, not of the list."""
+    for rule in sorted(rules, key=lambda rule: ORDER.index(rule.order)):
+        if kind in rule.kinds:
+            attend = rule.wrap(attend)
+    return attend

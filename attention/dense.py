@@ -1,0 +1,72 @@
+"""The innermost attention: everything, or the key frames that ``call.visible`` allows."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from genkit.attention.call import Call
+
+
+def dense(q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:
+    """Attend with the arguments that the model gave, on the backend that the user chose; ``[B, H, N, D]``."""
+    if call.visible is not None:
+        call.run.ran("dense (windowed)")
+        return _windowed(q, k, v, call)
+    backend = call.options.get("backend")
+    call.run.ran(f"dense ({backend})" if backend else "dense")
+    return _attention(q, k, v, call, call.mask, backend)
+
+
+def _attention(q: Tensor, k: Tensor, v: Tensor, call: Call, mask: Tensor | None, backend: str | None = None) -> Tensor:
+    options: dict[str, Any] = {name: value for name, value in call.options.items() if name != "backend"}
+    if backend is None:
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=call.scale, **options)
+    from diffusers.models.attention_dispatch import dispatch_attention_fn
+
+    heads_last = (x.transpose(1, 2) for x in (q, k, v))
+    out: Tensor = dispatch_attention_fn(*heads_last, attn_mask=mask, scale=call.scale, backend=backend, **options)
+    return out.transpose(1, 2)
+
+
+def _windowed(q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:
+    assert call.visible is not None
+    grid = call.grid
+    if grid.fold == "space":
+        return _attention(q, k, v, call, both(call.mask, call.visible.to(q.device)))
+    out = torch.empty_like(q)
+    out[:, :, grid.text] = _attention(q[:, :, grid.text], k, v, call, _rows(call.mask, grid.text))
+    for queries, keys in _groups(call.visible, grid.tokens_per_frame):
+        rows = slice(grid.video.start + queries.start, grid.video.start + queries.stop)
+        index = torch.cat([keys + grid.video.start, torch.arange(grid.text.start, grid.text.stop)]).to(q.device)
+        mask = _rows(call.mask, rows)
+        mask = mask[..., index] if mask is not None and mask.shape[-1] != 1 else mask
+        out[:, :, rows] = _attention(q[:, :, rows], k[:, :, index], v[:, :, index], call, mask)
+    return out
+
+
+def _groups(visible: Tensor, per_frame: int) -> Iterator[tuple[slice, Tensor]]:
+    """Runs of query frames that see the same key frames, as token slices with the video tokens that they see."""
+    table = visible.cpu()
+    begin = 0
+    for end in range(1, len(table) + 1):
+        if end == len(table) or not torch.equal(table[end], table[begin]):
+            frames = table[begin].nonzero().flatten()
+            keys = (frames[:, None] * per_frame + torch.arange(per_frame)).flatten()
+            yield slice(begin * per_frame, end * per_frame), keys
+            begin = end
+
+
+def _rows(mask: Tensor | None, rows: slice) -> Tensor | None:
+    return mask if mask is None or mask.ndim < 2 or mask.shape[-2] == 1 else mask[..., rows, :]
+
+
+def both(mask: Tensor | None, visible: Tensor) -> Tensor:
+    """One mask that hides what either hides; ``mask`` may be bool, additive or None."""
+    if mask is None:
+        return visible
+    if mask.dtype == torch.bool:
+        return mask & visible
+    return mask.masked_fill(~visible, float("-inf"))

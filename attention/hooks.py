@@ -1,0 +1,88 @@
+"""diffusers model hooks that call back into a session, registered so that removal leaves a module as it was."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+HOOK_NAME = "genkit"
+
+
+@dataclass
+class Registered:
+    """One hook on one module, and what the module looked like before."""
+
+    module: nn.Module
+    had_registry: bool
+    had_forward: bool
+
+    def remove(self) -> None:
+        """Take the hook out; attributes that were not there before go as well, unless someone else uses them now."""
+        registry = self.module._diffusers_hook
+        registry.remove_hook(HOOK_NAME, recurse=False)
+        if registry.hooks:
+            return
+        if not self.had_registry:
+            del self.module._diffusers_hook
+        forward = self.module.__dict__.get("forward")
+        if not self.had_forward and getattr(forward, "__func__", None) is type(self.module).forward:
+            del self.module.__dict__["forward"]
+
+
+def register(module: nn.Module, hook: Any) -> Registered:
+    """Register a hook under our name."""
+    from diffusers.hooks import HookRegistry
+
+    state = Registered(module, hasattr(module, "_diffusers_hook"), "forward" in module.__dict__)
+    registry = HookRegistry.check_if_exists_or_initialize(module)
+    registry.register_hook(hook, HOOK_NAME)
+    if hasattr(registry, "invalidate_child_registries_cache"):
+        registry.invalidate_child_registries_cache()
+    return state
+
+
+def make_layer_hook(layer: Any, route: Callable[[Any, Callable[[], Any]], Any]) -> Any:
+    """A hook for an attention module: its forward runs through ``route``; eager even in a compiled model."""
+    from diffusers.hooks import ModelHook
+
+    class LayerHook(ModelHook):
+        @torch.compiler.disable
+        def new_forward(self, module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+            return route(layer, lambda: self.fn_ref.original_forward(*args, **kwargs))
+
+    return LayerHook()
+
+
+def make_model_hook(component: str, session: Any) -> Any:
+    """A hook for the whole model: tells the session where each forward begins and ends.
+
+    It is stateful in diffusers' sense only to be told the pipeline's cache context (branch, step and sigma).
+    """
+    from diffusers.hooks import ModelHook
+    from diffusers.hooks.hooks import BaseState, StateManager
+
+    class ModelHookWithContext(ModelHook):
+        _is_stateful = True
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.manager = StateManager(BaseState)
+
+        def reset_state(self, module: nn.Module) -> nn.Module:
+            return module
+
+        @torch.compiler.disable(recursive=False)
+        def new_forward(self, module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+            context = getattr(self.manager, "_context", None) or getattr(self.manager, "_current_context", None)
+            session.begin(component, module, args, kwargs, context)
+            try:
+                out = self.fn_ref.original_forward(*args, **kwargs)
+            except BaseException:
+                session.abandon()
+                raise
+            session.end(component)
+            return out
+
+    return ModelHookWithContext()

@@ -1,0 +1,41 @@
+"""The record of one generation: what attention really did, and the state that rules keep meanwhile."""
+
+from collections import Counter
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class Run:
+    """Made anew for every generation; nothing outlives it and no two pipelines share one."""
+
+    routed: Counter[str] = field(default_factory=Counter)
+    """Attention calls that went through us, by layer."""
+    densities: dict[str, list[float]] = field(default_factory=dict)
+    """Share of the query-key pairs that were computed in each sparse call, by plug-in."""
+    backends: Counter[str] = field(default_factory=Counter)
+    """Calls by the implementation that did them."""
+    refusals: dict[tuple[str, str], Counter[str]] = field(default_factory=dict)
+    """Calls that did not run as asked: (plug-in, reason) to the layers and how often."""
+    notes: list[str] = field(default_factory=list)
+    """Sentences for the receipt: everything adjusted, padded or worth knowing."""
+    state: dict[Hashable, Any] = field(default_factory=dict)
+    """What rules remember, keyed by plug-in, model, branch and layer."""
+
+    def ran(self, backend: str) -> None:
+        """Count one call of an implementation."""
+        self.backends[backend] += 1
+
+    def sparse(self, plugin: str, density: float) -> None:
+        """Record the density of one sparse call."""
+        self.densities.setdefault(plugin, []).append(density)
+
+    def refused(self, plugin: str, reason: str, layer: str) -> None:
+        """Record that ``plugin`` let one call pass unchanged, and why."""
+        self.refusals.setdefault((plugin, reason), Counter())[layer] += 1
+
+    def note(self, sentence: str) -> None:
+        """Add a sentence once."""
+        if sentence not in self.notes:
+            self.notes.append(sentence)

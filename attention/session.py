@@ -1,0 +1,268 @@
+"""The hook that enters a model: routes its attention calls through rules, and leaves no trace when removed.
+
+Each attention module gets a diffusers ``ModelHook`` whose forward runs the original one inside a
+``TorchFunctionMode`` that routes ``scaled_dot_product_attention``; projections, norms and rotary stay the model's own.
+"""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from genkit.attention.call import Attend, Call, Kind, Rule, Step, compose
+from genkit.attention.cards import ModelCard, Volume
+from genkit.attention.dense import dense
+from genkit.attention.grid import VideoGrid
+from genkit.attention.hooks import Registered, make_layer_hook, make_model_hook, register
+from genkit.attention.run import Run
+
+NATIVE = "native"
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One attention module."""
+
+    component: str
+    name: str
+    kind: Kind
+    depth: int
+    module: nn.Module
+
+
+class Session:
+    """Rules installed in one pipeline; ``run`` is replaced before each generation."""
+
+    def __init__(self, pipe: Any, card: ModelCard, rules: list[Rule]) -> None:
+        self.pipe, self.card = pipe, card
+        self.run, self.fps = Run(), card.fps
+        kinds: list[Kind] = list(card.layers)
+        self.attends: dict[Kind, Attend] = {kind: compose(dense, rules, kind) for kind in kinds}
+        parts = {name: getattr(pipe, name, None) for name in card.components}
+        self.models = {name: getattr(part, "_orig_mod", part) for name, part in parts.items() if part is not None}
+        self.layers = [layer for name, model in self.models.items() for layer in _layers(name, model, card)]
+        self.hooks: list[Registered] = []
+        self.batch: int | None = None
+        self._forward: _Forward | None = None
+
+    def install(self) -> None:
+        """Register the hooks on every attention module and on the models themselves.
+
+        Raises:
+            LookupError: the pipeline has no attention module of its family's card.
+        """
+        if not self.layers:
+            raise LookupError(
+                f"no attention module of {type(self.pipe).__name__} matches the card of {self.card.title}; "
+                "is this model of another version?"
+            )
+        for layer in self.layers:
+            self.hooks.append(register(layer.module, make_layer_hook(layer, self.route)))
+        for name, model in self.models.items():
+            self.hooks.append(register(model, make_model_hook(name, self)))
+
+    def remove(self) -> None:
+        """Take every hook out again, last in first out."""
+        while self.hooks:
+            self.hooks.pop().remove()
+
+    @torch.compiler.disable
+    def begin(self, component: str, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], context: Any) -> None:
+        """Read shape and step once, before the model's forward."""
+        arguments = _bound(model, args, kwargs)
+        sample = arguments["hidden_states"] if "hidden_states" in arguments else arguments["sample"]
+        step = self._step(arguments["timestep"], sample.shape[0], context)
+        self._forward = _Forward(component, self.card.volume(model, arguments), step, sample.shape[0], {})
+
+    @torch.compiler.disable
+    def end(self, component: str) -> None:
+        """After the model's forward: every layer must have come by.
+
+        Raises:
+            RuntimeError: a layer's forward never reached ``scaled_dot_product_attention``.
+        """
+        forward, self._forward = self._forward, None
+        assert forward is not None
+        missed = [x.name for x in self.layers if x.component == component and x.name not in forward.calls]
+        if missed:
+            raise RuntimeError(
+                f"{component}.{missed[0]} never called scaled_dot_product_attention ({len(missed)} such layers), so no "
+                "rule could act there; choose the native attention processor for it"
+            )
+
+    def abandon(self) -> None:
+        """Forget a forward that ended in an exception."""
+        self._forward = None
+
+    def route(self, layer: Layer, forward: Callable[[], Any]) -> Any:
+        """Run one attention module with its attention routed; outside a model's forward, untouched."""
+        if self._forward is None:
+            return forward()
+        processor = getattr(layer.module, "processor", None)
+        chosen = getattr(processor, "_attention_backend", None)
+        has_choice = hasattr(processor, "_attention_backend")
+        if has_choice:
+            processor._attention_backend = NATIVE
+        try:
+            with _Router(self, layer, _backend(chosen, has_choice)):
+                return forward()
+        finally:
+            if has_choice:
+                _restore(processor, chosen)
+
+    def attend(self, layer: Layer, backend: str | None, q: Tensor, k: Tensor, v: Tensor, given: dict[str, Any]) -> Tensor:
+        """Answer one call of ``scaled_dot_product_attention``."""
+        assert self._forward is not None
+        number = self._forward.calls.get(layer.name, 0)
+        self._forward.calls[layer.name] = number + 1
+        self.run.routed[f"{layer.component}.{layer.name}"] += 1
+        options = {name: value for name, value in given.items() if name not in ("attn_mask", "scale")}
+        if backend is not None:
+            options["backend"] = backend
+        call = Call(
+            layer=layer.name,
+            depth=layer.depth,
+            kind=layer.kind,
+            model=layer.component,
+            grid=self._grid(layer.kind, q),
+            step=self._branch(q, number),
+            run=self.run,
+            mask=given.get("attn_mask"),
+            scale=given.get("scale"),
+            options=options,
+        )
+        return self.attends[layer.kind](q, k, v, call)
+
+    def _grid(self, kind: Kind, q: Tensor) -> VideoGrid:
+        assert self._forward is not None
+        frames, rows, cols = self._forward.volume
+        stride = self.card.stride(self.pipe)
+        grid = VideoGrid(
+            frames=frames,
+            rows=rows,
+            cols=cols,
+            stride=stride,
+            fps=self.fps,
+            native_frames=(self.card.native_frames - 1) // stride + 1,
+            text_first=self.card.text_first,
+        )
+        if self.card.stride_attribute is None:
+            return _unet_grid(grid, kind, q, self._forward.batch)
+        return replace(grid, text_tokens=q.shape[2] - grid.video_tokens if kind == "joint" else 0)
+
+    def _branch(self, q: Tensor, number: int) -> Step:
+        """The step with the branches of this call; Mochi calls once a sample."""
+        assert self._forward is not None
+        step, batch = self._forward.step, self._forward.batch
+        if q.shape[0] == 1 and batch > 1 and len(step.branches) > 1:
+            return replace(step, branches=(step.branches[number * len(step.branches) // batch],))
+        return step
+
+    def _step(self, timestep: Any, batch: int, context: Any) -> Step:
+        scheduler = self.pipe.scheduler
+        index = getattr(context, "step_index", None)
+        if index is None:
+            index = _scheduler_index(scheduler, timestep)
+        doubled = self.card.batched_guidance and self.batch is not None and batch == 2 * self.batch
+        name = getattr(context, "name", context) or "cond"
+        branches = ("uncond", "cond") if doubled else ("cond" if name == "cond_uncond" else str(name),)
+        return Step(index=index, total=len(scheduler.timesteps), sigma=self._sigma(index), branches=branches)
+
+
+    def _sigma(self, index: int) -> float | None:
+        """Noise level of a step in [0, 1]; None for schedulers whose sigmas mean something else."""
+        scheduler = self.pipe.scheduler
+        if hasattr(scheduler, "sigmas") and index < len(scheduler.sigmas):
+            sigma = float(scheduler.sigmas[index])
+            sigma = 1 - sigma if self.card.ascending_sigmas else sigma
+            return sigma if 0 <= sigma <= 1 else None
+        if hasattr(scheduler, "alphas_cumprod") and index < len(scheduler.timesteps):
+            return float((1 - scheduler.alphas_cumprod[int(scheduler.timesteps[index])]).sqrt())
+        return None
+
+
+@dataclass
+class _Forward:
+    component: str
+    volume: Volume
+    step: Step
+    batch: int
+    calls: dict[str, int]
+
+
+class _Router(TorchFunctionMode):
+    def __init__(self, session: Session, layer: Layer, backend: str | None) -> None:
+        super().__init__()
+        self.session, self.layer, self.backend = session, layer, backend
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func is not F.scaled_dot_product_attention:
+            return func(*args, **kwargs)
+        names = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
+        given = dict(zip(names, args, strict=False)) | kwargs
+        q, k, v = (given.pop(name) for name in names[:3])
+        return self.session.attend(self.layer, self.backend, q, k, v, given)
+
+
+def _layers(component: str, model: nn.Module, card: ModelCard) -> list[Layer]:
+    depth: dict[Kind, int] = {}
+    found = []
+    for name, module in model.named_modules():
+        kind = card.kind_of(name)
+        if kind is not None:
+            found.append(Layer(component, name, kind, depth.setdefault(kind, 0), module))
+            depth[kind] += 1
+    return found
+
+
+def _bound(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """The model's arguments by name."""
+    bound = inspect.signature(type(model).forward).bind_partial(model, *args, **kwargs)
+    return dict(bound.arguments)
+
+
+def _backend(chosen: Any, has_choice: bool) -> str | None:
+    """The attention backend that the user chose for a layer, or None for PyTorch's own."""
+    if not has_choice:
+        return None
+    if chosen is None:
+        from diffusers.models.attention_dispatch import _AttentionBackendRegistry
+
+        chosen = _AttentionBackendRegistry.get_active_backend()[0]
+    name = str(getattr(chosen, "value", chosen))
+    return None if name == NATIVE else name
+
+
+def _restore(processor: Any, chosen: Any) -> None:
+    """Put a processor's choice back; the class attribute counts when the instance had none."""
+    if chosen is None and type(processor)._attention_backend is None:
+        processor.__dict__.pop("_attention_backend", None)
+    else:
+        processor._attention_backend = chosen
+
+
+def _scheduler_index(scheduler: Any, timestep: Any) -> int:
+    """The solver step, from the scheduler's own counter or by looking its timestep up."""
+    if hasattr(scheduler, "step_index"):
+        return int(scheduler.step_index or 0)
+    now = timestep.flatten()[0] if isinstance(timestep, Tensor) else torch.tensor(timestep)
+    same = (scheduler.timesteps == now.to(scheduler.timesteps.device)).nonzero().flatten()
+    return int(same[0]) if len(same) else 0
+
+
+def _unet_grid(grid: VideoGrid, kind: Kind, q: Tensor, batch: int) -> VideoGrid:
+    """The grid of one level of a UNet, where rows and columns are halved (rounding up) from level to level."""
+    pixels = q.shape[0] // batch if kind == "temporal" else q.shape[2]
+    rows, cols = grid.rows, grid.cols
+    while rows * cols > pixels and rows * cols > 1:
+        rows, cols = -(-rows // 2), -(-cols // 2)
+    if prod((rows, cols)) != pixels:
+        raise RuntimeError(f"no level of a {grid.rows}x{grid.cols} latent has {pixels} places; is the UNet of a new kind?")
+    return replace(grid, rows=rows, cols=cols, fold="space" if kind == "temporal" else "time")

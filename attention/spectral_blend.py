@@ -1,0 +1,103 @@
+"""Low frequencies from attention over all frames, high frequencies from attention over a window of them.
+
+Source: FreeLong, arXiv 2407.19918, eq. 5 to 7. The paper blends with three FFTs and a Gaussian low-pass of width ``d``
+on centred frequencies in [-1, 1]; the product of such filters is a convolution with a Gaussian of deviation
+``1 / (pi d)`` samples, so the blend is ``local + G(global - local)`` with a separable blur. Ours differs in two ways, on
+purpose: the ends are mirrored where the FFT wraps the last frame into the first, and odd lengths keep their mean (the
+released code centres the filter half a bin off).
+"""
+
+from dataclasses import dataclass, replace
+from math import ceil, pi
+
+import torch
+from torch import Tensor
+
+from genkit.attention.call import Attend, Call, Kind
+
+
+def blur_matrix(size: int, cutoff: float) -> Tensor:
+    """Gaussian low-pass of ``size`` samples as a float32 matrix ``[size, size]`` whose rows sum to 1.
+
+    ``cutoff`` is the filter's deviation ``d`` in normalised frequency, in (0, inf); the ends are mirrored about the half
+    sample, so a constant stays itself at every length, and the matrix is symmetric.
+    """
+    sigma = 1 / (pi * cutoff)
+    reach = ceil(4 * sigma)
+    offsets = torch.arange(-reach, reach + 1)
+    taps = torch.exp(-0.5 * (offsets / sigma) ** 2)
+    taps = taps / taps.sum()
+    places = (torch.arange(size)[:, None] + offsets) % (2 * size)
+    mirrored = torch.minimum(places, 2 * size - 1 - places)
+    return torch.zeros(size, size).scatter_add_(1, mirrored, taps.expand(size, -1))
+
+
+def low_pass(x: Tensor, cutoff_time: float, cutoff_space: float) -> Tensor:
+    """Blur ``[..., frames, rows, cols, D]`` along frames, rows and columns."""
+    for axis, cutoff in ((-4, cutoff_time), (-3, cutoff_space), (-2, cutoff_space)):
+        matrix = blur_matrix(x.shape[axis], cutoff).to(x)
+        x = torch.movedim(torch.tensordot(matrix, x, dims=([1], [axis])), 0, axis)
+    return x
+
+
+def band(frames: int, radius: int) -> Tensor:
+    """bool ``[frames, frames]``: which frames are at most ``radius`` apart."""
+    frame = torch.arange(frames)
+    return (frame[:, None] - frame).abs() <= radius
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpectralBlendRule:
+    """Blend the attention below with itself restricted to a window."""
+
+    radius: int
+    """Half-width of the local window in latent frames."""
+    until: float
+    """Share of the steps in which the global branch takes part; local only afterwards."""
+    cutoff_time: float
+    cutoff_space: float
+    native_frames: int
+    """Latent frames at and below which nothing is changed."""
+    name: str = "freelong"
+    order: str = "branches"
+    kinds: frozenset[Kind] = frozenset({"self", "joint", "temporal"})
+
+    def wrap(self, attend: Attend) -> Attend:
+        """Call ``attend`` for the window, and for everything while the gate is open."""
+
+        def blended(q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:
+            if call.grid.frames <= self.native_frames:
+                return attend(q, k, v, call)
+            local = attend(q, k, v, replace(call, visible=_within(call.visible, band(call.grid.frames, self.radius))))
+            if call.step.index >= self.until * call.step.total:
+                return local
+            return self._blend(attend(q, k, v, call), local, call)
+
+        return blended
+
+    def _blend(self, wide: Tensor, local: Tensor, call: Call) -> Tensor:
+        grid, out = call.grid, wide.clone()
+        near = local[:, :, grid.video].float()
+        shaped = _as_volume(wide[:, :, grid.video].float() - near, call)
+        smooth = _from_volume(low_pass(shaped, self.cutoff_time, self.cutoff_space), call)
+        out[:, :, grid.video] = (near + smooth).to(wide.dtype)
+        return out
+
+
+def _within(visible: Tensor | None, window: Tensor) -> Tensor:
+    return window if visible is None else visible & window.to(visible.device)
+
+
+def _as_volume(x: Tensor, call: Call) -> Tensor:
+    """``[B, H, video tokens, D]`` to ``[B', H, frames, rows, cols, D]``, unfolding space from the batch where needed."""
+    grid = call.grid
+    if grid.fold == "none":
+        return x.unflatten(2, (grid.frames, grid.rows, grid.cols))
+    folded = x.unflatten(0, (-1, grid.rows, grid.cols))  # [B', rows, cols, H, frames, D]
+    return folded.permute(0, 3, 4, 1, 2, 5)
+
+
+def _from_volume(x: Tensor, call: Call) -> Tensor:
+    if call.grid.fold == "none":
+        return x.flatten(2, 4)
+    return x.permute(0, 3, 4, 1, 2, 5).flatten(0, 2)

@@ -1,0 +1,81 @@
+"""Attention in overlapping windows of frames, fused with weights that fall off towards each window's ends.
+
+Source: FreeNoise, arXiv 2310.15169, eq. 8 and 9. The released code leaves the last ``(frames - window) % stride``
+frames in no window; here a last window always ends at the last frame.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from genkit.attention.call import Attend, Call, Kind
+
+
+def window_starts(frames: int, window: int, stride: int) -> list[int]:
+    """First frames of windows that cover ``frames`` completely; ``[0]`` where one window is enough."""
+    if frames <= window:
+        return [0]
+    starts = list(range(0, frames - window + 1, stride))
+    return starts if starts[-1] == frames - window else [*starts, frames - window]
+
+
+def window_weights(window: int) -> Tensor:
+    """Triangle ``1, 2, ..., 2, 1`` of ``window`` float32 weights (eq. 9)."""
+    ramp = torch.arange(window)
+    return (torch.minimum(ramp, window - 1 - ramp) + 1).float()
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowRule:
+    """Each window of ``window`` latent frames attends to itself; ``stride`` frames lie between window starts."""
+
+    window: int
+    stride: int
+    name: str = "freenoise"
+    order: str = "branches"
+    kinds: frozenset[Kind] = frozenset({"self", "joint", "temporal"})
+
+    def wrap(self, attend: Attend) -> Attend:
+        """Call ``attend`` once a window and fuse; text queries, if any, read all frames."""
+
+        def windowed(q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:
+            if call.grid.frames <= self.window:
+                return attend(q, k, v, call)
+            return self._fused(q, k, v, call, attend)
+
+        return windowed
+
+    def _fused(self, q: Tensor, k: Tensor, v: Tensor, call: Call, attend: Attend) -> Tensor:
+        grid = call.grid
+        per_frame = grid.tokens_per_frame
+        total = torch.zeros(q.shape, dtype=torch.float32, device=q.device)
+        count = torch.zeros(q.shape[2], 1, dtype=torch.float32, device=q.device)
+        weight = window_weights(self.window).repeat_interleave(per_frame)[:, None].to(q.device)
+        for begin in window_starts(grid.frames, self.window, self.stride):
+            index, inner = cropped(call, begin, begin + self.window)
+            index = index.to(q.device)
+            out = attend(q[:, :, index], k[:, :, index], v[:, :, index], inner)
+            rows = slice(grid.video.start + begin * per_frame, grid.video.start + (begin + self.window) * per_frame)
+            total[:, :, rows] += weight * out[:, :, inner.grid.video].float()
+            count[rows] += weight
+        fused = (total / count.clamp_min(1e-12)).to(q.dtype)
+        if grid.text_tokens:
+            fused[:, :, grid.text] = attend(q, k, v, call)[:, :, grid.text]
+        return fused
+
+
+def cropped(call: Call, begin: int, end: int) -> tuple[Tensor, Call]:
+    """Token indices of frames ``begin`` to ``end`` and of all text, and the call that describes them."""
+    grid = call.grid
+    first = grid.video.start
+    video = torch.arange(first + begin * grid.tokens_per_frame, first + end * grid.tokens_per_frame)
+    text = torch.arange(grid.text.start, grid.text.stop)
+    index = torch.cat([text, video] if grid.text_first else [video, text])
+    mask = call.mask
+    if mask is not None:
+        for axis in (-1, -2):
+            if mask.ndim >= -axis and mask.shape[axis] == grid.tokens:
+                mask = mask.index_select(axis, index.to(mask.device))
+    visible = None if call.visible is None else call.visible[begin:end, begin:end]
+    return index, replace(call.crop(begin, end), mask=mask, visible=visible)

@@ -1,0 +1,36 @@
+"""Make the text-to-video model you already have faster, longer and directable, without training."""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_EXPORTS = {
+    "load": "genkit.load",
+    "apply": "genkit.handle",
+    "generate": "genkit.handle",
+    "Handle": "genkit.handle",
+    "make": "genkit.making",
+    "Request": "genkit.request",
+    "Video": "genkit.video",
+    "read": "genkit.video",
+    "FreeLong": "genkit.plugins.freelong",
+    "FreeNoise": "genkit.plugins.freenoise",
+    "Radial": "genkit.plugins.radial",
+    "Timeline": "genkit.plugins.timeline",
+    "GenkitError": "genkit.errors",
+    "UsageError": "genkit.errors",
+}
+
+__all__ = [*_EXPORTS, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, so that ``import genkit`` stays quick."""
+    if name not in _EXPORTS:
+        raise AttributeError(f"module 'genkit' has no attribute {name!r}")
+    return getattr(import_module(_EXPORTS[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

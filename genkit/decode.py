@@ -1,0 +1,90 @@
+"""Reading a video file: what its header says, and its frames."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genkit.errors import GenkitError, UsageError
+
+TO_RGB = [
+    # Both words of the matrix are given, so that a player's guess or a lost tag cannot change the colours.
+    ("scale", {"in_color_matrix": "bt709", "in_range": "tv", "flags": "accurate_rnd+full_chroma_int+full_chroma_inp"}),
+    ("format", "rgb24"),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """What a video file says about itself before any frame is decoded."""
+
+    frames: int
+    """Number of frames; 0 where the container does not say."""
+    height: int
+    """Rows of pixels in the file."""
+    width: int
+    """Columns of pixels in the file."""
+    fps: float
+    """Frames per second."""
+    comment: str
+    """The comment tag, empty where there is none."""
+
+
+def read_header(path: Path) -> Header:
+    """Read the header of a video file.
+
+    Raises:
+        UsageError: there is no such file, it is empty, or no video can be found in it.
+    """
+    with _opened(path) as file:
+        return _header(file)
+
+
+def read_frames(path: Path) -> NDArray[np.uint8]:
+    """Decode a whole video file under BT.709.
+
+    Returns:
+        ``[T, H, W, 3]``, RGB.
+
+    Raises:
+        UsageError: as :func:`read_header`.
+        GenkitError: the file ends early or cannot be decoded.
+    """
+    with _opened(path) as file:
+        expected = _header(file).frames
+        frames: list[NDArray[np.uint8]] = []
+        reason = "the file is cut short or damaged"
+        try:
+            frames.extend(file.iter(filter_sequence=TO_RGB))
+        except (OSError, ValueError, EOFError) as error:
+            reason = str(error)
+    if not frames or len(frames) < expected:
+        raise GenkitError(f"only {len(frames)} of {expected} frames of {str(path)!r} can be decoded: {reason}")
+    return np.stack(frames)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    import imageio.v3 as iio
+    from imageio.core.request import InitializationError
+
+    if not path.is_file():
+        raise UsageError(f"there is no video file {str(path)!r}")
+    if path.stat().st_size == 0:
+        raise UsageError(f"{str(path)!r} is empty: it holds no video")
+    try:
+        file = iio.imopen(str(path), "r", plugin="pyav")
+    except (InitializationError, OSError, IndexError) as error:
+        raise UsageError(f"{str(path)!r} cannot be read as a video: it is damaged, cut short or not a video") from error
+    with file:
+        yield file
+
+
+def _header(file: Any) -> Header:
+    frames, height, width, _ = file.properties().shape
+    about = file.metadata()
+    return Header(frames=frames, height=height, width=width, fps=about["fps"], comment=about.get("comment", ""))

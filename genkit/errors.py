@@ -1,0 +1,23 @@
+"""The errors that users see: each is one sentence that names the value, the rule and the fix."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class GenkitError(Exception):
+    """Something could not be done as asked."""
+
+
+class UsageError(GenkitError, ValueError):
+    """The request itself is wrong: an unknown name, a value outside its range, a combination that cannot be."""
+
+
+class NotFiniteError(GenkitError, ArithmeticError):
+    """The latents became NaN or infinite."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A closing hint for an unknown ``name``: the nearest known one, or all of them."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names) or 'none'}"

@@ -1,0 +1,159 @@
+"""``apply``: plug-ins go into a pipeline, and come out again leaving it as it was."""
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from genkit.attention.cards import card_of
+from genkit.attention.run import Run
+from genkit.attention.session import Session
+from genkit.conflicts import check_together
+from genkit.errors import GenkitError, UsageError
+from genkit.events import OnEvent
+from genkit.plugin import NoisePlan, Parts, Plugin, Target, TextPlan
+from genkit.seams import Shadow, noise_seam, text_seam
+
+if TYPE_CHECKING:
+    from genkit.video import Video
+
+
+def apply(pipe: Any, *plugins: Plugin) -> "Handle":
+    """Put plug-ins into a pipeline, from ``genkit.load`` or built by the user.
+
+    Use the result as a context manager, or call ``remove()``. Without plug-ins the pipeline computes what it always
+    did, bit for bit.
+
+    Raises:
+        UsageError: a plug-in cannot work with this model or with another plug-in, or plug-ins are in already.
+    """
+    return Handle(pipe, plugins)
+
+
+class Handle:
+    """Plug-ins that are in a pipeline."""
+
+    def __init__(self, pipe: Any, plugins: Sequence[Plugin]) -> None:
+        if getattr(pipe, "_genkit_handle", None) is not None:
+            raise UsageError("this pipeline has plug-ins in it already; remove() them, or give all to one apply()")
+        check_together(plugins)
+        try:
+            self.card = card_of(pipe)
+        except LookupError as error:
+            raise UsageError(str(error)) from None
+        self.pipe, self.plugins, self.last = pipe, tuple(plugins), None
+        parts = [plugin.parts(self.target()) for plugin in plugins]
+        self.text: TextPlan | None = next((part.text for part in parts if part.text), None)
+        self.session = Session(pipe, self.card, [rule for part in parts for rule in part.rules])
+        self._shadows: list[Shadow] = []
+        self._install(parts)
+
+    last: "Video | None"
+    """The video made last."""
+
+    def target(self) -> Target:
+        """The pipeline in numbers, as plug-ins see it."""
+        stride = self.card.stride(self.pipe)
+        return Target(
+            family=self.card.family,
+            title=self.card.title,
+            native_frames=(self.card.native_frames - 1) // stride + 1,
+            kinds=frozenset(self.card.layers),
+        )
+
+    def _install(self, parts: list[Parts]) -> None:
+        noise: NoisePlan | None = next((part.noise for part in parts if part.noise), None)
+        try:
+            self.session.install()
+            self._shadows.append(noise_seam(self.pipe, self.session, noise))
+            if self.text:
+                self._shadows.append(text_seam(self.pipe, self.session, self.text))
+        except BaseException as error:
+            self.remove()
+            if isinstance(error, LookupError):
+                raise UsageError(str(error)) from None
+            raise
+        self.pipe.__dict__["_genkit_handle"] = self
+
+    def generate(
+        self,
+        prompt: Any,
+        *,
+        negative_prompt: str | None = None,
+        num_frames: int | None = None,
+        height: int | None = None,
+        width: int | None = None,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
+        seed: int | None = None,
+        fps: float | None = None,
+        on_event: OnEvent | None = None,
+        **options: Any,
+    ) -> "Video":
+        """Make one video; the same for every family.
+
+        Args:
+            prompt: a text; with ``Timeline`` also ``"a | b"`` or a list of events.
+            negative_prompt: what not to show; None is the pipeline's default.
+            num_frames: pixel frames; None is the model's default.
+            height, width: pixels; None is the model's default.
+            num_inference_steps: solver steps; None is the model's default.
+            guidance_scale: classifier-free guidance; None is the model's default.
+            seed: of the noise, drawn on the CPU so that it means the same video everywhere; None or -1 draws one.
+            fps: pixel frames a second; None is the family's own.
+            on_event: called with ``Progress`` after every step; whatever it raises stops the run within that step.
+            options: any further argument of the pipeline's own ``__call__``.
+
+        Raises:
+            UsageError: an argument that this pipeline does not take, or a value that it cannot make.
+            NotFiniteError: the latents became NaN or infinite; the step is named.
+        """
+        if self.pipe.__dict__.get("_genkit_handle") is not self:
+            raise GenkitError("these plug-ins were removed; call apply() again before generate()")
+        from genkit.sampling import sample
+
+        asked = {
+            "negative_prompt": negative_prompt,
+            "num_frames": num_frames,
+            "height": height,
+            "width": width,
+            "num_inference_steps": num_inference_steps,
+            "guidance_scale": guidance_scale,
+            **options,
+        }
+        self.last = sample(self, prompt, asked, seed=seed, fps=fps, on_event=on_event)
+        return self.last
+
+    def begin_run(self, fps: float) -> Run:
+        """A fresh record for one generation."""
+        self.session.run, self.session.fps, self.session.batch = Run(), fps, None
+        return self.session.run
+
+    def remove(self) -> None:
+        """Leave the pipeline exactly as it was before ``apply``; a second call does nothing."""
+        self.pipe.__dict__.pop("_genkit_handle", None)
+        while self._shadows:
+            self._shadows.pop().remove()
+        self.session.remove()
+
+    def report(self) -> str:
+        """What is installed, and the receipt of the last video."""
+        from genkit.catalogue import text_of
+
+        names = ", ".join(text_of(plugin) for plugin in self.plugins) or "no plug-ins"
+        head = f"{self.card.title} with {names}: {len(self.session.layers)} attention layers routed"
+        return f"{head}\n{self.last.receipt}" if self.last else f"{head}; nothing generated yet"
+
+    def __enter__(self) -> "Handle":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.remove()
+
+
+def generate(pipe: Any, prompt: Any, **arguments: Any) -> "Video":
+    """Make one video without plug-ins; arguments as ``Handle.generate``."""
+    with apply(pipe) as handle:
+        return handle.generate(prompt, **arguments)
+

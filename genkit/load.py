@@ -1,0 +1,135 @@
+"""Open a model as a stock diffusers pipeline."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from genkit.errors import GenkitError, UsageError, nearest
+
+TINY_WEIGHTS = Path(__file__).parent / "tiny" / "weights"
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+def load(
+    model: Any = "tiny",
+    *,
+    dtype: str | torch.dtype | None = None,
+    device: str | None = None,
+    offload: str | None = None,
+    attention_backend: str | None = None,
+) -> Any:
+    """Open a model and return the diffusers pipeline; everything is passed through to diffusers.
+
+    Args:
+        model: ``"tiny"`` (the embedded model), a hub id, a folder with a diffusers pipeline, or a pipeline object.
+        dtype: precision of the weights; None is bfloat16 on a GPU and float32 elsewhere (a given object keeps its own).
+        device: ``"cpu"``, ``"cuda"``...; None takes a GPU if there is one (a given object stays where it is).
+        offload: ``"model"`` or ``"sequential"`` CPU offload (needs a GPU); None keeps all on ``device``.
+        attention_backend: diffusers' name of the attention backend of the transformer; None is PyTorch's own.
+
+    Raises:
+        UsageError: an unknown model, dtype, offload or backend.
+        GenkitError: the model could not be opened.
+    """
+    pipe = _opened(model, dtype, device) if isinstance(model, (str, Path)) else model
+    _checked_family(pipe)
+    if not isinstance(model, (str, Path)) and dtype is not None:
+        pipe.to(_dtype(dtype))
+    _placed(pipe, device, offload, keep=not isinstance(model, (str, Path)))
+    if attention_backend is not None:
+        _with_backend(pipe, attention_backend)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def _opened(model: str | Path, dtype: str | torch.dtype | None, device: str | None) -> Any:
+    tiny = str(model) == "tiny"
+    folder = TINY_WEIGHTS if tiny else Path(model)
+    if tiny and not folder.exists():
+        raise GenkitError("the embedded model's weights are missing from this installation; install genkit-video again")
+    if not folder.is_dir() and not _looks_like_hub_id(str(model)):
+        raise UsageError(
+            f"there is no model {str(model)!r}: it is not 'tiny', no folder, and no hub id of the form owner/name; "
+            f"{nearest(str(model), _known_ids())}"
+        )
+    from diffusers import DiffusionPipeline
+
+    precision = _dtype(dtype) if dtype is not None else _natural_dtype(device, tiny)
+    try:
+        return DiffusionPipeline.from_pretrained(str(folder if folder.is_dir() else model), torch_dtype=precision)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise GenkitError(f"could not open {str(model)!r} as a diffusers pipeline: {reason}") from error
+
+
+def _looks_like_hub_id(name: str) -> bool:
+    owner, slash, rest = name.partition("/")
+    return bool(slash and owner and rest and "/" not in rest and not name.startswith((".", "~")))
+
+
+def _known_ids() -> list[str]:
+    from genkit.attention.cards import CARDS
+
+    return [hub_id for card in CARDS for hub_id in card.hub_ids]
+
+
+def _natural_dtype(device: str | None, tiny: bool) -> torch.dtype:
+    on_gpu = (device or _natural_device()).startswith("cuda")
+    return torch.bfloat16 if on_gpu and not tiny else torch.float32
+
+
+def _natural_device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _dtype(name: str | torch.dtype) -> torch.dtype:
+    if isinstance(name, torch.dtype):
+        return name
+    if name not in DTYPES:
+        raise UsageError(f"dtype={name!r} is unknown; {nearest(name, DTYPES)}")
+    return DTYPES[name]
+
+
+def _placed(pipe: Any, device: str | None, offload: str | None, keep: bool) -> None:
+    """Move the pipeline, or let diffusers move its parts."""
+    where = device or _natural_device()
+    if where.startswith("cuda") and not torch.cuda.is_available():
+        raise UsageError(f"device={device!r} was asked for, but PyTorch sees no CUDA device here; leave it out, or use 'cpu'")
+    if offload is None:
+        if not keep or device is not None:
+            pipe.to(where)
+        return
+    if offload not in ("model", "sequential"):
+        raise UsageError(f"offload={offload!r} is unknown; {nearest(offload, ('model', 'sequential'))}")
+    if where == "cpu":
+        raise UsageError(f"offload={offload!r} moves parts between CPU and a GPU, and there is no GPU here; leave it out")
+    enable = pipe.enable_model_cpu_offload if offload == "model" else pipe.enable_sequential_cpu_offload
+    enable(device=where)
+
+
+def _with_backend(pipe: Any, backend: str) -> None:
+    model = getattr(pipe, "transformer", None)
+    if model is None:
+        raise UsageError(f"attention_backend={backend!r}: {type(pipe).__name__} has no transformer to set it on; leave it out")
+    from diffusers.models.attention_dispatch import AttentionBackendName, _AttentionBackendRegistry
+
+    known = [name.value for name in AttentionBackendName]
+    if backend not in known:
+        raise UsageError(f"attention_backend={backend!r} is unknown to diffusers; {nearest(backend, known)}")
+    before = _AttentionBackendRegistry._active_backend
+    try:
+        model.set_attention_backend(backend)
+    except (ImportError, RuntimeError, ValueError) as error:
+        raise UsageError(f"attention_backend={backend!r} cannot be used here: {str(error).splitlines()[0]}") from error
+    finally:
+        _AttentionBackendRegistry._active_backend = before  # diffusers also makes it the default of the whole process
+
+
+def _checked_family(pipe: Any) -> None:
+    from genkit.attention.cards import card_of
+
+    try:
+        card_of(pipe)
+    except LookupError as error:
+        raise UsageError(str(error)) from None

@@ -1,0 +1,56 @@
+"""From a request to a video: load, apply, generate."""
+
+import time
+from typing import Any
+
+from genkit.catalogue import parse
+from genkit.events import OnEvent
+from genkit.handle import apply
+from genkit.load import load
+from genkit.request import Request
+from genkit.video import Video
+
+
+def make(request: Request, on_event: OnEvent | None = None, pipe: Any = None) -> Video:
+    """Make the video that a request describes.
+
+    ``pipe`` is a pipeline that is open already; None opens ``request.model``. Everything that can be refused without
+    the model is refused before it is opened.
+    """
+    plugins = [parse(text) for text in request.plugins]
+    begun = time.perf_counter()
+    if pipe is None:
+        pipe = load(
+            request.model,
+            dtype=request.dtype,
+            device=request.device,
+            offload=request.offload,
+            attention_backend=request.attention_backend,
+        )
+    seconds = time.perf_counter() - begun
+    with apply(pipe, *plugins) as handle:
+        video = handle.generate(
+            request.prompt,
+            negative_prompt=request.negative_prompt,
+            num_frames=request.num_frames,
+            height=request.height,
+            width=request.width,
+            num_inference_steps=request.num_inference_steps,
+            guidance_scale=request.guidance_scale,
+            seed=request.seed,
+            fps=request.fps,
+            on_event=on_event,
+            **request.options,
+        )
+    return _completed(video, request, seconds)
+
+
+def _completed(video: Video, request: Request, load_seconds: float) -> Video:
+    """Add what only ``make`` knows: the time to open the model, and how it was opened."""
+    assert video.receipt is not None
+    seconds = video.receipt.seconds.model_copy(update={"load": load_seconds})
+    opened = request.model_dump(
+        mode="json", exclude_none=True, include={"model", "dtype", "device", "offload", "attention_backend"}
+    )
+    receipt = video.receipt.model_copy(update={"seconds": seconds, "model": request.model})
+    return Video(video.frames, fps=video.fps, request=video.request | opened, receipt=receipt)

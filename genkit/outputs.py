@@ -1,0 +1,78 @@
+"""Files that appear whole or not at all."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from genkit.errors import UsageError
+
+
+def sidecar_path(path: Path) -> Path:
+    """Where the recipe of a video lies beside it: ``clip.mp4`` has ``clip.mp4.json``, a name that is hardly taken."""
+    return path.with_name(path.name + ".json")
+
+
+def sheet_path(path: Path) -> Path:
+    """Where the contact sheet of a video lies beside it: ``clip.mp4`` has ``clip.mp4.png``."""
+    return path.with_name(path.name + ".png")
+
+
+def check_writable(path: str | os.PathLike[str]) -> Path:
+    """Make sure, before any work is done, that a video can be written to ``path``.
+
+    Folders that are missing are not made yet. An existing file is fine: it will be replaced.
+
+    Raises:
+        UsageError: the name does not end in ``.mp4``, is a folder, or its folder cannot be made or written to.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".mp4":
+        raise UsageError(f"cannot write {str(path)!r}: the name of a video must end in .mp4")
+    folder = next(parent for parent in (path.parent, *path.absolute().parents) if _exists(parent))
+    if path.is_dir() or not folder.is_dir():
+        wrong = path if path.is_dir() else folder
+        raise UsageError(f"cannot write {str(path)!r}: {str(wrong)!r} is {'' if wrong is path else 'not '}a folder")
+    probe = _part(folder)
+    try:
+        _exists(sidecar_path(path))
+        probe.touch(exist_ok=False)
+    except OSError as error:
+        raise UsageError(f"cannot write {str(path)!r}: {error.strerror}; choose another place") from error
+    finally:
+        probe.unlink(missing_ok=True)
+    return path
+
+
+@contextmanager
+def replacing(*targets: Path) -> Iterator[list[Path]]:
+    """Give one temporary name per target, in the same folder; rename all of them when the block ends well.
+
+    If the block raises, KeyboardInterrupt included, nothing stays behind and old targets are as before. A temporary
+    file that the block did not make is left out.
+    """
+    for target in targets:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    parts = [_part(target.parent) for target in targets]
+    try:
+        yield parts
+        for part, target in zip(parts, targets, strict=True):
+            if part.exists():
+                os.replace(part, target)
+    finally:
+        for part in parts:
+            part.unlink(missing_ok=True)
+
+
+def _part(folder: Path) -> Path:
+    return folder / f".genkit-{secrets.token_hex(6)}.part"
+
+
+def _exists(path: Path) -> bool:
+    """Like ``Path.exists``, but a name that can never exist (too long, say) is an error on every Python version."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True

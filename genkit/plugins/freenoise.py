@@ -1,0 +1,43 @@
+"""FreeNoise: shuffled noise and windowed attention for videos longer than the training length."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from genkit.attention.windows import WindowRule
+from genkit.errors import UsageError
+from genkit.plugin import Parts, Target
+from genkit.schedulers.noise import ShuffledNoise, largest_stride
+
+
+@dataclass(frozen=True, kw_only=True)
+class FreeNoise:
+    """Longer videos: the noise of one training length is repeated in shuffled groups, attention runs in windows.
+
+    A video of the training length or shorter is not changed. Source: arXiv 2310.15169, eq. 7 to 9; the windows always
+    cover the last frames, which the released code leaves out.
+    """
+
+    name: ClassVar[str] = "freenoise"
+    title: ClassVar[str] = "FreeNoise"
+    paper: ClassVar[str] = "arXiv 2310.15169"
+    seams: ClassVar[tuple[str, ...]] = ("noise", "attention")
+
+    window: int | None = None
+    """Latent frames of a window; None is the model's training length."""
+    stride: int | None = None
+    """Latent frames between windows; None is the largest divisor of the window up to a third of it."""
+
+    def __post_init__(self) -> None:
+        if self.window is not None and self.window < 2:
+            raise UsageError(f"freenoise: window={self.window} must be at least 2 latent frames")
+        if self.stride is not None and self.stride < 1:
+            raise UsageError(f"freenoise: stride={self.stride} must be at least 1 latent frame")
+
+    def parts(self, target: Target) -> Parts:
+        """Noise plan and window rule for a target."""
+        window = self.window or target.native_frames
+        stride = self.stride or largest_stride(window)
+        if stride > window:
+            raise UsageError(f"freenoise: stride={stride} is more than window={window}; some frames would be in no window")
+        rule = WindowRule(window=window, stride=stride)
+        return Parts(rules=[rule], noise=ShuffledNoise(window=window, stride=stride))

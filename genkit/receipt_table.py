@@ -1,0 +1,78 @@
+"""A receipt as lines of text: a label, then what it says, aligned; long values continue below themselves."""
+
+import textwrap
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from genkit.receipt import Receipt, Seconds
+
+LABEL, WIDTH = 11, 110
+"""Columns of the label, and of a whole line."""
+
+
+def table(receipt: "Receipt") -> str:
+    """The receipt as a table of two columns. What did not go as asked comes last and is marked with an exclamation."""
+    return "\n".join(line for label, text in _rows(receipt) for line in _lines(label, text))
+
+
+def _lines(label: str, text: str) -> list[str]:
+    indent = " " * LABEL
+    return textwrap.wrap(
+        text, WIDTH, initial_indent=label.ljust(LABEL), subsequent_indent=indent, break_on_hyphens=False
+    )
+
+
+def _rows(receipt: "Receipt") -> Iterator[tuple[str, str]]:
+    yield "model", f"{receipt.model} ({', '.join(filter(None, (receipt.family, receipt.pipeline)))})"
+    yield "video", _video(receipt)
+    yield "seed", str(receipt.seed)
+    if receipt.arguments:
+        yield "arguments", ", ".join(f"{name}={value}" for name, value in receipt.arguments.items())
+    for index, plugin in enumerate(receipt.plugins or ("none",)):
+        yield "" if index else "plug-ins", plugin
+    yield from _attention_rows(receipt)
+    if time := _time(receipt.seconds):
+        yield "time", time
+    if receipt.peak_memory_bytes is not None:
+        counted = "on the device" if receipt.device.startswith("cuda") else "of the whole process"
+        yield "memory", f"{receipt.peak_memory_bytes / 2**30:.2f} GiB at most, {counted}"
+    yield "device", f"{receipt.device}, {receipt.dtype}"
+    yield "made with", ", ".join(f"{name} {number}" for name, number in receipt.versions.items()) or "unknown versions"
+    yield "started", receipt.started
+    for refusal in receipt.attention.refusals:
+        yield "! refused", _refusal(refusal.plugin, refusal.reason, len(refusal.layers), refusal.calls)
+    for note in receipt.notes:
+        yield "! note", note
+
+
+def _video(receipt: "Receipt") -> str:
+    asked = receipt.frames_asked
+    made = f"{receipt.frames} frames" + ("" if asked in (None, receipt.frames) else f" ({asked} were asked for)")
+    return f"{made} of {receipt.height}x{receipt.width}, {receipt.fps:g} fps, {receipt.frames / receipt.fps:.2f} s"
+
+
+def _attention_rows(receipt: "Receipt") -> Iterator[tuple[str, str]]:
+    attention = receipt.attention
+    if attention.calls:
+        by = ", ".join(f"{name} {calls:,}" for name, calls in attention.backends.items())
+        yield "attention", f"{attention.calls:,} calls in {attention.layers} layers" + (f"; run by {by}" if by else "")
+    for plugin, density in attention.densities.items():
+        spread = f"{density.min:.3f} to {density.max:.3f}"
+        yield "density", f"{plugin}: {density.mean:.3f} on average ({spread}) over {density.calls:,} sparse calls"
+
+
+def _time(seconds: "Seconds") -> str:
+    steps = "" if seconds.per_step is None else f" ({seconds.per_step:.3f} s a step)"
+    stages = [
+        ("load", seconds.load, ""),
+        ("denoise", seconds.denoise, steps),
+        ("decode", seconds.decode, ""),
+        ("total", seconds.total, ""),
+    ]
+    return ", ".join(f"{name} {value:.2f} s{more}" for name, value, more in stages if value is not None)
+
+
+def _refusal(plugin: str, reason: str, layers: int, calls: int) -> str:
+    where = f"{calls:,} call{'s' if calls != 1 else ''} in {layers} layer{'s' if layers != 1 else ''}"
+    return f"{plugin}, {where}: {reason}"

@@ -1,0 +1,196 @@
+"""One run of a pipeline: arguments checked, steps watched, frames and receipt put together."""
+
+import inspect
+import time
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from genkit.arguments import call_arguments, check_length_of_text, check_size, drawn_seed
+from genkit.catalogue import text_of
+from genkit.errors import NotFiniteError, UsageError
+from genkit.events import OnEvent, Progress
+from genkit.receipt import Attention, Receipt, Seconds, peak_memory_bytes, versions
+from genkit.video import Video
+
+if TYPE_CHECKING:
+    from genkit.handle import Handle
+
+
+@dataclass
+class Watch:
+    """Looks at every step: finite latents, progress, pace."""
+
+    total: int
+    on_event: OnEvent | None
+    steps: int = 0
+    begun: float = field(default_factory=time.perf_counter)
+    ended: float | None = None
+
+    def __call__(self, index: int, latents: Tensor) -> None:
+        """After solver step ``index`` (0 first).
+
+        Raises:
+            NotFiniteError: the latents hold NaN or infinity.
+        """
+        self.steps, self.ended = index + 1, time.perf_counter()
+        if not bool(torch.isfinite(latents).all()):
+            raise NotFiniteError(
+                f"the latents became NaN or infinite in step {index + 1} of {self.total}; stopped there and wrote "
+                "nothing; try dtype float32 or bfloat16, or fewer plug-ins"
+            )
+        if self.on_event is not None:
+            spent = self.ended - self.begun
+            left = spent / self.steps * (self.total - self.steps)
+            self.on_event(Progress(step=self.steps, total=self.total, seconds=spent, left=left))
+
+
+def sample(
+    handle: "Handle", prompt: Any, asked: dict[str, Any], *, seed: int | None, fps: float | None, on_event: OnEvent | None
+) -> Video:
+    """Run the pipeline once; see ``Handle.generate``."""
+    pipe, card = handle.pipe, handle.card
+    fps = card.fps if fps is None else fps
+    if not 0.1 <= fps <= 1000:
+        raise UsageError(f"fps={fps!r} must be a number of frames per second between 0.1 and 1000")
+    text = prompt_text(handle, prompt)
+    arguments = call_arguments(pipe, card, asked | {"prompt": text} | _frame_rate(pipe, fps))
+    check_size(pipe, card, arguments)
+    number = drawn_seed(seed)
+    run = handle.begin_run(fps)
+    _check_text(handle, prompt, arguments, fps)
+    watch = Watch(total=arguments.get("num_inference_steps") or _default(pipe, "num_inference_steps"), on_event=on_event)
+    started = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    generator = torch.Generator("cpu").manual_seed(number)
+    output = pipe(**arguments, **_callback(pipe, watch), generator=generator, output_type="np")
+    ended = time.perf_counter()
+    frames = output.frames[0]
+    if handle.text is None and isinstance(text, str) and "|" in text:
+        run.note("the prompt holds '|' but no timeline plug-in is in, so it was read as part of the text")
+    _note_unknown_words(handle, prompt)
+    made = len(frames)
+    if arguments.get("num_frames") not in (None, made):
+        run.note(f"{arguments['num_frames']} frames were asked for and the pipeline made {made}")
+    receipt = Receipt(
+        model=_model_name(pipe),
+        family=card.family,
+        pipeline=type(pipe).__name__,
+        device=str(pipe._execution_device),
+        dtype=str(handle.session.models[next(iter(handle.session.models))].dtype).removeprefix("torch."),
+        seed=number,
+        frames_asked=asked.get("num_frames"),
+        frames=made,
+        height=frames.shape[1],
+        width=frames.shape[2],
+        fps=fps,
+        arguments={name: value for name, value in arguments.items() if name not in ("prompt", "num_frames")},
+        plugins=tuple(text_of(plugin) for plugin in handle.plugins),
+        attention=Attention.from_run(run),
+        notes=tuple(run.notes),
+        seconds=_seconds(watch, ended),
+        peak_memory_bytes=peak_memory_bytes(str(pipe._execution_device)),
+        started=started,
+        versions=versions(),
+    )
+    return Video(frames, fps=fps, request=_request(receipt, prompt, asked, fps), receipt=receipt)
+
+
+def prompt_text(handle: "Handle", prompt: Any) -> str:
+    """The prompt as the text that a pipeline takes; events become ``"a | b"`` and keep their times in the seam."""
+    if isinstance(prompt, str):
+        return prompt
+    if handle.text is None:
+        raise UsageError("the prompt is a list of events, and no timeline plug-in is in; add Timeline() to apply()")
+    return " | ".join(handle.text.split(prompt))
+
+
+def _check_text(handle: "Handle", prompt: Any, arguments: dict[str, Any], fps: float) -> None:
+    """Events must fit the video and texts the encoder, before anything runs."""
+    texts = [arguments["prompt"]]
+    if handle.text is not None:
+        frames = arguments.get("num_frames") or _default(handle.pipe, "num_frames")
+        handle.text.spans(prompt, frames / fps)
+        handle.session.run.state["prompt"] = prompt
+        texts = handle.text.split(prompt)
+    limit = arguments.get("max_sequence_length") or _default(handle.pipe, "max_sequence_length")
+    check_length_of_text(handle.pipe, texts, limit)
+
+
+def _default(pipe: Any, name: str) -> Any:
+    parameter = inspect.signature(type(pipe).__call__).parameters.get(name)
+    return None if parameter is None or parameter.default is inspect.Parameter.empty else parameter.default
+
+
+def _frame_rate(pipe: Any, fps: float) -> dict[str, Any]:
+    """LTX takes the frame rate as an argument and reads time from it."""
+    return {"frame_rate": fps} if "frame_rate" in inspect.signature(type(pipe).__call__).parameters else {}
+
+
+def _callback(pipe: Any, watch: Watch) -> dict[str, Any]:
+    """The pipeline's own callback argument, modern or old."""
+    names = inspect.signature(type(pipe).__call__).parameters
+
+    def at_end(pipe: Any, index: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        watch(index, tensors["latents"])
+        return {}
+
+    if "callback_on_step_end" in names:
+        return {"callback_on_step_end": at_end}
+    return {"callback": lambda index, timestep, latents: watch(index, latents), "callback_steps": 1}
+
+
+def _seconds(watch: Watch, ended: float) -> Seconds:
+    done = watch.ended or ended
+    denoise = done - watch.begun
+    return Seconds(
+        denoise=denoise, per_step=denoise / max(1, watch.steps), decode=ended - done, total=ended - watch.begun
+    )
+
+
+def _model_name(pipe: Any) -> str:
+    from genkit.load import TINY_WEIGHTS
+
+    path = str(getattr(pipe.config, "_name_or_path", "") or type(pipe).__name__)
+    return "tiny" if path == str(TINY_WEIGHTS) else path
+
+
+def _note_unknown_words(handle: "Handle", prompt: Any) -> None:
+    """The embedded model knows few words; say which it did not."""
+    if handle.card.family != "tiny":
+        return
+    tokenizer = handle.pipe.tokenizer
+    texts = handle.text.split(prompt) if handle.text else [prompt]
+    words = [word for text in texts for word in tokenizer.backend_tokenizer.pre_tokenizer.pre_tokenize_str(text.lower())]
+    unknown = [word for word, _ in words if tokenizer.convert_tokens_to_ids(word) == tokenizer.unk_token_id]
+    if unknown:
+        said = ", ".join(repr(word) for word in dict.fromkeys(unknown))
+        handle.session.run.note(f"the embedded model does not know {said}; `genkit models` lists its words")
+
+
+def _request(receipt: Receipt, prompt: Any, asked: dict[str, Any], fps: float) -> dict[str, Any]:
+    """What would make this video again, in the fields of ``Request``."""
+    from genkit.request import Request
+
+    own = {name: value for name, value in asked.items() if name in Request.model_fields}
+    options = {name: value for name, value in asked.items() if name not in Request.model_fields and value is not None}
+    request = Request(
+        prompt=prompt if isinstance(prompt, str) else [_as_mapping(event) for event in prompt],
+        model=receipt.model,
+        plugins=receipt.plugins,
+        seed=receipt.seed,
+        fps=fps,
+        options=options,
+        **own,
+    )
+    return request.model_dump(mode="json", exclude_none=True)
+
+
+def _as_mapping(event: Any) -> dict[str, Any]:
+    from genkit.schedulers.timeline import parse_events
+
+    found = parse_events([event])[0]
+    times = {"start": found.start, "end": found.end}
+    return {"prompt": found.prompt} | {name: time for name, time in times.items() if time is not None}

@@ -1,0 +1,90 @@
+"""The seams of a pipeline that lie outside its models: how it draws noise and how it encodes text.
+
+A method of one pipeline object is shadowed by a wrapper of the same signature, and the shadow is taken away again; the
+class is never touched.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genkit.attention.session import Session
+from genkit.plugin import NoisePlan, TextPlan
+
+
+class Shadow:
+    """One method of one object, replaced for a while."""
+
+    def __init__(self, target: Any, method: str, wrapper: Callable[..., Any]) -> None:
+        self.target, self.method = target, method
+        original = getattr(target, method)
+        signature = inspect.signature(original)
+
+        @functools.wraps(original)
+        def shadowing(*args: Any, **kwargs: Any) -> Any:
+            bound = signature.bind(*args, **kwargs)
+            bound.apply_defaults()
+            return wrapper(original, bound)
+
+        target.__dict__[method] = shadowing
+
+    def remove(self) -> None:
+        """Uncover the class's own method."""
+        self.target.__dict__.pop(self.method, None)
+
+
+def noise_seam(pipe: Any, session: Session, plan: NoisePlan | None) -> Shadow:
+    """Learn the batch size from the initial latents, and let ``plan`` reorder their frames."""
+
+    def prepared(original: Callable[..., Any], bound: inspect.BoundArguments) -> Any:
+        latents = original(*bound.args, **bound.kwargs)
+        session.batch = latents.shape[0]
+        if plan is None:
+            return latents
+        if bound.arguments.get("latents") is not None:
+            session.run.note(f"{plan.name}: latents were given, so their noise was left as it is")
+            return latents
+        return _planned(latents, plan, session, bound.arguments)
+
+    return Shadow(pipe, "prepare_latents", prepared)
+
+
+def _planned(latents: Tensor, plan: NoisePlan, session: Session, arguments: dict[str, Any]) -> Tensor:
+    generator = arguments.get("generator")
+    generator = generator[0] if isinstance(generator, list) else generator
+    axis = session.card.latent_frame_axis
+    if axis is not None:
+        return plan.plan(latents, axis, generator)
+    frames = (arguments["num_frames"] - 1) // session.card.stride(session.pipe) + 1
+    per_frame = latents.unflatten(1, (frames, -1))
+    return plan.plan(per_frame, 1, generator).flatten(1, 2)
+
+
+def text_seam(pipe: Any, session: Session, plan: TextPlan) -> Shadow:
+    """Encode each event's text by itself and put the results one after the other along the token axis."""
+
+    def encoded(original: Callable[..., Any], bound: inspect.BoundArguments) -> Any:
+        prompt = session.run.state.get("prompt", bound.arguments.get("prompt"))
+        if not isinstance(bound.arguments.get("prompt"), str):
+            session.run.note(f"{plan.name}: only a single prompt can hold events; this call was left as it is")
+            return original(*bound.args, **bound.kwargs)
+        session.run.state["timeline"] = functools.partial(plan.spans, prompt)
+        results = []
+        for text in plan.split(prompt):
+            bound.arguments["prompt"] = text
+            results.append(original(*bound.args, **bound.kwargs))
+        return tuple(_joined(parts, number, session) for number, parts in enumerate(zip(*results, strict=True)))
+
+    return Shadow(pipe, "encode_prompt", encoded)
+
+
+def _joined(parts: tuple[Any, ...], number: int, session: Session) -> Any:
+    """One output of all encodings; the negative text needs no copies where it has a forward of its own."""
+    if not isinstance(parts[0], Tensor) or parts[0].ndim < 2:
+        return parts[0]
+    negative = number > 0 and not session.card.batched_guidance
+    return parts[0] if negative else torch.cat(parts, dim=1)

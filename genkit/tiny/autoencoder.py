@@ -1,0 +1,97 @@
+"""A linear video autoencoder: the principal components of small space-time patches, fitted in closed form."""
+
+import math
+
+import torch
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.autoencoders.vae import DecoderOutput
+from diffusers.models.modeling_outputs import AutoencoderKLOutput
+from diffusers.models.modeling_utils import ModelMixin
+from torch import Tensor, nn
+
+
+class Certain:
+    """A latent distribution without spread, so that ``sample`` and ``mode`` agree."""
+
+    def __init__(self, latents: Tensor) -> None:
+        self.latents = latents
+
+    def mode(self) -> Tensor:
+        """The latents ``[B, Z, F, H, W]``."""
+        return self.latents
+
+    def sample(self, generator: torch.Generator | None = None) -> Tensor:
+        """The same latents; the generator is not used."""
+        return self.latents
+
+
+class PatchAutoencoder(ModelMixin, ConfigMixin):
+    """Videos ``[B, 3, 1 + k (F - 1), k' H, k' W]`` in [-1, 1] to latents ``[B, Z, F, H, W]`` and back.
+
+    ``k`` is ``scale_factor_temporal`` (pixel frames per latent frame) and ``k'`` is ``scale_factor_spatial``. The first
+    frame stands alone, as in Wan: it is repeated ``k`` times on the way in and averaged on the way out, so that a
+    single image uses the same components as a clip. ``latents_mean`` and ``latents_std`` have the meaning that
+    ``WanPipeline`` gives them: normalised latents are ``(z - mean) / std``.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        z_dim: int = 32,
+        scale_factor_temporal: int = 2,
+        scale_factor_spatial: int = 8,
+        latents_mean: tuple[float, ...] = (0.0,) * 32,
+        latents_std: tuple[float, ...] = (1.0,) * 32,
+    ) -> None:
+        super().__init__()
+        size = 3 * scale_factor_temporal * scale_factor_spatial**2
+        self.components = nn.Parameter(torch.eye(z_dim, size))  # orthonormal rows
+        self.center = nn.Parameter(torch.zeros(size))
+
+    def _patches(self, video: Tensor) -> Tensor:
+        kt, ks = self.config.scale_factor_temporal, self.config.scale_factor_spatial
+        video = torch.cat([video[:, :, :1].repeat(1, 1, kt - 1, 1, 1), video], dim=2)
+        b, c, t, h, w = video.shape
+        if t % kt or h % ks or w % ks:
+            raise ValueError(
+                f"a clip of {t - kt + 1} frames of {h}x{w} does not fit: it takes 1 + {kt} n frames and sides in "
+                f"multiples of {ks}"
+            )
+        blocks = video.reshape(b, c, t // kt, kt, h // ks, ks, w // ks, ks)
+        return blocks.permute(0, 2, 4, 6, 1, 3, 5, 7).flatten(4)  # [B, F, H, W, 3 kt ks ks]
+
+    def encode(self, x: Tensor, return_dict: bool = True) -> AutoencoderKLOutput | tuple[Certain]:
+        """Project a video on the components."""
+        latents = (self._patches(x) - self.center) @ self.components.T
+        found = Certain(latents.permute(0, 4, 1, 2, 3).contiguous())
+        return AutoencoderKLOutput(latent_dist=found) if return_dict else (found,)
+
+    def decode(self, z: Tensor, return_dict: bool = True) -> DecoderOutput | tuple[Tensor]:
+        """Sum the components up to a video in [-1, 1]."""
+        kt, ks = self.config.scale_factor_temporal, self.config.scale_factor_spatial
+        patches = z.permute(0, 2, 3, 4, 1) @ self.components + self.center
+        b, f, h, w, _ = patches.shape
+        blocks = patches.reshape(b, f, h, w, 3, kt, ks, ks).permute(0, 4, 1, 5, 2, 6, 3, 7)
+        video = blocks.reshape(b, 3, f * kt, h * ks, w * ks)
+        first = video[:, :, :kt].mean(dim=2, keepdim=True)
+        video = torch.cat([first, video[:, :, kt:]], dim=2).clamp(-1, 1)
+        return DecoderOutput(sample=video) if return_dict else (video,)
+
+    @classmethod
+    def fit(cls, videos: Tensor, z_dim: int, scale_factor_temporal: int, scale_factor_spatial: int) -> "PatchAutoencoder":
+        """Find the components in closed form from videos ``[B, 3, T, H, W]`` in [-1, 1].
+
+        ``latents_std`` is the square root of each channel's deviation, scaled to a mean variance of 1: the coarse
+        channels keep more of the signal than the fine ones, and the fine ones are not lost in the noise.
+        """
+        shape = {"scale_factor_temporal": scale_factor_temporal, "scale_factor_spatial": scale_factor_spatial}
+        patches = cls(z_dim=z_dim, **shape)._patches(videos).flatten(0, 3).double()
+        center = patches.mean(0)
+        covariance = (patches - center).T @ (patches - center) / len(patches)
+        variance, directions = torch.linalg.eigh(covariance)
+        deviation = variance[-z_dim:].flip(0).clamp_min(0).sqrt()
+        std = deviation.sqrt() * math.sqrt(float(deviation.mean()))
+        fitted = cls(z_dim=z_dim, latents_mean=(0.0,) * z_dim, latents_std=tuple(std.tolist()), **shape)
+        fitted.components.data = directions[:, -z_dim:].flip(1).T.float().contiguous()
+        fitted.center.data = center.float()
+        return fitted

@@ -1,0 +1,213 @@
+"""From pixels to measured things: which colours stand on which background, and where, how large and how turned.
+
+Everything here is classical: a colour is a line in RGB space from the background to the palette's colour, a shape is
+the template of ``world.DISTANCES`` that correlates best. Frames are ``[T, 3, S, S]`` with ``S = NATIVE_SIDE``.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import combinations
+from math import exp, log, pi
+
+import torch
+from torch import Tensor
+from torch.nn.functional import grid_sample
+
+from genkit.tiny.world import BACKGROUNDS, COLORS, DISTANCES, EDGE_PIXELS, NATIVE_FRAMES, NATIVE_SIDE, ROUND, SHAPES
+
+CONTRAST = 0.14  # a pixel nearer than this to the background (RGB distance) belongs to it
+OUTLIER = 0.25  # a pixel farther than this from every colour line says nothing about colours
+LEAST_PIXELS = 25.0  # median area of a thing; the smallest of the world, a small star, has 77
+LEAST_CORE = 8.0  # median count of pixels of nearly full colour, which smears and edges do not have
+LEAST_SEEN = 0.6  # share of frames in which a thing must show
+
+AREAS = {"circle": 3.02, "square": 2.82, "triangle": 1.87, "ring": 2.35, "cross": 2.26, "star": 1.73}
+"""Area of each shape in units of its radius squared."""
+PERIODS = {"square": pi / 2, "triangle": 2 * pi / 3, "cross": pi / 2, "star": 2 * pi / 5}
+"""The turn after which a shape looks the same; round shapes have none."""
+
+PATCH, SPAN = 28, 1.75  # shapes are compared on PATCH x PATCH points that reach SPAN equivalent radii from the centre
+ANGLES = 24  # angles tried within one period
+STRETCHES = (0.9, 1.0, 1.1)  # radii tried, as shares of the one that the area gives
+TURNS = torch.linspace(-2, 2, 17)  # rates tried, in units of the world's own pi per clip
+
+
+@dataclass(frozen=True)
+class Path:
+    """Where one mask is in each frame: ``x``, ``y``, ``radius`` in frame sides, ``seen`` 0 or 1; each ``[T]``.
+
+    ``radius`` is that of the disc of equal area.
+    """
+
+    x: Tensor
+    y: Tensor
+    radius: Tensor
+    seen: Tensor
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One thing as pixels: the palette's name of its colour, a soft mask ``[T, S, S]`` in [0, 1], and its path."""
+
+    color: str
+    mask: Tensor
+    path: Path
+
+
+@dataclass(frozen=True)
+class Outline:
+    """The shape that fits best, how well (mean correlation, at most 1), and how much of a turn a clip it makes.
+
+    ``turn`` is in units of the world's spin (half a revolution); 0 is no visible turn.
+    """
+
+    shape: str
+    likeness: float
+    turn: float
+
+
+def nearest_name(color: Tensor, palette: dict[str, tuple[float, float, float]]) -> str:
+    """The palette's name nearest to an RGB colour ``[3]``."""
+    return min(palette, key=lambda name: float((color - torch.tensor(palette[name])).square().sum()))
+
+
+def background_color(frames: Tensor) -> Tensor:
+    """The median RGB colour ``[3]`` of all frames' borders, a tenth of the side wide."""
+    width = frames.shape[-1] // 10
+    inner = torch.zeros(frames.shape[-2:], dtype=torch.bool)
+    inner[width:-width, width:-width] = True
+    return frames[:, :, ~inner].movedim(1, 0).flatten(1).median(dim=1).values
+
+
+def _project(pixels: Tensor, background: Tensor, colors: Tensor) -> tuple[Tensor, Tensor]:
+    """Share of each colour ``[C, P]`` in pixels ``[P, 3]``, and the squared distance ``[C, P]`` that it leaves."""
+    toward, offset = colors - background, pixels - background
+    share = (toward @ offset.T / toward.square().sum(1, keepdim=True)).clamp(0, 1)
+    rest = offset[None] - share[..., None] * toward[:, None]
+    return share, rest.square().sum(-1)
+
+
+def _best_pair(pixels: Tensor, background: Tensor) -> list[str]:
+    """The two palette colours that, mixed with the background, explain the pixels best."""
+    names = list(COLORS)
+    _, error = _project(pixels, background, torch.tensor([COLORS[name] for name in names]))
+    error = error.clamp_max(OUTLIER**2)
+    costs = {pair: float(torch.minimum(error[pair[0]], error[pair[1]]).sum()) for pair in combinations(range(8), 2)}
+    return [names[i] for i in min(costs, key=lambda pair: costs[pair])]
+
+
+def figures(frames: Tensor) -> list[Figure]:
+    """Find the things in a clip, at most two and of different colours; an empty list if nothing is shown."""
+    background = background_color(frames)
+    pixels = frames.movedim(1, -1)
+    front = (pixels - background).square().sum(-1) > CONTRAST**2
+    if float(front.sum()) < LEAST_PIXELS * len(frames) * LEAST_SEEN:
+        return []
+    names, colors = _shown_colors(pixels[front], background)
+    share, error = _project(pixels[front], background, colors)
+    owner = error.argmin(0)
+    found = []
+    for i, name in enumerate(names):
+        mask = torch.zeros(frames.shape[0], *frames.shape[2:])
+        mask[front] = share[i] * ((owner == i) & (error[i] < OUTLIER**2))
+        mask = (1.6 * mask - 0.3).clamp(0, 1)  # smears vanish and half-covered pixels stay half
+        path = follow(mask)
+        if _is_thing(mask, path):
+            found.append(Figure(name, mask, path))
+    return found
+
+
+def _shown_colors(pixels: Tensor, background: Tensor) -> tuple[list[str], Tensor]:
+    """Names of one or two colours and the shades ``[C, 3]`` in which they are really shown.
+
+    A shade is the median of a colour's nearly pure pixels. A second colour whose shade bears the name of the first is
+    only its noise.
+    """
+    names = _best_pair(pixels, background)
+    share, error = _project(pixels, background, torch.tensor([COLORS[name] for name in names]))
+    owner = error.argmin(0)
+    shades = {}
+    for i, name in enumerate(names):
+        pure = (owner == i) & (share[i] > 0.7) & (error[i] < OUTLIER**2)
+        shade = pixels[pure].median(dim=0).values if pure.sum() >= LEAST_PIXELS else torch.tensor(COLORS[name])
+        if nearest_name(shade, COLORS) == name:
+            shades[name] = shade
+    return list(shades), torch.stack(list(shades.values()))
+
+
+def _is_thing(mask: Tensor, path: Path) -> bool:
+    areas, cores = pi * (path.radius * mask.shape[-1]).square(), (mask > 0.8).sum((1, 2)).float()
+    return bool(path.seen.mean() >= LEAST_SEEN and areas.median() >= LEAST_PIXELS and cores.median() >= LEAST_CORE)
+
+
+def follow(mask: Tensor) -> Path:
+    """Centre and radius of a mask in each frame, blind to what lies far from its main body."""
+    side = mask.shape[-1]
+    axis = (torch.arange(side) + 0.5) / side
+    weight = mask
+    for _ in range(3):
+        area = weight.sum((1, 2)).clamp_min(1e-6)
+        x = (weight.sum(1) @ axis) / area
+        y = (weight.sum(2) @ axis) / area
+        radius = (area / pi).sqrt() / side
+        far = (axis - x[:, None])[:, None, :].square() + (axis - y[:, None])[:, :, None].square()
+        weight = mask * (far < (2.2 * radius + 2 / side)[:, None, None].square())
+    return Path(x, y, radius, (area > LEAST_PIXELS / 2).float())
+
+
+@lru_cache(maxsize=32)
+def _templates(edge: float) -> dict[str, Tensor]:
+    """Masks ``[angles, stretches, PATCH^2]`` of each shape with the area of the unit disc and edges ``edge`` wide."""
+    axis = torch.linspace(-SPAN, SPAN, PATCH)
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    found = {}
+    for shape in SHAPES:
+        angle = torch.zeros(1) if shape in ROUND else torch.arange(ANGLES) * PERIODS[shape] / ANGLES
+        c, s = angle.cos()[:, None, None, None], angle.sin()[:, None, None, None]
+        r = (pi / AREAS[shape]) ** 0.5 * torch.tensor(STRETCHES)[:, None, None]
+        u, v = (x * c + y * s) / r, (y * c - x * s) / r
+        found[shape] = (0.5 - DISTANCES[shape](u, v) * r / edge).clamp(0, 1).flatten(2)
+    return found
+
+
+def _correlate(patches: Tensor, inside: Tensor, templates: Tensor) -> Tensor:
+    """Correlation ``[T, K]`` of patches ``[T, P]`` with templates ``[K, P]``, over the points inside the frame only."""
+    count = inside.sum(1, keepdim=True).clamp_min(1)
+    mean_p, mean_t = (patches * inside).sum(1, keepdim=True) / count, inside @ templates.T / count
+    cross = (patches * inside) @ templates.T / count - mean_p * mean_t
+    var_p = (patches.square() * inside).sum(1, keepdim=True) / count - mean_p.square()
+    var_t = inside @ templates.square().T / count - mean_t.square()
+    return cross / (var_p * var_t).clamp_min(1e-8).sqrt()
+
+
+def outline(figure: Figure) -> Outline:
+    """Compare a figure with every shape, still and turning evenly."""
+    mask, path = figure.mask, figure.path
+    axis = torch.linspace(-SPAN, SPAN, PATCH)
+    dy, dx = torch.meshgrid(axis, axis, indexing="ij")
+    reach = path.radius[:, None, None]
+    points = 2 * torch.stack([path.x[:, None, None] + dx * reach, path.y[:, None, None] + dy * reach], -1) - 1
+    patches = grid_sample(mask[:, None], points, align_corners=False).flatten(1)
+    inside = (points.abs() <= 1).all(-1).float().flatten(1)
+    pixels = float(path.radius[path.seen > 0].median()) * NATIVE_SIDE
+    templates = _templates(EDGE_PIXELS / exp(round(8 * log(pixels)) / 8))
+    found = []
+    for shape in SHAPES:
+        bank = templates[shape]
+        likeness = _correlate(patches, inside, bank.flatten(0, 1)).unflatten(1, bank.shape[:2]).amax(2)
+        found.append(_turning(shape, likeness, path.seen))
+    return max(found, key=lambda seen: seen.likeness)
+
+
+def _turning(shape: str, likeness: Tensor, seen: Tensor) -> Outline:
+    """Choose the even turn through ``likeness[T, angles]`` that fits best; a turn must earn its place over rest."""
+    weight = seen / seen.sum()
+    if shape in ROUND:
+        return Outline(shape, float(weight @ likeness[:, 0]), 0.0)
+    time = torch.arange(len(seen)) / (NATIVE_FRAMES - 1)
+    steps = (TURNS[:, None] * time * pi / PERIODS[shape] * ANGLES).round().long()  # [turns, T]
+    angles = (steps[:, :, None] + torch.arange(ANGLES)) % ANGLES  # [turns, T, starts]
+    fits = likeness.expand(len(TURNS), -1, -1).gather(2, angles).mul(weight[:, None]).sum(1).amax(1)
+    fits = fits - 0.01 * (TURNS != 0)
+    best = int(fits.argmax())
+    return Outline(shape, float(fits[best]), float(TURNS[best]))

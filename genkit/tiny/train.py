@@ -1,0 +1,263 @@
+"""Train the embedded model: ``python -m genkit.tiny.train --out runs/tiny --minutes 120``.
+
+Flow matching with the clean latents as the target; captions dropped for guidance; first single frames, then clips. The
+same command resumes from the checkpoint in ``--out`` and runs on a CPU (bfloat16 matrix products) or one GPU. Nothing
+is downloaded: the world is drawn while the model learns.
+"""
+
+import argparse
+import copy
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from genkit.tiny.autoencoder import PatchAutoencoder
+from genkit.tiny.build import TinyConfig, build_text_encoder, build_tokenizer, build_transformer, save_pipeline
+from genkit.tiny.world import NATIVE_FRAMES, NATIVE_SIDE, Scene, caption, draw_scene, render
+
+FAST = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How the embedded model is trained."""
+
+    batch: int = 48
+    """Clips in one step; single frames come in batches six times as large."""
+    image_steps: int = 600
+    """Steps on single frames before the clips."""
+    learning_rate: float = 2e-3
+    """Peak rate of Muon (matrices of the blocks); everything else learns with AdamW at half of it."""
+    warmup: int = 100
+    """Steps until the peak rate."""
+    sigma_shift: float = 4.0
+    """Weight on high noise, where place and motion are decided: sigma = s u / (1 + (s - 1) u)."""
+    text_dropout: float = 0.1
+    """Share of captions replaced by the empty one."""
+    ema: float = 0.999
+    """Decay of the averaged weights that are shipped."""
+    pool: int = 12_000
+    """Rendered clips kept in memory; every step replaces ``fresh`` of them."""
+    fresh: int = 12
+    """New clips drawn in each step."""
+
+
+class Pool:
+    """Encoded clips and their scenes, renewed a little in every step."""
+
+    def __init__(self, vae: PatchAutoencoder, size: int, seed: int) -> None:
+        self.vae, self.generator = vae, torch.Generator().manual_seed(seed)
+        self.std = torch.tensor(vae.config.latents_std)[:, None, None, None]
+        self.scenes: list[Scene] = []
+        self.latents = torch.empty(size, vae.config.z_dim, 9, 8, 8, dtype=torch.bfloat16)
+        while len(self.scenes) < size:
+            self.renew(min(200, size - len(self.scenes)))
+
+    def renew(self, count: int) -> None:
+        """Draw new clips, into empty places first, then over random old ones."""
+        scenes = [draw_scene(self.generator, things=1 + i % 2, held_out=False) for i in range(count)]
+        clips = render(scenes, self.generator, num_frames=NATIVE_FRAMES, side=NATIVE_SIDE)
+        with torch.no_grad():
+            latents = self.vae.encode(clips.movedim(2, 1) * 2 - 1).latent_dist.mode() / self.std
+        room = len(self.latents) - len(self.scenes)
+        if room >= count:
+            places = torch.arange(len(self.scenes), len(self.scenes) + count)
+            self.scenes += scenes
+        else:
+            places = torch.randint(len(self.latents), (count,), generator=self.generator)
+            for place, scene in zip(places.tolist(), scenes, strict=True):
+                self.scenes[place] = scene
+        self.latents[places] = latents.to(torch.bfloat16)
+
+    def sample(self, count: int) -> tuple[Tensor, list[str]]:
+        """Random clips ``[count, Z, F, H, W]`` and a caption for each, worded at random."""
+        places = torch.randint(len(self.latents), (count,), generator=self.generator)
+        coins = torch.rand(count, 2, generator=self.generator)
+        texts = [
+            caption(self.scenes[p], sizes=bool(a > 0.1), background_last=bool(b > 0.3))
+            for p, (a, b) in zip(places.tolist(), coins, strict=True)
+        ]
+        return self.latents[places].float(), texts
+
+
+class Trainer(nn.Module):
+    """Text encoder and transformer, and the loss that trains both."""
+
+    def __init__(self, model: TinyConfig) -> None:
+        super().__init__()
+        self.tokenizer = build_tokenizer()
+        self.text_encoder = build_text_encoder(model, len(self.tokenizer))
+        self.transformer = build_transformer(model)
+
+    def loss(self, clean: Tensor, texts: list[str], sigma: Tensor, noise: Tensor, length: int) -> Tensor:
+        """Mean squared error of the predicted clean latents, weighted by 1 / sigma; ``sigma`` is ``[B]`` in (0, 1]."""
+        tokens = self.tokenizer(texts, padding="max_length", max_length=length, return_tensors="pt").to(clean.device)
+        text = self.text_encoder(tokens.input_ids, tokens.attention_mask).last_hidden_state
+        text = text * tokens.attention_mask[..., None]  # WanPipeline pads with zeros
+        s = sigma[:, None, None, None, None]
+        noisy = (1 - s) * clean + s * noise
+        predicted = self.transformer(noisy, (sigma * 1000).long(), text, return_dict=False)[0]
+        error = (predicted.float() - clean).square().mean(dim=(1, 2, 3, 4))
+        return (error / sigma.clamp_min(0.05)).mean()
+
+
+def optimizers(trainer: Trainer, rate: float) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices inside the blocks, AdamW for everything else."""
+    named = dict(trainer.named_parameters())
+    matrices = [n for n, p in named.items() if p.ndim == 2 and (".blocks." in n or ".block." in n) and "bias" not in n]
+    others = [p for n, p in named.items() if n not in matrices]
+    muon = torch.optim.Muon(
+        [named[n] for n in matrices], lr=rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw", ns_steps=4
+    )
+    return [muon, torch.optim.AdamW(others, lr=rate / 2, weight_decay=0.0, betas=(0.9, 0.98))]
+
+
+def rate_at(step: int, elapsed: float, budget: float, warmup: int, cooldown: float) -> float:
+    """Share of the peak rate: up over ``warmup`` steps, flat, then down over the last ``cooldown`` of the budget."""
+    left = max(0.0, 1 - elapsed / budget)
+    return min(1.0, (step + 1) / warmup, left / cooldown if cooldown else 1.0)
+
+
+def train(out: Path, model: TinyConfig, config: TrainConfig, minutes: float, cooldown: float, save_every: float) -> None:
+    """Train for ``minutes``, from the checkpoint in ``out`` if there is one."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    out.mkdir(parents=True, exist_ok=True)
+    vae = autoencoder(out)
+    torch.manual_seed(0)
+    trainer = Trainer(model).to(device)
+    average = copy.deepcopy(trainer).eval().requires_grad_(False)
+    solvers = optimizers(trainer, config.learning_rate)
+    step = restore(out, trainer, average, solvers)
+    for block in trainer.transformer.blocks:
+        block.compile(dynamic=False)
+    pool = Pool(vae, config.pool, seed=1000 + step)
+    generator = torch.Generator().manual_seed(step)
+    start = saved = time.time()
+    recent: list[float] = []
+    while (elapsed := time.time() - start) < 60 * minutes:
+        for solver, share in zip(solvers, (1.0, 0.5), strict=True):
+            for group in solver.param_groups:
+                group["lr"] = share * config.learning_rate * rate_at(step, elapsed, 60 * minutes, config.warmup, cooldown)
+        recent.append(one_step(trainer, pool, solvers, config, step, generator, device))
+        blend(average, trainer, min(config.ema, (1 + step) / (10 + step)))
+        step += 1
+        if step % 50 == 0:
+            row = {"step": step, "loss": sum(recent[-50:]) / 50, "minutes": round((time.time() - start) / 60, 2)}
+            with (out / "log.jsonl").open("a") as log:
+                log.write(json.dumps(row) + "\n")
+        if time.time() - saved > 60 * save_every:
+            save(out, trainer, average, solvers, step)
+            saved = time.time()
+    save(out, trainer, average, solvers, step)
+    export(out, vae, average)
+
+
+def one_step(
+    trainer: Trainer,
+    pool: Pool,
+    solvers: list[torch.optim.Optimizer],
+    config: TrainConfig,
+    step: int,
+    generator: torch.Generator,
+    device: str,
+) -> float:
+    """Draw, noise, predict, learn; returns the loss."""
+    pool.renew(config.fresh)
+    images = step < config.image_steps
+    wide = step % 40 == 39 and not images  # WanPipeline pads texts to 512 unless told otherwise
+    clean, texts = pool.sample(config.batch * 6 if images else config.batch // 4 if wide else config.batch)
+    if images:
+        clean = clean[:, :, :1]
+    drop = torch.rand(len(texts), generator=generator) < config.text_dropout
+    texts = ["" if gone else text for text, gone in zip(texts, drop.tolist(), strict=True)]
+    uniform = (torch.arange(len(texts)) + torch.rand(len(texts), generator=generator)) / len(texts)
+    sigma = config.sigma_shift * uniform / (1 + (config.sigma_shift - 1) * uniform)
+    noise = torch.randn(clean.shape, generator=generator)
+    with torch.autocast(device, torch.bfloat16), sdpa_kernel(SDPBackend.MATH if device == "cpu" else FAST):
+        loss = trainer.loss(
+            clean.to(device), texts, sigma.clamp(0.002, 1).to(device), noise.to(device), 512 if wide else 20
+        )
+    loss.backward()
+    nn.utils.clip_grad_norm_(trainer.parameters(), 1.0)
+    for solver in solvers:
+        solver.step()
+        solver.zero_grad(set_to_none=True)
+    return float(loss.detach())
+
+
+@torch.no_grad()
+def blend(average: nn.Module, trainer: nn.Module, decay: float) -> None:
+    """Move the averaged weights towards the trained ones."""
+    torch._foreach_lerp_(list(average.parameters()), list(trainer.parameters()), 1 - decay)
+
+
+def autoencoder(out: Path) -> PatchAutoencoder:
+    """The autoencoder in ``out``, fitted first if it is not there."""
+    folder = out / "vae"
+    if not folder.exists():
+        generator = torch.Generator().manual_seed(7)
+        scenes = [draw_scene(generator, things=1 + i % 2, held_out=False) for i in range(400)]
+        clips = render(scenes, generator, num_frames=NATIVE_FRAMES, side=NATIVE_SIDE).movedim(2, 1)
+        PatchAutoencoder.fit(clips * 2 - 1, TinyConfig().latent_channels, 2, 8).save_pretrained(folder)
+    return PatchAutoencoder.from_pretrained(folder)
+
+
+def save(out: Path, trainer: Trainer, average: Trainer, solvers: list[torch.optim.Optimizer], step: int) -> None:
+    """Write the checkpoint, whole or not at all."""
+    state = {
+        "step": step,
+        "trainer": trainer.state_dict(),
+        "average": average.state_dict(),
+        "solvers": [solver.state_dict() for solver in solvers],
+    }
+    torch.save(state, out / "checkpoint.tmp")
+    (out / "checkpoint.tmp").replace(out / "checkpoint.pt")
+
+
+def restore(out: Path, trainer: Trainer, average: Trainer, solvers: list[torch.optim.Optimizer]) -> int:
+    """Read the checkpoint, if any; returns the step to go on from."""
+    path = out / "checkpoint.pt"
+    if not path.exists():
+        return 0
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    trainer.load_state_dict(state["trainer"])
+    average.load_state_dict(state["average"])
+    for solver, saved in zip(solvers, state["solvers"], strict=True):
+        solver.load_state_dict(saved)
+    return int(state["step"])
+
+
+def export(out: Path, vae: PatchAutoencoder, average: Trainer) -> None:
+    """Write the averaged weights as a pipeline folder, in float16 to halve the size."""
+    weights = copy.deepcopy(average)
+    save_pipeline(out / "pipeline", vae, weights.text_encoder.half(), weights.transformer.half())
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoint, log and pipeline")
+    parser.add_argument("--minutes", type=float, default=60.0, help="how long to train")
+    parser.add_argument("--cooldown", type=float, default=0.0, help="last share of the time with a falling rate")
+    parser.add_argument("--save-every", type=float, default=4.0, help="minutes between checkpoints")
+    parser.add_argument("--export", action="store_true", help="only write the pipeline of the checkpoint")
+    args = parser.parse_args()
+    model, config = TinyConfig(), TrainConfig()
+    if args.export:
+        trainer = Trainer(model)
+        average = copy.deepcopy(trainer)
+        restore(args.out, trainer, average, optimizers(trainer, 1.0))
+        export(args.out, autoencoder(args.out), average)
+        return
+    (args.out).mkdir(parents=True, exist_ok=True)
+    (args.out / "config.json").write_text(json.dumps({"model": asdict(model), "train": asdict(config)}, indent=2))
+    train(args.out, model, config, args.minutes, args.cooldown, args.save_every)
+
+
+if __name__ == "__main__":
+    main()

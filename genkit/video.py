@@ -1,0 +1,153 @@
+"""A generated video: its frames, what was asked for, what ran, and the way to a file and back."""
+
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genkit.decode import read_frames, read_header
+from genkit.encode import encode, enlargement, file_frame
+from genkit.errors import GenkitError, UsageError
+from genkit.frames import as_frames, to_uint8
+from genkit.outputs import check_writable, replacing, sheet_path, sidecar_path
+from genkit.receipt import Receipt
+from genkit.recipe import Recipe, is_recipe, recipe_of
+
+__all__ = ["Video", "check_writable", "read", "read_request"]
+
+
+@dataclass(frozen=True, eq=False)
+class Video:
+    """Frames that belong together, with their history.
+
+    ``frames`` may be given in any form that :func:`genkit.frames.as_frames` takes: NumPy, torch or PIL, colour last
+    or second, uint8 or float in [0, 1].
+
+    Raises:
+        UsageError: the frames are not one RGB video, or ``fps`` is not a positive number.
+    """
+
+    frames: NDArray[Any] = field(repr=False)
+    """``[T, H, W, 3]``, uint8 or float32 in [0, 1], as generated: measurements use these and never the file."""
+    fps: float
+    """Frames per second."""
+    request: dict[str, Any] = field(default_factory=dict, repr=False)
+    """What was asked for, in JSON values."""
+    receipt: Receipt | None = field(default=None, repr=False)
+    """What really ran; None if no generation made this video."""
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.fps) or not 0.1 <= self.fps <= 1000:
+            raise UsageError(f"fps={self.fps!r} must be a number of frames per second between 0.1 and 1000")
+        object.__setattr__(self, "frames", as_frames(self.frames))
+        object.__setattr__(self, "fps", float(self.fps))
+
+    def uint8(self) -> NDArray[np.uint8]:
+        """The frames rounded to 8 bits, ``[T, H, W, 3]``."""
+        return to_uint8(self.frames)
+
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        crf: int = 16,
+        enlarge: int | None = None,
+        metadata: bool = True,
+        sheet: bool = False,
+    ) -> Path:
+        """Write an H.264 file with BT.709 colours; it appears whole or not at all.
+
+        A side that is odd is completed by repeating its last row or column, and the receipt in the file says so.
+
+        Args:
+            path: ends in ``.mp4``; missing folders are made, an existing file is replaced.
+            crf: quality, 1 (best, largest) to 51.
+            enlarge: repeat every pixel this many times in each direction; None takes the smallest factor that
+                gives the shorter side 256 pixels or more.
+            metadata: store request and receipt as JSON in the comment tag and beside the file, as ``<path>.json``;
+                False stores neither, and removes such a JSON that an earlier save left for the same path.
+            sheet: also write a contact sheet to ``<path>.png``.
+
+        Returns:
+            The path written.
+
+        Raises:
+            UsageError: an argument is wrong, or ``path`` cannot be written.
+            GenkitError: the encoder failed or the disk is full.
+        """
+        path = check_writable(path)
+        if isinstance(crf, bool) or not isinstance(crf, int) or not 1 <= crf <= 51:
+            raise UsageError(f"crf={crf!r} must be a whole number from 1 (best) to 51")
+        _, height, width, _ = self.frames.shape
+        factor = enlargement(height, width, enlarge)
+        recipe = self._recipe(crf, factor)
+        try:
+            self._write(path, recipe, metadata, sheet)
+        except OSError as error:
+            raise GenkitError(f"{str(path)!r} could not be written: {error.strerror or error}") from error
+        return path
+
+    def _write(self, path: Path, recipe: Recipe, metadata: bool, sheet: bool) -> None:
+        beside = sidecar_path(path)
+        about = recipe.file
+        tags = {"title": recipe.title(), "comment": recipe.to_json()} if metadata else {}
+        with replacing(path, beside, sheet_path(path)) as (film, notes, picture):
+            size = about["height"], about["width"]
+            encode(film, self._file_frames(about["enlarge"]), size=size, fps=self.fps, crf=about["crf"], tags=tags)
+            if metadata:
+                notes.write_text(recipe.to_json(indent=2) + "\n", "utf-8")
+            if sheet:
+                from genkit.sheet import contact_sheet
+
+                caption = recipe.title() if metadata else ""
+                contact_sheet([(caption, self.frames, self.fps)]).save(picture, format="png")
+        if not metadata and is_recipe(beside):
+            beside.unlink()
+
+    def _file_frames(self, factor: int) -> Iterator[NDArray[np.uint8]]:
+        return (file_frame(to_uint8(frame), factor) for frame in self.frames)
+
+    def _recipe(self, crf: int, factor: int) -> Recipe:
+        frames, height, width, _ = self.frames.shape
+        rows, columns = height * factor % 2, width * factor % 2
+        receipt = self.receipt
+        if receipt and (rows or columns):
+            receipt = receipt.with_note(
+                f"the file repeats the last {' and '.join(['row'] * rows + ['column'] * columns)}, "
+                f"because H.264 needs even sizes and the video has {height * factor}x{width * factor}"
+            )
+        about = {
+            "frames": frames,
+            "height": height * factor + rows,
+            "width": width * factor + columns,
+            "fps": self.fps,
+            "crf": crf,
+            "enlarge": factor,
+            "repeated_rows": rows,
+            "repeated_columns": columns,
+        }
+        return Recipe(request=self.request, receipt=receipt, file=about)
+
+
+def read(path: str | os.PathLike[str]) -> Video:
+    """Read a video that :meth:`Video.save` wrote, with its request and receipt.
+
+    The frames are those of the file: uint8, after the loss of the codec, and enlarged where the file is.
+
+    Raises:
+        UsageError: no such file, no video, or nothing in or beside it tells that genkit made it.
+        GenkitError: the file ends early or cannot be decoded.
+    """
+    header = read_header(Path(path))
+    recipe = recipe_of(Path(path), header)
+    return Video(read_frames(Path(path)), header.fps, recipe.request, recipe.receipt)
+
+
+def read_request(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The request that made a video, without decoding it; raises as :func:`read` does for what the header shows."""
+    return recipe_of(Path(path), read_header(Path(path))).request

@@ -1,0 +1,13 @@
+"""What every test shares: kernels run in Triton's interpreter where there is no GPU."""
+
+import os
+
+import torch
+
+if not torch.cuda.is_available():
+    # Triton reads this when a kernel is decorated, so it is set before anything of ours is imported.
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+
+if "OMP_NUM_THREADS" not in os.environ:
+    # The tensors of the tests are small: more threads only wait for one another.
+    torch.set_num_threads(min(4, torch.get_num_threads()))

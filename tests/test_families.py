@@ -1,0 +1,321 @@
+"""The facts about diffusers' pipelines on which the hook and the model cards rely.
+
+Nothing here imports genkit: a new version of diffusers that changes a fact fails here first.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+from torch.overrides import TorchFunctionMode
+
+from families import FAMILIES, NEGATIVE, PROMPT, call_arguments
+from family_facts import EXPECTED, Expected
+
+NAMES = list(FAMILIES)
+DENOISERS = ("transformer", "transformer_2", "unet")
+
+
+@pytest.fixture(scope="module")
+def pipes() -> dict[str, Any]:
+    """Every pipeline once."""
+    return {name: build() for name, build in FAMILIES.items()}
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One attention call inside a denoiser."""
+
+    model: str
+    layer: str
+    forward: int
+    """Number of the forward among those of all denoisers."""
+    query: Tensor
+    key: Tensor
+    mask: Tensor | None
+
+
+class Watch(TorchFunctionMode):
+    """Record the forwards of the denoisers and the attention calls inside them.
+
+    With ``zero``, the attention of that kind gives zeros instead.
+    """
+
+    def __init__(self, name: str, pipe: Any, zero: str | None = None) -> None:
+        super().__init__()
+        self.expected, self.zero = EXPECTED[name], zero
+        self.seen: list[Seen] = []
+        self.forwards: list[tuple[str, dict[str, Any]]] = []
+        self.steps: list[int | None] = []
+        self.inside: list[str] = []
+        self.pipe, self.handles = pipe, []
+
+    def __enter__(self) -> "Watch":
+        for model in DENOISERS:
+            if isinstance(module := getattr(self.pipe, model, None), nn.Module):
+                self._follow(model, module)
+        return super().__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for handle in self.handles:
+            handle.remove()
+        super().__exit__(kind, value, trace)
+
+    def _follow(self, model: str, module: nn.Module) -> None:
+        def begin(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            self.inside.append("no attention module")
+            self.forwards.append((model, {**dict(zip(("sample", "timestep"), args, strict=False)), **kwargs}))
+            self.steps.append(getattr(self.pipe.scheduler, "step_index", None))
+
+        def enter(layer: str) -> Any:
+            return lambda *_: self.inside.append(layer)
+
+        def leave(*_: Any) -> None:
+            self.inside.pop()
+
+        self.handles += [
+            module.register_forward_pre_hook(begin, with_kwargs=True),
+            module.register_forward_hook(leave),
+        ]
+        for layer, attention in attention_modules(module).items():
+            self.handles += [
+                attention.register_forward_pre_hook(enter(layer)),
+                attention.register_forward_hook(leave),
+            ]
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        if func is not scaled_dot_product_attention or not self.inside:
+            return out
+        given = {**dict(zip(("query", "key", "value", "attn_mask"), args, strict=False)), **kwargs}
+        layer, model = self.inside[-1], self.forwards[-1][0]
+        forward = len(self.forwards) - 1
+        self.seen.append(Seen(model, layer, forward, given["query"], given["key"], given.get("attn_mask")))
+        return torch.zeros_like(out) if self.zero and self.expected.kind(layer) == self.zero else out
+
+
+def attention_modules(model: nn.Module) -> dict[str, nn.Module]:
+    """Every module that projects to queries, by name."""
+    return {name: module for name, module in model.named_modules() if hasattr(module, "to_q")}
+
+
+def generate(pipe: Any, name: str, **changes: Any) -> Any:
+    """The frames of one small run."""
+    return pipe(**call_arguments(name, **changes)).frames
+
+
+def branches_of(expected: Expected, seen: Seen, turn: int) -> tuple[str, ...]:
+    """Branches in the batch of call number ``turn`` of a layer."""
+    branches = expected.branches[seen.forward % len(expected.branches)]
+    return branches if expected.calls == 1 else (branches[turn],)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_run_has_the_expected_shape_and_repeats_for_a_seed(pipes: dict[str, Any], name: str) -> None:
+    first, again, other = (generate(pipes[name], name, seed=seed) for seed in (1, 1, 2))
+    assert tuple(first.shape) == EXPECTED[name].latents
+    assert torch.isfinite(first).all()
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert torch.equal(first, generate(FAMILIES[name](), name, seed=1)), "a second pipeline has other weights"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_run_decodes_to_frames(pipes: dict[str, Any], name: str) -> None:
+    video = generate(pipes[name], name, output_type="np")
+    assert video.shape == EXPECTED[name].video
+    assert np.isfinite(video).all() and video.std() > 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_both_texts_matter(pipes: dict[str, Any], name: str) -> None:
+    plain = generate(pipes[name], name)
+    assert not torch.equal(plain, generate(pipes[name], name, prompt="a zebra sings"))
+    assert not torch.equal(plain, generate(pipes[name], name, negative_prompt="a zebra sings"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_attention_module_is_of_one_kind(pipes: dict[str, Any], name: str) -> None:
+    expected = EXPECTED[name]
+    for model in expected.steps:
+        layers = attention_modules(getattr(pipes[name], model))
+        for kind, patterns in [*expected.layers.items(), (None, expected.others)]:
+            for pattern, count in patterns.items():
+                assert sum(fnmatchcase(layer, pattern) for layer in layers) == count, pattern
+            assert sum(expected.kind(layer) == kind for layer in layers) == sum(patterns.values())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_calls_of_each_layer_in_each_forward(pipes: dict[str, Any], name: str) -> None:
+    expected = EXPECTED[name]
+    with Watch(name, pipes[name]) as watch:
+        generate(pipes[name], name)
+    counted = Counter((seen.forward, seen.layer) for seen in watch.seen)
+    wanted = {
+        (forward, layer): 1 if expected.kind(layer) is None else expected.calls
+        for forward, (model, _) in enumerate(watch.forwards)
+        for layer in attention_modules(getattr(pipes[name], model))
+    }
+    assert counted == wanted
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_steps_and_models_of_the_forwards(pipes: dict[str, Any], name: str) -> None:
+    expected, scheduler = EXPECTED[name], pipes[name].scheduler
+    with Watch(name, pipes[name]) as watch:
+        generate(pipes[name], name)
+    done = [(step, model) for model, steps in expected.steps.items() for step in steps for _ in expected.branches]
+    assert [model for model, _ in watch.forwards] == [model for _, model in done]
+    if hasattr(scheduler, "step_index"):
+        # Nothing counts before the first solver step.
+        assert [step or 0 for step in watch.steps] == [step for step, _ in done]
+    else:
+        times = [int(call["timestep"].flatten()[0]) for _, call in watch.forwards]
+        assert times == [int(scheduler.timesteps[step]) for step, _ in done]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_order_of_the_branches(pipes: dict[str, Any], name: str) -> None:
+    """The second text in the batch is the prompt; where branches are apart, the prompt comes first."""
+    pipe, expected = pipes[name], EXPECTED[name]
+    with Watch(name, pipe) as watch:
+        generate(pipe, name)
+    with Watch(name, pipe) as swapped:
+        generate(pipe, name, prompt=NEGATIVE, negative_prompt=PROMPT)
+    if name == "mochi":
+        assert expected.joint_text is not None
+        tokens = watch.forwards[0][1]["encoder_attention_mask"].sum(1).tolist()
+        assert tokens == [expected.joint_text[branch] for branch in expected.branches[0]]
+    texts = [torch.cat([call["encoder_hidden_states"] for _, call in w.forwards]) for w in (watch, swapped)]
+    per_step = [[text for text in whole.chunk(2 * len(set(watch_steps(expected))))] for whole in texts]
+    assert torch.equal(per_step[0][0], per_step[1][1]) and torch.equal(per_step[0][1], per_step[1][0])
+    assert not torch.equal(per_step[0][0], per_step[0][1])
+    order = [branch for branches in expected.branches for branch in branches]
+    alone = generate_text(pipe, name)
+    assert torch.equal(per_step[0][order.index("cond")], alone)
+
+
+def watch_steps(expected: Expected) -> list[int]:
+    """Every step of the run, in order."""
+    return [step for steps in expected.steps.values() for step in steps]
+
+
+def generate_text(pipe: Any, name: str) -> Tensor:
+    """What the model gets as text when there is no guidance: the prompt."""
+    off = {"true_cfg_scale": 1.0} if name == "hunyuan" else {"guidance_scale": 1.0}
+    with Watch(name, pipe) as watch:
+        generate(pipe, name, num_inference_steps=1, **off)
+    assert len(watch.forwards) == 1
+    return watch.forwards[0][1]["encoder_hidden_states"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_shapes_at_the_attention_call(pipes: dict[str, Any], name: str) -> None:
+    expected = EXPECTED[name]
+    with Watch(name, pipes[name]) as watch:
+        generate(pipes[name], name)
+    turns: Counter[tuple[int, str]] = Counter()
+    for seen in watch.seen:
+        turn = turns[seen.forward, seen.layer]
+        turns[seen.forward, seen.layer] += 1
+        if (kind := expected.kind(seen.layer)) is None:
+            continue
+        branches = branches_of(expected, seen, turn)
+        rows, cols = level_of(expected, seen)
+        place = rows * cols
+        batch, tokens = {
+            "self": (1, expected.frames * place),
+            "joint": (1, expected.frames * place + expected.text_of(branches)),
+            "spatial": (expected.frames, place),
+            "temporal": (place, expected.frames),
+            "cross": (expected.frames, place) if "spatial" in expected.layers else (1, expected.frames * place),
+        }[kind]
+        assert seen.query.shape[0] == len(branches) * batch and seen.query.shape[2] == tokens, seen.layer
+        keys = expected.text_tokens if kind == "cross" else tokens
+        assert seen.key.shape[0] == len(branches) * batch and seen.key.shape[2] == keys, seen.layer
+        check_mask(expected.mask.get(kind), seen)
+
+
+def level_of(expected: Expected, seen: Seen) -> tuple[int, int]:
+    """Token rows and columns of a layer: the second level of a UNet, where its middle is too, has half of each."""
+    inner = seen.layer.startswith(("down_blocks.1", "mid_block", "up_blocks.0"))
+    return (expected.rows // 2, expected.cols // 2) if inner else (expected.rows, expected.cols)
+
+
+def check_mask(written: str | None, seen: Seen) -> None:
+    """A mask hides padded text and nothing else."""
+    if written is None:
+        assert seen.mask is None, seen.layer
+        return
+    assert seen.mask is not None and seen.mask.dtype is (torch.bool if written == "bool" else torch.float32)
+    assert seen.mask.shape[2:] == (1, seen.key.shape[2])
+    visible = seen.mask if written == "bool" else seen.mask == 0
+    assert 0 < (~visible).sum() < visible.numel()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_order_of_the_tokens(pipes: dict[str, Any], name: str) -> None:
+    """A change of the noise at one place and time shows at the token that the order says, and there most of all."""
+    expected, (frame, row, col) = EXPECTED[name], (3, 1, 2)
+    pipe, calls = pipes[name], []
+    draw = pipe.prepare_latents
+    for change in (0.0, 5.0):
+        pipe.prepare_latents = lambda *args, change=change: disturbed(name, draw(*args), change, frame, row, col)
+        with Watch(name, pipe) as watch:
+            generate(pipe, name, num_inference_steps=1)
+        calls.append({kind: next(s for s in watch.seen if expected.kind(s.layer) == kind) for kind in expected.layers})
+    del pipe.prepare_latents
+    place = row * expected.cols + col
+    for kind, still in calls[0].items():
+        change = (calls[1][kind].query - still.query).abs().sum((1, 3))
+        where = divmod(int(change.argmax()), change.shape[1])
+        text = expected.text_tokens if expected.text_first and kind == "joint" else 0
+        whole = (0, text + frame * expected.rows * expected.cols + place)
+        folded = {"spatial": (frame, place), "cross": (frame, place), "temporal": (place, frame)}
+        half = change.shape[0] // 2 if "spatial" in expected.layers else change.shape[0]
+        assert (where[0] % half, where[1]) == (folded[kind] if "spatial" in expected.layers else whole), kind
+
+
+def disturbed(name: str, latents: Tensor, change: float, frame: int, row: int, col: int) -> Tensor:
+    """Latents with ``change`` added at one token's place."""
+    latents = latents.clone()
+    if name == "ltx":
+        latents[:, (frame * 3 + row) * 4 + col] += change
+        return latents
+    patch = 1 if name in ("animatediff", "text_to_video_sd") else 2
+    rows, cols = slice(row * patch, (row + 1) * patch), slice(col * patch, (col + 1) * patch)
+    by_frame = latents if name == "cogvideox" else latents.transpose(1, 2)
+    by_frame[:, frame, :, rows, cols] += change
+    return latents
+
+
+@pytest.mark.parametrize(("name", "kind"), [(n, k) for n in NAMES for k in EXPECTED[n].layers])
+def test_attention_of_every_kind_matters(pipes: dict[str, Any], name: str, kind: str) -> None:
+    plain = generate(pipes[name], name)
+    with Watch(name, pipes[name], zero=kind):
+        changed = generate(pipes[name], name)
+    assert (plain - changed).abs().max() > 1e-3
+    assert torch.equal(plain, generate(pipes[name], name)), "watching left something behind"
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "made"), [(n, a, m) for n in NAMES for a, m in EXPECTED[n].pixel_frames.items()]
+)
+def test_what_becomes_of_a_number_of_frames(pipes: dict[str, Any], name: str, asked: int, made: int) -> None:
+    video = generate(pipes[name], name, num_frames=asked, num_inference_steps=1, output_type="np")
+    assert video.shape[1] == made
+
+
+def test_animatediff_knows_32_frames_and_no_more(pipes: dict[str, Any]) -> None:
+    with pytest.raises(RuntimeError, match="size of tensor a \\(33\\) must match the size of tensor b \\(32\\)"):
+        generate(pipes["animatediff"], "animatediff", num_frames=33)

@@ -1,0 +1,198 @@
+"""The directions between the folders, and that `import genkit` stays light: both read from the tree itself."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).parent.parent
+FOLDERS = {
+    "attention": "genkit.attention",
+    "schedulers": "genkit.schedulers",
+    "genkit": "genkit",
+    "benchmarks": "genkit.benchmarks",
+    "apps": "genkit.apps",
+}
+OURS_ALLOWED = {
+    "attention": ("genkit.attention", "genkit.errors"),
+    "schedulers": ("genkit.schedulers", "genkit.attention.grid", "genkit.errors"),
+}
+"""Where only some of our modules may be imported. `genkit.errors` itself needs nothing but the standard library."""
+OURS_FORBIDDEN = {"genkit": ("genkit.benchmarks", "genkit.apps"), "benchmarks": ("genkit.apps",), "apps": ()}
+THIRD_PARTY_ALLOWED = {"attention": ("torch", "triton", "diffusers"), "schedulers": ("torch",)}
+HEAVY = ("diffusers", "transformers", "triton", "gradio", "av", "imageio", "matplotlib", "cv2", "xformers", "ray")
+NAMED_ELSEWHERE = ("attention", "schedulers", "benchmarks", "apps")
+"""Folder names that would work from the top of the repository only."""
+
+FILES = [path.relative_to(TOP) for folder in FOLDERS for path in sorted((TOP / folder).rglob("*.py"))]
+
+
+def package_of(path: Path) -> str:
+    """The package that a file belongs to: `attention/planners/radial.py` is in `genkit.attention.planners`."""
+    return ".".join((FOLDERS[path.parts[0]], *path.parent.parts[1:]))
+
+
+def targets(node: ast.AST, package: str) -> list[str]:
+    """The full names that one import statement may load; empty for any other node."""
+    if isinstance(node, ast.Import):
+        return [name.name for name in node.names]
+    if not isinstance(node, ast.ImportFrom):
+        return []
+    parents = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+    stem = ".".join([*parents, *([node.module] if node.module else [])])
+    return [f"{stem}.{name.name}" for name in node.names]
+
+
+def every_import(source: str, package: str) -> Iterator[str]:
+    """The imports of a file, also those inside functions."""
+    for node in ast.walk(ast.parse(source)):
+        yield from targets(node, package)
+
+
+def runs_on_import(tree: ast.AST) -> Iterator[ast.AST]:
+    """The statements that run when a module is loaded: everything outside functions and `if TYPE_CHECKING`."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            continue
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        yield node
+        yield from runs_on_import(node)
+
+
+def import_on_load(source: str, package: str) -> Iterator[str]:
+    for node in runs_on_import(ast.parse(source)):
+        yield from targets(node, package)
+
+
+def starts_with(name: str, prefixes: tuple[str, ...]) -> bool:
+    return any(name == prefix or name.startswith(prefix + ".") for prefix in prefixes)
+
+
+def is_forbidden(folder: str, name: str) -> bool:
+    """Whether a file in ``folder`` must not import ``name``."""
+    if starts_with(name, NAMED_ELSEWHERE):
+        return True
+    if starts_with(name, ("genkit",)):
+        if folder in OURS_ALLOWED:
+            return not starts_with(name, OURS_ALLOWED[folder])
+        return starts_with(name, OURS_FORBIDDEN[folder])
+    standard = name.split(".")[0] in sys.stdlib_module_names
+    return folder in THIRD_PARTY_ALLOWED and not standard and not starts_with(name, THIRD_PARTY_ALLOWED[folder])
+
+
+def may_be_heavy(path: Path) -> bool:
+    """Files that are themselves imported only where their weight is needed: kernels, the embedded model, the views."""
+    kernel = path.parts[0] == "attention" and path.name == "triton.py"
+    return kernel or path.parts[:2] == ("genkit", "tiny") or path.parts[0] in ("benchmarks", "apps")
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_no_import_against_the_direction_of_the_layers(path: Path) -> None:
+    found = every_import((TOP / path).read_text(encoding="utf-8"), package_of(path))
+    assert [name for name in found if is_forbidden(path.parts[0], name)] == []
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if not may_be_heavy(path)], ids=str)
+def test_heavy_packages_are_imported_inside_functions_only(path: Path) -> None:
+    found = import_on_load((TOP / path).read_text(encoding="utf-8"), package_of(path))
+    assert [name for name in found if starts_with(name, HEAVY)] == []
+
+
+@pytest.mark.parametrize(
+    ("folder", "package", "line", "forbidden"),
+    [
+        ("attention", "genkit.attention", "from genkit.request import Request", True),
+        ("attention", "genkit.attention", "import genkit", True),
+        ("attention", "genkit.attention", "from genkit import schedulers", True),
+        ("attention", "genkit.attention", "import numpy", True),
+        ("attention", "genkit.attention", "from attention.grid import VideoGrid", True),
+        ("attention", "genkit.attention.planners", "from ..grid import VideoGrid", False),
+        ("attention", "genkit.attention.planners", "from ... import request", True),
+        ("attention", "genkit.attention", "def f():\n    import diffusers.hooks", False),
+        ("schedulers", "genkit.schedulers", "from genkit.attention.planners import radial", True),
+        ("schedulers", "genkit.schedulers", "from genkit.attention.grid import VideoGrid", False),
+        ("genkit", "genkit", "def f():\n    from genkit.apps import cli", True),
+        ("genkit", "genkit", "from . import apps", True),
+        ("genkit", "genkit", "from genkit.attention import grid", False),
+        ("benchmarks", "genkit.benchmarks", "from genkit.apps.cli import main", True),
+        ("apps", "genkit.apps", "import genkit.benchmarks.speed", False),
+    ],
+)
+def test_the_rule_itself(folder: str, package: str, line: str, forbidden: bool) -> None:
+    assert any(is_forbidden(folder, name) for name in every_import(line, package)) is forbidden
+
+
+def test_what_runs_on_import() -> None:
+    source = """
+    import torch
+    if TYPE_CHECKING:
+        import gradio
+    try:
+        import triton
+    except ImportError:
+        pass
+    class Rule:
+        import av
+        def wrap(self):
+            import diffusers
+    """
+    assert set(import_on_load(source.replace("\n    ", "\n"), "genkit")) == {"torch", "triton", "av"}
+
+
+def test_every_package_is_named_in_pyproject() -> None:
+    """Setuptools cannot discover several folders at the top; what is not named is missing from the wheel."""
+    tree = {package_of(path) for path in FILES if path.name == "__init__.py"}
+    text = (TOP / "pyproject.toml").read_text(encoding="utf-8")
+    listed = text.partition("\npackages = [")[2].partition("]")[0]
+    assert {line.strip(' ",') for line in listed.splitlines() if line.strip()} == tree
+    assert {package_of(path) for path in FILES} == tree, "a folder with modules has no __init__.py"
+
+
+def fresh(code: str, cwd: Path) -> str:
+    """What a new Python process prints; nothing of this one's imports is shared."""
+    done = subprocess.run([sys.executable, "-c", code], cwd=cwd, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_import_genkit_takes_a_fifth_of_a_second_at_most(tmp_path: Path) -> None:
+    code = "import torch, time; t = time.perf_counter(); import genkit; print(time.perf_counter() - t)"
+    assert min(float(fresh(code, tmp_path)) for _ in range(3)) < 0.2
+
+
+BLOCKED = f"""
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {HEAVY!r}:
+            raise ImportError(name + " is absent")
+sys.meta_path.insert(0, Absent())
+"""
+
+
+@pytest.mark.parametrize("absent", ["gradio", "diffusers", "transformers", "triton", "av"])
+def test_the_blocker_blocks(absent: str, tmp_path: Path) -> None:
+    code = f"{BLOCKED}\ntry:\n    import {absent}\nexcept ImportError as error:\n    print(error)"
+    assert fresh(code, tmp_path) == f"{absent} is absent"
+
+
+def test_every_public_name_can_be_had_without_the_heavy_packages(tmp_path: Path) -> None:
+    code = f"{BLOCKED}\nimport genkit\nprint(len([getattr(genkit, name) for name in genkit.__all__]))"
+    assert int(fresh(code, tmp_path)) > 5
+
+
+def test_every_plugin_can_be_described_without_the_heavy_packages(tmp_path: Path) -> None:
+    code = f"""{BLOCKED}
+from genkit import catalogue
+print(*[catalogue.describe(catalogue.plugin_class(name)).name for name in catalogue.names()])
+"""
+    assert {"freenoise", "radial", "freelong", "timeline"} <= set(fresh(code, tmp_path).split())
+
+
+def test_plain_import_leaves_the_heavy_packages_alone(tmp_path: Path) -> None:
+    code = f"import sys, genkit; print(*[name for name in {HEAVY!r} if name in sys.modules])"
+    assert fresh(code, tmp_path) == ""
