@@ -1,6 +1,5 @@
 """The flags of `genkit generate`, made from the fields of `Request`, so that the two cannot drift apart."""
 
-import functools
 import inspect
 import json
 from collections.abc import Callable, Iterable
@@ -35,17 +34,17 @@ def with_request_flags(command: Callable[..., int]) -> Callable[..., int]:
     """
     own = [entry for entry in inspect.signature(command).parameters.values() if entry.name != "request"]
     fields = [_flag(name, field) for name, field in Request.model_fields.items() if name != "options"]
+    signature = inspect.Signature([*fields, *own], return_annotation=int)
 
-    @functools.wraps(command)
-    def from_flags(**given: Any) -> int:
-        rest = {entry.name: given[entry.name] for entry in own if entry.name in given}
-        asked = {name: value for name, value in given.items() if name not in rest and value is not None}
+    def from_flags(*words: Any, **flags: Any) -> int:
+        given = signature.bind(*words, **flags).arguments
+        rest = {entry.name: given.pop(entry.name) for entry in own if entry.name in given}
+        asked = {name: value for name, value in given.items() if value is not None}
         return command(request_from(asked, rest.get("settings") or ()), **rest)
 
-    shown = [*fields, *own]
-    from_flags.__signature__ = inspect.Signature(shown, return_annotation=int)  # type: ignore[attr-defined]
-    from_flags.__annotations__ = {entry.name: entry.annotation for entry in shown} | {"return": int}
-    del from_flags.__wrapped__  # type: ignore[attr-defined]
+    from_flags.__name__, from_flags.__doc__ = command.__name__, command.__doc__
+    from_flags.__signature__ = signature  # type: ignore[attr-defined]
+    from_flags.__annotations__ = {entry.name: entry.annotation for entry in signature.parameters.values()}
     return from_flags
 
 

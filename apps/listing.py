@@ -35,7 +35,7 @@ def shown(rows: Iterable[Row], as_json: bool) -> str:
 
 
 def _paragraph(row: Row) -> str:
-    """The first value and the title as a head line, the other values and the parameters below it."""
+    """Name and title as a head line, the other values and the parameters below it."""
     (_, head), *rest = row.items()
     lines = [f"{head} - {row['title']}"]
     lines += [

@@ -36,10 +36,18 @@ class BlockPlan:
     @cached_property
     def density(self) -> float:
         """Share of the query-key token pairs that lie in kept blocks, in [0, 1]; ragged blocks count by their size."""
-        rows = _sizes(self.queries, self.block, self.keep.device)
-        cols = _sizes(self.keys, self.block, self.keep.device)
-        kept = torch.einsum("bhqk,q,k->bh", self.keep.double(), rows, cols)
-        return float(kept.mean()) / (self.queries * self.keys)
+        return float((self.keep * self.sizes).sum((-2, -1)).mean()) / (self.queries * self.keys)
+
+    @cached_property
+    def keeps_all(self) -> bool:
+        """Whether no block is left out."""
+        return bool(self.keep.all())
+
+    @property
+    def sizes(self) -> Tensor:
+        """Query-key token pairs of each pair of blocks, float64 ``[query blocks, key blocks]``."""
+        rows, cols = (_sizes(tokens, self.block, self.keep.device) for tokens in (self.queries, self.keys))
+        return rows[:, None] * cols
 
     @cached_property
     def lists(self) -> tuple[Tensor, Tensor]:
@@ -59,29 +67,50 @@ def block_lists(keep: Tensor) -> tuple[Tensor, Tensor]:
     return keep.sum(-1, dtype=torch.int32), order.to(torch.int32)
 
 
-def visible_density(plan: BlockPlan, frames_q: Tensor, frames_k: Tensor, visible: Tensor) -> float:
-    """Share of the query-key token pairs that lie in kept blocks and that ``visible`` allows, in [0, 1].
+def pairs_in_blocks(
+    plan: BlockPlan,
+    *,
+    frames_q: Tensor | None = None,
+    frames_k: Tensor | None = None,
+    visible: Tensor | None = None,
+    valid: Tensor | None = None,
+) -> Tensor:
+    """Query-key token pairs of each pair of blocks that may be read, whether the plan keeps it or not.
 
     Args:
-        plan: the blocks.
+        plan: the blocks; everything lies on its device.
         frames_q, frames_k: int64 ``[queries]`` and ``[keys]``, latent frame of each token; -1 is text, which sees and
-            is seen by all.
-        visible: bool ``[query frames, key frames]``.
+            is seen by all. Needed with ``visible``.
+        visible: bool ``[query frames, key frames]``; None is all.
+        valid: bool ``[B or 1, keys]``; False keys are read by none; None is all.
+
+    Returns:
+        float64 ``[B or 1, 1, query blocks, key blocks]``.
     """
     device = plan.keep.device
-    # Text is frame 0 of the padded table and sees everything; frame f becomes f + 1.
-    table = torch.nn.functional.pad(visible.to(device), (1, 0, 1, 0), value=True).double()
-    rows = _frame_counts(frames_q.to(device) + 1, plan.block, table.shape[0])
-    cols = _frame_counts(frames_k.to(device) + 1, plan.block, table.shape[1])
-    pairs = rows @ table @ cols.T
-    return float((plan.keep * pairs).sum((-2, -1)).mean()) / (plan.queries * plan.keys)
+    queries = torch.ones(1, plan.queries, dtype=torch.float64, device=device)
+    keys = torch.ones(1, plan.keys, dtype=torch.float64, device=device) if valid is None else valid.double()
+    if visible is None or frames_q is None or frames_k is None:
+        rows = _block_sums(queries, torch.zeros(plan.queries, dtype=torch.int64, device=device), plan.block, 1)
+        cols = _block_sums(keys, torch.zeros(plan.keys, dtype=torch.int64, device=device), plan.block, 1)
+        return (rows @ cols.mT)[:, None]
+    table = with_text(visible).double()
+    rows = _block_sums(queries, frames_q + 1, plan.block, table.shape[0])
+    cols = _block_sums(keys, frames_k + 1, plan.block, table.shape[1])
+    return (rows @ table @ cols.mT)[:, None]
 
 
-def _frame_counts(frames: Tensor, block: int, count: int) -> Tensor:
-    """Tokens of each frame in each block ``[blocks, count]``."""
-    blocks = torch.arange(len(frames), device=frames.device) // block
-    table = torch.zeros(-(-len(frames) // block), count, dtype=torch.float64, device=frames.device)
-    return table.index_put((blocks, frames), torch.ones_like(frames, dtype=torch.float64), accumulate=True)
+def with_text(visible: Tensor) -> Tensor:
+    """``visible`` with a first row and column for text, so that it is indexed by frame + 1."""
+    return torch.nn.functional.pad(visible, (1, 0, 1, 0), value=True)
+
+
+def _block_sums(weights: Tensor, frames: Tensor, block: int, count: int) -> Tensor:
+    """Sum of the ``weights`` [.., tokens] of each frame in each block ``[.., blocks, count]``."""
+    blocks = -(-len(frames) // block)
+    cell = torch.arange(len(frames), device=frames.device) // block * count + frames
+    sums = torch.zeros(len(weights), blocks * count, dtype=torch.float64, device=frames.device)
+    return sums.index_add_(1, cell, weights).unflatten(1, (blocks, count))
 
 
 def _sizes(tokens: int, block: int, device: torch.device) -> Tensor:

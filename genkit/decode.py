@@ -1,7 +1,7 @@
 """Reading a video file: what its header says, and its frames."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,8 +40,8 @@ def read_header(path: Path) -> Header:
     Raises:
         UsageError: there is no such file, it is empty, or no video can be found in it.
     """
-    with _opened(path) as file:
-        return _header(file)
+    with _opened(path) as (_, header):
+        return header
 
 
 def read_frames(path: Path) -> NDArray[np.uint8]:
@@ -54,21 +54,20 @@ def read_frames(path: Path) -> NDArray[np.uint8]:
         UsageError: as :func:`read_header`.
         GenkitError: the file ends early or cannot be decoded.
     """
-    with _opened(path) as file:
-        expected = _header(file).frames
-        frames: list[NDArray[np.uint8]] = []
-        reason = "the file is cut short or damaged"
+    frames: list[NDArray[np.uint8]] = []
+    reason = "the file is cut short or damaged"
+    with _opened(path) as (file, header):
         try:
             frames.extend(file.iter(filter_sequence=TO_RGB))
-        except (OSError, ValueError, EOFError) as error:
+        except (OSError, ValueError) as error:  # what FFmpeg's own errors derive from
             reason = str(error)
-    if not frames or len(frames) < expected:
-        raise GenkitError(f"only {len(frames)} of {expected} frames of {str(path)!r} can be decoded: {reason}")
+    if not frames or len(frames) < header.frames:
+        raise GenkitError(f"only {len(frames)} of {header.frames} frames of {str(path)!r} can be decoded: {reason}")
     return np.stack(frames)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _opened(path: Path) -> Iterator[tuple[Any, Header]]:
     import imageio.v3 as iio
     from imageio.core.request import InitializationError
 
@@ -76,15 +75,20 @@ def _opened(path: Path) -> Iterator[Any]:
         raise UsageError(f"there is no video file {str(path)!r}")
     if path.stat().st_size == 0:
         raise UsageError(f"{str(path)!r} is empty: it holds no video")
-    try:
-        file = iio.imopen(str(path), "r", plugin="pyav")
-    except (InitializationError, OSError, IndexError) as error:
-        raise UsageError(f"{str(path)!r} cannot be read as a video: it is damaged, cut short or not a video") from error
-    with file:
-        yield file
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(iio.imopen(str(path), "r", plugin="pyav"))
+            header = _header(file)
+        # Where a stream or its codec is missing, the plugin trips over None.
+        except (InitializationError, OSError, ValueError, IndexError, AttributeError, TypeError) as error:
+            raise UsageError(
+                f"{str(path)!r} cannot be read as a video: it is damaged, cut short or not a video"
+            ) from error
+        yield file, header
 
 
 def _header(file: Any) -> Header:
     frames, height, width, _ = file.properties().shape
     about = file.metadata()
-    return Header(frames=frames, height=height, width=width, fps=about["fps"], comment=about.get("comment", ""))
+    tags = {key.lower(): value for key, value in file.container_metadata.items()}  # Matroska writes capitals
+    return Header(frames=frames, height=height, width=width, fps=about["fps"], comment=tags.get("comment", ""))

@@ -30,19 +30,25 @@ def check_writable(path: str | os.PathLike[str]) -> Path:
     path = Path(path)
     if path.suffix.lower() != ".mp4":
         raise UsageError(f"cannot write {str(path)!r}: the name of a video must end in .mp4")
-    folder = next(parent for parent in (path.parent, *path.absolute().parents) if _exists(parent))
-    if path.is_dir() or not folder.is_dir():
-        wrong = path if path.is_dir() else folder
-        raise UsageError(f"cannot write {str(path)!r}: {str(wrong)!r} is {'' if wrong is path else 'not '}a folder")
-    probe = _part(folder)
     try:
-        _exists(sidecar_path(path))
-        probe.touch(exist_ok=False)
+        _try(path)
     except OSError as error:
         raise UsageError(f"cannot write {str(path)!r}: {error.strerror}; choose another place") from error
+    return path
+
+
+def _try(path: Path) -> None:
+    """Make and remove a file in the nearest folder that exists; asking for permissions would miss read-only disks."""
+    _exists(sidecar_path(path))
+    folder = next(parent for parent in path.absolute().parents if _exists(parent))
+    if path.is_dir() or not folder.is_dir():
+        wrong, what = (path, "a folder") if path.is_dir() else (folder, "not a folder")
+        raise UsageError(f"cannot write {str(path)!r}: {str(wrong)!r} is {what}")
+    probe = _part(folder)
+    try:
+        probe.touch(exist_ok=False)
     finally:
         probe.unlink(missing_ok=True)
-    return path
 
 
 @contextmanager

@@ -1,6 +1,11 @@
-"""Contact sheets: videos as one picture, frames in reading order with their times."""
+"""Contact sheets: videos as one picture, frames in reading order with their times.
 
+The font is the one inside Pillow, the same on every machine; letters that it lacks, Chinese ones say, become boxes.
+"""
+
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -8,6 +13,7 @@ from numpy.typing import NDArray
 
 from genkit.errors import UsageError
 from genkit.frames import as_frames, to_uint8
+from genkit.outputs import replacing
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -50,6 +56,23 @@ def contact_sheet(
         sheet.paste(strip, (0, top))
         top += strip.height
     return sheet
+
+
+def save_sheet(sheet: "Image", path: str | os.PathLike[str]) -> Path:
+    """Write a contact sheet as PNG; missing folders are made, and the file appears whole or not at all.
+
+    Raises:
+        UsageError: the name does not end in ``.png``, or nothing can be written there.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".png":
+        raise UsageError(f"cannot write {str(path)!r}: the name of a contact sheet must end in .png")
+    try:
+        with replacing(path) as (part,):
+            sheet.save(part, format="png")
+    except OSError as error:
+        raise UsageError(f"cannot write {str(path)!r}: {error.strerror or error}; choose another place") from error
+    return path
 
 
 def shown_frames(count: int, columns: int, every: int | None) -> range:
@@ -101,7 +124,7 @@ def _font(size: int) -> "Font":
 def _wrapped(text: str, font: "Font", width: int) -> list[str]:
     """Break a caption between words, and within a word that is too long or in a script without spaces."""
     lines: list[str] = []
-    for word in text.split():
+    for word in text.encode("utf-8", "replace").decode().split():
         joined = f"{lines[-1]} {word}" if lines else word
         if lines and font.getlength(joined) <= width:
             lines[-1] = joined

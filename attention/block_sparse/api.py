@@ -1,0 +1,164 @@
+"""Attention over the blocks of keys that a plan keeps.
+
+Shape letters, here and in this folder:
+    B batch    H heads    Nq, Nk query and key tokens    D head width    Qb, Kb query and key blocks    F frames
+"""
+
+from typing import Literal, overload
+
+import torch
+from torch import Tensor
+
+from genkit.attention.block_sparse import flex, reference
+from genkit.attention.block_sparse.seen import Seen
+from genkit.attention.plan import BlockPlan
+from genkit.errors import UsageError
+
+Impl = Literal["auto", "flex", "reference"]
+
+FLEX_MIN_TOKENS = 4096
+"""Queries from which ``auto`` takes FlexAttention. It is faster than dense from about 1,000 tokens on a CPU, but a new
+kind of call compiles for 4 to 11 s, which a short video never earns back: at 4,096 tokens and a density of 0.25 a call
+of 12 heads saves some 0.4 s."""
+
+
+@overload
+def block_sparse(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    plan: BlockPlan,
+    *,
+    scale: float | None = None,
+    frames_q: Tensor | None = None,
+    frames_k: Tensor | None = None,
+    visible: Tensor | None = None,
+    valid: Tensor | None = None,
+    impl: Impl = "auto",
+    return_lse: Literal[False] = False,
+) -> Tensor: ...
+
+
+@overload
+def block_sparse(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    plan: BlockPlan,
+    *,
+    scale: float | None = None,
+    frames_q: Tensor | None = None,
+    frames_k: Tensor | None = None,
+    visible: Tensor | None = None,
+    valid: Tensor | None = None,
+    impl: Impl = "auto",
+    return_lse: Literal[True],
+) -> tuple[Tensor, Tensor]: ...
+
+
+def block_sparse(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    plan: BlockPlan,
+    *,
+    scale: float | None = None,
+    frames_q: Tensor | None = None,
+    frames_k: Tensor | None = None,
+    visible: Tensor | None = None,
+    valid: Tensor | None = None,
+    impl: Impl = "auto",
+    return_lse: bool = False,
+) -> Tensor | tuple[Tensor, Tensor]:
+    """Softmax attention in which a query reads a key only if all that is given allows it.
+
+    Args:
+        q: ``[B, H, Nq, D]``.
+        k, v: ``[B, H, Nk, D]``; dtype and device of ``q``. Any strides.
+        plan: the blocks that are read, for ``Nq`` x ``Nk`` tokens; its table is shared over a batch or head axis of 1.
+        scale: factor on the logits; None is ``D ** -0.5``.
+        frames_q, frames_k: int64 ``[Nq]`` and ``[Nk]``, latent frame of each token; -1 is text, which reads and is read
+            by all. Needed with ``visible``, and without effect otherwise.
+        visible: bool ``[F, F]``, which key frames (columns) a query frame reads; None is all.
+        valid: bool ``[B or 1, Nk]``; False keys are padding and never read; None is all.
+        impl: ``"reference"`` runs anywhere and defines the result; ``"flex"`` is PyTorch's FlexAttention. An explicit
+            choice never falls back; ``"auto"`` takes what ``auto_impl`` says.
+        return_lse: whether to return the natural log-sum-exp of the scaled logits as well.
+
+    Returns:
+        ``[B, H, Nq, D]`` in the dtype of ``q``, accumulated in float32 (float64 for float64); with ``return_lse`` also
+        float ``[B, H, Nq]``. A query that reads nothing gives 0, and -inf.
+
+    Raises:
+        UsageError: a shape or choice above is not respected, or ``"flex"`` cannot do this call here.
+    """
+    _check(q, k, v, plan)
+    _check_restrictions(q, k, frames_q, frames_k, visible, valid)
+    plan = plan.to(q.device)
+    frames_q, frames_k, visible, valid = (
+        None if x is None else x.to(q.device) for x in (frames_q, frames_k, visible, valid)
+    )
+    seen = Seen(plan, frames_q, frames_k, visible, valid)
+    scale = q.shape[-1] ** -0.5 if scale is None else float(scale)
+    chosen = auto_impl(q, plan, restricted=not seen.by_blocks, return_lse=return_lse) if impl == "auto" else impl
+    if chosen == "reference":
+        out, lse = reference.forward(q, k, v, seen, scale, return_lse)
+    elif chosen == "flex":
+        if reason := flex.refusal(q, plan, return_lse):
+            raise UsageError(f"impl='flex' cannot do this call: {reason}; or use impl='reference'")
+        out, lse = flex.forward(q, k, v, seen, scale, return_lse)
+    else:
+        raise UsageError(f"impl={impl!r} is unknown; known: auto, flex, reference")
+    return out if lse is None else (out, lse)
+
+
+def auto_impl(
+    q: Tensor, plan: BlockPlan, *, restricted: bool = False, return_lse: bool = False
+) -> Literal["flex", "reference"]:
+    """What ``impl="auto"`` takes: FlexAttention where this machine can run it and it pays.
+
+    Args:
+        q: the queries.
+        plan: the blocks.
+        restricted: whether ``visible`` or ``valid`` is given.
+        return_lse: whether the log-sum-exp is asked for.
+    """
+    if q.shape[2] < FLEX_MIN_TOKENS or flex.refusal(q, plan, return_lse) is not None:
+        return "reference"
+    return "flex"
+
+
+def _check(q: Tensor, k: Tensor, v: Tensor, plan: BlockPlan) -> None:
+    if q.ndim != 4 or k.ndim != 4 or k.shape != v.shape or q.shape[:2] != k.shape[:2] or q.shape[3] != k.shape[3]:
+        raise UsageError(
+            f"block_sparse takes q [B, H, Nq, D] and k, v [B, H, Nk, D], got {list(q.shape)}, {list(k.shape)} and "
+            f"{list(v.shape)}; repeat the keys of grouped heads first"
+        )
+    if len({(x.dtype, x.device) for x in (q, k, v)}) > 1:
+        raise UsageError(f"q, k and v must share dtype and device, got {[(str(x.dtype), str(x.device)) for x in (q, k, v)]}")
+    if (plan.queries, plan.keys) != (q.shape[2], k.shape[2]):
+        raise UsageError(
+            f"the plan is for {plan.queries} x {plan.keys} tokens, q and k have {q.shape[2]} x {k.shape[2]}; "
+            "plan anew for this shape"
+        )
+    if any(n not in (1, m) for n, m in zip(plan.keep.shape[:2], q.shape[:2], strict=True)):
+        raise UsageError(
+            f"the plan is for batch and heads {list(plan.keep.shape[:2])}, q has {list(q.shape[:2])}; each must be "
+            "the same or 1"
+        )
+
+
+def _check_restrictions(
+    q: Tensor, k: Tensor, frames_q: Tensor | None, frames_k: Tensor | None, visible: Tensor | None, valid: Tensor | None
+) -> None:
+    if visible is not None and (frames_q is None or frames_k is None):
+        raise UsageError("visible needs frames_q and frames_k, the latent frame of each token")
+    if visible is not None and (visible.dtype != torch.bool or visible.ndim != 2):
+        raise UsageError(f"visible must be a bool table [F, F], got {visible.dtype} {list(visible.shape)}")
+    for name, frames, tokens in (("frames_q", frames_q, q.shape[2]), ("frames_k", frames_k, k.shape[2])):
+        if frames is not None and frames.shape != (tokens,):
+            raise UsageError(f"{name} must hold one frame for each of {tokens} tokens, got {list(frames.shape)}")
+    if valid is not None and (valid.dtype != torch.bool or valid.shape not in ((1, k.shape[2]), (q.shape[0], k.shape[2]))):
+        raise UsageError(
+            f"valid must be bool [{q.shape[0]} or 1, {k.shape[2]}], got {valid.dtype} {list(valid.shape)}"
+        )

@@ -1,0 +1,120 @@
+"""Block-sparse attention on PyTorch's compiled FlexAttention: the fast path on CPUs, a second opinion on GPUs.
+
+The plan's table becomes the lists of FlexAttention's ``BlockMask`` as it is, so no ``N x N`` mask is ever made. Blocks
+that are read whole need no mask; only those that the visible frames or the padding cut look at single tokens, which on
+a CPU costs about six times as much a block.
+"""
+
+import os
+import shutil
+import sys
+import sysconfig
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from types import FunctionType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genkit.attention.block_sparse.seen import Seen
+from genkit.attention.plan import BlockPlan, block_lists, with_text
+
+GPU_TILE = 64
+"""Tokens of a GPU tile for blocks below FlexAttention's usual 128, which its own tiles do not divide."""
+
+
+def refusal(q: Tensor, plan: BlockPlan, with_lse: bool) -> str | None:
+    """Why FlexAttention cannot do this call on this machine; None when it can."""
+    if q.dtype not in (torch.float32, torch.float16, torch.bfloat16):
+        return f"it does not compute in {q.dtype}"
+    if q.device.type == "cpu":
+        if with_lse:
+            return "on a CPU it returns no log-sum-exp"
+        if q.requires_grad and torch.is_grad_enabled():
+            return "on a CPU it has no gradient; use torch.no_grad()"
+        return _no_compiler()
+    if q.device.type != "cuda":
+        return f"it is not supported on {q.device.type} devices"
+    if plan.block % 128 and plan.block not in (16, 32, 64):
+        return f"on a GPU its blocks are 16, 32, 64 or a multiple of 128 tokens, not {plan.block}"
+    return None
+
+
+@cache
+def _no_compiler() -> str | None:
+    """Why this machine cannot compile FlexAttention for its CPU; None when it can."""
+    if sys.platform != "linux" or torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"):
+        return "on a CPU it needs Linux and AVX2"
+    if shutil.which(os.environ.get("CXX", "g++")) is None:
+        return "on a CPU it needs a C++ compiler; install g++ or set CXX"
+    if not Path(sysconfig.get_paths()["include"], "Python.h").exists():
+        return "on a CPU it needs Python's header files; install python3-dev"
+    return None
+
+
+def forward(q: Tensor, k: Tensor, v: Tensor, seen: Seen, scale: float, with_lse: bool) -> tuple[Tensor, Tensor | None]:
+    """Output ``[B, H, Nq, D]`` and natural log-sum-exp ``[B, H, Nq]``, or None where none is asked for."""
+    small = q.device.type == "cuda" and seen.plan.block < 128
+    tile = min(GPU_TILE, seen.plan.block)
+    options = {"BLOCK_M": tile, "BLOCK_N": tile} if small else None
+    attend = _compiled(q.device.type, q.dtype, q.shape[-1], seen.plan.block, seen.by_blocks, with_lse)
+    out = attend(q, k, v, _block_mask(seen, q.shape[0]), scale, options)
+    return out if with_lse else (out, None)
+
+
+def _block_mask(seen: Seen, batch: int) -> Any:
+    """The same decision as FlexAttention's ``BlockMask``."""
+    from torch.nn.attention.flex_attention import BlockMask
+
+    plan = seen.plan
+    if seen.by_blocks:
+        full = plan.lists
+        partial = (torch.zeros_like(full[0]), torch.zeros_like(full[1]))
+    else:
+        some, whole = seen.blocks()
+        partial, full = block_lists(some), block_lists(whole)
+    return BlockMask.from_kv_blocks(
+        *partial,
+        *full,
+        BLOCK_SIZE=plan.block,
+        mask_mod=_mask_mod(seen, batch),
+        seq_lengths=(plan.queries, plan.keys),
+    )
+
+
+def _mask_mod(seen: Seen, batch: int) -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor] | None:
+    """What single tokens read inside blocks that are not read whole."""
+    if seen.by_blocks:
+        return None
+    plan, device = seen.plan, seen.plan.keep.device
+    rows = seen.frames_q + 1 if seen.frames_q is not None else torch.zeros(plan.queries, dtype=torch.long, device=device)
+    cols = seen.frames_k + 1 if seen.frames_k is not None else torch.zeros(plan.keys, dtype=torch.long, device=device)
+    table = torch.ones(1, 1, dtype=torch.bool, device=device) if seen.visible is None else with_text(seen.visible)
+    valid = torch.ones(1, plan.keys, dtype=torch.bool, device=device) if seen.valid is None else seen.valid
+    valid = valid.expand(batch, -1).contiguous()
+
+    def mask_mod(b: Tensor, h: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        return table[rows[query], cols[key]] & valid[b, key]
+
+    return mask_mod
+
+
+@cache
+def _compiled(*key: object) -> Callable[..., Any]:
+    """FlexAttention compiled for one combination of device, dtype, width, block, kind of mask and kind of result.
+
+    Lengths vary inside it: the first is compiled as it is, the second for all others. Each combination gets a code
+    object of its own because PyTorch counts recompilations, and gives up, by code object.
+    """
+    from torch.nn.attention.flex_attention import flex_attention
+
+    with_lse = bool(key[-1])
+
+    def attend(q: Tensor, k: Tensor, v: Tensor, mask: Any, scale: float, options: dict[str, Any] | None) -> Any:
+        return flex_attention(q, k, v, block_mask=mask, scale=scale, return_lse=with_lse, kernel_options=options)
+
+    code = attend.__code__.replace(co_name="attend_" + "_".join(map(str, key)))
+    own = FunctionType(code, attend.__globals__, code.co_name, closure=attend.__closure__)
+    return torch.compile(own, fullgraph=True)

@@ -1,0 +1,1 @@
+"""Planners: each decides, from geometry or from queries and keys, which blocks of keys are read."""

@@ -1,0 +1,93 @@
+"""Plug-ins by name, and everything that is told about them."""
+
+import dataclasses
+
+import pytest
+
+from genkit import catalogue
+from genkit.conflicts import REASONS, conflict
+from genkit.errors import UsageError
+from genkit.plugins.freelong import FreeLong
+from genkit.plugins.freenoise import FreeNoise
+from genkit.plugins.radial import Radial
+from genkit.plugins.timeline import Timeline
+
+
+@pytest.mark.parametrize("name", catalogue.names())
+def test_every_name_can_be_loaded_and_tells_everything(name):
+    card = catalogue.describe(catalogue.plugin_class(name))
+    assert card.name == name
+    assert card.paper.startswith("arXiv ")
+    assert set(card.seams) <= {"noise", "positions", "attention", "text", "step"}
+    assert card.summary.endswith(".")
+    for parameter in card.parameters:
+        assert parameter.description.rstrip().endswith("."), parameter
+
+
+@pytest.mark.parametrize(
+    ("text", "plugin"),
+    [
+        ("radial", Radial()),
+        ("radial:density=0.3,block=64", Radial(density=0.3, block=64)),
+        ("Radial: impl=flex , dense-steps=0", Radial(impl="flex", dense_steps=0.0)),
+        ("freenoise:window=none", FreeNoise()),
+        ("freelong:noise=plain,until=0.5", FreeLong(noise="plain", until=0.5)),
+        ("timeline:everywhere=a quiet room", Timeline(everywhere="a quiet room")),
+    ],
+)
+def test_texts_become_plugins_and_back(text, plugin):
+    assert catalogue.parse(text) == plugin
+    assert catalogue.parse(catalogue.text_of(plugin)) == plugin
+
+
+def test_the_text_names_only_what_differs():
+    assert catalogue.text_of(Radial(density=0.3)) == "radial:density=0.3"
+    assert catalogue.text_of(FreeNoise()) == "freenoise"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("radail", "no plug-in called 'radail'; did you mean 'radial'"),
+        ("radial:densty=0.3", "radial has no parameter 'densty'; did you mean 'density'"),
+        ("radial:density", "'density' is no parameter; write name=value"),
+        ("radial:density=much", "radial: density='much' is not of type float or None"),
+        ("radial:density=1.5", r"density=1.5 must lie in \(0, 1\]"),
+        ("radial:density=0", r"density=0.0 must lie in \(0, 1\]"),
+        ("radial:decay=-1", "decay=-1.0 must be more than 0"),
+        ("radial:dense_steps=12", r"dense_steps=12.0 is a share of the steps and must lie in \[0, 1\]"),
+        ("radial:dense_layers=-1", "dense_layers=-1 must be at least 0"),
+        ("radial:block=0.5", "radial: block='0.5' is not of type int or None"),
+        ("radial:impl=cuda", "radial: impl='cuda' is not of type 'auto' or 'flex' or 'reference'"),
+        ("freenoise:window=1", "window=1 must be at least 2"),
+        ("freenoise:stride=0", "stride=0 must be at least 1"),
+        ("freelong:until=2", r"until=2.0 is a share of the steps and must lie in \[0, 1\]"),
+        ("freelong:cutoff_time=0", "cutoff_time=0.0 must be more than 0"),
+        ("freelong:window=0", "window=0 must be at least 1"),
+        ("timeline:tail=-1", "tail=-1.0 is a time in seconds and must be at least 0"),
+    ],
+)
+def test_mistakes_get_a_sentence(text, message):
+    with pytest.raises(UsageError, match=message):
+        catalogue.parse(text)
+
+
+def test_true_is_not_a_number():
+    with pytest.raises(UsageError, match="is not of type"):
+        catalogue.make(Radial, {"density": True})
+
+
+def test_conflicts_name_real_plugins_and_are_symmetric():
+    for pair, reason in REASONS.items():
+        one, other = sorted(pair)
+        assert {one, other} <= set(catalogue.names())
+        assert conflict(one, other) == conflict(other, one) == reason
+    assert "only once" in conflict("radial", "radial")
+    assert conflict("radial", "freelong") is None
+
+
+def test_installed_plugins_may_not_replace_ours(monkeypatch):
+    entry = dataclasses.make_dataclass("Entry", ["name", "value"])("radial", "other:Radial")
+    monkeypatch.setattr(catalogue, "entry_points", lambda group: [entry])
+    with pytest.raises(UsageError, match="may not replace built-in ones: radial"):
+        catalogue.names()

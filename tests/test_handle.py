@@ -1,0 +1,201 @@
+"""apply, generate, remove: the promises that users rely on."""
+
+import families
+import numpy as np
+import pytest
+import torch
+
+import genkit
+from genkit.plugins.freelong import FreeLong
+from genkit.plugins.freenoise import FreeNoise
+from genkit.plugins.timeline import Timeline
+
+SMALL = {"num_frames": 17, "height": 48, "width": 64, "num_inference_steps": 2, "max_sequence_length": 16}
+
+
+@pytest.fixture(scope="module")
+def wan():
+    pipe = families.FAMILIES["wan"]()
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+@pytest.mark.parametrize("name", list(families.FAMILIES))
+def test_generate_is_the_same_call_for_every_family(name):
+    pipe = families.FAMILIES[name]()
+    pipe.set_progress_bar_config(disable=True)
+    arguments = {k: v for k, v in families.sizes(name).items() if k not in ("prompt", "negative_prompt")}
+    events = []
+    one = genkit.generate(pipe, "a red circle", seed=5, on_event=events.append, **arguments)
+    two = genkit.generate(pipe, "a red circle", seed=5, **arguments)
+    assert np.array_equal(one.frames, two.frames)
+    assert one.frames.shape[0] == arguments["num_frames"] == one.receipt.frames
+    assert [event.step for event in events] == list(range(1, arguments["num_inference_steps"] + 1))
+    assert events[-1].left == 0
+    assert one.receipt.seed == 5 and one.receipt.family == genkit.apply(pipe).card.family
+
+
+def test_a_seed_is_drawn_reported_and_repeatable(wan):
+    with genkit.apply(wan) as plan:
+        drawn = plan.generate("a red circle", **SMALL)
+        again = plan.generate("a red circle", seed=drawn.receipt.seed, **SMALL)
+        other = plan.generate("a red circle", seed=-1, **SMALL)
+    assert np.array_equal(drawn.frames, again.frames)
+    assert other.receipt.seed != drawn.receipt.seed
+    assert drawn.request["seed"] == drawn.receipt.seed
+
+
+def test_generating_leaves_the_global_random_state_alone(wan):
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    with genkit.apply(wan, FreeNoise(window=2, stride=1)) as plan:
+        plan.generate("a red circle", seed=3, **SMALL)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("plugin", [FreeNoise(), FreeLong()])
+def test_longer_methods_change_nothing_at_native_length(wan, plugin):
+    plain = genkit.generate(wan, "a red circle", seed=3, **SMALL)
+    with genkit.apply(wan, plugin) as plan:
+        assert np.array_equal(plan.generate("a red circle", seed=3, **SMALL).frames, plain.frames)
+
+
+def test_one_event_is_the_plain_prompt_bit_for_bit(wan):
+    plain = genkit.generate(wan, "a red circle", seed=3, **SMALL)
+    with genkit.apply(wan, Timeline()) as plan:
+        assert np.array_equal(plan.generate("a red circle", seed=3, **SMALL).frames, plain.frames)
+        two = plan.generate("a red circle | a blue square", seed=3, **SMALL)
+    assert not np.array_equal(two.frames, plain.frames)
+
+
+def test_events_with_times_equal_the_bar_when_the_times_do(wan):
+    seconds = 17 / 16
+    events = [
+        {"prompt": "a red circle", "start": 0, "end": seconds / 2},
+        {"prompt": "a blue square", "start": seconds / 2, "end": seconds},
+    ]
+    with genkit.apply(wan, Timeline()) as plan:
+        bar = plan.generate("a red circle | a blue square", seed=3, **SMALL)
+        timed = plan.generate(events, seed=3, **SMALL)
+        late = plan.generate([events[0], {"prompt": "a blue square", "start": 0.9}], seed=3, **SMALL)
+    assert np.array_equal(bar.frames, timed.frames)
+    assert not np.array_equal(bar.frames, late.frames)
+    assert timed.request["prompt"][1]["start"] == seconds / 2
+
+
+def test_plugins_also_act_on_the_pipelines_own_call(wan):
+    arguments = SMALL | {"prompt": "a red circle", "output_type": "latent"}
+    with genkit.apply(wan, FreeNoise(window=2, stride=1)):
+        inside = wan(**arguments, generator=torch.Generator().manual_seed(1)).frames
+    outside = wan(**arguments, generator=torch.Generator().manual_seed(1)).frames
+    assert not torch.equal(inside, outside)
+
+
+def test_remove_ends_it_and_says_so(wan):
+    plan = genkit.apply(wan)
+    assert "nothing generated yet" in plan.report()
+    plan.generate("a red circle", seed=1, **SMALL)
+    assert "seed       1" in plan.report()
+    plan.remove()
+    plan.remove()
+    with pytest.raises(genkit.GenkitError, match="these plug-ins were removed"):
+        plan.generate("a red circle")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_frames": 18}, r"num_frames=18: Wan 2.1 makes 4k \+ 1 frames; the nearest is 17"),
+        ({"num_frames": 0}, "num_frames=0.*the nearest is 1"),
+        ({"width": 70}, "width=70: Wan 2.1 makes multiples of 16; the nearest is 64"),
+        ({"num_inference_steps": 0}, "num_inference_steps=0 must be a whole number of at least 1"),
+        ({"prompt": "  "}, "the prompt is '  '; say in words"),
+        ({"prompt": "red " * 40}, "the prompt has 4. tokens and this model reads 16; shorten it"),
+        ({"seed": 1.5}, "seed=1.5 must be a whole number"),
+        ({"seed": -2}, "seed=-2 must be a whole number"),
+        ({"fps": 0}, "fps=0 must be a number of frames per second"),
+        ({"num_frame": 17}, "WanPipeline has no argument 'num_frame'; did you mean 'num_frames'"),
+        ({"prompt": [{"prompt": "a red circle"}]}, "the prompt is a list of events, and no timeline plug-in is in"),
+    ],
+)
+def test_bad_input_gets_a_sentence_before_anything_runs(wan, changes, message):
+    arguments = {"prompt": "a red circle"} | SMALL | changes
+    with genkit.apply(wan) as plan:
+        with pytest.raises(genkit.UsageError, match=message):
+            plan.generate(**arguments)
+        assert not plan.session.run.routed
+
+
+def test_events_beyond_the_video_are_refused_before_anything_runs(wan):
+    with genkit.apply(wan, Timeline()) as plan:
+        with pytest.raises(genkit.UsageError, match="event 2 runs from 3 s to 4 s.*inside the video's 1.0625 s"):
+            plan.generate([{"prompt": "a", "end": 0.5}, {"prompt": "b", "start": 3, "end": 4}], **SMALL)
+        assert not plan.session.run.routed
+
+
+@pytest.mark.parametrize(("name", "wrong", "right"), [("cogvideox", 21, 17), ("ltx", 32, 33), ("mochi", 24, 25)])
+def test_each_family_says_its_nearest_length(name, wrong, right):
+    pipe = families.FAMILIES[name]()
+    with pytest.raises(genkit.UsageError, match=f"num_frames={wrong}.*the nearest is {right}"):
+        genkit.generate(pipe, "a red circle", **(families.sizes(name) | {"num_frames": wrong}))
+
+
+def test_animatediff_ends_where_its_positions_end():
+    pipe = families.FAMILIES["animatediff"]()
+    with pytest.raises(genkit.UsageError, match="num_frames=33: the positions of this AnimateDiff model end at 32"):
+        genkit.generate(pipe, "a red circle", num_frames=33)
+
+
+def test_two_plugins_that_cannot_be_combined(wan):
+    with pytest.raises(genkit.UsageError, match="freenoise and freelong cannot be combined: both plan the noise"):
+        genkit.apply(wan, FreeNoise(), FreeLong())
+    assert genkit.generate(wan, "a red circle", seed=1, **SMALL).receipt.plugins == ()
+
+
+@pytest.mark.parametrize("name", ["hunyuan", "cogvideox", "mochi"])
+def test_timeline_refuses_joint_attention(name):
+    with pytest.raises(genkit.UsageError, match="timeline routes text in cross-attention, and .* mixes text and video"):
+        genkit.apply(families.FAMILIES[name](), Timeline())
+
+
+@pytest.mark.parametrize("name", ["wan", "text_to_video_sd"])
+def test_nan_in_the_latents_stops_and_names_the_step(name):
+    pipe = families.FAMILIES[name]()
+    pipe.set_progress_bar_config(disable=True)
+    arguments = families.sizes(name)
+    step = pipe.scheduler.step
+
+    def poisoned(*args, **kwargs):
+        out = step(*args, **kwargs)
+        if pipe.scheduler.__dict__.setdefault("count", 0) == 1:
+            (out[0] if isinstance(out, tuple) else out.prev_sample).fill_(float("nan"))
+        pipe.scheduler.count += 1
+        return out
+
+    pipe.scheduler.step = poisoned
+    with pytest.raises(genkit.GenkitError, match="became NaN or infinite in step 2 of"):
+        genkit.generate(pipe, "a red circle", seed=1, **{k: v for k, v in arguments.items() if "prompt" not in k})
+
+
+def test_an_interruption_stops_within_one_step_and_cleans_up(wan):
+    steps = []
+
+    def interrupt(event):
+        steps.append(event.step)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), genkit.apply(wan, FreeNoise()) as plan:
+        plan.generate("a red circle", seed=1, on_event=interrupt, **SMALL)
+    assert steps == [1]
+    assert genkit.generate(wan, "a red circle", seed=1, **SMALL).receipt.plugins == ()
+
+
+def test_a_bar_without_timeline_is_noted(wan):
+    video = genkit.generate(wan, "a red circle | a blue square", seed=1, **SMALL)
+    assert any("no timeline plug-in is in" in note for note in video.receipt.notes)
+
+
+def test_unknown_names_of_the_package_are_attribute_errors():
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        genkit.nothing  # noqa: B018
+    assert "load" in dir(genkit)

@@ -1,0 +1,468 @@
+"""The video file: colours, sizes, the recipe inside, and nothing half written."""
+
+import errno
+import json
+import subprocess
+from pathlib import Path
+
+import av
+import imageio.v3 as iio
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import genkit.encode
+import genkit.video
+from genkit.encode import yuv420
+from genkit.errors import GenkitError, UsageError
+from genkit.frames import as_frames, to_uint8
+from genkit.outputs import replacing
+from genkit.receipt import Receipt
+from genkit.video import Video, check_writable, read, read_request
+
+BT709_LUMA = np.array([0.2126, 0.7152, 0.0722])
+NASTY = "two lines\nand \"quotes\", a \\ backslash, 'ticks', = ; # %, 红色的圆, 🎬, \t and a lone \udc80"
+REQUEST = {"prompt": NASTY, "model": "tiny", "seed": 7, "plugins": ["radial:density=0.3"], "guidance_scale": None}
+
+
+def moving_clip(frames: int = 17, height: int = 64, width: int = 64) -> np.ndarray:
+    """Saturated shapes that move over a navy background with a grey ramp below."""
+    rows, columns = np.mgrid[:height, :width]
+    clip = np.full((frames, height, width, 3), (10, 20, 90), np.uint8)
+    for t, frame in enumerate(clip):
+        frame[(columns - 12 - 2 * t) ** 2 + (rows - 20) ** 2 < 100] = (230, 10, 20)
+        frame[34:44, 4 + t : 24 + t] = (20, 230, 40)
+        frame[4:10, 50 - t : 60 - t] = (250, 240, 10)
+        frame[50:] = np.linspace(0, 255, width).astype(np.uint8)[:, None]
+    return clip
+
+
+def receipt() -> Receipt:
+    return Receipt(
+        model="tiny", pipeline="WanPipeline", device="cpu", dtype="float32", seed=7, frames=17, height=64, width=64,
+        fps=16.0, started="2026-01-02T03:04:05+00:00", notes=(NASTY,),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    return Video(moving_clip(), 16.0, REQUEST, receipt()).save(tmp_path / "clip.mp4")
+
+
+def decoded(path: Path, matrix: str) -> np.ndarray:
+    """The frames as a player sees them that assumes one matrix, whatever the file says."""
+    steps = [("scale", {"in_color_matrix": matrix, "in_range": "tv"}), ("format", "rgb24")]
+    return iio.imread(path, plugin="pyav", filter_sequence=steps)
+
+
+def luma_error(got: np.ndarray, true: np.ndarray) -> float:
+    return float(np.abs((got.astype(float) - true) @ BT709_LUMA).mean())
+
+
+def folder(path: Path) -> list[str]:
+    return sorted(entry.name for entry in path.iterdir())
+
+
+# Frames in, frames out
+
+
+def test_every_form_of_frames_is_the_same_video() -> None:
+    clip = moving_clip(5, 16, 24)
+    floats = torch.from_numpy(clip) / 255
+    forms = [
+        clip,
+        clip / 255.0,
+        clip.astype(np.float32) / 255,
+        (clip / 255.0).astype(np.float16),
+        torch.from_numpy(clip),
+        floats,
+        floats.half(),
+        floats.permute(0, 3, 1, 2).requires_grad_(),
+        np.moveaxis(clip, 3, 1),
+        [Image.fromarray(frame) for frame in clip],
+        list(floats),
+    ]
+    for form in forms:
+        assert (to_uint8(as_frames(form)) == clip).all()
+
+
+def test_floats_are_rounded_and_clamped_not_truncated_or_wrapped() -> None:
+    values = np.array([-0.0005, 254.6 / 255, 254.4 / 255, 1.0005])
+    frames = np.broadcast_to(values[:, None, None, None], (4, 2, 2, 3))
+    assert to_uint8(as_frames(frames))[:, 0, 0, 0].tolist() == [0, 255, 254, 255]
+
+
+def test_raw_frames_keep_their_precision_for_measurements() -> None:
+    frames = np.full((1, 2, 2, 3), 0.123456, np.float32)
+    assert (Video(frames, 8).frames == frames).all()
+
+
+@pytest.mark.parametrize(
+    ("frames", "message"),
+    [
+        (np.zeros((2, 4, 4, 3)) + np.nan, "2 of 2 frames hold NaN or infinity, the first is frame 0"),
+        (np.stack([np.zeros((4, 4, 3)), np.full((4, 4, 3), np.inf)]), "1 of 2 frames .* the first is frame 1"),
+        (np.zeros((4, 4, 3), np.uint8), r"shape \(4, 4, 3\); one video has four axes"),
+        (np.zeros((1, 2, 4, 4, 3), np.uint8), r"of a batch take one, output\.frames\[0\]"),
+        (np.zeros((2, 4, 4, 4), np.uint8), "expected RGB"),
+        (np.zeros((2, 4, 4, 1), np.uint8), "expected RGB"),
+        (np.zeros((0, 4, 4, 3), np.uint8), "no frames or no pixels"),
+        ([], "no frames; give at least one"),
+        (np.zeros((2, 4, 4, 3), np.int64), "dtype int64; give uint8"),
+        (np.full((2, 4, 4, 3), -1.0), r"must lie in \[0, 1\], but these span \[-1, -1\]"),
+        (np.full((2, 4, 4, 3), 200.0), r"span \[200, 200\]"),
+        ([Image.new("RGBA", (4, 4))], "mode 'RGBA'; convert it"),
+        ([Image.new("RGB", (4, 4)), Image.new("RGB", (4, 6))], "must have one size"),
+    ],
+)
+def test_frames_that_are_no_video_are_refused(frames: object, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        Video(frames, 8)
+
+
+@pytest.mark.parametrize("fps", [0, -1, float("nan"), float("inf"), 5000])
+def test_an_impossible_rate_is_refused(fps: float) -> None:
+    with pytest.raises(UsageError, match=f"fps={fps}"):
+        Video(moving_clip(1), fps)
+
+
+# Colours and quality
+
+
+def test_conversion_is_the_one_of_the_standard() -> None:
+    """The 75 % colour bars in 8-bit BT.709 are published numbers (SMPTE RP 219)."""
+    bars = {(191, 191, 191): (180, 128, 128), (191, 191, 0): (168, 44, 136), (0, 191, 191): (145, 147, 44),
+            (0, 191, 0): (133, 63, 52), (191, 0, 191): (63, 193, 204), (191, 0, 0): (51, 109, 212),
+            (0, 0, 191): (28, 212, 120), (0, 0, 0): (16, 128, 128), (255, 255, 255): (235, 128, 128)}  # fmt: skip
+    for rgb, expected in bars.items():
+        planes = yuv420(np.full((2, 2, 3), rgb, np.uint8)).ravel()
+        assert (planes[0], planes[4], planes[5]) == expected
+
+
+def test_every_right_decoder_shows_the_same_colour(tmp_path: Path) -> None:
+    path = Video(np.full((3, 64, 64, 3), (200, 60, 30), np.uint8), 16).save(tmp_path / "flat.mp4")
+    by_tag = iio.imread(path, plugin="pyav")[1, 9, 9].astype(int)
+    assert read(path).frames[1, 9, 9].tolist() == [200, 60, 30]
+    assert np.abs(by_tag - (200, 60, 30)).max() <= 2  # FFmpeg's fast path is off by one step of luma
+    assert np.abs(decoded(path, "bt709")[1, 9, 9].astype(int) - by_tag).max() <= 2
+    # A player that ignored the tags and took the matrix of old television would be clearly wrong: it is not that one.
+    assert np.abs(decoded(path, "bt601")[1, 9, 9].astype(int) - (200, 60, 30)).max() >= 10
+
+
+@pytest.mark.parametrize("enlarge", [1, None])
+def test_default_quality_loses_little(tmp_path: Path, enlarge: int | None) -> None:
+    clip = moving_clip()
+    path = Video(clip, 16).save(tmp_path / "clip.mp4", enlarge=enlarge)
+    factor = 4 if enlarge is None else 1
+    true = clip.repeat(factor, 1).repeat(factor, 2)
+    assert luma_error(read(path).frames, true) <= 2
+    assert luma_error(iio.imread(path, plugin="pyav"), true) <= 2
+    assert path.stat().st_size < 20_000 + clip[0].size * factor**2
+
+
+def test_uint8_and_its_float_twin_give_the_same_bytes(tmp_path: Path) -> None:
+    clip = moving_clip(9)
+    twins = [clip, clip.astype(np.float32) / 255, torch.from_numpy(clip).half() / 255]
+    files = [Video(twin, 16).save(tmp_path / f"{n}.mp4").read_bytes() for n, twin in enumerate(twins)]
+    assert files[0] == files[1] == files[2]
+
+
+def test_a_larger_crf_is_a_smaller_file(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (5, 64, 64, 3), np.uint8)
+    sizes = [Video(noise, 16).save(tmp_path / "c.mp4", crf=crf).stat().st_size for crf in (1, 16, 40)]
+    assert sizes[0] > sizes[1] > sizes[2]
+
+
+# The container
+
+
+def test_stream_is_what_browsers_play(saved: Path) -> None:
+    with av.open(str(saved)) as container:
+        stream = container.streams.video[0]
+        context = stream.codec_context
+        assert (context.name, context.pix_fmt, stream.frames) == ("h264", "yuv420p", 17)
+        assert [int(x) for x in (context.colorspace, context.color_primaries, context.color_trc)] == [1, 1, 1]
+        assert int(context.color_range) == 1
+        assert stream.average_rate == 16
+        assert float(stream.duration * stream.time_base) == pytest.approx(17 / 16)
+
+
+@pytest.mark.parametrize(("fps", "exact"), [(30000 / 1001, (30000, 1001)), (8, (8, 1)), (12.5, (25, 2)), (0.5, (1, 2))])
+def test_the_rate_is_an_exact_fraction(tmp_path: Path, fps: float, exact: tuple[int, int]) -> None:
+    path = Video(moving_clip(3), fps).save(tmp_path / "clip.mp4")
+    with av.open(str(path)) as container:
+        assert container.streams.video[0].average_rate.as_integer_ratio() == exact
+    assert read(path).fps == fps
+
+
+def test_the_index_comes_before_the_data(saved: Path) -> None:
+    data, start, boxes = saved.read_bytes(), 0, []
+    while start < len(data):
+        size, kind = int.from_bytes(data[start : start + 4], "big"), data[start + 4 : start + 8]
+        boxes.append(kind)
+        start += size
+    assert boxes.index(b"moov") < boxes.index(b"mdat")
+
+
+@pytest.mark.parametrize(
+    ("size", "enlarge", "expected"),
+    [((64, 64), None, (256, 256)), ((480, 832), None, (480, 832)), ((96, 128), None, (288, 384)),
+     ((64, 64), 2, (128, 128)), ((33, 17), 1, (34, 18)), ((33, 17), 3, (100, 52)), ((255, 255), None, (510, 510))],
+)  # fmt: skip
+def test_sizes_in_the_file(
+    tmp_path: Path, size: tuple[int, int], enlarge: int | None, expected: tuple[int, int]
+) -> None:
+    video = Video(np.zeros((1, *size, 3), np.uint8), 8)
+    assert read(video.save(tmp_path / "clip.mp4", enlarge=enlarge)).frames.shape == (1, *expected, 3)
+
+
+def test_an_odd_side_is_completed_not_rescaled_and_the_receipt_says_so(tmp_path: Path) -> None:
+    frames = np.zeros((2, 63, 40, 3), np.uint8)
+    frames[:, 62:] = 255
+    back = read(Video(frames, 8, {}, receipt()).save(tmp_path / "clip.mp4", enlarge=1))
+    assert back.frames.shape == (2, 64, 40, 3)
+    assert (back.frames[:, 62:] > 240).all() and (back.frames[:, :60] < 15).all()
+    assert "repeats the last row, because H.264 needs even sizes and the video has 63x40" in back.receipt.notes[-1]
+
+
+def test_enlarging_repeats_pixels_and_leaves_the_raw_frames(tmp_path: Path) -> None:
+    clip = moving_clip(2)
+    video = Video(clip, 8)
+    big = read(video.save(tmp_path / "clip.mp4", crf=1)).frames
+    assert np.abs(big[:, 2::4, 2::4].astype(int) - clip).mean() < 2
+    assert video.frames.shape == clip.shape
+
+
+# The recipe
+
+
+def test_request_and_receipt_come_back_exactly(saved: Path) -> None:
+    back = read(saved)
+    assert back.request == read_request(saved) == REQUEST
+    assert back.receipt == receipt()
+    assert (back.fps, back.frames.dtype, len(back.frames)) == (16.0, np.uint8, 17)
+
+
+def test_the_recipe_lies_beside_the_file_too(saved: Path) -> None:
+    beside = json.loads((saved.parent / "clip.mp4.json").read_text("utf-8"))
+    with av.open(str(saved)) as container:
+        assert json.loads(container.metadata["comment"]) == beside
+        assert container.metadata["title"].startswith('two lines and "quotes"')
+    assert beside["schema_version"] == 1 and beside["generator"].startswith("genkit-video ")
+    assert beside["digitalSourceType"].endswith("/digitalsourcetype/trainedAlgorithmicMedia")
+    assert beside["file"]["enlarge"] == 4
+    assert "红色的圆, 🎬" in (saved.parent / "clip.mp4.json").read_text("utf-8")
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_the_recipe_survives_a_copy_by_ffmpeg(saved: Path, suffix: str) -> None:
+    ffmpeg = pytest.importorskip("imageio_ffmpeg").get_ffmpeg_exe()
+    copy = saved.with_name("copy" + suffix)
+    subprocess.run([ffmpeg, "-v", "error", "-i", saved, "-c", "copy", copy], check=True)
+    back = read(copy)
+    assert (back.request, back.receipt) == (REQUEST, receipt())
+    assert len(back.frames) == 17
+
+
+def test_a_long_recipe_survives(tmp_path: Path) -> None:
+    request = {"prompt": NASTY * 2000}
+    assert read_request(Video(moving_clip(1), 8, request).save(tmp_path / "clip.mp4")) == request
+
+
+def stripped(path: Path) -> None:
+    """Do what sites do: rewrite the container without its tags."""
+    ffmpeg = pytest.importorskip("imageio_ffmpeg").get_ffmpeg_exe()
+    bare = path.with_name("bare.mp4")
+    subprocess.run([ffmpeg, "-v", "error", "-i", path, "-map_metadata", "-1", "-c", "copy", bare], check=True)
+    bare.replace(path)
+
+
+def test_a_stripped_file_is_read_with_the_recipe_beside_it(saved: Path) -> None:
+    stripped(saved)
+    assert read(saved).request == REQUEST
+    (saved.parent / "clip.mp4.json").unlink()
+    with pytest.raises(UsageError, match="holds no genkit recipe"):
+        read(saved)
+
+
+def test_a_recipe_of_another_video_is_not_taken(saved: Path) -> None:
+    Video(moving_clip(9), 16).save(saved.with_name("other.mp4"), metadata=False)
+    saved.with_name("other.mp4").replace(saved)
+    with pytest.raises(UsageError, match="none that fits lies beside it"):
+        read_request(saved)
+
+
+def test_without_metadata_nothing_is_told(saved: Path) -> None:
+    Video(moving_clip(), 16.0, REQUEST, receipt()).save(saved, metadata=False)
+    assert folder(saved.parent) == ["clip.mp4"]
+    with av.open(str(saved)) as container:
+        assert not {"comment", "title"} & set(container.metadata)
+    assert b"quotes" not in saved.read_bytes()
+
+
+def test_without_metadata_a_json_of_somebody_else_stays(tmp_path: Path) -> None:
+    (tmp_path / "clip.mp4.json").write_text("{}")
+    Video(moving_clip(1), 8).save(tmp_path / "clip.mp4", metadata=False)
+    assert folder(tmp_path) == ["clip.mp4", "clip.mp4.json"]
+
+
+# Bad files
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="there is no video file .*clip.mp4"):
+        read_request(tmp_path / "clip.mp4")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"", "is empty"), (b"no video at all " * 50, "damaged, cut short or not a video"), (None, "damaged, cut short")],
+)
+def test_a_broken_file(saved: Path, content: bytes | None, message: str) -> None:
+    saved.write_bytes(saved.read_bytes()[:400] if content is None else content)
+    for reader in (read, read_request):
+        with pytest.raises(UsageError, match=message):
+            reader(saved)
+
+
+def test_a_file_without_its_end_still_tells_its_request(saved: Path) -> None:
+    saved.write_bytes(saved.read_bytes()[:-1500])
+    with pytest.raises(GenkitError, match=r"only \d+ of 17 frames of .*clip.mp4"):
+        read(saved)
+    assert read_request(saved) == REQUEST
+
+
+def with_comment(path: Path, comment: str) -> Path:
+    frames = [np.zeros((64, 64, 3), np.uint8)]
+    genkit.encode.encode(path, frames, size=(64, 64), fps=8, crf=30, tags={"comment": comment} if comment else {})
+    return path
+
+
+@pytest.mark.parametrize(
+    ("comment", "message"),
+    [
+        ("", "holds no genkit recipe"),
+        ("a holiday film", "holds no genkit recipe"),
+        ('{"prompt": "of another tool"}', "holds no genkit recipe"),
+        ("[" * 100_000, "holds no genkit recipe"),
+        ('{"generator": "genkit-video 9.0", "schema_version": 2}', r"schema version 2 \(written by genkit-video 9.0\)"),
+        ('{"generator": "genkit-video 0.1", "schema_version": 1, "request": 5, "file": {}}', "it has no request"),
+        (
+            '{"generator": "genkit-video 0.1", "schema_version": 1, "request": {}, "file": {}, "receipt": {"a": "x"}}',
+            "the receipt in .* is damaged: ",
+        ),
+    ],
+)
+def test_a_foreign_or_damaged_recipe(tmp_path: Path, comment: str, message: str) -> None:
+    path = with_comment(tmp_path / "clip.mp4", comment)
+    for reader in (read, read_request):
+        with pytest.raises(UsageError, match=message):
+            reader(path)
+
+
+# Writing
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("the encoder broke"), MemoryError()])
+@pytest.mark.parametrize("old", [None, b"an older video"])
+def test_nothing_half_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, old: bytes | None
+) -> None:
+    path = tmp_path / "clip.mp4"
+    if old:
+        path.write_bytes(old)
+    calls = iter(range(120))
+
+    def breaks_in_the_middle(frame: np.ndarray) -> np.ndarray:
+        if next(calls) == 90:  # the encoder looks ahead, so the first frames reach the disk late
+            assert any(name.endswith(".part") for name in folder(tmp_path))
+            raise error
+        return yuv420(frame)
+
+    monkeypatch.setattr(genkit.encode, "yuv420", breaks_in_the_middle)
+    with pytest.raises(type(error)):
+        Video(moving_clip(100, 32, 64), 8).save(path, enlarge=1)
+    assert folder(tmp_path) == (["clip.mp4"] if old else [])
+    assert not old or path.read_bytes() == old
+
+
+def test_a_full_disk_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(genkit.video, "encode", full)
+    with pytest.raises(GenkitError, match="clip.mp4' could not be written: No space left on device"):
+        Video(moving_clip(1), 8).save(tmp_path / "clip.mp4")
+    assert folder(tmp_path) == []
+
+
+def test_a_refusal_of_the_encoder_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(GenkitError, match="could not be encoded as H.264"):
+        Video(np.zeros((1, 2, 40000, 3), np.uint8), 8).save(tmp_path / "clip.mp4", enlarge=1)
+    assert folder(tmp_path) == []
+
+
+def test_all_targets_change_together_or_none(tmp_path: Path) -> None:
+    first, second = tmp_path / "a", tmp_path / "deep" / "b"
+    with replacing(first, second) as (one, two):
+        one.write_text("1")
+        two.write_text("2")
+        assert not first.exists() and not second.exists()
+    assert (first.read_text(), second.read_text()) == ("1", "2")
+
+
+def test_missing_folders_are_made_only_when_something_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "deep" / "clip.mp4"
+    assert check_writable(str(path)) == path
+    assert folder(tmp_path) == []
+    assert Video(moving_clip(1), 8).save(path).is_file()
+
+
+def test_outputs_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder.mp4").mkdir()
+    cases = {
+        "clip.avi": "must end in .mp4",
+        "folder.mp4": "folder.mp4' is a folder",
+        "file/clip.mp4": "file' is not a folder",
+        "file/deep/clip.mp4": "file' is not a folder",
+        "x" * 300 + ".mp4": "[Nn]ame too long; choose another place",
+    }
+    for name, message in cases.items():
+        for attempt in (check_writable, Video(moving_clip(1), 8).save):
+            with pytest.raises(UsageError, match=message):
+                attempt(tmp_path / name)
+    assert folder(tmp_path) == ["file", "folder.mp4"]
+
+
+def test_a_protected_folder_is_refused_before_anything_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(*args: object, **kwargs: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "touch", denied)
+    with pytest.raises(UsageError, match="cannot write .*clip.mp4': Permission denied; choose another place"):
+        check_writable(tmp_path / "clip.mp4")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"crf": 0}, "crf=0 must be"), ({"crf": 52}, "crf=52"), ({"crf": 1.5}, "crf=1.5"), ({"enlarge": 0}, "enlarge=0"),
+     ({"enlarge": 1.5}, "enlarge=1.5")],
+)  # fmt: skip
+def test_impossible_settings(tmp_path: Path, arguments: dict, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        Video(moving_clip(1), 8).save(tmp_path / "clip.mp4", **arguments)
+
+
+def test_a_request_that_json_cannot_hold(tmp_path: Path) -> None:
+    for value in (object(), float("nan")):
+        with pytest.raises(UsageError, match="request of the video cannot be stored as JSON"):
+            Video(moving_clip(1), 8, {"options": value}).save(tmp_path / "clip.mp4")
+    assert folder(tmp_path) == []
+
+
+def test_a_sheet_on_request(tmp_path: Path) -> None:
+    Video(moving_clip(), 16, REQUEST).save(tmp_path / "clip.mp4", sheet=True)
+    assert folder(tmp_path) == ["clip.mp4", "clip.mp4.json", "clip.mp4.png"]
+    assert Image.open(tmp_path / "clip.mp4.png").format == "PNG"
