@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 the generation failed, 2 the command is wrong, 130 interru
 
 import dataclasses
 import json
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -114,10 +115,11 @@ def demo() -> int:
 
 def main(tokens: Sequence[str] | None = None) -> int:
     """Run one command; ``tokens`` are those of the process if None. Returns the exit code."""
-    words = sys.argv[1:] if tokens is None else list(tokens)
     quiet_libraries()
     try:
-        return app(words, exit_on_error=False, print_error=False, result_action="return_value") or 0
+        code = app(tokens, exit_on_error=False, print_error=False, result_action="return_value") or 0
+        sys.stdout.flush()
+        return code
     except UnusedCliTokensError as error:
         extra = " ".join(map(repr, error.unused_tokens or ()))
         return _refuse(f"{extra} cannot be placed; put a text of several words in quotes", 2)
@@ -127,6 +129,9 @@ def main(tokens: Sequence[str] | None = None) -> int:
         return _refuse(error, 1)
     except KeyboardInterrupt:
         return _refuse("stopped; nothing was written", 130)
+    except BrokenPipeError:  # the reader of a pipe, such as `head`, has what it wanted
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
 def _refuse(reason: object, code: int) -> int:

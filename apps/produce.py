@@ -13,6 +13,7 @@ import genkit
 from genkit.apps.progress import progress_bar
 from genkit.outputs import check_writable
 from genkit.request import Request
+from genkit.video import Video
 
 FOLDER = Path("outputs")
 
@@ -33,13 +34,13 @@ def produce(request: Request, output: Path | None, *, metadata: bool, sheet: boo
     with progress_bar() as draw:
         video = genkit.make(request, on_event=draw)
     path = video.save(free_name(folder, video.request) if folder else output, metadata=metadata, sheet=sheet)
-    if as_json:
-        receipt = None if video.receipt is None else video.receipt.model_dump(mode="json")
-        print(json.dumps({"output": str(path), "seed": video.request.get("seed"), "receipt": receipt}))
-    else:
-        print(path)
-        print(video.receipt)
+    print(_as_json(path, video) if as_json else path if video.receipt is None else f"{path}\n{video.receipt}")
     return 0
+
+
+def _as_json(path: Path, video: Video) -> str:
+    receipt = None if video.receipt is None else video.receipt.model_dump(mode="json")
+    return json.dumps({"output": str(path), "seed": video.request.get("seed"), "receipt": receipt})
 
 
 def free_name(folder: Path, request: Mapping[str, Any]) -> Path:

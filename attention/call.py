@@ -53,25 +53,36 @@ class Call:
     """Further arguments that the model gave to ``scaled_dot_product_attention``, as given."""
 
     def crop(self, begin: int, end: int) -> "Call":
-        """The same call inside the window of frames ``begin`` to ``end``."""
-        return replace(self, grid=self.grid.crop(begin, end))
+        """The same call inside the window of frames ``begin`` to ``end``; its mask stays whole (see ``cropped``)."""
+        visible = None if self.visible is None else self.visible[begin:end, begin:end]
+        return replace(self, grid=self.grid.crop(begin, end), visible=visible)
 
 
 Attend = Callable[[Tensor, Tensor, Tensor, Call], Tensor]
 """``(q, k, v, call) -> out``, all ``[B, H, N, D]``."""
 
-ORDER = ("support", "logits", "branches", "sharing")
+Order = Literal["support", "logits", "branches", "sharing"]
+ORDER: tuple[Order, ...] = ("support", "logits", "branches", "sharing")
 """Kinds of rules, innermost first."""
 
 
 class Rule(Protocol):
     """Middleware around attention."""
 
-    name: str
-    """Name of the plug-in, for the receipt."""
-    order: Literal["support", "logits", "branches", "sharing"]
-    kinds: frozenset[Kind]
-    """Attention calls that the rule wants to see."""
+    @property
+    def name(self) -> str:
+        """Name of the plug-in, for the receipt."""
+        ...
+
+    @property
+    def order(self) -> Order:
+        """Where the rule stands among those of other plug-ins."""
+        ...
+
+    @property
+    def kinds(self) -> frozenset[Kind]:
+        """Attention calls that the rule wants to see."""
+        ...
 
     def wrap(self, attend: Attend) -> Attend:
         """Return the attention that this rule makes of ``attend``."""
@@ -79,8 +90,8 @@ class Rule(Protocol):
 
 
 def compose(attend: Attend, rules: list[Rule], kind: Kind) -> Attend:
-    """Wrap ``attend`` in every rule for ``kind``; the order of rules is that of ``ORDER``, not of the list."""
-    for rule in sorted(rules, key=lambda rule: ORDER.index(rule.order)):
+    """Wrap ``attend`` in every rule for ``kind``; rules go by ``ORDER`` and then by name, never as they were listed."""
+    for rule in sorted(rules, key=lambda rule: (ORDER.index(rule.order), rule.name)):
         if kind in rule.kinds:
             attend = rule.wrap(attend)
     return attend

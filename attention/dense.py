@@ -17,10 +17,11 @@ def dense(q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:
         return _windowed(q, k, v, call)
     backend = call.options.get("backend")
     call.run.ran(f"dense ({backend})" if backend else "dense")
-    return _attention(q, k, v, call, call.mask, backend)
+    return sdpa(q, k, v, call, call.mask, backend)
 
 
-def _attention(q: Tensor, k: Tensor, v: Tensor, call: Call, mask: Tensor | None, backend: str | None = None) -> Tensor:
+def sdpa(q: Tensor, k: Tensor, v: Tensor, call: Call, mask: Tensor | None, backend: str | None = None) -> Tensor:
+    """Attention of some queries and keys of a call under ``mask``, otherwise as the model asked for it."""
     options: dict[str, Any] = {name: value for name, value in call.options.items() if name != "backend"}
     if backend is None:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=call.scale, **options)
@@ -34,32 +35,44 @@ def _attention(q: Tensor, k: Tensor, v: Tensor, call: Call, mask: Tensor | None,
 def _windowed(q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:
     assert call.visible is not None
     grid = call.grid
+    if grid.fold == "time":
+        raise ValueError(
+            f"{call.layer} sees one frame at a time, so no frames can be hidden from it; leave visible at None"
+        )
     if grid.fold == "space":
-        return _attention(q, k, v, call, both(call.mask, call.visible.to(q.device)))
+        return sdpa(q, k, v, call, both(call.mask, call.visible.to(q.device)))
     out = torch.empty_like(q)
-    out[:, :, grid.text] = _attention(q[:, :, grid.text], k, v, call, _rows(call.mask, grid.text))
+    if grid.text_tokens:
+        out[:, :, grid.text] = sdpa(q[:, :, grid.text], k, v, call, mask_rows(call.mask, grid.text))
     for queries, keys in _groups(call.visible, grid.tokens_per_frame):
         rows = slice(grid.video.start + queries.start, grid.video.start + queries.stop)
         index = torch.cat([keys + grid.video.start, torch.arange(grid.text.start, grid.text.stop)]).to(q.device)
-        mask = _rows(call.mask, rows)
+        mask = mask_rows(call.mask, rows)
         mask = mask[..., index] if mask is not None and mask.shape[-1] != 1 else mask
-        out[:, :, rows] = _attention(q[:, :, rows], k[:, :, index], v[:, :, index], call, mask)
+        out[:, :, rows] = sdpa(q[:, :, rows], k[:, :, index], v[:, :, index], call, mask)
     return out
 
 
 def _groups(visible: Tensor, per_frame: int) -> Iterator[tuple[slice, Tensor]]:
     """Runs of query frames that see the same key frames, as token slices with the video tokens that they see."""
     table = visible.cpu()
+    for begin, end in equal_rows(table):
+        frames = table[begin].nonzero().flatten()
+        keys = (frames[:, None] * per_frame + torch.arange(per_frame)).flatten()
+        yield slice(begin * per_frame, end * per_frame), keys
+
+
+def equal_rows(table: Tensor) -> Iterator[tuple[int, int]]:
+    """Begin and end (exclusive) of each run of equal rows of a table on the CPU."""
     begin = 0
     for end in range(1, len(table) + 1):
         if end == len(table) or not torch.equal(table[end], table[begin]):
-            frames = table[begin].nonzero().flatten()
-            keys = (frames[:, None] * per_frame + torch.arange(per_frame)).flatten()
-            yield slice(begin * per_frame, end * per_frame), keys
+            yield begin, end
             begin = end
 
 
-def _rows(mask: Tensor | None, rows: slice) -> Tensor | None:
+def mask_rows(mask: Tensor | None, rows: slice) -> Tensor | None:
+    """The part of a mask ``[.., queries or 1, keys]`` that belongs to some queries."""
     return mask if mask is None or mask.ndim < 2 or mask.shape[-2] == 1 else mask[..., rows, :]
 
 

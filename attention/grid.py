@@ -69,8 +69,8 @@ class VideoGrid:
 
     @property
     def pixel_frames(self) -> int:
-        """Pixel frames that the latent frames decode to."""
-        return self.first_pixels + (self.frames - 1) * self.stride
+        """Pixel frames that the latent frames decode to; only a grid that begins at 0 holds the short first one."""
+        return (self.stride if self.start else self.first_pixels) + (self.frames - 1) * self.stride
 
     def seconds(self, frame: int) -> tuple[float, float]:
         """When latent frame ``frame`` of the whole video begins and ends, in seconds."""
@@ -78,7 +78,10 @@ class VideoGrid:
         return begin / self.fps, (self.first_pixels + frame * self.stride) / self.fps
 
     def frame_of_token(self, device: torch.device | str = "cpu") -> Tensor:
-        """Latent frame of every token ``[tokens]``, int64, counted inside this grid; -1 for text."""
+        """Latent frame of every token ``[tokens]``, int64, counted inside this grid; -1 for text.
+
+        With ``fold="time"`` a sequence holds one frame, so that all of its tokens are 0.
+        """
         frames = torch.arange(self.video_tokens, device=device) // self.tokens_per_frame
         text = torch.full((self.text_tokens,), -1, device=device)
         return torch.cat([text, frames] if self.text_first else [frames, text])

@@ -36,7 +36,7 @@ class BlockPlan:
     @cached_property
     def density(self) -> float:
         """Share of the query-key token pairs that lie in kept blocks, in [0, 1]; ragged blocks count by their size."""
-        return float((self.keep * self.sizes).sum((-2, -1)).mean()) / (self.queries * self.keys)
+        return self.share(self.sizes)
 
     @cached_property
     def keeps_all(self) -> bool:
@@ -54,6 +54,10 @@ class BlockPlan:
         """The table as lists: how many key blocks each query block reads ``[.., query blocks]``, and which
         ``[.., query blocks, key blocks]``, ascending, the kept ones first; int32."""
         return block_lists(self.keep)
+
+    def share(self, pairs: Tensor) -> float:
+        """Share of all token pairs that lie in kept blocks when ``pairs`` [.., Qb, Kb] of each pair of blocks count."""
+        return float((self.keep * pairs).sum((-2, -1)).mean()) / (self.queries * self.keys)
 
     def to(self, device: torch.device | str) -> "BlockPlan":
         """The same plan on ``device``; itself when it is there already."""

@@ -1,41 +1,40 @@
 """Low frequencies from attention over all frames, high frequencies from attention over a window of them.
 
 Source: FreeLong, arXiv 2407.19918, eq. 5 to 7. The paper blends with three FFTs and a Gaussian low-pass of width ``d``
-on centred frequencies in [-1, 1]; the product of such filters is a convolution with a Gaussian of deviation
-``1 / (pi d)`` samples, so the blend is ``local + G(global - local)`` with a separable blur. Ours differs in two ways, on
-purpose: the ends are mirrored where the FFT wraps the last frame into the first, and odd lengths keep their mean (the
-released code centres the filter half a bin off).
+on centred frequencies in [-1, 1]. The two filters add up to 1 and the Gaussian is separable, so the blend is
+``local + G(global - local)`` with a small matrix for each axis (a blur of deviation ``1 / (pi d)`` samples where ``d``
+is small). Ours differs in two ways, on purpose: the ends are mirrored where the FFT wraps the last frame into frame 0,
+and odd lengths keep their mean (the released code centres the filter half a bin off).
 """
 
 from dataclasses import dataclass, replace
-from math import ceil, pi
+from math import pi, sqrt
 
 import torch
 from torch import Tensor
 
-from genkit.attention.call import Attend, Call, Kind
+from genkit.attention.call import Attend, Call, Kind, Order
 
 
 def blur_matrix(size: int, cutoff: float) -> Tensor:
-    """Gaussian low-pass of ``size`` samples as a float32 matrix ``[size, size]`` whose rows sum to 1.
+    """Gaussian low-pass of ``size`` samples as a symmetric float64 matrix ``[size, size]`` whose rows sum to 1.
 
-    ``cutoff`` is the filter's deviation ``d`` in normalised frequency, in (0, inf); the ends are mirrored about the half
-    sample, so a constant stays itself at every length, and the matrix is symmetric.
+    ``cutoff`` is the filter's deviation ``d`` in normalised frequency (1 is half a cycle a sample), in (0, inf]. The
+    ends are mirrored about the half sample, so a constant stays itself at every length.
     """
-    sigma = 1 / (pi * cutoff)
-    reach = ceil(4 * sigma)
-    offsets = torch.arange(-reach, reach + 1)
-    taps = torch.exp(-0.5 * (offsets / sigma) ** 2)
-    taps = taps / taps.sum()
-    places = (torch.arange(size)[:, None] + offsets) % (2 * size)
-    mirrored = torch.minimum(places, 2 * size - 1 - places)
-    return torch.zeros(size, size).scatter_add_(1, mirrored, taps.expand(size, -1))
+    number = torch.arange(size, dtype=torch.float64)
+    # A filter with mirrored ends only scales these cosines (the orthonormal DCT-II); wave k has k / size of the highest
+    # frequency.
+    waves = torch.cos(pi / size * number[:, None] * (number + 0.5)) * sqrt(2 / size)
+    waves[0] /= sqrt(2)
+    passed = torch.exp(-0.5 * (number / (size * cutoff)) ** 2)
+    return waves.T @ (passed[:, None] * waves)
 
 
 def low_pass(x: Tensor, cutoff_time: float, cutoff_space: float) -> Tensor:
     """Blur ``[..., frames, rows, cols, D]`` along frames, rows and columns."""
     for axis, cutoff in ((-4, cutoff_time), (-3, cutoff_space), (-2, cutoff_space)):
-        matrix = blur_matrix(x.shape[axis], cutoff).to(x)
+        matrix = blur_matrix(x.shape[axis], cutoff).to(x.dtype).to(x.device)
         x = torch.movedim(torch.tensordot(matrix, x, dims=([1], [axis])), 0, axis)
     return x
 
@@ -59,7 +58,7 @@ class SpectralBlendRule:
     native_frames: int
     """Latent frames at and below which nothing is changed."""
     name: str = "freelong"
-    order: str = "branches"
+    order: Order = "branches"
     kinds: frozenset[Kind] = frozenset({"self", "joint", "temporal"})
 
     def wrap(self, attend: Attend) -> Attend:
@@ -77,8 +76,9 @@ class SpectralBlendRule:
 
     def _blend(self, wide: Tensor, local: Tensor, call: Call) -> Tensor:
         grid, out = call.grid, wide.clone()
-        near = local[:, :, grid.video].float()
-        shaped = _as_volume(wide[:, :, grid.video].float() - near, call)
+        precise = torch.promote_types(wide.dtype, torch.float32)
+        near = local[:, :, grid.video].to(precise)
+        shaped = _as_volume(wide[:, :, grid.video].to(precise) - near, call)
         smooth = _from_volume(low_pass(shaped, self.cutoff_time, self.cutoff_space), call)
         out[:, :, grid.video] = (near + smooth).to(wide.dtype)
         return out
@@ -89,7 +89,7 @@ def _within(visible: Tensor | None, window: Tensor) -> Tensor:
 
 
 def _as_volume(x: Tensor, call: Call) -> Tensor:
-    """``[B, H, video tokens, D]`` to ``[B', H, frames, rows, cols, D]``, unfolding space from the batch where needed."""
+    """``[B, H, video tokens, D]`` to ``[B', H, frames, rows, cols, D]``, space unfolded from the batch where needed."""
     grid = call.grid
     if grid.fold == "none":
         return x.unflatten(2, (grid.frames, grid.rows, grid.cols))

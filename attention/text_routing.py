@@ -7,32 +7,65 @@ events stands one after the other in the keys, each with its own padding.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import log
+from math import inf, log
 
 import torch
 from torch import Tensor
 
-from genkit.attention.call import Attend, Call, Kind
+from genkit.attention.call import Attend, Call, Kind, Order
+from genkit.attention.dense import equal_rows, mask_rows, sdpa
 from genkit.attention.grid import VideoGrid
+from genkit.errors import UsageError
+
+Spans = Sequence[tuple[float, float]]
+"""Begin and end of each event in seconds, in order and without overlaps."""
 
 FADED = 1e-3  # weight of an event at the far end of its tail
 LARGEST_COST = 60.0
 
 
-def event_costs(grid: VideoGrid, spans: Sequence[tuple[float, float]], tail: float) -> Tensor:
+def event_costs(grid: VideoGrid, spans: Spans, tail: float) -> Tensor:
     """What reading each event costs each latent frame: ``[frames, events]`` float32, 0 on an event's plateau.
 
-    ``spans`` are begin and end of the events in seconds. A frame is where its middle is; outside a span the cost grows
-    with the square of the distance and reaches ``ln(1000)`` at ``tail`` seconds; ``tail=0`` cuts hard.
+    A frame is where its middle is; outside a span the cost grows with the square of the distance and reaches
+    ``ln(1000)`` at ``tail`` seconds. With ``tail=0`` each frame reads its nearest event, of two equally near ones the
+    later, and the others cost infinity.
     """
-    middles = torch.tensor([sum(grid.seconds(grid.start + f)) / 2 for f in range(grid.frames)])
-    begins, ends = torch.tensor(spans).T
-    away = torch.maximum(begins - middles[:, None], middles[:, None] - ends).clamp_min(0)
-    if tail > 0:
-        costs = log(1 / FADED) * (away / tail) ** 2
-    else:
-        costs = torch.where(away > 0, LARGEST_COST, 0.0) * (1 + away)
-    return (costs - costs.min(dim=1, keepdim=True).values).clamp_max(LARGEST_COST)
+    away = _away(grid, spans)
+    if tail == 0:
+        others = torch.arange(len(spans)) != _nearest(away)[:, None]
+        return torch.zeros(away.shape).masked_fill(others, inf)
+    costs = log(1 / FADED) * (away / tail) ** 2
+    return (costs - costs.min(dim=1, keepdim=True).values).clamp_max(LARGEST_COST).float()
+
+
+def check_events(grid: VideoGrid, spans: Spans) -> None:
+    """Every event must be the nearest one of at least one latent frame of the whole video, or nobody would see it.
+
+    Raises:
+        UsageError: an event is not; the sentence names it, its seconds and the least seconds for this model.
+    """
+    shown = set(_nearest(_away(grid, spans)).tolist())
+    for number, (begin, end) in enumerate(spans):
+        if number not in shown:
+            raise UsageError(
+                f"event {number + 1} lasts {end - begin:g} s, from {begin:g} s to {end:g} s, and falls between two "
+                f"latent frames; this model needs at least {grid.stride / grid.fps:g} s for an event, so give it more "
+                "time or make the video longer"
+            )
+
+
+def _away(grid: VideoGrid, spans: Spans) -> Tensor:
+    """Seconds between the middle of each frame and each event, float64 ``[frames, events]``; 0 inside an event."""
+    middles = [sum(grid.seconds(grid.start + frame)) / 2 for frame in range(grid.frames)]
+    middle = torch.tensor(middles, dtype=torch.float64)[:, None]
+    begins, ends = torch.tensor(spans, dtype=torch.float64).T
+    return torch.maximum(begins - middle, middle - ends).clamp_min(0)
+
+
+def _nearest(away: Tensor) -> Tensor:
+    """The nearest event of each frame ``[frames]``, the later one of two: an event does not hold its own end."""
+    return away.shape[1] - 1 - away.flip(1).argmin(dim=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +76,9 @@ class TextRoutingRule:
     """
 
     tail: float
-    """Seconds over which a neighbouring event fades."""
+    """Seconds over which a neighbouring event fades; 0 cuts hard."""
     name: str = "timeline"
-    order: str = "logits"
+    order: Order = "logits"
     kinds: frozenset[Kind] = frozenset({"cross"})
 
     def wrap(self, attend: Attend) -> Attend:
@@ -58,35 +91,42 @@ class TextRoutingRule:
             spans = spans_for(call.grid.pixel_frames / call.grid.fps)
             if len(spans) == 1:
                 return attend(q, k, v, call)
+            _check(call, k.shape[2], spans)
             call.run.ran("text routing")
-            costs = event_costs(call.grid, spans, self.tail).to(q.device)
+            costs = event_costs(call.grid, spans, self.tail)
             return _grouped(q, k, v, call, -costs.repeat_interleave(k.shape[2] // len(spans), dim=1))
 
         return routed
 
 
+def _check(call: Call, keys: int, spans: Spans) -> None:
+    check_events(call.grid, spans)
+    if keys % len(spans):
+        raise ValueError(
+            f"{call.layer} has {keys} text keys for {len(spans)} events, which is not the same number for each; does "
+            "the model add keys of its own?"
+        )
+
+
 def _grouped(q: Tensor, k: Tensor, v: Tensor, call: Call, bias: Tensor) -> Tensor:
     """One call a group of equal frames, ``bias`` ``[frames, keys]``; no queries-by-keys table is made."""
-    distinct, group = bias.unique(dim=0, return_inverse=True)
     if call.grid.fold == "time":
-        rows = group.repeat(q.shape[0] // call.grid.frames)
-        mask = _added(call.mask, distinct[rows][:, None, None].to(q.dtype))
-        return _sdpa(q, k, v, mask, call)
+        rows = bias.to(q).repeat(q.shape[0] // call.grid.frames, 1)[:, None, None]
+        return sdpa(q, k, v, call, _added(call.mask, rows))
     out = torch.empty_like(q)
-    tokens = group[call.grid.frame_of_token(q.device)]
-    for number, row in enumerate(distinct):
-        mine = (tokens == number).nonzero().flatten()
-        out[:, :, mine] = _sdpa(q[:, :, mine], k, v, _added(call.mask, row.to(q.dtype)[None, None, None]), call)
+    size = call.grid.tokens_per_frame
+    for begin, end in equal_rows(bias):
+        mine = slice(begin * size, end * size)
+        mask = _added(mask_rows(call.mask, mine), bias[begin].to(q))
+        out[:, :, mine] = sdpa(q[:, :, mine], k, v, call, mask)
     return out
 
 
-def _sdpa(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, call: Call) -> Tensor:
-    return torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=call.scale)
-
-
 def _added(mask: Tensor | None, bias: Tensor) -> Tensor:
+    """``bias`` and the model's own mask as one additive mask."""
+    bias = bias.expand(1, 1, 1, -1) if bias.ndim == 1 else bias
     if mask is None:
         return bias
     if mask.dtype == torch.bool:
-        return bias.masked_fill(~mask, float("-inf"))
+        return bias.masked_fill(~mask, -inf)
     return mask + bias

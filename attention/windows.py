@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from genkit.attention.call import Attend, Call, Kind
+from genkit.attention.call import Attend, Call, Kind, Order
 
 
 def window_starts(frames: int, window: int, stride: int) -> list[int]:
@@ -33,11 +33,11 @@ class WindowRule:
     window: int
     stride: int
     name: str = "freenoise"
-    order: str = "branches"
+    order: Order = "branches"
     kinds: frozenset[Kind] = frozenset({"self", "joint", "temporal"})
 
     def wrap(self, attend: Attend) -> Attend:
-        """Call ``attend`` once a window and fuse; text queries, if any, read all frames."""
+        """Call ``attend`` once a window and fuse; text queries, if any, read all frames in a call of their own."""
 
         def windowed(q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:
             if call.grid.frames <= self.window:
@@ -49,33 +49,37 @@ class WindowRule:
     def _fused(self, q: Tensor, k: Tensor, v: Tensor, call: Call, attend: Attend) -> Tensor:
         grid = call.grid
         per_frame = grid.tokens_per_frame
-        total = torch.zeros(q.shape, dtype=torch.float32, device=q.device)
-        count = torch.zeros(q.shape[2], 1, dtype=torch.float32, device=q.device)
-        weight = window_weights(self.window).repeat_interleave(per_frame)[:, None].to(q.device)
+        total = torch.zeros_like(q, dtype=torch.promote_types(q.dtype, torch.float32))
+        count = total.new_zeros(q.shape[2], 1)
+        weight = window_weights(self.window).repeat_interleave(per_frame)[:, None].to(total)
         for begin in window_starts(grid.frames, self.window, self.stride):
-            index, inner = cropped(call, begin, begin + self.window)
-            index = index.to(q.device)
+            index, inner = cropped(call, begin, begin + self.window, q.device)
             out = attend(q[:, :, index], k[:, :, index], v[:, :, index], inner)
             rows = slice(grid.video.start + begin * per_frame, grid.video.start + (begin + self.window) * per_frame)
-            total[:, :, rows] += weight * out[:, :, inner.grid.video].float()
+            total[:, :, rows] += weight * out[:, :, inner.grid.video]
             count[rows] += weight
-        fused = (total / count.clamp_min(1e-12)).to(q.dtype)
+        fused = (total / count.clamp_min(1)).to(q.dtype)
         if grid.text_tokens:
-            fused[:, :, grid.text] = attend(q, k, v, call)[:, :, grid.text]
+            fused[:, :, grid.text] = attend(q, k, v, _text_only(call))[:, :, grid.text]
         return fused
 
 
-def cropped(call: Call, begin: int, end: int) -> tuple[Tensor, Call]:
+def _text_only(call: Call) -> Call:
+    """A call for the sake of its text queries: they read everything, video queries no more than they must."""
+    frames = call.grid.frames
+    return replace(call, visible=torch.zeros(frames, frames, dtype=torch.bool))
+
+
+def cropped(call: Call, begin: int, end: int, device: torch.device | str = "cpu") -> tuple[Tensor, Call]:
     """Token indices of frames ``begin`` to ``end`` and of all text, and the call that describes them."""
     grid = call.grid
     first = grid.video.start
-    video = torch.arange(first + begin * grid.tokens_per_frame, first + end * grid.tokens_per_frame)
-    text = torch.arange(grid.text.start, grid.text.stop)
+    video = torch.arange(first + begin * grid.tokens_per_frame, first + end * grid.tokens_per_frame, device=device)
+    text = torch.arange(grid.text.start, grid.text.stop, device=device)
     index = torch.cat([text, video] if grid.text_first else [video, text])
     mask = call.mask
     if mask is not None:
         for axis in (-1, -2):
             if mask.ndim >= -axis and mask.shape[axis] == grid.tokens:
                 mask = mask.index_select(axis, index.to(mask.device))
-    visible = None if call.visible is None else call.visible[begin:end, begin:end]
-    return index, replace(call.crop(begin, end), mask=mask, visible=visible)
+    return index, replace(call.crop(begin, end), mask=mask)

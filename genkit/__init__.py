@@ -6,7 +6,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _EXPORTS = {
-    "load": "genkit.load",
+    "load": "genkit.loading",
     "apply": "genkit.handle",
     "generate": "genkit.handle",
     "Handle": "genkit.handle",

@@ -6,7 +6,7 @@ from typing import Any
 from genkit.catalogue import parse
 from genkit.events import OnEvent
 from genkit.handle import apply
-from genkit.load import load
+from genkit.loading import load
 from genkit.request import Request
 from genkit.video import Video
 

@@ -1,6 +1,7 @@
 """The receipt: what a generation really did, as data for machines and as a table for people."""
 
 import math
+import numbers
 import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -23,8 +24,12 @@ def plain(value: Any) -> Any:
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
-    if value is None or type(value) in (bool, int, str) or (type(value) is float and math.isfinite(value)):
+    if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    if isinstance(value, numbers.Real) and math.isfinite(value):
+        return float(value)
     return str(value)
 
 
@@ -104,7 +109,9 @@ class Receipt(Record):
         default={}, description="The other arguments the pipeline was called with, after all defaults."
     )
     plugins: tuple[str, ...] = Field(default=(), description="Plug-ins in their textual form, in order of effect.")
-    attention: Attention = Field(default=Attention(), description="What happened to the attention calls.")
+    attention: Attention = Field(
+        default=Attention(), description="Attention calls: how many, how dense, what was refused."
+    )
     notes: tuple[str, ...] = Field(default=(), description="Everything that was adjusted, as sentences.")
     seconds: Seconds = Field(default=Seconds(), description="Where the time went.")
     peak_memory_bytes: int | None = Field(default=None, description="See peak_memory_bytes() for what is counted.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from genkit.receipt import Receipt, Seconds
 
-LABEL, WIDTH = 11, 110
+LABEL, WIDTH = 11, 100
 """Columns of the label, and of a whole line."""
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from genkit.arguments import call_arguments, check_length_of_text, check_size, drawn_seed
 from genkit.catalogue import text_of
-from genkit.errors import NotFiniteError, UsageError
+from genkit.errors import GenkitError, NotFiniteError, UsageError
 from genkit.events import OnEvent, Progress
 from genkit.receipt import Attention, Receipt, Seconds, peak_memory_bytes, versions
 from genkit.video import Video
@@ -65,7 +65,7 @@ def sample(
     watch = Watch(total=arguments.get("num_inference_steps") or _default(pipe, "num_inference_steps"), on_event=on_event)
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
     generator = torch.Generator("cpu").manual_seed(number)
-    output = pipe(**arguments, **_callback(pipe, watch), generator=generator, output_type="np")
+    output = _run(pipe, arguments | _callback(pipe, watch), generator)
     ended = time.perf_counter()
     frames = output.frames[0]
     if handle.text is None and isinstance(text, str) and "|" in text:
@@ -96,6 +96,16 @@ def sample(
         versions=versions(),
     )
     return Video(frames, fps=fps, request=_request(receipt, prompt, asked, fps), receipt=receipt)
+
+
+def _run(pipe: Any, arguments: dict[str, Any], generator: torch.Generator) -> Any:
+    """Call the pipeline; what it or a rule refuses is a mistake in the request."""
+    try:
+        return pipe(**arguments, generator=generator, output_type="np")
+    except GenkitError:
+        raise
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def prompt_text(handle: "Handle", prompt: Any) -> str:
@@ -151,7 +161,7 @@ def _seconds(watch: Watch, ended: float) -> Seconds:
 
 
 def _model_name(pipe: Any) -> str:
-    from genkit.load import TINY_WEIGHTS
+    from genkit.loading import TINY_WEIGHTS
 
     path = str(getattr(pipe.config, "_name_or_path", "") or type(pipe).__name__)
     return "tiny" if path == str(TINY_WEIGHTS) else path

@@ -9,13 +9,19 @@ from torch import Tensor
 def shuffled_order(frames: int, window: int, stride: int, generator: torch.Generator | None) -> Tensor:
     """Which base frame's noise each latent frame gets, int64 ``[frames]``; the first ``window`` frames keep theirs.
 
-    Each later group of ``stride`` frames is a random permutation of the group one window earlier, so that every window
-    whose start is a multiple of ``stride`` holds each base noise exactly once (when ``stride`` divides ``window``).
-    ``generator`` is the caller's; None draws from the global one. A generator of another device is only forked.
+    Each later group of ``stride`` frames is a random permutation of the frames one window earlier, so that every window
+    whose start is a multiple of ``stride`` holds each base noise exactly once: between one such window and the next, a
+    group leaves and its permutation comes in. ``generator`` is the caller's; None draws from the global one. One of
+    another device is not advanced: the order comes from a new one on the CPU with its seed.
 
     Source: FreeNoise, arXiv 2310.15169, eq. 7; as the released code, each group shuffles the previous copy of itself,
     which has the same distribution.
+
+    Raises:
+        ValueError: ``stride`` does not lie in ``[1, window]``.
     """
+    if not 1 <= stride <= window:
+        raise ValueError(f"stride={stride} must lie between 1 and the window of {window} latent frames")
     order = torch.arange(frames)
     host = _host(generator)
     for begin in range(window, frames, stride):
@@ -51,5 +57,10 @@ class ShuffledNoise:
 
 
 def largest_stride(window: int) -> int:
-    """The largest divisor of ``window`` that is at most a third of it (16 gives 4, as in the paper; 9 gives 3)."""
-    return max(divisor for divisor in range(1, max(2, window // 3 + 1)) if window % divisor == 0)
+    """The largest divisor of ``window`` that is at most a third of it (16 gives 4, as in the paper; 9 gives 3).
+
+    Where that is 1, as for primes, it is about a third (5 gives 2, 13 gives 4): groups of one frame would not be
+    shuffled at all, and windows one frame apart cost more than dense attention.
+    """
+    divisors = [divisor for divisor in range(2, window // 3 + 1) if window % divisor == 0]
+    return max(divisors, default=max(1, round(window / 3)))

@@ -2,7 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
+from numbers import Real
 from typing import Any
+
+ROUNDING = 0.05
+"""Seconds by which an end may lie beyond the video, as rounded lengths do; it is then the video's end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,13 +28,16 @@ def parse_events(prompt: str | Sequence[Any]) -> Events:
     """Read ``"a | b"``, or a list of texts, ``Event`` objects, mappings or ``(start, end, text)`` tuples.
 
     Raises:
-        ValueError: an event has no text, or its numbers do not make a span.
+        ValueError: there is no event, an event has no text, or its times are not seconds.
     """
+    if not isinstance(prompt, (str, Sequence)):
+        raise ValueError(f"a prompt is a text or a list of events; got {prompt!r}")
     given = prompt.split("|") if isinstance(prompt, str) else prompt
     events = tuple(_event(item) for item in given)
+    if not events:
+        raise ValueError("the list of events is empty; give at least one text")
     for number, event in enumerate(events, 1):
-        if not event.prompt.strip():
-            raise ValueError(f"event {number} of {len(events)} has no text; write something on both sides of each '|'")
+        _check(event, number, len(events))
     return events
 
 
@@ -39,13 +47,29 @@ def _event(item: Any) -> Event:
     if isinstance(item, str):
         return Event(prompt=item.strip())
     if isinstance(item, Mapping):
-        unknown = sorted(set(item) - {"prompt", "start", "end"})
+        unknown = sorted(set(map(str, item)) - {"prompt", "start", "end"})
         if unknown or "prompt" not in item:
             raise ValueError(f"an event takes prompt, start and end; got {', '.join(map(str, item)) or 'nothing'}")
-        return Event(prompt=str(item["prompt"]).strip(), start=item.get("start"), end=item.get("end"))
+        return Event(prompt=_stripped(item["prompt"]), start=item.get("start"), end=item.get("end"))
     if isinstance(item, Sequence) and len(item) == 3:
-        return Event(prompt=str(item[2]).strip(), start=item[0], end=item[1])
+        return Event(prompt=_stripped(item[2]), start=item[0], end=item[1])
     raise ValueError(f"an event is a text, a mapping or (start, end, text); got {item!r}")
+
+
+def _stripped(text: Any) -> Any:
+    return text.strip() if isinstance(text, str) else text
+
+
+def _check(event: Event, number: int, count: int) -> None:
+    if not isinstance(event.prompt, str):
+        raise ValueError(f"event {number} of {count} has the prompt {event.prompt!r}; it must be a text")
+    if not event.prompt.strip():
+        raise ValueError(f"event {number} of {count} has no text; write something on both sides of each '|'")
+    for name, time in (("start", event.start), ("end", event.end)):
+        if time is not None and (not isinstance(time, Real) or isinstance(time, bool) or not isfinite(time)):
+            raise ValueError(
+                f"event {number} of {count} has {name}={time!r}; it must be a number of seconds, or left out"
+            )
 
 
 def resolve(events: Events, seconds: float) -> list[tuple[float, float]]:
@@ -54,22 +78,18 @@ def resolve(events: Events, seconds: float) -> list[tuple[float, float]]:
     Raises:
         ValueError: events overlap, are out of order, or lie beyond the video.
     """
-    bounds: list[float | None] = [None] * (len(events) + 1)
-    for number, event in enumerate(events):
-        for place, time in ((number, event.start), (number + 1, event.end)):
-            if time is not None and bounds[place] is None:
-                bounds[place] = float(time)
-    bounds[0] = 0.0 if bounds[0] is None else bounds[0]
-    bounds[-1] = seconds if bounds[-1] is None else bounds[-1]
-    filled = _filled(bounds)
-    spans = [
-        (filled[i] if e.start is None else float(e.start), filled[i + 1] if e.end is None else float(e.end))
-        for i, e in enumerate(events)
-    ]
+    starts, ends = _neighbours(events, seconds)
+    spans: list[tuple[float, float]] = []
+    while len(spans) < len(events):
+        first = len(spans)
+        last = next(number for number in range(first, len(events)) if ends[number] is not None)
+        begin, end = starts[first], ends[last]
+        assert begin is not None and end is not None
+        spans += _shared(float(begin), float(end), last - first + 1)
     for number, (begin, end) in enumerate(spans, 1):
-        if not 0 <= begin < end or begin >= seconds:
+        if not (0 <= begin < end <= seconds + ROUNDING and begin < seconds):
             raise ValueError(
-                f"event {number} runs from {begin:g} s to {end:g} s; it must begin before it ends, and inside the "
+                f"event {number} runs from {begin:g} s to {end:g} s; it must begin before it ends, and lie inside the "
                 f"video's {seconds:g} s"
             )
     for number, (before, after) in enumerate(zip(spans, spans[1:], strict=False), 1):
@@ -78,14 +98,23 @@ def resolve(events: Events, seconds: float) -> list[tuple[float, float]]:
                 f"event {number} ends at {before[1]:g} s but event {number + 1} begins at {after[0]:g} s; events may "
                 "not overlap"
             )
-    return spans
+    return [(begin, min(end, seconds)) for begin, end in spans]
 
 
-def _filled(bounds: list[float | None]) -> list[float]:
-    """Share the time between known bounds out evenly over the unknown ones."""
-    known = [place for place, bound in enumerate(bounds) if bound is not None]
-    filled = [0.0 if bound is None else bound for bound in bounds]
-    for left, right in zip(known, known[1:], strict=False):
-        for place in range(left + 1, right):
-            filled[place] = filled[left] + (filled[right] - filled[left]) * (place - left) / (right - left)
-    return filled
+def _neighbours(events: Events, seconds: float) -> tuple[list[float | None], list[float | None]]:
+    """Starts and ends, where a missing one is that of the neighbour on the other side of the border if it is given."""
+    starts, ends = [event.start for event in events], [event.end for event in events]
+    starts[0] = 0.0 if starts[0] is None else starts[0]
+    ends[-1] = seconds if ends[-1] is None else ends[-1]
+    for number in range(len(events) - 1):
+        if starts[number + 1] is None:
+            starts[number + 1] = ends[number]
+        if ends[number] is None:
+            ends[number] = starts[number + 1]
+    return starts, ends
+
+
+def _shared(begin: float, end: float, count: int) -> list[tuple[float, float]]:
+    """``count`` equal spans from ``begin`` to ``end``."""
+    borders = [begin + (end - begin) * number / count for number in range(count)] + [end]
+    return list(zip(borders, borders[1:], strict=False))

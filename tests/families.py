@@ -14,7 +14,6 @@ from typing import Any
 import diffusers
 import torch
 from diffusers import DiffusionPipeline
-
 from family_parts import (
     TEXT_WIDTH,
     clip,

@@ -4,23 +4,20 @@ Nothing here imports genkit: a new version of diffusers that changes a fact fail
 """
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable
 from fnmatch import fnmatchcase
-from types import TracebackType
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
-from torch.overrides import TorchFunctionMode
-
-from families import FAMILIES, NEGATIVE, PROMPT, call_arguments
+from families import FAMILIES, call_arguments
 from family_facts import EXPECTED, Expected
+from family_watch import Seen, Watch, attention_modules
+from torch import Tensor
 
 NAMES = list(FAMILIES)
-DENOISERS = ("transformer", "transformer_2", "unet")
 
 
 @pytest.fixture(scope="module")
@@ -29,84 +26,17 @@ def pipes() -> dict[str, Any]:
     return {name: build() for name, build in FAMILIES.items()}
 
 
-@dataclass(frozen=True)
-class Seen:
-    """One attention call inside a denoiser."""
+@pytest.fixture(scope="module")
+def watched(pipes: dict[str, Any]) -> Callable[[str], Watch]:
+    """What one plain run of a pipeline did; its frames are ``watch.frames``. Each runs once."""
 
-    model: str
-    layer: str
-    forward: int
-    """Number of the forward among those of all denoisers."""
-    query: Tensor
-    key: Tensor
-    mask: Tensor | None
+    @cache
+    def run(name: str) -> Watch:
+        with Watch(name, pipes[name]) as watch:
+            watch.frames = generate(pipes[name], name)
+        return watch
 
-
-class Watch(TorchFunctionMode):
-    """Record the forwards of the denoisers and the attention calls inside them.
-
-    With ``zero``, the attention of that kind gives zeros instead.
-    """
-
-    def __init__(self, name: str, pipe: Any, zero: str | None = None) -> None:
-        super().__init__()
-        self.expected, self.zero = EXPECTED[name], zero
-        self.seen: list[Seen] = []
-        self.forwards: list[tuple[str, dict[str, Any]]] = []
-        self.steps: list[int | None] = []
-        self.inside: list[str] = []
-        self.pipe, self.handles = pipe, []
-
-    def __enter__(self) -> "Watch":
-        for model in DENOISERS:
-            if isinstance(module := getattr(self.pipe, model, None), nn.Module):
-                self._follow(model, module)
-        return super().__enter__()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for handle in self.handles:
-            handle.remove()
-        super().__exit__(kind, value, trace)
-
-    def _follow(self, model: str, module: nn.Module) -> None:
-        def begin(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            self.inside.append("no attention module")
-            self.forwards.append((model, {**dict(zip(("sample", "timestep"), args, strict=False)), **kwargs}))
-            self.steps.append(getattr(self.pipe.scheduler, "step_index", None))
-
-        def enter(layer: str) -> Any:
-            return lambda *_: self.inside.append(layer)
-
-        def leave(*_: Any) -> None:
-            self.inside.pop()
-
-        self.handles += [
-            module.register_forward_pre_hook(begin, with_kwargs=True),
-            module.register_forward_hook(leave),
-        ]
-        for layer, attention in attention_modules(module).items():
-            self.handles += [
-                attention.register_forward_pre_hook(enter(layer)),
-                attention.register_forward_hook(leave),
-            ]
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        out = func(*args, **kwargs)
-        if func is not scaled_dot_product_attention or not self.inside:
-            return out
-        given = {**dict(zip(("query", "key", "value", "attn_mask"), args, strict=False)), **kwargs}
-        layer, model = self.inside[-1], self.forwards[-1][0]
-        forward = len(self.forwards) - 1
-        self.seen.append(Seen(model, layer, forward, given["query"], given["key"], given.get("attn_mask")))
-        return torch.zeros_like(out) if self.zero and self.expected.kind(layer) == self.zero else out
-
-
-def attention_modules(model: nn.Module) -> dict[str, nn.Module]:
-    """Every module that projects to queries, by name."""
-    return {name: module for name, module in model.named_modules() if hasattr(module, "to_q")}
+    return run
 
 
 def generate(pipe: Any, name: str, **changes: Any) -> Any:
@@ -121,13 +51,15 @@ def branches_of(expected: Expected, seen: Seen, turn: int) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_run_has_the_expected_shape_and_repeats_for_a_seed(pipes: dict[str, Any], name: str) -> None:
-    first, again, other = (generate(pipes[name], name, seed=seed) for seed in (1, 1, 2))
+def test_a_run_has_the_expected_shape_and_repeats_for_a_seed(
+    pipes: dict[str, Any], watched: Callable[[str], Watch], name: str
+) -> None:
+    first = watched(name).frames
     assert tuple(first.shape) == EXPECTED[name].latents
     assert torch.isfinite(first).all()
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
-    assert torch.equal(first, generate(FAMILIES[name](), name, seed=1)), "a second pipeline has other weights"
+    assert torch.equal(first, generate(pipes[name], name)), "the same seed, or watching left something behind"
+    assert torch.equal(first, generate(FAMILIES[name](), name)), "a second pipeline has other weights"
+    assert not torch.equal(first, generate(pipes[name], name, seed=8))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -138,8 +70,8 @@ def test_a_run_decodes_to_frames(pipes: dict[str, Any], name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_both_texts_matter(pipes: dict[str, Any], name: str) -> None:
-    plain = generate(pipes[name], name)
+def test_both_texts_matter(pipes: dict[str, Any], watched: Callable[[str], Watch], name: str) -> None:
+    plain = watched(name).frames
     assert not torch.equal(plain, generate(pipes[name], name, prompt="a zebra sings"))
     assert not torch.equal(plain, generate(pipes[name], name, negative_prompt="a zebra sings"))
 
@@ -156,10 +88,8 @@ def test_every_attention_module_is_of_one_kind(pipes: dict[str, Any], name: str)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_calls_of_each_layer_in_each_forward(pipes: dict[str, Any], name: str) -> None:
-    expected = EXPECTED[name]
-    with Watch(name, pipes[name]) as watch:
-        generate(pipes[name], name)
+def test_calls_of_each_layer_in_each_forward(pipes: dict[str, Any], watched: Callable[[str], Watch], name: str) -> None:
+    expected, watch = EXPECTED[name], watched(name)
     counted = Counter((seen.forward, seen.layer) for seen in watch.seen)
     wanted = {
         (forward, layer): 1 if expected.kind(layer) is None else expected.calls
@@ -170,10 +100,8 @@ def test_calls_of_each_layer_in_each_forward(pipes: dict[str, Any], name: str) -
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_steps_and_models_of_the_forwards(pipes: dict[str, Any], name: str) -> None:
-    expected, scheduler = EXPECTED[name], pipes[name].scheduler
-    with Watch(name, pipes[name]) as watch:
-        generate(pipes[name], name)
+def test_steps_and_models_of_the_forwards(pipes: dict[str, Any], watched: Callable[[str], Watch], name: str) -> None:
+    expected, watch, scheduler = EXPECTED[name], watched(name), pipes[name].scheduler
     done = [(step, model) for model, steps in expected.steps.items() for step in steps for _ in expected.branches]
     assert [model for model, _ in watch.forwards] == [model for _, model in done]
     if hasattr(scheduler, "step_index"):
@@ -185,28 +113,21 @@ def test_steps_and_models_of_the_forwards(pipes: dict[str, Any], name: str) -> N
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_order_of_the_branches(pipes: dict[str, Any], name: str) -> None:
+def test_order_of_the_branches(pipes: dict[str, Any], watched: Callable[[str], Watch], name: str) -> None:
     expected = EXPECTED[name]
-    order = [branch for branches in expected.branches for branch in branches]
-    guided = dict(zip(order, texts(pipes[name], name).chunk(2), strict=True))
     off = {"true_cfg_scale": 1.0} if name == "hunyuan" else {"guidance_scale": 1.0}
-    assert torch.equal(guided["cond"], texts(pipes[name], name, **off))
+    with Watch(name, pipes[name]) as alone:
+        generate(pipes[name], name, **off)
+    first = [arguments["encoder_hidden_states"] for _, arguments in watched(name).forwards[: len(expected.branches)]]
+    order = [branch for branches in expected.branches for branch in branches]
+    guided = dict(zip(order, torch.cat(first).chunk(2), strict=True))
+    assert torch.equal(guided["cond"], alone.forwards[0][1]["encoder_hidden_states"])
     assert not torch.equal(guided["uncond"], guided["cond"])
 
 
-def texts(pipe: Any, name: str, **changes: Any) -> Tensor:
-    """What the models get as text in the first step, over all forwards of it."""
-    with Watch(name, pipe) as watch:
-        generate(pipe, name, **changes)
-    first = [call["encoder_hidden_states"] for step, (_, call) in zip(watch.steps, watch.forwards) if not step]
-    return torch.cat(first)
-
-
 @pytest.mark.parametrize("name", NAMES)
-def test_shapes_at_the_attention_call(pipes: dict[str, Any], name: str) -> None:
-    expected = EXPECTED[name]
-    with Watch(name, pipes[name]) as watch:
-        generate(pipes[name], name)
+def test_shapes_at_the_attention_call(watched: Callable[[str], Watch], name: str) -> None:
+    expected, watch = EXPECTED[name], watched(name)
     turns: Counter[tuple[int, str]] = Counter()
     for seen in watch.seen:
         turn = turns[seen.forward, seen.layer]
@@ -248,12 +169,12 @@ def check_mask(written: str | None, seen: Seen) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_order_of_the_tokens(pipes: dict[str, Any], name: str) -> None:
-    """Noise changed at one time and place changes the queries there most of all; a UNet's first convolution blurs it."""
+    """Noise changed at one time and place changes the queries there most; a UNet's first convolution blurs it."""
     expected, there = EXPECTED[name], (3, 1, 2)
     pipe, calls = pipes[name], []
     draw = pipe.prepare_latents
-    for change in (0.0, 5.0):
-        pipe.prepare_latents = lambda *args, change=change: disturbed(name, draw(*args), change, *there)
+    for added in (0.0, 5.0):
+        pipe.prepare_latents = lambda *args, added=added: disturbed(name, draw(*args), added, *there)
         with Watch(name, pipe) as watch:
             generate(pipe, name)
         calls.append({kind: next(s for s in watch.seen if expected.kind(s.layer) == kind) for kind in expected.layers})
@@ -279,26 +200,26 @@ def position(expected: Expected, kind: str, batch: int, token: int) -> tuple[int
     return frame, *divmod(token, expected.cols)
 
 
-def disturbed(name: str, latents: Tensor, change: float, frame: int, row: int, col: int) -> Tensor:
-    """Latents with ``change`` added at one token's place."""
+def disturbed(name: str, latents: Tensor, added: float, frame: int, row: int, col: int) -> Tensor:
+    """Latents with ``added`` at one token's place."""
     latents = latents.clone()
     if name == "ltx":
-        latents[:, (frame * 3 + row) * 4 + col] += change
+        latents[:, (frame * 3 + row) * 4 + col] += added
         return latents
     patch = 1 if name in ("animatediff", "text_to_video_sd") else 2
     rows, cols = slice(row * patch, (row + 1) * patch), slice(col * patch, (col + 1) * patch)
     by_frame = latents if name == "cogvideox" else latents.transpose(1, 2)
-    by_frame[:, frame, :, rows, cols] += change
+    by_frame[:, frame, :, rows, cols] += added
     return latents
 
 
 @pytest.mark.parametrize(("name", "kind"), [(n, k) for n in NAMES for k in EXPECTED[n].layers])
-def test_attention_of_every_kind_matters(pipes: dict[str, Any], name: str, kind: str) -> None:
-    plain = generate(pipes[name], name)
+def test_attention_of_every_kind_matters(
+    pipes: dict[str, Any], watched: Callable[[str], Watch], name: str, kind: str
+) -> None:
     with Watch(name, pipes[name], zero=kind):
         changed = generate(pipes[name], name)
-    assert (plain - changed).abs().max() > 1e-3
-    assert torch.equal(plain, generate(pipes[name], name)), "watching left something behind"
+    assert (watched(name).frames - changed).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize(

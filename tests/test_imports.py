@@ -161,7 +161,7 @@ def fresh(code: str, cwd: Path) -> str:
 
 def test_import_genkit_takes_a_fifth_of_a_second_at_most(tmp_path: Path) -> None:
     code = "import torch, time; t = time.perf_counter(); import genkit; print(time.perf_counter() - t)"
-    assert min(float(fresh(code, tmp_path)) for _ in range(3)) < 0.2
+    assert any(float(fresh(code, tmp_path)) < 0.2 for _ in range(3)), "too slow three times in a row"
 
 
 BLOCKED = f"""
@@ -180,17 +180,16 @@ def test_the_blocker_blocks(absent: str, tmp_path: Path) -> None:
     assert fresh(code, tmp_path) == f"{absent} is absent"
 
 
-def test_every_public_name_can_be_had_without_the_heavy_packages(tmp_path: Path) -> None:
-    code = f"{BLOCKED}\nimport genkit\nprint(len([getattr(genkit, name) for name in genkit.__all__]))"
-    assert int(fresh(code, tmp_path)) > 5
-
-
-def test_every_plugin_can_be_described_without_the_heavy_packages(tmp_path: Path) -> None:
+def test_everything_public_works_without_the_heavy_packages(tmp_path: Path) -> None:
     code = f"""{BLOCKED}
+import genkit
 from genkit import catalogue
+print(*[name for name in genkit.__all__ if getattr(genkit, name)])
 print(*[catalogue.describe(catalogue.plugin_class(name)).name for name in catalogue.names()])
 """
-    assert {"freenoise", "radial", "freelong", "timeline"} <= set(fresh(code, tmp_path).split())
+    public, plugins = (set(line.split()) for line in fresh(code, tmp_path).splitlines())
+    assert {"load", "apply", "make", "Request", "Video"} <= public
+    assert {"freenoise", "radial", "freelong", "timeline"} <= plugins
 
 
 def test_plain_import_leaves_the_heavy_packages_alone(tmp_path: Path) -> None:

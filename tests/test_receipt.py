@@ -57,7 +57,7 @@ def receipt(**more: object) -> Receipt:
 def test_a_run_is_summed_up() -> None:
     attention = Attention.from_run(run())
     density = attention.densities["Radial"]
-    assert (density.calls, density.mean, density.min, density.max) == (3, 0.35, 0.25, 0.5)
+    assert (density.calls, density.mean, density.min, density.max) == (3, pytest.approx(0.35), 0.25, 0.5)
     assert (attention.layers, attention.calls) == (2, 80)
     assert attention.backends == {"flex": 2, "dense": 1}
     radial, freelong = attention.refusals
@@ -112,7 +112,8 @@ def test_a_receipt_cannot_be_changed_but_noted() -> None:
 def test_every_field_says_what_it_is() -> None:
     schema = Receipt.model_json_schema()
     for model in (schema, *schema["$defs"].values()):
-        assert all(field.get("description") for field in model["properties"].values()), model["title"]
+        silent = [name for name, field in model["properties"].items() if not field.get("description")]
+        assert not silent, model["title"]
 
 
 def test_the_table() -> None:
@@ -122,7 +123,8 @@ def test_the_table() -> None:
             "model      tiny (Wan 2.1, WanPipeline)",
             "video      65 frames (66 were asked for) of 64x96, 16 fps, 4.06 s",
             "seed       9223372036854775807",
-            "arguments  num_inference_steps=20, guidance_scale=0.3333333333333333, size=[2, 3], kind=torch.bfloat16",
+            "arguments  num_inference_steps=20, guidance_scale=0.3333333333333333, size=[2, 3],",
+            "           kind=torch.bfloat16",
             "plug-ins   freenoise",
             "           radial:density=0.3",
             "attention  80 calls in 2 layers; run by flex 2, dense 1",
@@ -144,7 +146,7 @@ def test_long_values_stay_aligned() -> None:
     start = next(i for i, line in enumerate(lines) if line.startswith("! note"))
     assert len(lines) > start + 2
     assert all(line.startswith(" " * 11 + "a" if line[11] == "a" else " " * 11) for line in lines[start + 1 :])
-    assert max(map(len, lines)) <= 105
+    assert max(map(len, lines)) <= 100
 
 
 def test_a_bare_receipt_has_no_empty_rows() -> None:

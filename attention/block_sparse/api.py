@@ -100,7 +100,7 @@ def block_sparse(
     )
     seen = Seen(plan, frames_q, frames_k, visible, valid)
     scale = q.shape[-1] ** -0.5 if scale is None else float(scale)
-    chosen = auto_impl(q, plan, restricted=not seen.by_blocks, return_lse=return_lse) if impl == "auto" else impl
+    chosen = auto_impl(q, plan, return_lse=return_lse) if impl == "auto" else impl
     if chosen == "reference":
         out, lse = reference.forward(q, k, v, seen, scale, return_lse)
     elif chosen == "flex":
@@ -112,15 +112,12 @@ def block_sparse(
     return out if lse is None else (out, lse)
 
 
-def auto_impl(
-    q: Tensor, plan: BlockPlan, *, restricted: bool = False, return_lse: bool = False
-) -> Literal["flex", "reference"]:
+def auto_impl(q: Tensor, plan: BlockPlan, *, return_lse: bool = False) -> Literal["flex", "reference"]:
     """What ``impl="auto"`` takes: FlexAttention where this machine can run it and it pays.
 
     Args:
         q: the queries.
         plan: the blocks.
-        restricted: whether ``visible`` or ``valid`` is given.
         return_lse: whether the log-sum-exp is asked for.
     """
     if q.shape[2] < FLEX_MIN_TOKENS or flex.refusal(q, plan, return_lse) is not None:
@@ -135,7 +132,9 @@ def _check(q: Tensor, k: Tensor, v: Tensor, plan: BlockPlan) -> None:
             f"{list(v.shape)}; repeat the keys of grouped heads first"
         )
     if len({(x.dtype, x.device) for x in (q, k, v)}) > 1:
-        raise UsageError(f"q, k and v must share dtype and device, got {[(str(x.dtype), str(x.device)) for x in (q, k, v)]}")
+        raise UsageError(
+            f"q, k and v must share dtype and device, got {[(str(x.dtype), str(x.device)) for x in (q, k, v)]}"
+        )
     if (plan.queries, plan.keys) != (q.shape[2], k.shape[2]):
         raise UsageError(
             f"the plan is for {plan.queries} x {plan.keys} tokens, q and k have {q.shape[2]} x {k.shape[2]}; "
@@ -158,7 +157,7 @@ def _check_restrictions(
     for name, frames, tokens in (("frames_q", frames_q, q.shape[2]), ("frames_k", frames_k, k.shape[2])):
         if frames is not None and frames.shape != (tokens,):
             raise UsageError(f"{name} must hold one frame for each of {tokens} tokens, got {list(frames.shape)}")
-    if valid is not None and (valid.dtype != torch.bool or valid.shape not in ((1, k.shape[2]), (q.shape[0], k.shape[2]))):
-        raise UsageError(
-            f"valid must be bool [{q.shape[0]} or 1, {k.shape[2]}], got {valid.dtype} {list(valid.shape)}"
-        )
+    if valid is not None and (
+        valid.dtype != torch.bool or valid.shape not in ((1, k.shape[2]), (q.shape[0], k.shape[2]))
+    ):
+        raise UsageError(f"valid must be bool [{q.shape[0]} or 1, {k.shape[2]}], got {valid.dtype} {list(valid.shape)}")

@@ -59,7 +59,13 @@ def forward(q: Tensor, k: Tensor, v: Tensor, seen: Seen, scale: float, with_lse:
     small = q.device.type == "cuda" and seen.plan.block < 128
     tile = min(GPU_TILE, seen.plan.block)
     options = {"BLOCK_M": tile, "BLOCK_N": tile} if small else None
-    attend = _compiled(q.device.type, q.dtype, q.shape[-1], seen.plan.block, seen.by_blocks, with_lse)
+    lengths = (
+        *q.shape,
+        k.shape[2],
+        *seen.plan.keep.shape[:2],
+        *(seen.visible.shape if seen.visible is not None else ()),
+    )
+    attend = _compiled(q.device.type, q.dtype, lengths, seen.plan.block, seen.by_blocks, with_lse)
     out = attend(q, k, v, _block_mask(seen, q.shape[0]), scale, options)
     return out if with_lse else (out, None)
 
@@ -76,8 +82,10 @@ def _block_mask(seen: Seen, batch: int) -> Any:
         some, whole = seen.blocks()
         partial, full = block_lists(some), block_lists(whole)
     return BlockMask.from_kv_blocks(
-        *partial,
-        *full,
+        partial[0],
+        partial[1],
+        full[0],
+        full[1],
         BLOCK_SIZE=plan.block,
         mask_mod=_mask_mod(seen, batch),
         seq_lengths=(plan.queries, plan.keys),
@@ -89,7 +97,9 @@ def _mask_mod(seen: Seen, batch: int) -> Callable[[Tensor, Tensor, Tensor, Tenso
     if seen.by_blocks:
         return None
     plan, device = seen.plan, seen.plan.keep.device
-    rows = seen.frames_q + 1 if seen.frames_q is not None else torch.zeros(plan.queries, dtype=torch.long, device=device)
+    rows = (
+        seen.frames_q + 1 if seen.frames_q is not None else torch.zeros(plan.queries, dtype=torch.long, device=device)
+    )
     cols = seen.frames_k + 1 if seen.frames_k is not None else torch.zeros(plan.keys, dtype=torch.long, device=device)
     table = torch.ones(1, 1, dtype=torch.bool, device=device) if seen.visible is None else with_text(seen.visible)
     valid = torch.ones(1, plan.keys, dtype=torch.bool, device=device) if seen.valid is None else seen.valid
@@ -103,18 +113,18 @@ def _mask_mod(seen: Seen, batch: int) -> Callable[[Tensor, Tensor, Tensor, Tenso
 
 @cache
 def _compiled(*key: object) -> Callable[..., Any]:
-    """FlexAttention compiled for one combination of device, dtype, width, block, kind of mask and kind of result.
+    """FlexAttention compiled for one combination of device, dtype, lengths, block, kind of mask and kind of result.
 
-    Lengths vary inside it: the first is compiled as it is, the second for all others. Each combination gets a code
-    object of its own because PyTorch counts recompilations, and gives up, by code object.
+    Lengths are fixed: compiled for varying ones, masks that look at single tokens do not build on a CPU (torch 2.13).
+    Each combination gets a code object of its own because PyTorch counts recompilations, and gives up, by code object.
     """
     from torch.nn.attention.flex_attention import flex_attention
 
     with_lse = bool(key[-1])
 
-    def attend(q: Tensor, k: Tensor, v: Tensor, mask: Any, scale: float, options: dict[str, Any] | None) -> Any:
+    def attend(q: Tensor, k: Tensor, v: Tensor, mask: Any, scale: float, options: Any) -> Any:
         return flex_attention(q, k, v, block_mask=mask, scale=scale, return_lse=with_lse, kernel_options=options)
 
-    code = attend.__code__.replace(co_name="attend_" + "_".join(map(str, key)))
+    code = attend.__code__.replace(co_name=f"attend_{_compiled.cache_info().currsize}")
     own = FunctionType(code, attend.__globals__, code.co_name, closure=attend.__closure__)
-    return torch.compile(own, fullgraph=True)
+    return torch.compile(own, fullgraph=True, dynamic=False)

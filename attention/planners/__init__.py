@@ -1,1 +1,1 @@
-"""Planners: each decides, from geometry or from queries and keys, which blocks of keys are read."""
+"""Planners decide which blocks of keys are read; the rules beside them apply the decision to attention calls."""

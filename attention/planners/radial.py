@@ -1,254 +1,147 @@
-"""Radial attention: a static mask whose bands thin out as frames lie further apart.
-
-Source: "Radial Attention: O(n log n) Sparse Attention with Energy Decay for Long Video Generation", arXiv 2506.19852,
-section 4 and the authors' published code, whose constants are kept.
-
-Rule for the tokens. A frame has ``s`` tokens, ``P`` is the smallest power of two above ``s``, ``B`` the block size.
-Query frame ``i`` and key frame ``j`` lie ``d = |i - j|`` apart, in group ``g = bit_length(d)``. Token ``k`` of frame
-``i`` reads token ``l`` of frame ``j`` when both hold:
-
-- band: ``|k - l| <= s`` for ``d <= 1``, else ``|k - l| <= max(B, decay * P / 2**g)``;
-- pair: ``L = P / 2**g`` is at least one block, or ``d`` is a multiple of ``block / L``.
-
-With ``sink`` every query reads the whole first frame.
-
-From tokens to blocks. Blocks and frames do not line up in general, so the video is cut into pieces wherever a block or
-a frame begins. Each pair of pieces lies in one block and one pair of frames, and the band inside is known in closed
-form: no ``s x s`` tile is ever made. A pair of pieces is on when more than 60 % of the key columns that it touches keep
-more than a third of their rows, and a block is on when any pair of its pieces is.
-
-``rule="published"`` decides as the authors' code does, to reproduce its densities. ``rule="corrected"`` differs:
-
-- a piece is judged by its own rows, not by those of a whole block, and the pieces beyond ``ceil(s / B)`` blocks of a
-  frame are not dropped: published, a block that straddles two frames can be switched off by both of them, and whole
-  query blocks are left without a key (544 x 960, 125 frames: 8 of 510);
-- the diagonal block is always on;
-- the pair rule counts in blocks of ``B``; published, in 128 tokens whatever ``B`` is;
-- a last, ragged video block without text is decided like any other; published, it is dense;
-- above 1, ``decay`` also closes the gaps between frame pairs, each doubling of it halving them, near groups first, so
-  that a large one keeps everything.
-"""
+"""Radial attention as a rule around attention calls."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from genkit.attention.block_sparse import Impl, auto_impl, block_sparse
+from genkit.attention.call import Attend, Call, Kind
 from genkit.attention.grid import VideoGrid
-from genkit.attention.plan import BlockPlan
-from genkit.errors import UsageError
+from genkit.attention.plan import BlockPlan, pairs_in_blocks
+from genkit.attention.planners.radial_mask import BlockRule, default_block, radial_plan
 
-BlockRule = Literal["corrected", "published"]
-SEARCH_STEPS = 16
-"""Most halvings of the interval that the search for a density makes; the mask is a step function, so few do."""
-SEARCH_WIDTH = 0.002
-"""Densities this close on both sides of the target end the search."""
-PUBLISHED_PAIR_LENGTH = 128
-"""Tokens below which the published code starts to leave out frame pairs."""
-PAIRS_AT_ONCE = 1 << 22
-"""Pairs of pieces that are judged together; bounds the memory for long videos of small blocks."""
+NAME = "radial"
+WARM_UP = "dense (warm-up)"
+"""What the record calls dense steps and layers that were asked for."""
 
 
-def default_block(grid: VideoGrid) -> int:
-    """Tokens of a block where the user names none: 128, or less where a quarter of a frame is less; at least 16."""
-    quarter = max(16, grid.tokens_per_frame // 4)
-    return min(128, 1 << (quarter.bit_length() - 1))
+@dataclass(frozen=True, kw_only=True)
+class RadialRule:
+    """Attend by the Radial mask where it applies, and by the wrapped attention where it does not.
 
-
-def radial_plan(
-    grid: VideoGrid,
-    *,
-    block: int,
-    decay: float | None = None,
-    density: float | None = None,
-    sink: bool | None = None,
-    rule: BlockRule = "corrected",
-) -> BlockPlan:
-    """The Radial mask of ``grid`` as a plan ``[1, 1, blocks, blocks]`` on the CPU, the same for every head.
-
-    Args:
-        grid: geometry of a self-attention over all frames, with or without text.
-        block: tokens of a block.
-        decay: how fast the bands thin out; 1 is the paper's, less is sparser. None with ``density``.
-        density: share of the token pairs to execute, in (0, 1]; the decay that comes nearest is searched for. Bands
-            are at least a block wide and pairs come and go as a whole, so it is met in steps: fine ones for hundreds of
-            blocks, several per cent for tens. 1 keeps everything. None with ``decay``.
-        sink: whether the first frame of the grid is read by every query. None is yes for grids without text, as the
-            published code has it (Wan yes, HunyuanVideo no).
-        rule: how tokens become blocks; see the module.
-
-    Returns:
-        The plan. Blocks with text in them are read by all and read all. ``note`` says so when ``density`` is below the
-        least that the rule can reach; the plan is then that least one.
-
-    Raises:
-        UsageError: a value outside its range, neither or both of ``decay`` and ``density``, or a grid whose sequences
-            do not hold all frames in order.
+    Calls that could not run as asked are recorded as refused, with the reason: too few tokens, a mask of the model that
+    is no key padding, causal attention, a sequence that is not the grid's.
     """
-    _check(grid, block, decay, density, rule)
-    pieces = _Pieces.of(grid, block)
-    sink = grid.text_tokens == 0 if sink is None else sink
 
-    def plan_at(decay: float) -> BlockPlan:
-        keep = _text_blocks(grid, block, rule) | _video_blocks(pieces, decay, sink, rule)
-        if rule == "corrected":
-            keep.fill_diagonal_(True)
-        return BlockPlan(keep[None, None], block, grid.tokens, grid.tokens)
+    density: float | None = None
+    """Share of the token pairs to execute, in (0, 1]; None follows ``decay``."""
+    decay: float = 1.0
+    """Width of the bands, 1 is the paper's; without effect when ``density`` is given."""
+    block: int | None = None
+    """Tokens of a block; None is ``default_block``."""
+    sink: bool | None = None
+    """Whether every query reads the first frame; None is yes without text in the sequence."""
+    block_rule: BlockRule = "corrected"
+    """How tokens become blocks."""
+    dense_steps: float = 0.25
+    """Share of the steps, from the first, that run dense, in [0, 1]; rounded up to whole steps."""
+    dense_layers: int = 1
+    """Layers, from the first, that run dense."""
+    min_tokens: int = 256
+    """Tokens below which calls run dense."""
+    impl: Impl = "auto"
+    """Which implementation of ``block_sparse``; an explicit choice never falls back."""
+    name: str = NAME
+    order: Literal["support", "logits", "branches", "sharing"] = "support"
+    kinds: frozenset[Kind] = frozenset({"self", "joint"})
 
-    if density is None:
-        assert decay is not None
-        return plan_at(decay)
-    if density == 1:
-        blocks = -(-grid.tokens // block)
-        return BlockPlan(torch.ones(1, 1, blocks, blocks, dtype=torch.bool), block, grid.tokens, grid.tokens)
-    return _search(plan_at, density, grid, block, rule)
+    def wrap(self, attend: Attend) -> Attend:
+        """The attention that this rule makes of ``attend``."""
 
+        def radial(q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:
+            if self._warming_up(call):
+                call.run.ran(WARM_UP)
+                return attend(q, k, v, call)
+            if reason := self._refusal(q, k, call):
+                call.run.refused(self.name, reason, call.layer)
+                return attend(q, k, v, call)
+            return self._sparse(q, k, v, call)
 
-@dataclass(frozen=True)
-class _Pieces:
-    """The video cut wherever a block or a frame begins; int32 ``[pieces]`` each, for speed."""
+        return radial
 
-    frame: Tensor
-    """Frame of each piece."""
-    begin: Tensor
-    """First token, counted inside the frame."""
-    end: Tensor
-    """Token after the last, counted inside the frame."""
-    block: Tensor
-    """Block of the whole sequence, text included, in which the piece lies."""
-    rank: Tensor
-    """Number of the block among those of its frame."""
-    tokens_per_frame: int
-    frames: int
-    size: int
-    """Tokens of a block."""
-    blocks: int
-    """Blocks of the whole sequence."""
+    def _warming_up(self, call: Call) -> bool:
+        # 0.28 * 25 is 7.000000000000001: without the rounding that would be 8 steps.
+        steps = math.ceil(round(self.dense_steps * call.step.total, 6))
+        return call.step.index < steps or call.depth < self.dense_layers
 
-    @staticmethod
-    def of(grid: VideoGrid, block: int) -> "_Pieces":
-        """Cut the video of ``grid``."""
-        s, first, last = grid.tokens_per_frame, grid.video.start, grid.video.stop
-        cuts = torch.cat([torch.arange(first, last, s), torch.arange(-(-first // block) * block, last, block)]).unique()
-        ends = torch.cat([cuts[1:], torch.tensor([last])])
-        frame = (cuts - first) // s
-        start = first + frame * s
-        return _Pieces(
-            frame=frame.int(),
-            begin=(cuts - start).int(),
-            end=(ends - start).int(),
-            block=(cuts // block).int(),
-            rank=(cuts // block - start // block).int(),
-            tokens_per_frame=s,
-            frames=grid.frames,
-            size=block,
-            blocks=-(-grid.tokens // block),
+    def _refusal(self, q: Tensor, k: Tensor, call: Call) -> str | None:
+        tokens = q.shape[2]
+        if tokens < self.min_tokens:
+            return f"{tokens} tokens are fewer than min_tokens={self.min_tokens}"
+        fewest = call.grid.video_tokens if call.kind == "joint" else call.grid.tokens
+        if k.shape[2] != tokens or not fewest <= tokens <= call.grid.tokens or call.grid.fold != "none":
+            return f"{tokens} queries and {k.shape[2]} keys are not the {call.grid.tokens} tokens of all frames"
+        if call.mask is not None and _padding(call.mask, tokens) is None:
+            return f"the model's mask {list(call.mask.shape)} {call.mask.dtype} is more than a padding of the keys"
+        asked = [name for name, value in call.options.items() if name != "backend" and value]
+        return f"the model asks for {', '.join(asked)}" if asked else None
+
+    def _sparse(self, q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:
+        # Some models drop the padding of their text before attention, so the text may be shorter than the grid's.
+        grid = replace(call.grid, text_tokens=q.shape[2] - call.grid.video_tokens, start=0)
+        key: Hashable = (self.name, grid, str(q.device))
+        if key not in call.run.state:
+            call.run.state[key] = _Prepared(self, grid, q, call)
+        prepared: _Prepared = call.run.state[key]
+        valid = None if call.mask is None else _padding(call.mask, q.shape[2])
+        impl = auto_impl(q, prepared.plan) if self.impl == "auto" else self.impl
+        out = block_sparse(
+            q,
+            k,
+            v,
+            prepared.plan,
+            scale=call.scale,
+            frames_q=prepared.frames,
+            frames_k=prepared.frames,
+            visible=call.visible,
+            valid=valid,
+            impl=impl,
         )
+        call.run.ran(impl)
+        call.run.sparse(self.name, prepared.density(call.visible))
+        return out
 
 
-def _video_blocks(pieces: _Pieces, decay: float, sink: bool, rule: BlockRule) -> Tensor:
-    """Blocks that the video pieces switch on, bool ``[blocks, blocks]``."""
-    width, kept = _bands(pieces, decay, rule)
-    count = len(pieces.frame)
-    on = torch.zeros(pieces.blocks, count, dtype=torch.int32)
-    for rows in torch.arange(count).split(max(1, PAIRS_AT_ONCE // count)):
-        on.index_add_(0, pieces.block[rows], _pieces_on(pieces, rows, width, kept, sink, rule).int())
-    table = torch.zeros(pieces.blocks, pieces.blocks, dtype=torch.int32)
-    return table.index_add_(1, pieces.block, on) > 0
+class _Prepared:
+    """What one grid needs on one device, made once a generation."""
+
+    def __init__(self, rule: RadialRule, grid: VideoGrid, q: Tensor, call: Call) -> None:
+        plan = radial_plan(
+            grid,
+            block=rule.block or default_block(grid),
+            decay=rule.decay if rule.density is None else None,
+            density=rule.density,
+            sink=rule.sink,
+            rule=rule.block_rule,
+        )
+        if plan.note:
+            call.run.note(plan.note)
+        self.whole = plan.density
+        self.plan: BlockPlan = plan.to(q.device)
+        self.frames = grid.frame_of_token(q.device)
+        self.last: tuple[Tensor, float] | None = None
+
+    def density(self, visible: Tensor | None) -> float:
+        """Share of all token pairs that are computed: in kept blocks and between visible frames.
+
+        Padded keys count as computed. The answer for the last table is kept, because counting waits for the device.
+        """
+        if visible is None:
+            return self.whole
+        if self.last is None or self.last[0] is not visible:
+            frames = self.frames
+            table = visible.to(frames.device)
+            pairs = pairs_in_blocks(self.plan, frames_q=frames, frames_k=frames, visible=table)
+            self.last = (visible, self.plan.share(pairs))
+        return self.last[1]
 
 
-def _bands(pieces: _Pieces, decay: float, rule: BlockRule) -> tuple[Tensor, Tensor]:
-    """Half-width of the band, and whether the pair is kept, for each distance ``[frames]``."""
-    s, size = pieces.tokens_per_frame, pieces.size
-    power = s.bit_length()
-    distance = torch.arange(pieces.frames)
-    group = torch.tensor([d.bit_length() for d in range(pieces.frames)])
-    narrow = (decay * 2.0 ** (power - group)).floor().long().clamp(size, s + size)
-    width = narrow.where(distance > 1, torch.tensor(s))
-    unit = PUBLISHED_PAIR_LENGTH if rule == "published" else size
-    gap = math.floor(math.log2(unit)) - power + group
-    if rule == "corrected" and decay > 1:
-        groups = pieces.frames.bit_length()
-        gap = gap - (math.log2(decay) + 1 - group / (groups + 1)).floor().long()
-    return width.int(), distance % (1 << gap.clamp(0, 62)) == 0
-
-
-def _pieces_on(pieces: _Pieces, rows: Tensor, width: Tensor, kept: Tensor, sink: bool, rule: BlockRule) -> Tensor:
-    """Whether each pair of a query piece of ``rows`` and a key piece is on, bool ``[rows, pieces]``."""
-    distance = (pieces.frame[rows, None] - pieces.frame[None]).abs()
-    w = width[distance]
-    a, b = pieces.begin[rows, None], pieces.end[rows, None]
-    judged = torch.full_like(a, pieces.size) if rule == "published" else b - a
-
-    def columns(least: Tensor | int) -> Tensor:
-        """Key tokens of each piece that ``least`` or more of the rows read; they are an interval."""
-        begin = torch.maximum(a + least - 1 - w, pieces.begin)
-        end = torch.minimum(b - least + w + 1, pieces.end)
-        return (end - begin).clamp_min(0) * (b - a >= least)
-
-    on = 10 * columns(judged // 3 + 1) > 6 * columns(1)
-    on &= kept[distance]
-    if sink:
-        on |= pieces.frame == 0
-    if rule == "published":
-        inside = pieces.rank < -(-pieces.tokens_per_frame // pieces.size)
-        on &= inside[rows, None] & inside
-    return on
-
-
-def _text_blocks(grid: VideoGrid, block: int, rule: BlockRule) -> Tensor:
-    """Rows and columns of the blocks that hold text; published, of everything after the last full video block."""
-    blocks = -(-grid.tokens // block)
-    dense = torch.zeros(blocks, dtype=torch.bool)
-    if grid.text_tokens:
-        dense[grid.text.start // block : -(-grid.text.stop // block)] = True
-    if rule == "published" and not grid.text_first:
-        dense[grid.video_tokens // block :] = True
-    return dense[:, None] | dense
-
-
-def _search(
-    plan_at: Callable[[float], BlockPlan], density: float, grid: VideoGrid, block: int, rule: BlockRule
-) -> BlockPlan:
-    """The plan whose density is nearest to ``density``; the density never falls as ``decay`` grows."""
-    # Below 1 the position is the decay itself, above it counts doublings.
-    top = 2.0 + grid.frames.bit_length() + block.bit_length() + grid.tokens_per_frame.bit_length()
-    low, high = 0.0, 1.0 if rule == "published" else top
-    below, above = plan_at(low), plan_at(high if high <= 1 else 2 ** (high - 1))
-    if below.density >= density:
-        return _with_note(below, density, grid) if below.density > density else below
-    for _ in range(SEARCH_STEPS):
-        if above.density - below.density < SEARCH_WIDTH:
-            break
-        middle = (low + high) / 2
-        plan = plan_at(middle if middle <= 1 else 2 ** (middle - 1))
-        low, high = (middle, high) if plan.density <= density else (low, middle)
-        below, above = (plan, above) if plan.density <= density else (below, plan)
-    return below if density - below.density <= above.density - density else above
-
-
-def _with_note(plan: BlockPlan, density: float, grid: VideoGrid) -> BlockPlan:
-    """The same plan with the reason why it is denser than asked for."""
-    note = (
-        f"radial: density {density:g} was asked for, {plan.density:.3f} is the least that its mask reaches on "
-        f"{grid.frames} frames of {grid.tokens_per_frame} tokens in blocks of {plan.block}"
-    )
-    return BlockPlan(plan.keep, plan.block, plan.queries, plan.keys, note)
-
-
-def _check(grid: VideoGrid, block: int, decay: float | None, density: float | None, rule: str) -> None:
-    if grid.fold != "none":
-        raise UsageError(f"radial needs every frame in one sequence, this attention has its {grid.fold} in the batch")
-    if block < 1:
-        raise UsageError(f"block={block} must be at least 1 token; 64 and 128 are usual")
-    if (decay is None) == (density is None):
-        raise UsageError(f"give either decay or density to radial, got decay={decay} and density={density}")
-    if decay is not None and not (decay >= 0 and math.isfinite(decay)):
-        raise UsageError(f"decay={decay} must be 0 or more and finite; the paper's is 1")
-    if density is not None and not 0 < density <= 1:
-        raise UsageError(f"density={density} must lie in (0, 1]; 1 keeps everything")
-    if rule not in ("corrected", "published"):
-        raise UsageError(f"rule={rule!r} is unknown; known: corrected, published")
+def _padding(mask: Tensor, keys: int) -> Tensor | None:
+    """``[B, keys]`` of a mask that only hides whole keys, bool ``[B, 1, 1, keys]``; None for any other."""
+    if mask.dtype == torch.bool and mask.ndim == 4 and mask.shape[1:] == (1, 1, keys):
+        return mask[:, 0, 0]
+    return None

@@ -31,13 +31,13 @@ class FreeLong:
     cutoff_space: float = 0.25
     """The same along rows and columns."""
     noise: Literal["shuffled", "plain"] = "shuffled"
-    """``shuffled`` starts from FreeNoise's noise, as the paper does for one prompt; ``plain`` from independent noise."""
+    """``shuffled`` starts from FreeNoise's noise, as the paper does for one prompt; ``plain`` from independent one."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.until <= 1:
             raise UsageError(f"freelong: until={self.until} is a share of the steps and must lie in [0, 1]")
         for name in ("cutoff_time", "cutoff_space"):
-            if getattr(self, name) <= 0:
+            if not getattr(self, name) > 0:
                 raise UsageError(f"freelong: {name}={getattr(self, name)} must be more than 0")
         if self.window is not None and self.window < 1:
             raise UsageError(f"freelong: window={self.window} must be at least 1 latent frame")

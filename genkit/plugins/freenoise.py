@@ -13,8 +13,8 @@ from genkit.schedulers.noise import ShuffledNoise, largest_stride
 class FreeNoise:
     """Longer videos: the noise of one training length is repeated in shuffled groups, attention runs in windows.
 
-    A video of the training length or shorter is not changed. Source: arXiv 2310.15169, eq. 7 to 9; the windows always
-    cover the last frames, which the released code leaves out.
+    A video of one window or shorter is not changed. Source: arXiv 2310.15169, eq. 7 to 9; the windows always cover the
+    last frames, which the released code leaves out.
     """
 
     name: ClassVar[str] = "freenoise"
@@ -25,7 +25,7 @@ class FreeNoise:
     window: int | None = None
     """Latent frames of a window; None is the model's training length."""
     stride: int | None = None
-    """Latent frames between windows; None is the largest divisor of the window up to a third of it."""
+    """Latent frames between windows; None is about a third of the window, a divisor of it if there is one."""
 
     def __post_init__(self) -> None:
         if self.window is not None and self.window < 2:
@@ -38,6 +38,8 @@ class FreeNoise:
         window = self.window or target.native_frames
         stride = self.stride or largest_stride(window)
         if stride > window:
-            raise UsageError(f"freenoise: stride={stride} is more than window={window}; some frames would be in no window")
+            raise UsageError(
+                f"freenoise: stride={stride} is more than window={window} and would leave frames in no window"
+            )
         rule = WindowRule(window=window, stride=stride)
         return Parts(rules=[rule], noise=ShuffledNoise(window=window, stride=stride))

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from genkit.attention.text_routing import TextRoutingRule
+from genkit.attention.grid import VideoGrid
+from genkit.attention.text_routing import TextRoutingRule, check_events
 from genkit.errors import UsageError
 from genkit.plugin import Parts, Target
 from genkit.schedulers.timeline import Events, parse_events, resolve
@@ -49,6 +50,14 @@ class Timeline:
         """When each event holds, in seconds."""
         try:
             return resolve(self._events(prompt), seconds)
+        except ValueError as error:
+            raise UsageError(f"timeline: {error}") from None
+
+    def check(self, prompt: str | Sequence[Any], grid: VideoGrid) -> None:
+        """Refuse, before anything runs, events that do not fit the video of ``grid`` or its latent frames."""
+        spans = self.spans(prompt, grid.pixel_frames / grid.fps)
+        try:
+            check_events(grid, spans)
         except ValueError as error:
             raise UsageError(f"timeline: {error}") from None
 

@@ -20,9 +20,8 @@ ATTRIBUTES = ("color", "shape", "size", "motion", "background")
 
 LEAST_LIKENESS = 0.7  # mean correlation with its template that a shape needs to have a name
 LEAST_EXPLAINED = 0.5  # share of a path's variance that a motion has to explain
-LEAST_TURN = 0.4  # half revolutions a clip, from which a thing spins
 LEAST_SPANS = {"across": 0.08, "grow": 0.4, "bounce": 0.06, "orbit": 0.03}
-"""What moves less than this stays still: frame sides (orbit: its radius), for ``grow`` the log of the ratio of radii."""
+"""What moves less than this stays still: frame sides (orbit: its radius), for ``grow`` the log ratio of its radii."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,9 @@ def _prepared(frames: Tensor) -> Tensor:
     if frames.dtype == torch.uint8:
         frames = frames / 255
     if not frames.is_floating_point() or not torch.isfinite(frames).all():
-        raise UsageError(f"frames must be uint8, or finite floats in [0, 1]; these are {frames.dtype} or hold NaN or inf")
+        raise UsageError(
+            f"frames must be uint8, or finite floats in [0, 1]; these are {frames.dtype} or hold NaN or inf"
+        )
     factor = frames.shape[-1] // NATIVE_SIDE
     return torch.nn.functional.avg_pool2d(frames.detach().float().cpu(), factor)
 
@@ -151,7 +152,7 @@ def _motion(path: Path, turn: float) -> str | None:
     fits = [fit for make in FITS for fit in make(time, x, y, r)]
     best = min(fits, key=lambda fit: fit.rest)
     if best.span < LEAST_SPANS.get(best.motion, LEAST_SPANS["across"]):
-        return "spin" if abs(turn) >= LEAST_TURN else "still"
+        return "spin" if turn else "still"
     return best.motion if best.rest < (1 - LEAST_EXPLAINED) * total else None
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
-from genkit.tiny.world import BACKGROUNDS, COLORS, DISTANCES, EDGE_PIXELS, NATIVE_FRAMES, NATIVE_SIDE, ROUND, SHAPES
+from genkit.tiny.world import COLORS, DISTANCES, EDGE_PIXELS, NATIVE_FRAMES, NATIVE_SIDE, ROUND, SHAPES
 
 CONTRAST = 0.14  # a pixel nearer than this to the background (RGB distance) belongs to it
 OUTLIER = 0.25  # a pixel farther than this from every colour line says nothing about colours
@@ -28,8 +28,11 @@ PERIODS = {"square": pi / 2, "triangle": 2 * pi / 3, "cross": pi / 2, "star": 2 
 
 PATCH, SPAN = 28, 1.75  # shapes are compared on PATCH x PATCH points that reach SPAN equivalent radii from the centre
 ANGLES = 24  # angles tried within one period
+BLUR = 1.0  # standard deviation, in pixels: a sharp template takes a small soft star for a disc
 STRETCHES = (0.9, 1.0, 1.1)  # radii tried, as shares of the one that the area gives
-TURNS = torch.linspace(-2, 2, 17)  # rates tried, in units of the world's own pi per clip
+TURNS = torch.tensor([0.0, *(way * rate / 4 for way in (1, -1) for rate in range(2, 9))])  # tried, of the world's own
+REST = 0.01  # a turn must fit better than rest by this much
+UPRIGHT = 0.3  # a thing that does not turn stands upright, within this angle: a blurred cross is no tilted square
 
 
 @dataclass(frozen=True)
@@ -80,11 +83,14 @@ def background_color(frames: Tensor) -> Tensor:
 
 
 def _project(pixels: Tensor, background: Tensor, colors: Tensor) -> tuple[Tensor, Tensor]:
-    """Share of each colour ``[C, P]`` in pixels ``[P, 3]``, and the squared distance ``[C, P]`` that it leaves."""
+    """Share of each colour ``[C, P]`` in pixels ``[P, 3]``, and the squared distance ``[C, P]`` that it leaves.
+
+    A share may exceed 1 a little, because a colour may be shown stronger than it should be.
+    """
     toward, offset = colors - background, pixels - background
-    share = (toward @ offset.T / toward.square().sum(1, keepdim=True)).clamp(0, 1)
-    rest = offset[None] - share[..., None] * toward[:, None]
-    return share, rest.square().sum(-1)
+    along, length = toward @ offset.T, toward.square().sum(1, keepdim=True)
+    share = (along / length).clamp(0, 1.3)
+    return share, offset.square().sum(1) - share * (2 * along - share * length)
 
 
 def _best_pair(pixels: Tensor, background: Tensor) -> list[str]:
@@ -104,12 +110,11 @@ def figures(frames: Tensor) -> list[Figure]:
     if float(front.sum()) < LEAST_PIXELS * len(frames) * LEAST_SEEN:
         return []
     names, colors = _shown_colors(pixels[front], background)
-    share, error = _project(pixels[front], background, colors)
-    owner = error.argmin(0)
+    share, error = _project(pixels.flatten(0, 2), background, colors)
+    nearer = error <= error.amin(0)
     found = []
     for i, name in enumerate(names):
-        mask = torch.zeros(frames.shape[0], *frames.shape[2:])
-        mask[front] = share[i] * ((owner == i) & (error[i] < OUTLIER**2))
+        mask = (share[i] * (nearer[i] & (error[i] < OUTLIER**2))).reshape(pixels.shape[:3])
         mask = (1.6 * mask - 0.3).clamp(0, 1)  # smears vanish and half-covered pixels stay half
         path = follow(mask)
         if _is_thing(mask, path):
@@ -125,10 +130,10 @@ def _shown_colors(pixels: Tensor, background: Tensor) -> tuple[list[str], Tensor
     """
     names = _best_pair(pixels, background)
     share, error = _project(pixels, background, torch.tensor([COLORS[name] for name in names]))
-    owner = error.argmin(0)
+    nearer = error <= error.amin(0)
     shades = {}
     for i, name in enumerate(names):
-        pure = (owner == i) & (share[i] > 0.7) & (error[i] < OUTLIER**2)
+        pure = nearer[i] & (share[i] > 0.7) & (error[i] < OUTLIER**2)
         shade = pixels[pure].median(dim=0).values if pure.sum() >= LEAST_PIXELS else torch.tensor(COLORS[name])
         if nearest_name(shade, COLORS) == name:
             shades[name] = shade
@@ -156,8 +161,8 @@ def follow(mask: Tensor) -> Path:
 
 
 @lru_cache(maxsize=32)
-def _templates(edge: float) -> dict[str, Tensor]:
-    """Masks ``[angles, stretches, PATCH^2]`` of each shape with the area of the unit disc and edges ``edge`` wide."""
+def _templates(pixels: float) -> dict[str, Tensor]:
+    """Slightly blurred masks ``[angles, stretches, PATCH^2]`` of each shape with the area of a disc of this radius."""
     axis = torch.linspace(-SPAN, SPAN, PATCH)
     y, x = torch.meshgrid(axis, axis, indexing="ij")
     found = {}
@@ -166,8 +171,17 @@ def _templates(edge: float) -> dict[str, Tensor]:
         c, s = angle.cos()[:, None, None, None], angle.sin()[:, None, None, None]
         r = (pi / AREAS[shape]) ** 0.5 * torch.tensor(STRETCHES)[:, None, None]
         u, v = (x * c + y * s) / r, (y * c - x * s) / r
-        found[shape] = (0.5 - DISTANCES[shape](u, v) * r / edge).clamp(0, 1).flatten(2)
+        sharp = (0.5 - DISTANCES[shape](u, v) * r * pixels / EDGE_PIXELS).clamp(0, 1)
+        found[shape] = _blur(sharp, BLUR / pixels).flatten(2)
     return found
+
+
+def _blur(images: Tensor, sigma: float) -> Tensor:
+    """Gaussian blur of ``[..., PATCH, PATCH]``; ``sigma`` in equivalent radii."""
+    axis = torch.linspace(-SPAN, SPAN, PATCH)
+    kernel = (-(axis[:, None] - axis).square() / (2 * sigma * sigma)).exp()
+    kernel = kernel / kernel.sum(1, keepdim=True)
+    return kernel @ images @ kernel.T
 
 
 def _correlate(patches: Tensor, inside: Tensor, templates: Tensor) -> Tensor:
@@ -190,7 +204,7 @@ def outline(figure: Figure) -> Outline:
     patches = grid_sample(mask[:, None], points, align_corners=False).flatten(1)
     inside = (points.abs() <= 1).all(-1).float().flatten(1)
     pixels = float(path.radius[path.seen > 0].median()) * NATIVE_SIDE
-    templates = _templates(EDGE_PIXELS / exp(round(8 * log(pixels)) / 8))
+    templates = _templates(exp(round(8 * log(pixels)) / 8))
     found = []
     for shape in SHAPES:
         bank = templates[shape]
@@ -208,6 +222,7 @@ def _turning(shape: str, likeness: Tensor, seen: Tensor) -> Outline:
     steps = (TURNS[:, None] * time * pi / PERIODS[shape] * ANGLES).round().long()  # [turns, T]
     angles = (steps[:, :, None] + torch.arange(ANGLES)) % ANGLES  # [turns, T, starts]
     fits = likeness.expand(len(TURNS), -1, -1).gather(2, angles).mul(weight[:, None]).sum(1).amax(1)
-    fits = fits - 0.01 * (TURNS != 0)
+    upright = torch.tensor([min(i, ANGLES - i) * PERIODS[shape] / ANGLES <= UPRIGHT for i in range(ANGLES)])
+    fits[0] = (weight @ likeness)[upright].max() + REST
     best = int(fits.argmax())
-    return Outline(shape, float(fits[best]), float(TURNS[best]))
+    return Outline(shape, float(fits[best]) - REST * (best == 0), float(TURNS[best]))

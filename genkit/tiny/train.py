@@ -31,8 +31,8 @@ class TrainConfig:
     """Clips in one step; single frames come in batches six times as large."""
     image_steps: int = 600
     """Steps on single frames before the clips."""
-    learning_rate: float = 2e-3
-    """Peak rate of Muon (matrices of the blocks); everything else learns with AdamW at half of it."""
+    learning_rate: float = 4e-3
+    """Peak rate of Muon (matrices of the blocks); everything else learns with AdamW at a quarter of it."""
     warmup: int = 100
     """Steps until the peak rate."""
     sigma_shift: float = 4.0
@@ -114,7 +114,7 @@ def optimizers(trainer: Trainer, rate: float) -> list[torch.optim.Optimizer]:
     muon = torch.optim.Muon(
         [named[n] for n in matrices], lr=rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw", ns_steps=4
     )
-    return [muon, torch.optim.AdamW(others, lr=rate / 2, weight_decay=0.0, betas=(0.9, 0.98))]
+    return [muon, torch.optim.AdamW(others, lr=rate / 4, weight_decay=0.0, betas=(0.9, 0.98))]
 
 
 def rate_at(step: int, elapsed: float, budget: float, warmup: int, cooldown: float) -> float:
@@ -140,7 +140,7 @@ def train(out: Path, model: TinyConfig, config: TrainConfig, minutes: float, coo
     start = saved = time.time()
     recent: list[float] = []
     while (elapsed := time.time() - start) < 60 * minutes:
-        for solver, share in zip(solvers, (1.0, 0.5), strict=True):
+        for solver, share in zip(solvers, (1.0, 0.25), strict=True):
             for group in solver.param_groups:
                 group["lr"] = share * config.learning_rate * rate_at(step, elapsed, 60 * minutes, config.warmup, cooldown)
         recent.append(one_step(trainer, pool, solvers, config, step, generator, device))

@@ -1,5 +1,7 @@
 """Open a model as a stock diffusers pipeline."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +59,34 @@ def _opened(model: str | Path, dtype: str | torch.dtype | None, device: str | No
 
     precision = _dtype(dtype) if dtype is not None else _natural_dtype(device, tiny)
     try:
-        return DiffusionPipeline.from_pretrained(str(folder if folder.is_dir() else model), torch_dtype=precision)
+        with _without_remarks(tiny):
+            where = str(folder if folder.is_dir() else model)
+            return DiffusionPipeline.from_pretrained(where, **{_dtype_argument(): precision})
     except (OSError, ValueError) as error:
         reason = str(error).strip().split("\n")[0]
         raise GenkitError(f"could not open {str(model)!r} as a diffusers pipeline: {reason}") from error
+
+
+def _dtype_argument() -> str:
+    """diffusers 0.42 calls it ``dtype`` and warns of the older name."""
+    import diffusers
+
+    major, minor = map(int, diffusers.__version__.split(".")[:2])
+    return "dtype" if (major, minor) >= (0, 42) else "torch_dtype"
+
+
+@contextmanager
+def _without_remarks(tiny: bool) -> Iterator[None]:
+    """diffusers remarks that the embedded model's autoencoder is not its own class, which is as it should be."""
+    from diffusers import logging
+
+    level = logging.get_verbosity()
+    if tiny:
+        logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
 
 
 def _looks_like_hub_id(name: str) -> bool:

@@ -1,0 +1,75 @@
+"""Five short videos of the embedded model, with and without plug-ins, and a picture of them all."""
+
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from genkit.request import Request
+
+FOLDER = Path("outputs/demo")
+SEED = 7
+PROMPT = "a large red circle moves right on a navy background"
+CIRCLES = "a small yellow star circles around on a gray background"
+TWO = "a large blue square spins on a beige background | a large red triangle spins on a beige background"
+LONG = 65
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One video of the demo."""
+
+    name: str
+    caption: str
+    prompt: str
+    num_frames: int = LONG
+    plugins: tuple[str, ...] = ()
+
+    def request(self) -> Request:
+        """What is asked for."""
+        return Request(prompt=self.prompt, num_frames=self.num_frames, seed=SEED, plugins=self.plugins)
+
+
+SCENES = (
+    Scene("1-plain", "plain, native length", PROMPT, 17),
+    Scene("2-long-plain", "four times as long, plain", CIRCLES),
+    Scene("3-long-freenoise", "four times as long, FreeNoise", CIRCLES, plugins=("freenoise",)),
+    Scene(
+        "4-long-freelong-radial",
+        "four times as long, FreeLong over Radial",
+        CIRCLES,
+        plugins=("freelong", "radial:density=0.5"),
+    ),
+    Scene("5-two-prompts", "two prompts", TWO, 33, plugins=("timeline",)),
+)
+
+
+def run(folder: Path = FOLDER) -> None:
+    """Make the videos, their recipes and ``sheet.png`` in ``folder``, and say what each took."""
+    from genkit.loading import load
+    from genkit.outputs import check_writable
+    from genkit.sheet import contact_sheet, save_sheet
+
+    check_writable(folder / "sheet.mp4")
+    begun = time.perf_counter()
+    pipe = load("tiny")
+    strips = [_made(scene, pipe, folder) for scene in SCENES]
+    sheet = save_sheet(contact_sheet(strips, columns=9), folder / "sheet.png")
+    print(f"{sheet}: look here first; all in {time.perf_counter() - begun:.0f} s")
+
+
+def _made(scene: Scene, pipe: Any, folder: Path) -> tuple[str, Any, float]:
+    """Make and save one video; returns what the contact sheet shows of it."""
+    from genkit.apps.progress import progress_bar
+    from genkit.making import make
+
+    print(f"{scene.caption}: {scene.prompt!r}", file=sys.stderr)
+    with progress_bar() as draw:
+        video = make(scene.request(), on_event=draw, pipe=pipe)
+    path = video.save(folder / f"{scene.name}.mp4")
+    receipt = video.receipt
+    assert receipt is not None
+    shares = "".join(f", {name} {share.mean:.0%} of attention" for name, share in receipt.attention.densities.items())
+    print(f"{path}: {scene.caption}, {receipt.frames} frames in {receipt.seconds.total:.1f} s{shares}")
+    return f"{scene.caption}: {scene.prompt}", video.frames, video.fps
