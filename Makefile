@@ -34,7 +34,7 @@ check: venv  ## style, types of the built package, import directions, fast tests
 	$(BIN)/pytest -m "not slow and not gpu"
 
 bench: venv  ## speed of the attention kernels on this machine
-	$(BIN)/python -m genkit.benchmarks
+	$(BIN)/python -m genkit.benchmarks.block_sparse
 
 clean:  ## remove what make created, but not outputs/
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache

@@ -39,8 +39,7 @@ def with_request_flags(command: Callable[..., int]) -> Callable[..., int]:
     def from_flags(*words: Any, **flags: Any) -> int:
         given = signature.bind(*words, **flags).arguments
         rest = {entry.name: given.pop(entry.name) for entry in own if entry.name in given}
-        asked = {name: value for name, value in given.items() if value is not None}
-        return command(request_from(asked, rest.get("settings") or ()), **rest)
+        return command(request_from(given, rest.get("settings") or ()), **rest)
 
     from_flags.__name__, from_flags.__doc__ = command.__name__, command.__doc__
     from_flags.__signature__ = signature  # type: ignore[attr-defined]

@@ -25,10 +25,10 @@ def sdpa(q: Tensor, k: Tensor, v: Tensor, call: Call, mask: Tensor | None, backe
     options: dict[str, Any] = {name: value for name, value in call.options.items() if name != "backend"}
     if backend is None:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=call.scale, **options)
-    from diffusers.models.attention_dispatch import dispatch_attention_fn
+    from diffusers.models.attention_dispatch import AttentionBackendName, dispatch_attention_fn
 
-    heads_last = (x.transpose(1, 2) for x in (q, k, v))
-    out: Tensor = dispatch_attention_fn(*heads_last, attn_mask=mask, scale=call.scale, backend=backend, **options)
+    options |= {"attn_mask": mask, "scale": call.scale, "backend": AttentionBackendName(backend)}
+    out: Tensor = dispatch_attention_fn(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), **options)
     return out.transpose(1, 2)
 
 

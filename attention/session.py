@@ -73,7 +73,9 @@ class Session:
             self.hooks.pop().remove()
 
     @torch.compiler.disable
-    def begin(self, component: str, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], context: Any) -> None:
+    def begin(
+        self, component: str, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], context: Any
+    ) -> None:
         """Read shape and step once, before the model's forward."""
         arguments = _bound(model, args, kwargs)
         sample = arguments["hidden_states"] if "hidden_states" in arguments else arguments["sample"]
@@ -116,7 +118,9 @@ class Session:
             if has_choice:
                 _restore(processor, chosen)
 
-    def attend(self, layer: Layer, backend: str | None, q: Tensor, k: Tensor, v: Tensor, given: dict[str, Any]) -> Tensor:
+    def attend(
+        self, layer: Layer, backend: str | None, q: Tensor, k: Tensor, v: Tensor, given: dict[str, Any]
+    ) -> Tensor:
         """Answer one call of ``scaled_dot_product_attention``."""
         assert self._forward is not None
         number = self._forward.calls.get(layer.name, 0)
@@ -173,7 +177,6 @@ class Session:
         name = getattr(context, "name", context) or "cond"
         branches = ("uncond", "cond") if doubled else ("cond" if name == "cond_uncond" else str(name),)
         return Step(index=index, total=len(scheduler.timesteps), sigma=self._sigma(index), branches=branches)
-
 
     def _sigma(self, index: int) -> float | None:
         """Noise level of a step in [0, 1]; None for schedulers whose sigmas mean something else."""
@@ -264,5 +267,7 @@ def _unet_grid(grid: VideoGrid, kind: Kind, q: Tensor, batch: int) -> VideoGrid:
     while rows * cols > pixels and rows * cols > 1:
         rows, cols = -(-rows // 2), -(-cols // 2)
     if prod((rows, cols)) != pixels:
-        raise RuntimeError(f"no level of a {grid.rows}x{grid.cols} latent has {pixels} places; is the UNet of a new kind?")
+        raise RuntimeError(
+            f"no level of a {grid.rows}x{grid.cols} latent has {pixels} places; is the UNet of a new kind?"
+        )
     return replace(grid, rows=rows, cols=cols, fold="space" if kind == "temporal" else "time")

@@ -8,7 +8,6 @@ from genkit.attention.cards import ModelCard
 from genkit.errors import UsageError, nearest
 
 SEEDS = 2**31
-STEPS_NAMES = ("num_inference_steps", "guidance_scale", "height", "width", "num_frames", "negative_prompt")
 
 
 def call_arguments(pipe: Any, card: ModelCard, asked: dict[str, Any]) -> dict[str, Any]:
@@ -61,7 +60,8 @@ def check_frames(pipe: Any, card: ModelCard, arguments: dict[str, Any]) -> None:
         raise UsageError(f"num_frames={frames}: {card.title} makes {rule}; the nearest is {near}")
     if longest is not None and frames > longest:
         raise UsageError(
-            f"num_frames={frames}: the positions of this {card.title} model end at {longest} frames; the nearest is {longest}"
+            f"num_frames={frames}: the positions of this {card.title} model end at {longest} frames; "
+            f"the nearest is {longest}"
         )
 
 

@@ -156,4 +156,3 @@ def generate(pipe: Any, prompt: Any, **arguments: Any) -> "Video":
     """Make one video without plug-ins; arguments as ``Handle.generate``."""
     with apply(pipe) as handle:
         return handle.generate(prompt, **arguments)
-

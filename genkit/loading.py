@@ -57,6 +57,8 @@ def _opened(model: str | Path, dtype: str | torch.dtype | None, device: str | No
         )
     from diffusers import DiffusionPipeline
 
+    import genkit.tiny.autoencoder  # noqa: F401 - diffusers opens a class of ours only when it is imported already
+
     precision = _dtype(dtype) if dtype is not None else _natural_dtype(device, tiny)
     try:
         with _without_remarks(tiny):
@@ -121,7 +123,9 @@ def _placed(pipe: Any, device: str | None, offload: str | None, keep: bool) -> N
     """Move the pipeline, or let diffusers move its parts."""
     where = device or _natural_device()
     if where.startswith("cuda") and not torch.cuda.is_available():
-        raise UsageError(f"device={device!r} was asked for, but PyTorch sees no CUDA device here; leave it out, or use 'cpu'")
+        raise UsageError(
+            f"device={device!r} was asked for, but PyTorch sees no CUDA device here; leave it out, or use 'cpu'"
+        )
     if offload is None:
         if not keep or device is not None:
             pipe.to(where)
@@ -129,7 +133,9 @@ def _placed(pipe: Any, device: str | None, offload: str | None, keep: bool) -> N
     if offload not in ("model", "sequential"):
         raise UsageError(f"offload={offload!r} is unknown; {nearest(offload, ('model', 'sequential'))}")
     if where == "cpu":
-        raise UsageError(f"offload={offload!r} moves parts between CPU and a GPU, and there is no GPU here; leave it out")
+        raise UsageError(
+            f"offload={offload!r} moves parts between CPU and a GPU, and there is no GPU here; leave it out"
+        )
     enable = pipe.enable_model_cpu_offload if offload == "model" else pipe.enable_sequential_cpu_offload
     enable(device=where)
 
@@ -137,7 +143,9 @@ def _placed(pipe: Any, device: str | None, offload: str | None, keep: bool) -> N
 def _with_backend(pipe: Any, backend: str) -> None:
     model = getattr(pipe, "transformer", None)
     if model is None:
-        raise UsageError(f"attention_backend={backend!r}: {type(pipe).__name__} has no transformer to set it on; leave it out")
+        raise UsageError(
+            f"attention_backend={backend!r}: {type(pipe).__name__} has no transformer to set it on; leave it out"
+        )
     from diffusers.models.attention_dispatch import AttentionBackendName, _AttentionBackendRegistry
 
     known = [name.value for name in AttentionBackendName]

@@ -37,7 +37,7 @@ class NoisePlan(Protocol):
 class TextPlan(Protocol):
     """Splits a prompt into texts that are encoded one by one."""
 
-    name: str
+    name: ClassVar[str]
 
     def split(self, prompt: Any) -> list[str]:
         """The texts of a prompt, in order."""

@@ -26,5 +26,7 @@ class Request(BaseModel):
     dtype: Literal["float32", "float16", "bfloat16"] | None = Field(None, description="Precision of the weights.")
     device: str | None = Field(None, description="'cpu', 'cuda', 'cuda:1', 'mps'; none takes a GPU if there is one.")
     offload: Literal["model", "sequential"] | None = Field(None, description="Keep idle parts in CPU memory.")
-    attention_backend: str | None = Field(None, description="diffusers' name of the attention backend, such as 'flash'.")
+    attention_backend: str | None = Field(
+        None, description="diffusers' name of the attention backend, such as 'flash'."
+    )
     options: dict[str, Any] = Field(default_factory=dict, description="Further arguments of the pipeline's call.")

@@ -49,7 +49,13 @@ class Watch:
 
 
 def sample(
-    handle: "Handle", prompt: Any, asked: dict[str, Any], *, seed: int | None, fps: float | None, on_event: OnEvent | None
+    handle: "Handle",
+    prompt: Any,
+    asked: dict[str, Any],
+    *,
+    seed: int | None,
+    fps: float | None,
+    on_event: OnEvent | None,
 ) -> Video:
     """Run the pipeline once; see ``Handle.generate``."""
     pipe, card = handle.pipe, handle.card
@@ -62,7 +68,9 @@ def sample(
     number = drawn_seed(seed)
     run = handle.begin_run(fps)
     _check_text(handle, prompt, arguments, fps)
-    watch = Watch(total=arguments.get("num_inference_steps") or _default(pipe, "num_inference_steps"), on_event=on_event)
+    watch = Watch(
+        total=arguments.get("num_inference_steps") or _default(pipe, "num_inference_steps"), on_event=on_event
+    )
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
     generator = torch.Generator("cpu").manual_seed(number)
     output = _run(pipe, arguments | _callback(pipe, watch), generator)
@@ -173,7 +181,9 @@ def _note_unknown_words(handle: "Handle", prompt: Any) -> None:
         return
     tokenizer = handle.pipe.tokenizer
     texts = handle.text.split(prompt) if handle.text else [prompt]
-    words = [word for text in texts for word in tokenizer.backend_tokenizer.pre_tokenizer.pre_tokenize_str(text.lower())]
+    words = [
+        word for text in texts for word in tokenizer.backend_tokenizer.pre_tokenizer.pre_tokenize_str(text.lower())
+    ]
     unknown = [word for word, _ in words if tokenizer.convert_tokens_to_ids(word) == tokenizer.unk_token_id]
     if unknown:
         said = ", ".join(repr(word) for word in dict.fromkeys(unknown))

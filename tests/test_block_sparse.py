@@ -7,7 +7,6 @@ from torch import Tensor
 
 from genkit.attention.block_sparse import api, auto_impl, block_sparse, flex, reference
 from genkit.attention.plan import BlockPlan
-from genkit.errors import UsageError
 
 INF = float("inf")
 
@@ -207,13 +206,13 @@ def test_auto_takes_flex_for_long_sequences_where_it_runs(monkeypatch: pytest.Mo
 def test_an_explicit_choice_never_falls_back(monkeypatch: pytest.MonkeyPatch) -> None:
     q, k, v = draw(1, 1, 32, 32)
     plan = random_plan(1, 1, 32, 32, 16)
-    with pytest.raises(UsageError, match="impl='flex' cannot do this call: it does not compute in torch.float64"):
+    with pytest.raises(ValueError, match="impl='flex' cannot do this call: it does not compute in torch.float64"):
         block_sparse(q.double(), k.double(), v.double(), plan, impl="flex")
-    with pytest.raises(UsageError, match="on a CPU it returns no log-sum-exp; or use impl='reference'"):
+    with pytest.raises(ValueError, match="on a CPU it returns no log-sum-exp; or use impl='reference'"):
         block_sparse(q, k, v, plan, impl="flex", return_lse=True)
-    with pytest.raises(UsageError, match=r"no gradient; use torch.no_grad\(\)"):
+    with pytest.raises(ValueError, match=r"no gradient; use torch.no_grad\(\)"):
         block_sparse(q.requires_grad_(), k, v, plan, impl="flex")
-    with pytest.raises(UsageError, match="impl='triton' is unknown; known: auto, flex, reference"):
+    with pytest.raises(ValueError, match="impl='triton' is unknown; known: auto, flex, reference"):
         block_sparse(q, k, v, plan, impl="triton")  # type: ignore[call-overload]
 
 
@@ -237,19 +236,19 @@ def test_bad_shapes_are_refused() -> None:
     q, k, v = draw(2, 2, 32, 32)
     plan, frames = random_plan(1, 1, 32, 32, 16), torch.zeros(32, dtype=torch.int64)
     visible = torch.ones(1, 1, dtype=torch.bool)
-    with pytest.raises(UsageError, match="repeat the keys of grouped heads"):
+    with pytest.raises(ValueError, match="repeat the keys of grouped heads"):
         block_sparse(q, k[:, :1], v[:, :1], plan)
-    with pytest.raises(UsageError, match="share dtype and device"):
+    with pytest.raises(ValueError, match="share dtype and device"):
         block_sparse(q, k.half(), v, plan)
-    with pytest.raises(UsageError, match="the plan is for 32 x 32 tokens, q and k have 31 x 32"):
+    with pytest.raises(ValueError, match="the plan is for 32 x 32 tokens, q and k have 31 x 32"):
         block_sparse(q[:, :, 1:], k, v, plan)
-    with pytest.raises(UsageError, match=r"batch and heads \[3, 1\], q has \[2, 2\]"):
+    with pytest.raises(ValueError, match=r"batch and heads \[3, 1\], q has \[2, 2\]"):
         block_sparse(q, k, v, random_plan(3, 1, 32, 32, 16))
-    with pytest.raises(UsageError, match="visible needs frames_q and frames_k"):
+    with pytest.raises(ValueError, match="visible needs frames_q and frames_k"):
         block_sparse(q, k, v, plan, visible=visible)
-    with pytest.raises(UsageError, match="visible must be a bool table"):
+    with pytest.raises(ValueError, match="visible must be a bool table"):
         block_sparse(q, k, v, plan, visible=visible.float(), frames_q=frames, frames_k=frames)
-    with pytest.raises(UsageError, match="frames_k must hold one frame for each of 32 tokens"):
+    with pytest.raises(ValueError, match="frames_k must hold one frame for each of 32 tokens"):
         block_sparse(q, k, v, plan, visible=visible, frames_q=frames, frames_k=frames[1:])
-    with pytest.raises(UsageError, match=r"valid must be bool \[2 or 1, 32\]"):
+    with pytest.raises(ValueError, match=r"valid must be bool \[2 or 1, 32\]"):
         block_sparse(q, k, v, plan, valid=torch.ones(3, 32, dtype=torch.bool))

@@ -17,10 +17,10 @@ FOLDERS = {
     "apps": "genkit.apps",
 }
 OURS_ALLOWED = {
-    "attention": ("genkit.attention", "genkit.errors"),
-    "schedulers": ("genkit.schedulers", "genkit.attention.grid", "genkit.errors"),
+    "attention": ("genkit.attention",),
+    "schedulers": ("genkit.schedulers", "genkit.attention.grid"),
 }
-"""Where only some of our modules may be imported. `genkit.errors` itself needs nothing but the standard library."""
+"""Where only some of our modules may be imported."""
 OURS_FORBIDDEN = {"genkit": ("genkit.benchmarks", "genkit.apps"), "benchmarks": ("genkit.apps",), "apps": ()}
 THIRD_PARTY_ALLOWED = {"attention": ("torch", "triton", "diffusers"), "schedulers": ("torch",)}
 HEAVY = ("diffusers", "transformers", "triton", "gradio", "av", "imageio", "matplotlib", "cv2", "xformers", "ray")

@@ -128,8 +128,8 @@ def test_a_broken_file(saved: Path, content: bytes | None, message: str) -> None
 
 
 def test_a_file_without_its_end_still_tells_its_request(saved: Path) -> None:
-    saved.write_bytes(saved.read_bytes()[:-1500])
-    with pytest.raises(GenkitError, match=r"only \d+ of 17 frames of .*clip.mp4"):
+    saved.write_bytes(saved.read_bytes()[:-200])
+    with pytest.raises(GenkitError, match=r"only [1-9]\d* of 17 frames of .*clip.mp4"):
         read(saved)
     assert read_request(saved) == REQUEST
 

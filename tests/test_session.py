@@ -26,7 +26,9 @@ def footprint(pipe):
     modules = {f"{n}.{m}": x for n, model in models.items() for m, x in model.named_modules()}
     left = {name: sorted(k for k in x.__dict__ if k in ("forward", "_genkit_hook")) for name, x in modules.items()}
     processors = {
-        name: dict(x.processor.__dict__) for name, x in modules.items() if hasattr(getattr(x, "processor", None), "__dict__")
+        name: dict(x.processor.__dict__)
+        for name, x in modules.items()
+        if hasattr(getattr(x, "processor", None), "__dict__")
     }
     return left, {name: sorted(map(str, value)) for name, value in processors.items()}, sorted(pipe.__dict__)
 

@@ -1,6 +1,8 @@
 """The oracle reads back what the world paints, also through the autoencoder, blur, noise, tints and ghosts."""
 
 import json
+import subprocess
+import sys
 from collections import Counter
 from math import pi
 
@@ -266,12 +268,15 @@ def test_an_untrained_model_is_measured_and_found_wrong(folder):
     torch.testing.assert_close(first, alone, atol=1e-3, rtol=0)  # the noise does not depend on the batch
 
 
-def test_the_command_prints_a_table_or_one_object(folder, capsys):
+def test_the_command_prints_a_table(folder, capsys):
     command.main(["--model", str(folder), "--prompts", "2", "--steps", "1"])
     text = capsys.readouterr().out
     assert all(word in text for word in ("one thing", "two things", "joint", "motions taken for others"))
-    command.main(["--model", str(folder), "--prompts", "2", "--steps", "1", "--json"])
-    found = json.loads(capsys.readouterr().out)
+
+
+def test_a_fresh_process_prints_one_object(folder):
+    line = [sys.executable, "-m", "genkit.tiny.evaluate", "--model", folder, "--prompts", "2", "--steps", "1", "--json"]
+    found = json.loads(subprocess.run(line, check=True, capture_output=True, text=True).stdout)
     assert found["config"]["prompts"] == len(found["clips"]) == 2 and set(found["summary"]["all"]) == ALL
 
 

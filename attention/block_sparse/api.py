@@ -12,7 +12,6 @@ from torch import Tensor
 from genkit.attention.block_sparse import flex, reference
 from genkit.attention.block_sparse.seen import Seen
 from genkit.attention.plan import BlockPlan
-from genkit.errors import UsageError
 
 Impl = Literal["auto", "flex", "reference"]
 
@@ -90,7 +89,7 @@ def block_sparse(
         float ``[B, H, Nq]``. A query that reads nothing gives 0, and -inf.
 
     Raises:
-        UsageError: a shape or choice above is not respected, or ``"flex"`` cannot do this call here.
+        ValueError: a shape or choice above is not respected, or ``"flex"`` cannot do this call here.
     """
     _check(q, k, v, plan)
     _check_restrictions(q, k, frames_q, frames_k, visible, valid)
@@ -105,10 +104,10 @@ def block_sparse(
         out, lse = reference.forward(q, k, v, seen, scale, return_lse)
     elif chosen == "flex":
         if reason := flex.refusal(q, plan, return_lse):
-            raise UsageError(f"impl='flex' cannot do this call: {reason}; or use impl='reference'")
+            raise ValueError(f"impl='flex' cannot do this call: {reason}; or use impl='reference'")
         out, lse = flex.forward(q, k, v, seen, scale, return_lse)
     else:
-        raise UsageError(f"impl={impl!r} is unknown; known: auto, flex, reference")
+        raise ValueError(f"impl={impl!r} is unknown; known: auto, flex, reference")
     return out if lse is None else (out, lse)
 
 
@@ -127,21 +126,21 @@ def auto_impl(q: Tensor, plan: BlockPlan, *, return_lse: bool = False) -> Litera
 
 def _check(q: Tensor, k: Tensor, v: Tensor, plan: BlockPlan) -> None:
     if q.ndim != 4 or k.ndim != 4 or k.shape != v.shape or q.shape[:2] != k.shape[:2] or q.shape[3] != k.shape[3]:
-        raise UsageError(
+        raise ValueError(
             f"block_sparse takes q [B, H, Nq, D] and k, v [B, H, Nk, D], got {list(q.shape)}, {list(k.shape)} and "
             f"{list(v.shape)}; repeat the keys of grouped heads first"
         )
     if len({(x.dtype, x.device) for x in (q, k, v)}) > 1:
-        raise UsageError(
+        raise ValueError(
             f"q, k and v must share dtype and device, got {[(str(x.dtype), str(x.device)) for x in (q, k, v)]}"
         )
     if (plan.queries, plan.keys) != (q.shape[2], k.shape[2]):
-        raise UsageError(
+        raise ValueError(
             f"the plan is for {plan.queries} x {plan.keys} tokens, q and k have {q.shape[2]} x {k.shape[2]}; "
             "plan anew for this shape"
         )
     if any(n not in (1, m) for n, m in zip(plan.keep.shape[:2], q.shape[:2], strict=True)):
-        raise UsageError(
+        raise ValueError(
             f"the plan is for batch and heads {list(plan.keep.shape[:2])}, q has {list(q.shape[:2])}; each must be "
             "the same or 1"
         )
@@ -151,13 +150,13 @@ def _check_restrictions(
     q: Tensor, k: Tensor, frames_q: Tensor | None, frames_k: Tensor | None, visible: Tensor | None, valid: Tensor | None
 ) -> None:
     if visible is not None and (frames_q is None or frames_k is None):
-        raise UsageError("visible needs frames_q and frames_k, the latent frame of each token")
+        raise ValueError("visible needs frames_q and frames_k, the latent frame of each token")
     if visible is not None and (visible.dtype != torch.bool or visible.ndim != 2):
-        raise UsageError(f"visible must be a bool table [F, F], got {visible.dtype} {list(visible.shape)}")
+        raise ValueError(f"visible must be a bool table [F, F], got {visible.dtype} {list(visible.shape)}")
     for name, frames, tokens in (("frames_q", frames_q, q.shape[2]), ("frames_k", frames_k, k.shape[2])):
         if frames is not None and frames.shape != (tokens,):
-            raise UsageError(f"{name} must hold one frame for each of {tokens} tokens, got {list(frames.shape)}")
+            raise ValueError(f"{name} must hold one frame for each of {tokens} tokens, got {list(frames.shape)}")
     if valid is not None and (
         valid.dtype != torch.bool or valid.shape not in ((1, k.shape[2]), (q.shape[0], k.shape[2]))
     ):
-        raise UsageError(f"valid must be bool [{q.shape[0]} or 1, {k.shape[2]}], got {valid.dtype} {list(valid.shape)}")
+        raise ValueError(f"valid must be bool [{q.shape[0]} or 1, {k.shape[2]}], got {valid.dtype} {list(valid.shape)}")

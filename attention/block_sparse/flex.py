@@ -1,8 +1,7 @@
 """Block-sparse attention on PyTorch's compiled FlexAttention: the fast path on CPUs, a second opinion on GPUs.
 
 The plan's table becomes the lists of FlexAttention's ``BlockMask`` as it is, so no ``N x N`` mask is ever made. Blocks
-that are read whole need no mask; only those that the visible frames or the padding cut look at single tokens, which on
-a CPU costs about six times as much a block.
+that are read whole need no mask; only those that the visible frames or the padding cut look at single tokens.
 """
 
 import os
@@ -120,10 +119,11 @@ def _compiled(*key: object) -> Callable[..., Any]:
     """
     from torch.nn.attention.flex_attention import flex_attention
 
+    flex: Callable[..., Any] = flex_attention  # its overloads do not take a bool that is not literal
     with_lse = bool(key[-1])
 
     def attend(q: Tensor, k: Tensor, v: Tensor, mask: Any, scale: float, options: Any) -> Any:
-        return flex_attention(q, k, v, block_mask=mask, scale=scale, return_lse=with_lse, kernel_options=options)
+        return flex(q, k, v, block_mask=mask, scale=scale, return_lse=with_lse, kernel_options=options)
 
     code = attend.__code__.replace(co_name=f"attend_{_compiled.cache_info().currsize}")
     own = FunctionType(code, attend.__globals__, code.co_name, closure=attend.__closure__)

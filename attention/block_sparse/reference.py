@@ -2,9 +2,9 @@
 
 ``attention`` is the definition. ``forward`` runs it for a log-sum-exp and for float64; everything else goes through
 PyTorch's ``scaled_dot_product_attention`` with the same boolean mask, which is the simplest thing that is fast enough:
-on a CPU it takes a third of the definition's time and about that of dense attention. Visiting only the kept blocks from
-Python would save little more (measured 0.8 to 0.9 of dense at 30 % density, 528 to 4,096 tokens) and works for tables
-shared by all heads only. Queries go in groups, so the mask never exceeds ``PAIRS_AT_ONCE`` entries a head.
+on a CPU it takes a third to two thirds of the definition's time and 1 to 1.5 times that of dense attention. Visiting
+only the kept blocks from Python saves little more (0.8 to 1.2 of dense at 30 % density, 528 to 4,096 tokens) and works
+for tables shared by all heads only. Queries go in groups, so the mask never exceeds ``PAIRS_AT_ONCE`` entries a head.
 """
 
 import torch

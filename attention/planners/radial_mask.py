@@ -22,7 +22,7 @@ more than a third of their rows, and a block is on when any pair of its pieces i
 - a piece is judged by its own rows, not by those of a whole block, and the pieces beyond ``ceil(s / B)`` blocks of a
   frame are not dropped: published, a block that straddles two frames can be switched off by both of them, and whole
   query blocks are left without a key (544 x 960, 125 frames: 8 of 510);
-- the diagonal block is always on;
+- the diagonal block is always on, because every piece reads itself whole;
 - the pair rule counts in blocks of ``B``; published, in 128 tokens whatever ``B`` is;
 - a last, ragged video block without text is decided like any other; published, it is dense;
 - above 1, ``decay`` also halves the gaps between frame pairs with each doubling, near groups first, so that a large
@@ -44,7 +44,6 @@ from torch import Tensor
 
 from genkit.attention.grid import VideoGrid
 from genkit.attention.plan import BlockPlan
-from genkit.errors import UsageError
 
 BlockRule = Literal["corrected", "published"]
 SEARCH_STEPS = 16
@@ -90,7 +89,7 @@ def radial_plan(
         least that the rule can reach; the plan is then that least one.
 
     Raises:
-        UsageError: a value outside its range, neither or both of ``decay`` and ``density``, or a grid whose sequences
+        ValueError: a value outside its range, neither or both of ``decay`` and ``density``, or a grid whose sequences
             do not hold all frames in order.
     """
     _check(grid, block, decay, density, rule)
@@ -99,8 +98,6 @@ def radial_plan(
 
     def plan_at(decay: float, spacing: float) -> BlockPlan:
         keep = _text_blocks(grid, block, rule) | _video_blocks(pieces, _bands(pieces, decay, spacing, rule), sink, rule)
-        if rule == "corrected":
-            keep.fill_diagonal_(True)
         return BlockPlan(keep[None, None], block, grid.tokens, grid.tokens)
 
     if density is None:
@@ -256,14 +253,14 @@ def _with_note(plan: BlockPlan, density: float, grid: VideoGrid) -> BlockPlan:
 
 def _check(grid: VideoGrid, block: int, decay: float | None, density: float | None, rule: str) -> None:
     if grid.fold != "none":
-        raise UsageError(f"radial needs every frame in one sequence, this attention has its {grid.fold} in the batch")
+        raise ValueError(f"radial needs every frame in one sequence, this attention has its {grid.fold} in the batch")
     if block < 1:
-        raise UsageError(f"block={block} must be at least 1 token; 64 and 128 are usual")
+        raise ValueError(f"block={block} must be at least 1 token; 64 and 128 are usual")
     if (decay is None) == (density is None):
-        raise UsageError(f"give either decay or density to radial, got decay={decay} and density={density}")
+        raise ValueError(f"give either decay or density to radial, got decay={decay} and density={density}")
     if decay is not None and not (decay >= 0 and math.isfinite(decay)):
-        raise UsageError(f"decay={decay} must be 0 or more and finite; the paper's is 1")
+        raise ValueError(f"decay={decay} must be 0 or more and finite; the paper's is 1")
     if density is not None and not 0 < density <= 1:
-        raise UsageError(f"density={density} must lie in (0, 1]; 1 keeps everything")
+        raise ValueError(f"density={density} must lie in (0, 1]; 1 keeps everything")
     if rule not in ("corrected", "published"):
-        raise UsageError(f"rule={rule!r} is unknown; known: corrected, published")
+        raise ValueError(f"rule={rule!r} is unknown; known: corrected, published")

@@ -60,10 +60,14 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):
         blocks = video.reshape(b, c, t // kt, kt, h // ks, ks, w // ks, ks)
         return blocks.permute(0, 2, 4, 6, 1, 3, 5, 7).flatten(4)  # [B, F, H, W, 3 kt ks ks]
 
+    def project(self, x: Tensor) -> Tensor:
+        """The latents ``[B, Z, F, H, W]`` of a video, before ``latents_mean`` and ``latents_std``."""
+        latents: Tensor = (self._patches(x) - self.center) @ self.components.T
+        return latents.permute(0, 4, 1, 2, 3).contiguous()
+
     def encode(self, x: Tensor, return_dict: bool = True) -> AutoencoderKLOutput | tuple[Certain]:
         """Project a video on the components."""
-        latents = (self._patches(x) - self.center) @ self.components.T
-        found = Certain(latents.permute(0, 4, 1, 2, 3).contiguous())
+        found = Certain(self.project(x))
         return AutoencoderKLOutput(latent_dist=found) if return_dict else (found,)
 
     def decode(self, z: Tensor, return_dict: bool = True) -> DecoderOutput | tuple[Tensor]:
@@ -78,7 +82,9 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):
         return DecoderOutput(sample=video) if return_dict else (video,)
 
     @classmethod
-    def fit(cls, videos: Tensor, z_dim: int, scale_factor_temporal: int, scale_factor_spatial: int) -> "PatchAutoencoder":
+    def fit(
+        cls, videos: Tensor, z_dim: int, scale_factor_temporal: int, scale_factor_spatial: int
+    ) -> "PatchAutoencoder":
         """Find the components in closed form from videos ``[B, 3, T, H, W]`` in [-1, 1].
 
         ``latents_std`` is the square root of each channel's deviation, scaled to a mean variance of 1: the coarse

@@ -88,3 +88,12 @@ def save_pipeline(
         transformer=transformer,
     )
     pipe.save_pretrained(folder)
+    _name_tokenizer(folder / "model_index.json")
+    _name_tokenizer(folder / "tokenizer" / "tokenizer_config.json")
+    for file in folder.rglob("*.safetensors"):
+        file.chmod(0o644)
+
+
+def _name_tokenizer(file: Path) -> None:
+    """transformers 5 writes a class name that transformers 4 does not know; both know this one."""
+    file.write_text(file.read_text().replace('"TokenizersBackend"', '"PreTrainedTokenizerFast"'))

@@ -88,9 +88,9 @@ def load_pipeline(folder: Path) -> "WanPipeline":
         )
     from diffusers import WanPipeline
 
-    return WanPipeline.from_pretrained(folder, torch_dtype=torch.float32).to(
-        "cuda" if torch.cuda.is_available() else "cpu"
-    )
+    import genkit.tiny.autoencoder  # noqa: F401  (diffusers loads classes only from modules that are imported)
+
+    return WanPipeline.from_pretrained(folder).to("cuda" if torch.cuda.is_available() else "cpu", torch.float32)
 
 
 def generate(pipe: "WanPipeline", scenes: list[Scene], config: EvaluateConfig) -> Iterator[Tensor]:

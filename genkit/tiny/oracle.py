@@ -20,6 +20,7 @@ ATTRIBUTES = ("color", "shape", "size", "motion", "background")
 
 LEAST_LIKENESS = 0.7  # mean correlation with its template that a shape needs to have a name
 LEAST_EXPLAINED = 0.5  # share of a path's variance that a motion has to explain
+MOST_WANDER = 0.04  # root mean square, in frame sides, of what a thing that stays still may stray
 LEAST_SPANS = {"across": 0.08, "grow": 0.4, "bounce": 0.06, "orbit": 0.03}
 """What moves less than this stays still: frame sides (orbit: its radius), for ``grow`` the log ratio of its radii."""
 
@@ -84,21 +85,27 @@ def score(reading: Reading, scene: Scene) -> dict[str, bool]:
     things an attribute is right only if it is right for both; read things are matched to asked ones by colour first.
     Of a thing that is missing everything is wrong; a thing that nobody asked for makes the colours wrong.
     """
-    result = dict.fromkeys(ATTRIBUTES, False)
+    right = dict.fromkeys(ATTRIBUTES, False)
     if len(reading.things) >= len(scene.things):
-        tries = [_compare(order, scene.things) for order in permutations(reading.things, len(scene.things))]
-        result |= max(tries, key=lambda right: (right["matched"], sum(right.values())))
-        result["color"] = bool(result["color"] and len(reading.things) == len(scene.things))
-    result["background"] = reading.background == scene.background
-    right = {name: bool(result[name]) for name in ATTRIBUTES}
+        orders = permutations(reading.things, len(scene.things))
+        right |= _compare(max(orders, key=lambda order: _likeness(order, scene.things)), scene.things)
+        right["color"] &= len(reading.things) == len(scene.things)
+    right["background"] = reading.background == scene.background
     return right | {"joint": all(right[name] for name in ATTRIBUTES if name != "size")}
 
 
-def _compare(things: tuple[Sight, ...], asked: tuple[Thing, ...]) -> dict[str, int]:
+def _compare(things: tuple[Sight, ...], asked: tuple[Thing, ...]) -> dict[str, bool]:
     pairs = list(zip(things, asked, strict=True))
-    names = ("color", "shape", "size", "motion")
-    right = {name: int(all(getattr(a, name) == getattr(b, name) for a, b in pairs)) for name in names}
-    return right | {"matched": sum(a.color == b.color for a, b in pairs)}
+    return {
+        name: all(getattr(a, name) == getattr(b, name) for a, b in pairs)
+        for name in ("color", "shape", "size", "motion")
+    }
+
+
+def _likeness(things: tuple[Sight, ...], asked: tuple[Thing, ...]) -> tuple[int, int]:
+    """How many colours agree, and then how many attributes."""
+    colors = sum(a.color == b.color for a, b in zip(things, asked, strict=True))
+    return colors, sum(_compare(things, asked).values())
 
 
 def _prepared(frames: Tensor) -> Tensor:
@@ -152,7 +159,8 @@ def _motion(path: Path, turn: float) -> str | None:
     fits = [fit for make in FITS for fit in make(time, x, y, r)]
     best = min(fits, key=lambda fit: fit.rest)
     if best.span < LEAST_SPANS.get(best.motion, LEAST_SPANS["across"]):
-        return "spin" if turn else "still"
+        strays = (total / len(x)) ** 0.5 > MOST_WANDER
+        return None if strays else "spin" if turn else "still"
     return best.motion if best.rest < (1 - LEAST_EXPLAINED) * total else None
 
 

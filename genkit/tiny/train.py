@@ -63,7 +63,7 @@ class Pool:
         scenes = [draw_scene(self.generator, things=1 + i % 2, held_out=False) for i in range(count)]
         clips = render(scenes, self.generator, num_frames=NATIVE_FRAMES, side=NATIVE_SIDE)
         with torch.no_grad():
-            latents = self.vae.encode(clips.movedim(2, 1) * 2 - 1).latent_dist.mode() / self.std
+            latents = self.vae.project(clips.movedim(2, 1) * 2 - 1) / self.std
         room = len(self.latents) - len(self.scenes)
         if room >= count:
             places = torch.arange(len(self.scenes), len(self.scenes) + count)
@@ -123,7 +123,9 @@ def rate_at(step: int, elapsed: float, budget: float, warmup: int, cooldown: flo
     return min(1.0, (step + 1) / warmup, left / cooldown if cooldown else 1.0)
 
 
-def train(out: Path, model: TinyConfig, config: TrainConfig, minutes: float, cooldown: float, save_every: float) -> None:
+def train(
+    out: Path, model: TinyConfig, config: TrainConfig, minutes: float, cooldown: float, save_every: float
+) -> None:
     """Train for ``minutes``, from the checkpoint in ``out`` if there is one."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     out.mkdir(parents=True, exist_ok=True)
@@ -142,7 +144,9 @@ def train(out: Path, model: TinyConfig, config: TrainConfig, minutes: float, coo
     while (elapsed := time.time() - start) < 60 * minutes:
         for solver, share in zip(solvers, (1.0, 0.25), strict=True):
             for group in solver.param_groups:
-                group["lr"] = share * config.learning_rate * rate_at(step, elapsed, 60 * minutes, config.warmup, cooldown)
+                group["lr"] = (
+                    share * config.learning_rate * rate_at(step, elapsed, 60 * minutes, config.warmup, cooldown)
+                )
         recent.append(one_step(trainer, pool, solvers, config, step, generator, device))
         blend(average, trainer, min(config.ema, (1 + step) / (10 + step)))
         step += 1

@@ -214,9 +214,7 @@ def tracks(scene: Scene, num_frames: int, generator: torch.Generator) -> list[Tr
     ]
 
 
-def _track(
-    thing: Thing, home: tuple[float, float], reach: float, num_frames: int, generator: torch.Generator
-) -> Track:
+def _track(thing: Thing, home: tuple[float, float], reach: float, num_frames: int, generator: torch.Generator) -> Track:
     jitter = torch.rand(5, generator=generator) * 2 - 1
     time = torch.arange(num_frames) / (NATIVE_FRAMES - 1)
     reach *= 1 + 0.1 * float(jitter[2])
