@@ -58,39 +58,25 @@ def sample(
     on_event: OnEvent | None,
 ) -> Video:
     """Run the pipeline once; see ``Handle.generate``."""
-    pipe, card = handle.pipe, handle.card
-    fps = card.fps if fps is None else fps
-    if not 0.1 <= fps <= 1000:
-        raise UsageError(f"fps={fps!r} must be a number of frames per second between 0.1 and 1000")
-    text = prompt_text(handle, prompt)
-    arguments = call_arguments(pipe, card, asked | {"prompt": text} | _frame_rate(pipe, fps))
-    check_size(pipe, card, arguments)
+    pipe, fps = handle.pipe, checked_rate(handle.card.fps if fps is None else fps)
+    wanted = asked | {"prompt": prompt_text(handle, prompt)} | _frame_rate(pipe, fps)
+    arguments = call_arguments(pipe, handle.card, wanted)
+    check_size(pipe, handle.card, arguments)
     number = drawn_seed(seed)
     run = handle.begin_run(fps)
     _check_text(handle, prompt, arguments, fps)
-    watch = Watch(
-        total=arguments.get("num_inference_steps") or _default(pipe, "num_inference_steps"), on_event=on_event
-    )
+    steps = arguments.get("num_inference_steps") or _default(pipe, "num_inference_steps")
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    generator = torch.Generator("cpu").manual_seed(number)
-    output = _run(pipe, arguments | _callback(pipe, watch), generator)
-    ended = time.perf_counter()
+    watch = Watch(total=steps, on_event=on_event)
+    output = _run(pipe, arguments | _callback(pipe, watch), torch.Generator("cpu").manual_seed(number))
+    seconds = _seconds(watch, time.perf_counter())
     frames = output.frames[0]
-    if handle.text is None and isinstance(text, str) and "|" in text:
-        run.note("the prompt holds '|' but no timeline plug-in is in, so it was read as part of the text")
-    _note_unknown_words(handle, prompt)
-    made = len(frames)
-    if arguments.get("num_frames") not in (None, made):
-        run.note(f"{arguments['num_frames']} frames were asked for and the pipeline made {made}")
+    _note_what_differs(handle, prompt, arguments, len(frames))
     receipt = Receipt(
-        model=_model_name(pipe),
-        family=card.family,
-        pipeline=type(pipe).__name__,
-        device=str(pipe._execution_device),
-        dtype=str(handle.session.models[next(iter(handle.session.models))].dtype).removeprefix("torch."),
+        **_where(pipe, handle),
         seed=number,
         frames_asked=asked.get("num_frames"),
-        frames=made,
+        frames=len(frames),
         height=frames.shape[1],
         width=frames.shape[2],
         fps=fps,
@@ -98,12 +84,42 @@ def sample(
         plugins=tuple(text_of(plugin) for plugin in handle.plugins),
         attention=Attention.from_run(run),
         notes=tuple(run.notes),
-        seconds=_seconds(watch, ended),
-        peak_memory_bytes=peak_memory_bytes(str(pipe._execution_device)),
+        seconds=seconds,
         started=started,
         versions=versions(),
     )
     return Video(frames, fps=fps, request=_request(receipt, prompt, asked, fps), receipt=receipt)
+
+
+def checked_rate(fps: float) -> float:
+    """The frame rate itself, if a video can have it."""
+    if not 0.1 <= fps <= 1000:
+        raise UsageError(f"fps={fps!r} must be a number of frames per second between 0.1 and 1000")
+    return float(fps)
+
+
+def _where(pipe: Any, handle: "Handle") -> dict[str, Any]:
+    """The part of the receipt that says which model ran on what."""
+    device = str(pipe._execution_device)
+    model = next(iter(handle.session.models.values()))
+    return {
+        "model": _model_name(pipe),
+        "family": handle.card.family,
+        "pipeline": type(pipe).__name__,
+        "device": device,
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "peak_memory_bytes": peak_memory_bytes(device),
+    }
+
+
+def _note_what_differs(handle: "Handle", prompt: Any, arguments: dict[str, Any], made: int) -> None:
+    """Everything in which the video differs from what a reader of the request would expect."""
+    run = handle.session.run
+    if handle.text is None and "|" in arguments["prompt"]:
+        run.note("the prompt holds '|' but no timeline plug-in is in, so it was read as part of the text")
+    if arguments.get("num_frames") not in (None, made):
+        run.note(f"{arguments['num_frames']} frames were asked for and the pipeline made {made}")
+    _note_unknown_words(handle, prompt)
 
 
 def _run(pipe: Any, arguments: dict[str, Any], generator: torch.Generator) -> Any:
