@@ -7,6 +7,7 @@ from typing import Any
 
 from genkit import catalogue
 from genkit.attention.cards import CARDS
+from genkit.tiny.world import vocabulary
 
 Row = dict[str, Any]
 MODEL_FIELDS = ("family", "title", "pipeline", "hub_ids", "native_frames", "fps", "rope")
@@ -23,8 +24,9 @@ def plugins() -> list[Row]:
 
 
 def models() -> list[Row]:
-    """Every family that plug-ins can be applied to."""
-    return [{name: getattr(card, name) for name in MODEL_FIELDS} | {"attention": [*card.layers]} for card in CARDS]
+    """Every family that plug-ins can be applied to; the embedded model also tells the words that it knows."""
+    rows = [{name: getattr(card, name) for name in MODEL_FIELDS} | {"attention": [*card.layers]} for card in CARDS]
+    return [row | {"words": vocabulary()} if row["family"] == "tiny" else row for row in rows]
 
 
 def shown(rows: Iterable[Row], as_json: bool) -> str:

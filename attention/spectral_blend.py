@@ -67,12 +67,18 @@ class SpectralBlendRule:
         def blended(q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:
             if call.grid.frames <= self.native_frames:
                 return attend(q, k, v, call)
-            local = attend(q, k, v, replace(call, visible=_within(call.visible, band(call.grid.frames, self.radius))))
+            local = attend(q, k, v, replace(call, visible=_within(call.visible, self._window(call))))
             if call.step.index >= self.until * call.step.total:
                 return local
             return self._blend(attend(q, k, v, call), local, call)
 
         return blended
+
+    def _window(self, call: Call) -> Tensor:
+        # The same table for every call, so that sparse rules can know it again.
+        frames = call.grid.frames
+        window: Tensor = call.run.state.setdefault((self.name, frames), band(frames, self.radius))
+        return window
 
     def _blend(self, wide: Tensor, local: Tensor, call: Call) -> Tensor:
         grid, out = call.grid, wide.clone()

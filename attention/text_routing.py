@@ -15,7 +15,6 @@ from torch import Tensor
 from genkit.attention.call import Attend, Call, Kind, Order
 from genkit.attention.dense import equal_rows, mask_rows, sdpa
 from genkit.attention.grid import VideoGrid
-from genkit.errors import UsageError
 
 Spans = Sequence[tuple[float, float]]
 """Begin and end of each event in seconds, in order and without overlaps."""
@@ -43,12 +42,12 @@ def check_events(grid: VideoGrid, spans: Spans) -> None:
     """Every event must be the nearest one of at least one latent frame of the whole video, or nobody would see it.
 
     Raises:
-        UsageError: an event is not; the sentence names it, its seconds and the least seconds for this model.
+        ValueError: an event is not; the sentence names it, its seconds and the least seconds for this model.
     """
     shown = set(_nearest(_away(grid, spans)).tolist())
     for number, (begin, end) in enumerate(spans):
         if number not in shown:
-            raise UsageError(
+            raise ValueError(
                 f"event {number + 1} lasts {end - begin:g} s, from {begin:g} s to {end:g} s, and falls between two "
                 f"latent frames; this model needs at least {grid.stride / grid.fps:g} s for an event, so give it more "
                 "time or make the video longer"

@@ -67,7 +67,9 @@ class WindowRule:
 def _text_only(call: Call) -> Call:
     """A call for the sake of its text queries: they read everything, video queries no more than they must."""
     frames = call.grid.frames
-    return replace(call, visible=torch.zeros(frames, frames, dtype=torch.bool))
+    # The same table for every call, so that sparse rules can know it again.
+    nothing = call.run.state.setdefault(("windows", frames), torch.zeros(frames, frames, dtype=torch.bool))
+    return replace(call, visible=nothing)
 
 
 def cropped(call: Call, begin: int, end: int, device: torch.device | str = "cpu") -> tuple[Tensor, Call]:

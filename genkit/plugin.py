@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from genkit.attention.call import Rule
+from genkit.attention.grid import VideoGrid
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +42,10 @@ class TextPlan(Protocol):
 
     def split(self, prompt: Any) -> list[str]:
         """The texts of a prompt, in order."""
+        ...
+
+    def check(self, prompt: Any, grid: VideoGrid) -> None:
+        """Raise ``UsageError`` unless every event can be seen in the video that ``grid`` describes."""
         ...
 
     def spans(self, prompt: Any, seconds: float) -> list[tuple[float, float]]:

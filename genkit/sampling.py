@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from genkit.arguments import call_arguments, check_length_of_text, check_size, drawn_seed
+from genkit.attention.grid import VideoGrid
 from genkit.catalogue import text_of
 from genkit.errors import GenkitError, NotFiniteError, UsageError
 from genkit.events import OnEvent, Progress
@@ -69,6 +70,7 @@ def sample(
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
     watch = Watch(total=steps, on_event=on_event)
     output = _run(pipe, arguments | _callback(pipe, watch), torch.Generator("cpu").manual_seed(number))
+    run.state.pop("prompt", None)
     seconds = _seconds(watch, time.perf_counter())
     frames = output.frames[0]
     _note_what_differs(handle, prompt, arguments, len(frames))
@@ -146,7 +148,9 @@ def _check_text(handle: "Handle", prompt: Any, arguments: dict[str, Any], fps: f
     texts = [arguments["prompt"]]
     if handle.text is not None:
         frames = arguments.get("num_frames") or _default(handle.pipe, "num_frames")
-        handle.text.spans(prompt, frames / fps)
+        stride = handle.card.stride(handle.pipe)
+        grid = VideoGrid(frames=(frames - 1) // stride + 1, rows=1, cols=1, stride=stride, fps=fps)
+        handle.text.check(prompt, grid)
         handle.session.run.state["prompt"] = prompt
         texts = handle.text.split(prompt)
     limit = arguments.get("max_sequence_length") or _default(handle.pipe, "max_sequence_length")

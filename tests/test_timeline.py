@@ -94,6 +94,7 @@ def test_the_last_event_ends_exactly_with_the_video():
             spans = times(*[(None, None)] * count, seconds=seconds)
             assert spans[-1][1] == seconds and spans[0][0] == 0
             assert all(before[1] == after[0] for before, after in zip(spans, spans[1:], strict=False))
+    assert times((0.3, None), *[(None, None)] * 4, seconds=2.2)[-1][1] == 2.2
 
 
 def test_an_end_rounded_up_is_the_end_of_the_video():

@@ -32,7 +32,7 @@ def test_clips_it_was_not_fitted_on_come_back(vae):
     latents = vae.encode(fresh).latent_dist
     assert latents.mode().shape == (40, 48, 9, 8, 8)
     assert torch.equal(latents.mode(), latents.sample(torch.Generator()))
-    assert psnr(vae.decode(latents.mode()).sample, fresh) >= 31
+    assert psnr(vae.decode(latents.mode()).sample, fresh) >= 32
     assert vae.encode(fresh, return_dict=False)[0].mode().equal(latents.mode())
     assert vae.decode(latents.mode(), return_dict=False)[0].shape == fresh.shape
 

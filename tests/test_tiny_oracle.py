@@ -16,6 +16,7 @@ from genkit.tiny.autoencoder import PatchAutoencoder
 from genkit.tiny.build import TinyConfig, build_text_encoder, build_tokenizer, build_transformer, save_pipeline
 from genkit.tiny.evaluate import EvaluateConfig, evaluate, held_out_scenes, summarise, wilson
 from genkit.tiny.oracle import ATTRIBUTES, Reading, Sight, read, read_windows, score
+from genkit.tiny.reading import figures
 from genkit.tiny.world import BACKGROUNDS, MOTIONS, Scene, Thing, caption, coverage, draw_scene, render
 
 SEED = 987_654  # training draws from seeds 7 and 1000 and above
@@ -134,6 +135,26 @@ def test_an_empty_picture_shows_nothing(background):
     assert read(frames) == read(frames + noise) == Reading((), background)
 
 
+def test_a_patchwork_has_no_background():
+    scenes, clips = painted(3, 1)
+    patches = torch.rand(17, 3, 8, 8, generator=torch.Generator().manual_seed(0)).repeat_interleave(8, 2)
+    empty = clips.clone()
+    empty[:] = patches.repeat_interleave(8, 3)
+    assert read(empty[0]).background is None and [read(clip).background for clip in clips] == [
+        scene.background for scene in scenes
+    ]
+
+
+def test_clutter_beside_a_thing_is_no_thing():
+    scene = Scene((Thing("large", "red", "ring", "still"),), "beige")
+    clip = render([scene], torch.Generator().manual_seed(0), num_frames=17, side=64)[0]
+    specks = torch.rand(17, 1, 32, 32, generator=torch.Generator().manual_seed(1)) < 0.05
+    specks = specks.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    cluttered = torch.where(specks, torch.tensor((0.56, 0.16, 0.72))[:, None, None], clip)
+    assert len(figures(cluttered)) == 2
+    assert score(read(cluttered), scene)["joint"]
+
+
 @pytest.mark.parametrize("scale", [0.1, 0.5, 3.0])
 def test_noise_and_extremes_do_not_crash(scale):
     noise = torch.randn(17, 3, 64, 64, generator=torch.Generator().manual_seed(0))
@@ -246,13 +267,15 @@ def folder(tmp_path_factory, vae):
     torch.manual_seed(0)
     size = TinyConfig(layers=1, heads=1, ffn=32, text_width=32, text_layers=1)
     path = tmp_path_factory.mktemp("pipeline")
-    save_pipeline(path, vae, build_text_encoder(size, len(build_tokenizer())), build_transformer(size))
+    text_encoder, transformer = build_text_encoder(size, len(build_tokenizer())), build_transformer(size)
+    save_pipeline(path, vae, text_encoder.half(), transformer.half())
     return path
 
 
 def test_an_untrained_model_is_measured_and_found_wrong(folder):
     config = EvaluateConfig(prompts=4, steps=2, batch=3)
     pipe = command.load_pipeline(folder)
+    assert {p.dtype for part in (pipe.text_encoder, pipe.transformer) for p in part.parameters()} == {torch.float32}
     results = evaluate(pipe, config)
     assert [r.scene for r in results] == held_out_scenes(4, 0)
     rows = summarise(results)

@@ -127,6 +127,17 @@ def test_constant_values_stay_constant(dtype):
     torch.testing.assert_close(out, torch.ones_like(q))
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_rounded_once(dtype):
+    """Windows of values that half precision holds exactly: only the fused result may be rounded."""
+    grid = VideoGrid(frames=9, rows=1, cols=1)
+    wide, half = (qkv(grid, dtype)[0].to(kind) for kind in (torch.float64, dtype))
+    exact = windowed(5, 1, lambda q, k, v, call: q * (1 + call.grid.start))(wide, wide, wide, call_of(grid))
+    scales = [torch.tensor(1.0 + start, dtype=torch.float32) for start in range(5)]
+    fused = windowed(5, 1, lambda q, k, v, call: q.float() * scales[call.grid.start])(half, half, half, call_of(grid))
+    assert torch.equal(fused, exact.to(dtype))
+
+
 @pytest.mark.parametrize("additive", [False, True], ids=["bool", "additive"])
 @pytest.mark.parametrize("text_first", [False, True])
 def test_masks_are_cut_to_the_window(text_first, additive):

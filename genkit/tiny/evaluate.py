@@ -90,7 +90,10 @@ def load_pipeline(folder: Path) -> "WanPipeline":
 
     import genkit.tiny.autoencoder  # noqa: F401  (diffusers loads classes only from modules that are imported)
 
-    return WanPipeline.from_pretrained(folder).to("cuda" if torch.cuda.is_available() else "cpu", torch.float32)
+    pipe = WanPipeline.from_pretrained(folder)
+    for part in (pipe.text_encoder, pipe.transformer, pipe.vae):
+        part.float()  # stored in half precision
+    return pipe.to("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def generate(pipe: "WanPipeline", scenes: list[Scene], config: EvaluateConfig) -> Iterator[Tensor]:

@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 from genkit.errors import UsageError
-from genkit.tiny.reading import AREAS, Figure, Path, background_color, figures, nearest_name, outline
-from genkit.tiny.world import BACKGROUNDS, NATIVE_FRAMES, NATIVE_SIDE, SIZES, Scene, Thing
+from genkit.tiny.reading import AREAS, Figure, Outline, Path, background_name, figures, outline
+from genkit.tiny.world import NATIVE_FRAMES, NATIVE_SIDE, SIZES, Scene, Thing
 
 ATTRIBUTES = ("color", "shape", "size", "motion", "background")
 
-LEAST_LIKENESS = 0.7  # mean correlation with its template that a shape needs to have a name
+LEAST_LIKENESS = 0.8  # mean correlation with its template that a shape needs to have a name
+MOST_CLUTTER = 0.4  # what is less like any shape is clutter, if something clearer stands beside it
 LEAST_EXPLAINED = 0.5  # share of a path's variance that a motion has to explain
 MOST_WANDER = 0.04  # root mean square, in frame sides, of what a thing that stays still may stray
 LEAST_SPANS = {"across": 0.08, "grow": 0.4, "bounce": 0.06, "orbit": 0.03}
@@ -37,10 +38,10 @@ class Sight:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a clip shows: at most two things, in the order of their colours' names in the palette."""
+    """What a clip shows: at most two things, in the palette's order, and the background, None if it is not plain."""
 
     things: tuple[Sight, ...]
-    background: str
+    background: str | None
 
 
 def read(frames: Tensor) -> Reading:
@@ -126,12 +127,13 @@ def _prepared(frames: Tensor) -> Tensor:
 
 
 def _read(frames: Tensor) -> Reading:
-    things = tuple(_sight(figure) for figure in figures(frames))
-    return Reading(things, nearest_name(background_color(frames), BACKGROUNDS))
+    found = [(figure, outline(figure)) for figure in figures(frames)]
+    clear = [(figure, seen) for figure, seen in found if seen.likeness >= MOST_CLUTTER]
+    return Reading(tuple(_sight(figure, seen) for figure, seen in clear or found), background_name(frames))
 
 
-def _sight(figure: Figure) -> Sight:
-    path, seen = figure.path, outline(figure)
+def _sight(figure: Figure, seen: Outline) -> Sight:
+    path = figure.path
     radius = float(path.radius[path.seen > 0].mean()) * (pi / AREAS[seen.shape]) ** 0.5
     size = min(SIZES, key=lambda name: abs(log(radius / SIZES[name])))
     shape = seen.shape if seen.likeness >= LEAST_LIKENESS else None

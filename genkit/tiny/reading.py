@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
-from genkit.tiny.world import COLORS, DISTANCES, EDGE_PIXELS, NATIVE_FRAMES, NATIVE_SIDE, ROUND, SHAPES
+from genkit.tiny.world import BACKGROUNDS, COLORS, DISTANCES, EDGE_PIXELS, NATIVE_FRAMES, NATIVE_SIDE, ROUND, SHAPES
 
 CONTRAST = 0.14  # a pixel nearer than this to the background (RGB distance) belongs to it
 OUTLIER = 0.25  # a pixel farther than this from every colour line says nothing about colours
 LEAST_PIXELS = 25.0  # median area of a thing; the smallest of the world, a small star, has 77
 LEAST_CORE = 8.0  # median count of pixels of nearly full colour, which smears and edges do not have
+LEAST_PLAIN = 0.7  # share of the border that must show the background; things may touch the border
 LEAST_SEEN = 0.6  # share of frames in which a thing must show
 
 AREAS = {"circle": 3.02, "square": 2.82, "triangle": 1.87, "ring": 2.35, "cross": 2.26, "star": 1.73}
@@ -75,11 +76,23 @@ def nearest_name(color: Tensor, palette: dict[str, tuple[float, float, float]]) 
 
 
 def background_color(frames: Tensor) -> Tensor:
-    """The median RGB colour ``[3]`` of all frames' borders, a tenth of the side wide."""
+    """The median RGB colour ``[3]`` of all frames' borders."""
+    return _border(frames).median(dim=0).values
+
+
+def background_name(frames: Tensor) -> str | None:
+    """The name nearest to the background's colour; None if too much of the border has another colour."""
+    color = background_color(frames)
+    plain = (_border(frames) - color).square().sum(1) < OUTLIER**2
+    return nearest_name(color, BACKGROUNDS) if plain.float().mean() >= LEAST_PLAIN else None
+
+
+def _border(frames: Tensor) -> Tensor:
+    """The pixels ``[P, 3]`` of a frame a tenth of the side wide, of all pictures."""
     width = frames.shape[-1] // 10
     inner = torch.zeros(frames.shape[-2:], dtype=torch.bool)
     inner[width:-width, width:-width] = True
-    return frames[:, :, ~inner].movedim(1, 0).flatten(1).median(dim=1).values
+    return frames.movedim(1, -1)[:, ~inner].flatten(0, 1)
 
 
 def _project(pixels: Tensor, background: Tensor, colors: Tensor) -> tuple[Tensor, Tensor]:

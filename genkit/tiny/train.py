@@ -18,7 +18,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from genkit.tiny.autoencoder import PatchAutoencoder
 from genkit.tiny.build import TinyConfig, build_text_encoder, build_tokenizer, build_transformer, save_pipeline
-from genkit.tiny.world import NATIVE_FRAMES, NATIVE_SIDE, Scene, caption, draw_scene, render
+from genkit.tiny.pool import Pool
+from genkit.tiny.world import NATIVE_FRAMES, NATIVE_SIDE, draw_scene, render
 
 FAST = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
@@ -41,48 +42,12 @@ class TrainConfig:
     """Share of captions replaced by the empty one."""
     ema: float = 0.999
     """Decay of the averaged weights that are shipped."""
+    pairs: float = 0.75
+    """Share of scenes with two things, which are harder."""
     pool: int = 12_000
     """Rendered clips kept in memory; every step replaces ``fresh`` of them."""
     fresh: int = 12
     """New clips drawn in each step."""
-
-
-class Pool:
-    """Encoded clips and their scenes, renewed a little in every step."""
-
-    def __init__(self, vae: PatchAutoencoder, size: int, seed: int) -> None:
-        self.vae, self.generator = vae, torch.Generator().manual_seed(seed)
-        self.std = torch.tensor(vae.config.latents_std)[:, None, None, None]
-        self.scenes: list[Scene] = []
-        self.latents = torch.empty(size, vae.config.z_dim, 9, 8, 8, dtype=torch.bfloat16)
-        while len(self.scenes) < size:
-            self.renew(min(200, size - len(self.scenes)))
-
-    def renew(self, count: int) -> None:
-        """Draw new clips, into empty places first, then over random old ones."""
-        scenes = [draw_scene(self.generator, things=1 + i % 2, held_out=False) for i in range(count)]
-        clips = render(scenes, self.generator, num_frames=NATIVE_FRAMES, side=NATIVE_SIDE)
-        with torch.no_grad():
-            latents = self.vae.project(clips.movedim(2, 1) * 2 - 1) / self.std
-        room = len(self.latents) - len(self.scenes)
-        if room >= count:
-            places = torch.arange(len(self.scenes), len(self.scenes) + count)
-            self.scenes += scenes
-        else:
-            places = torch.randint(len(self.latents), (count,), generator=self.generator)
-            for place, scene in zip(places.tolist(), scenes, strict=True):
-                self.scenes[place] = scene
-        self.latents[places] = latents.to(torch.bfloat16)
-
-    def sample(self, count: int) -> tuple[Tensor, list[str]]:
-        """Random clips ``[count, Z, F, H, W]`` and a caption for each, worded at random."""
-        places = torch.randint(len(self.latents), (count,), generator=self.generator)
-        coins = torch.rand(count, 2, generator=self.generator)
-        texts = [
-            caption(self.scenes[p], sizes=bool(a > 0.1), background_last=bool(b > 0.3))
-            for p, (a, b) in zip(places.tolist(), coins, strict=True)
-        ]
-        return self.latents[places].float(), texts
 
 
 class Trainer(nn.Module):
@@ -93,6 +58,12 @@ class Trainer(nn.Module):
         self.tokenizer = build_tokenizer()
         self.text_encoder = build_text_encoder(model, len(self.tokenizer))
         self.transformer = build_transformer(model)
+
+    def copy_from(self, pipeline: Path) -> None:
+        """Take the weights of a pipeline folder of the same size, such as the one in the package."""
+        for name in ("text_encoder", "transformer"):
+            part = getattr(self, name)
+            part.load_state_dict(type(part).from_pretrained(pipeline / name).state_dict())
 
     def loss(self, clean: Tensor, texts: list[str], sigma: Tensor, noise: Tensor, length: int) -> Tensor:
         """Mean squared error of the predicted clean latents, weighted by 1 / sigma; ``sigma`` is ``[B]`` in (0, 1]."""
@@ -124,20 +95,29 @@ def rate_at(step: int, elapsed: float, budget: float, warmup: int, cooldown: flo
 
 
 def train(
-    out: Path, model: TinyConfig, config: TrainConfig, minutes: float, cooldown: float, save_every: float
+    out: Path,
+    model: TinyConfig,
+    config: TrainConfig,
+    *,
+    minutes: float,
+    cooldown: float,
+    save_every: float,
+    begin_with: Path | None,
 ) -> None:
-    """Train for ``minutes``, from the checkpoint in ``out`` if there is one."""
+    """Train for ``minutes`` from the checkpoint in ``out``, the pipeline ``begin_with``, or nothing."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     out.mkdir(parents=True, exist_ok=True)
-    vae = autoencoder(out)
+    vae = autoencoder(out, begin_with)
     torch.manual_seed(0)
     trainer = Trainer(model).to(device)
+    if begin_with is not None:
+        trainer.copy_from(begin_with)
     average = copy.deepcopy(trainer).eval().requires_grad_(False)
     solvers = optimizers(trainer, config.learning_rate)
-    step = restore(out, trainer, average, solvers)
+    step = restore(out, trainer, average, solvers, first=config.image_steps if begin_with else 0)
     for block in trainer.transformer.blocks:
         block.compile(dynamic=False)
-    pool = Pool(vae, config.pool, seed=1000 + step)
+    pool = Pool(vae, config.pool, config.pairs, seed=1000 + step)
     generator = torch.Generator().manual_seed(step)
     start = saved = time.time()
     recent: list[float] = []
@@ -200,9 +180,11 @@ def blend(average: nn.Module, trainer: nn.Module, decay: float) -> None:
     torch._foreach_lerp_(list(average.parameters()), list(trainer.parameters()), 1 - decay)
 
 
-def autoencoder(out: Path) -> PatchAutoencoder:
-    """The autoencoder in ``out``, fitted first if it is not there."""
+def autoencoder(out: Path, begin_with: Path | None = None) -> PatchAutoencoder:
+    """The autoencoder in ``out``; if it is not there, that of the pipeline ``begin_with``, else a newly fitted one."""
     folder = out / "vae"
+    if not folder.exists() and begin_with is not None:
+        PatchAutoencoder.from_pretrained(begin_with / "vae").save_pretrained(folder)
     if not folder.exists():
         generator = torch.Generator().manual_seed(7)
         scenes = [draw_scene(generator, things=1 + i % 2, held_out=False) for i in range(400)]
@@ -223,11 +205,11 @@ def save(out: Path, trainer: Trainer, average: Trainer, solvers: list[torch.opti
     (out / "checkpoint.tmp").replace(out / "checkpoint.pt")
 
 
-def restore(out: Path, trainer: Trainer, average: Trainer, solvers: list[torch.optim.Optimizer]) -> int:
-    """Read the checkpoint, if any; returns the step to go on from."""
+def restore(out: Path, trainer: Trainer, average: Trainer, solvers: list[torch.optim.Optimizer], first: int = 0) -> int:
+    """Read the checkpoint and return the step to go on from; ``first`` if there is none."""
     path = out / "checkpoint.pt"
     if not path.exists():
-        return 0
+        return first
     state = torch.load(path, map_location="cpu", weights_only=True)
     trainer.load_state_dict(state["trainer"])
     average.load_state_dict(state["average"])
@@ -249,6 +231,9 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60.0, help="how long to train")
     parser.add_argument("--cooldown", type=float, default=0.0, help="last share of the time with a falling rate")
     parser.add_argument("--save-every", type=float, default=4.0, help="minutes between checkpoints")
+    parser.add_argument(
+        "--begin-with", type=Path, help="pipeline folder whose weights to start from, without checkpoint"
+    )
     parser.add_argument("--export", action="store_true", help="only write the pipeline of the checkpoint")
     args = parser.parse_args()
     model, config = TinyConfig(), TrainConfig()
@@ -260,7 +245,15 @@ def main() -> None:
         return
     (args.out).mkdir(parents=True, exist_ok=True)
     (args.out / "config.json").write_text(json.dumps({"model": asdict(model), "train": asdict(config)}, indent=2))
-    train(args.out, model, config, args.minutes, args.cooldown, args.save_every)
+    train(
+        args.out,
+        model,
+        config,
+        minutes=args.minutes,
+        cooldown=args.cooldown,
+        save_every=args.save_every,
+        begin_with=args.begin_with,
+    )
 
 
 if __name__ == "__main__":
