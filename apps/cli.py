@@ -14,6 +14,7 @@ from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
+from genkit.apps.evaluation import app as evaluation
 from genkit.apps.flags import Settings, request_from, with_request_flags
 from genkit.apps.progress import quiet_libraries
 from genkit.errors import GenkitError, UsageError
@@ -27,6 +28,7 @@ app = App(
     suppress_keyboard_interrupt=False,
     help_format="plaintext",
 )
+app.command(evaluation)
 
 Output = Annotated[Path | None, Parameter(name=["--output", "-o"], help="File to write, or a folder to write into.")]
 Sheet = Annotated[
@@ -111,6 +113,22 @@ def demo() -> int:
 
     run()
     return 0
+
+
+@app.command
+def ui(
+    *,
+    host: Annotated[
+        str, Parameter(help="Address to listen on; any but this machine's own needs --auth.")
+    ] = "127.0.0.1",
+    port: Annotated[int | None, Parameter(help="Port; without it the first free one from 7860 on.")] = None,
+    output: Annotated[Path, Parameter(name=["--output", "-o"], help="Folder of the videos.")] = Path("outputs/page"),
+    auth: Annotated[Path | None, Parameter(help="File with a line name:password for each person.")] = None,
+) -> int:
+    """Open a page in which videos are made by clicking."""
+    from genkit.apps.page_serve import serve
+
+    return serve(host, port, output, auth)
 
 
 def main(tokens: Sequence[str] | None = None) -> int:

@@ -34,12 +34,13 @@ def test_the_prompt_of_the_readme_is_drawn_right():
 
 
 @pytest.mark.slow
-def test_prompts_that_training_never_showed_are_drawn_right():
-    """A small sample of ``python -m genkit.tiny.evaluate``; its bound leaves room for chance at the stated shares."""
-    shares = summarise(evaluate(load_pipeline(TINY_WEIGHTS), EvaluateConfig(prompts=24, seed=1)))["all"]
-    assert shares["background"].share >= 0.9
-    assert min(shares[name].share for name in ("color", "shape", "motion")) >= 0.75
-    assert shares["joint"].share >= 0.55
+def test_one_thing_that_training_never_showed_is_drawn_right():
+    """A small sample of ``python -m genkit.tiny.evaluate``; the bounds leave room for chance at the README's shares."""
+    config = EvaluateConfig(prompts=24, seed=1)
+    shares = summarise(evaluate(load_pipeline(TINY_WEIGHTS), config))["one thing"]
+    assert min(shares[name].share for name in ("color", "background")) >= 0.9
+    assert min(shares[name].share for name in ("shape", "size", "motion")) >= 0.75
+    assert shares["joint"].share >= 0.65
 
 
 def test_unknown_words_are_noted():

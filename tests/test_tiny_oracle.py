@@ -91,6 +91,14 @@ def test_spoiled_clips_are_read_right(spoil):
         assert min(found.values()) >= 0.95, (things, found)
 
 
+@pytest.mark.parametrize("words", ["pink cross beige", "green cross gray", "purple cross gray"])
+def test_small_soft_crosses_are_no_discs_and_no_tilted_squares(words, vae):
+    color, shape, background = words.split()
+    scenes = [Scene((Thing("small", color, shape, motion),), background) for motion in ("orbit", "left", "up") * 2]
+    clips = through(vae, render(scenes, torch.Generator().manual_seed(8), num_frames=17, side=64))
+    assert {read(clip).things[0].shape for clip in (*clips, *blurred(clips))} == {"cross"}
+
+
 @pytest.mark.parametrize("shape", ["square", "triangle", "cross", "star"])
 @pytest.mark.parametrize("motion", ["spin", "still"])
 def test_spin_is_seen_and_not_imagined(shape, motion, vae):

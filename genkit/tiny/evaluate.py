@@ -38,9 +38,9 @@ class EvaluateConfig:
     """How many held-out prompts; every second one has two things."""
     seed: int = 0
     """Chooses the prompts; clip ``i`` starts from noise of seed ``1000 seed + i``, whatever the batch."""
-    steps: int = 30
+    steps: int = 20
     """Solver steps."""
-    guidance: float = 5.0
+    guidance: float = 3.0
     """Guidance scale; 1 is none."""
     batch: int = 8
     """Clips generated at once."""

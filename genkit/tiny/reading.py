@@ -29,11 +29,11 @@ PERIODS = {"square": pi / 2, "triangle": 2 * pi / 3, "cross": pi / 2, "star": 2 
 
 PATCH, SPAN = 28, 1.75  # shapes are compared on PATCH x PATCH points that reach SPAN equivalent radii from the centre
 ANGLES = 24  # angles tried within one period
-BLUR = 1.0  # standard deviation, in pixels: a sharp template takes a small soft star for a disc
+BLUR = 1.6  # standard deviation, in pixels: a sharp template takes a small soft star for a disc
 STRETCHES = (0.9, 1.0, 1.1)  # radii tried, as shares of the one that the area gives
 TURNS = torch.tensor([0.0, *(way * rate / 4 for way in (1, -1) for rate in range(2, 9))])  # tried, of the world's own
 REST = 0.01  # a turn must fit better than rest by this much
-UPRIGHT = 0.3  # a thing that does not turn stands upright, within this angle: a blurred cross is no tilted square
+UPRIGHT = 0.2  # a thing that does not turn stands upright, within this angle: a blurred cross is no tilted square
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def figures(frames: Tensor) -> list[Figure]:
     found = []
     for i, name in enumerate(names):
         mask = (share[i] * (nearer[i] & (error[i] < OUTLIER**2))).reshape(pixels.shape[:3])
-        mask = (1.6 * mask - 0.3).clamp(0, 1)  # smears vanish and half-covered pixels stay half
+        mask = (1.1 * mask - 0.1).clamp(0, 1)  # noise vanishes, soft edges stay soft
         path = follow(mask)
         if _is_thing(mask, path):
             found.append(Figure(name, mask, path))

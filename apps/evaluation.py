@@ -1,0 +1,131 @@
+"""The commands `genkit eval ...`: measure videos, compare runs, tell what is missing.
+
+Tables and JSON go to standard output, bad videos and progress to standard error. Exit codes: 0 done, 1 a video could
+not be measured wholly or something is missing, 2 the command is wrong, 130 interrupted.
+"""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from genkit.errors import UsageError
+
+app = App(name="eval", help="Measure videos, and compare methods with intervals.")
+
+Json = Annotated[bool, Parameter(name="--json", show_default=False, help="Print JSON for programs.")]
+
+
+@app.command
+def run(
+    *videos: Annotated[Path, Parameter(help="Video files, raw frames (.npz), or folders of them.")],
+    suite: Annotated[str, Parameter(help="Which metrics: lite, similarity or sprites.")],
+    out: Annotated[Path, Parameter(help="Folder of this run: ledger and results.")],
+    resume: Annotated[bool, Parameter(show_default=False, help="Go on with the run in that folder.")] = False,
+    reference: Annotated[Path | None, Parameter(help="Folder of reference videos with the same names.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Measure videos; a run that was stopped goes on where it was with --resume."""
+    from genkit.benchmarks.evaluation import evaluate, failures
+    from genkit.benchmarks.suites import suite_named
+
+    if not videos:
+        raise UsageError("no video is named; give files or a folder")
+    try:
+        results = evaluate(suite_named(suite), videos, out, resume=resume, reference=reference, on_clip=_tell)
+    except KeyboardInterrupt:
+        print("genkit: stopped; go on by the same command with --resume", file=sys.stderr)
+        return 130
+    print(json.dumps(results, indent=2) if as_json else _results_table(results))
+    bad = failures(results)
+    for name, reason in bad.items():
+        print(_plain(f"{name}: {reason}"), file=sys.stderr)
+    if bad:
+        print(f"genkit: {len(bad)} of {len(results['videos'])} videos could not be measured wholly", file=sys.stderr)
+    return int(bool(bad))
+
+
+@app.command
+def compare(
+    *runs: Annotated[Path, Parameter(help="Folders of runs; all are held against the first.")], as_json: Json = False
+) -> int:
+    """Compare runs of one suite on the prompts that they share."""
+    from genkit.benchmarks.comparison import compare as compared
+
+    found = compared(list(runs))
+    if as_json:
+        print(json.dumps([dataclasses.asdict(row) | {"verdict": row.verdict} for row in found], indent=2))
+        return 0
+    head = ("metric", "better", "run", "base", "this", "difference", "95 % interval", "prompts", "verdict")
+    body = [
+        (row.metric, row.better, row.other, _number(row.base_value), _number(row.value))
+        + (_number(row.difference.value), _interval(row.difference.low, row.difference.high))
+        + (str(row.difference.prompts), row.verdict)
+        for row in found
+    ]
+    print(f"base: {_plain(found[0].base)}\n{_table([head, *body])}")
+    return 0
+
+
+@app.command
+def doctor(*, as_json: Json = False) -> int:
+    """Tell for each metric whether it can run here, or what is missing."""
+    from genkit.benchmarks.suites import SUITES, suite_named
+
+    rows = [
+        {"metric": metric.name, "missing": [name for name in metric.packages if name in suite.missing()]}
+        for suite in map(suite_named, SUITES)
+        for metric in suite.metrics
+    ]
+    if as_json:
+        print(json.dumps(rows, indent=2))
+    else:
+        print(_table([(str(row["metric"]), _state(row["missing"])) for row in rows]))
+    return int(any(row["missing"] for row in rows))
+
+
+def _state(missing: Any) -> str:
+    return f"missing {', '.join(missing)}: pip install 'genkit-video[eval]'" if missing else "ready"
+
+
+def _tell(number: int, count: int, name: str) -> None:
+    """One line of progress, on a terminal only."""
+    if sys.stderr.isatty():
+        end = "\n" if number == count else ""
+        print(f"\r\x1b[K{number}/{count} {_plain(name)}", end=end, file=sys.stderr, flush=True)
+
+
+def _results_table(results: dict[str, Any]) -> str:
+    head = ("metric", "value", "95 % interval", "better", "videos", "prompts", "missing")
+    body = [
+        (name, _number(row["value"]), _interval(row["low"], row["high"]), row["better"])
+        + (str(row["videos"]), str(row["prompts"]), str(row["missing"]))
+        for name, row in results["metrics"].items()
+    ]
+    return _table([head, *body])
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.6g}"
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return "-" if low is None else f"{_number(low)} .. {_number(high)}"
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    """Columns as wide as their longest text."""
+    rows = [[_plain(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def _plain(text: str) -> str:
+    """Text that any terminal takes: no control characters, no bytes that are not Unicode."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

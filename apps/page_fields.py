@@ -1,0 +1,96 @@
+"""The form as Gradio components: one for each thing that can be asked for, a line for messages beside each."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import gradio as gr
+
+from genkit import catalogue
+from genkit.apps import page_form, page_models, page_plugins, page_view
+from genkit.errors import UsageError
+from genkit.request import Request
+
+
+@dataclass
+class Form:
+    """The components that a person fills in, and where something is said about each."""
+
+    fields: dict[str, Any] = field(default_factory=dict)
+    messages: dict[str, Any] = field(default_factory=dict)
+
+    def add(self, key: str, component: Any) -> None:
+        """Take a field in, and put an empty line for messages below it."""
+        self.fields[key] = component
+        self.say(key)
+
+    def say(self, key: str) -> None:
+        """Put an empty line for messages here."""
+        self.messages[key] = gr.HTML("", elem_id=f"{key}-message", padding=False)
+
+    def values(self, given: tuple[Any, ...]) -> dict[str, Any]:
+        """What Gradio hands over, by key."""
+        return dict(zip(self.fields, given, strict=True))
+
+    def said(self, checked: page_form.Checked) -> list[str]:
+        """The messages, in the order of the components."""
+        return [page_view.message(checked, key) for key in self.messages]
+
+    def filled(self, request: Any, wrong: str = "") -> list[Any]:
+        """One value for each field and a sentence; no field is changed where something is wrong."""
+        if not wrong:
+            try:
+                values, notes = page_form.settings(request)
+                said = page_view.paragraph("hint", " ".join(["Settings loaded.", *notes]))
+                return [*(values[key] for key in self.fields), said]
+            except UsageError as error:
+                wrong = str(error)
+        return [*(gr.skip() for _ in self.fields), page_view.paragraph("wrong", wrong, 'role="alert"')]
+
+
+def laid_out() -> Form:
+    """Every field, at the place where the page is being built."""
+    form, first = Form(), page_form.defaults()
+    text = {"max_length": page_form.LONGEST_TEXT}
+    about = "What the video shows. 'first | then' are two prompts over time; so is a list of events in JSON."
+    form.add("prompt", gr.Textbox(first["prompt"], label="Prompt", info=about, lines=3, elem_id="prompt", **text))
+    form.add("model", gr.Dropdown(page_models.names(), value="tiny", label="Model", elem_id="model"))
+    form.add("num_frames", gr.Number(first["num_frames"], label="Frames", step=2, elem_id="num_frames"))
+    about = "Empty draws one; the receipt says which."
+    form.add("seed", gr.Textbox("", label="Seed", info=about, max_length=20, elem_id="seed"))
+    with gr.Group():
+        for name in catalogue.names():
+            _plugin(form, name, first)
+    form.say("plugins")
+    with gr.Accordion("More", open=False, elem_id="more"):
+        about = str(Request.model_fields["negative_prompt"].description)
+        negative = gr.Textbox("", label="Negative prompt", info=about, elem_id="negative_prompt", **text)
+        form.add("negative_prompt", negative)
+        for key in page_form.NUMBERS:
+            about = f"{Request.model_fields[key].description} Empty is the model's own."
+            form.add(key, gr.Number(None, label=key.replace("_", " ").capitalize(), info=about, elem_id=key))
+    return form
+
+
+def _plugin(form: Form, name: str, first: dict[str, Any]) -> None:
+    """A tick, and the parameters below it."""
+    card = catalogue.describe(catalogue.plugin_class(name))
+    label = f"{card.title} ({card.paper})"
+    form.add(name, gr.Checkbox(first[name], label=label, info=card.summary, elem_id=f"plugin-{name}"))
+    with gr.Accordion(f"Parameters of {name}", open=False, elem_id=f"parameters-{name}"):
+        for entry in page_plugins.fields(name):
+            form.fields[entry.key] = _parameter(entry)
+
+
+def _parameter(entry: page_plugins.Field) -> Any:
+    about: dict[str, Any] = {
+        "label": entry.name,
+        "info": f"{entry.description} ({entry.type})",
+        "elem_id": entry.key.replace(".", "-"),
+    }
+    if entry.kind == "flag":
+        return gr.Checkbox(bool(entry.default), **about)
+    if entry.kind == "choice":
+        return gr.Dropdown(list(entry.choices), value=entry.default, **about)
+    if entry.kind == "number":
+        return gr.Number(entry.default, **about)
+    return gr.Textbox(entry.default or "", max_length=page_form.LONGEST_TEXT, **about)

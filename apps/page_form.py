@@ -1,0 +1,201 @@
+"""From what stands in the form to a request, with a sentence for each field that is wrong, and back."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import ValidationError
+
+from genkit import catalogue
+from genkit.apps import page_models, page_plugins
+from genkit.arguments import check_prompt, drawn_seed
+from genkit.errors import UsageError
+from genkit.plugin import Plugin
+from genkit.request import Request
+
+PROMPT = "a large red circle moves right on a navy background"
+"""What stands in the form at first: the embedded model knows these words."""
+LONGEST_TEXT = 4000
+"""Letters of a prompt."""
+NUMBERS = {
+    "num_inference_steps": (1, 200),
+    "guidance_scale": (0, 50),
+    "height": (16, 2048),
+    "width": (16, 2048),
+    "fps": (1, 120),
+}
+"""The further numbers of a request that the page takes, with the least and the most of each."""
+OPERATORS = ("dtype", "device", "offload", "attention_backend", "options")
+"""Fields of a request that are not for the page: they are this machine's business."""
+
+Values = Mapping[str, Any]
+"""What stands in the form, by key: a field of `Request`, ``seed`` as a text, the name of a plug-in for its tick, and
+``plugin.parameter``."""
+
+
+@dataclass
+class Checked:
+    """What is to be said about a filled-in form."""
+
+    request: Request | None = None
+    """The request; None if something is wrong."""
+    wrong: dict[str, str] = field(default_factory=dict)
+    """By field, or plug-in: why it cannot be used."""
+    hints: dict[str, str] = field(default_factory=dict)
+    """By field: what it means."""
+
+
+def check(values: Values) -> Checked:
+    """Look at every field; nothing is raised, and all that is wrong is told at once."""
+    found, made = Checked(), {}
+    plugins = _plugins(values, found)
+    for key, read in READERS.items():
+        if key == "num_frames" and "model" in found.wrong:
+            continue  # which lengths are right depends on it
+        try:
+            made[key] = read(values, key)
+        except UsageError as error:
+            found.wrong[key] = str(error)
+    seconds = None if found.wrong.keys() & {"model", "num_frames", "fps"} else _length_in_seconds(values, made, found)
+    try:
+        made["prompt"] = _prompt(values, plugins, seconds, found)
+    except UsageError as error:
+        found.wrong["prompt"] = str(error)
+    if not found.wrong:
+        found.request = _request(made, plugins, found)
+    return found
+
+
+def _request(made: dict[str, Any], plugins: list[Plugin], found: Checked) -> Request | None:
+    given = {key: value for key, value in made.items() if value is not None}
+    try:
+        return Request(**given, plugins=tuple(map(catalogue.text_of, plugins)))
+    except ValidationError as error:
+        for problem in error.errors(include_url=False):
+            found.wrong[str(problem["loc"][0])] = problem["msg"]
+        return None
+
+
+def _plugins(values: Values, found: Checked) -> list[Plugin]:
+    chosen, plugins = [name for name in catalogue.names() if values.get(name)], []
+    for name in chosen:
+        try:
+            plugins.append(page_plugins.made(name, values))
+        except UsageError as error:
+            found.wrong[name] = str(error)
+    if clash := page_plugins.conflicts(chosen):
+        found.wrong["plugins"] = " ".join(clash)
+    return plugins
+
+
+def _model(values: Values, key: str) -> str:
+    model = str(values.get(key) or "tiny")
+    page_models.card_of(model)
+    return model
+
+
+def _length(values: Values, key: str) -> int:
+    return page_models.check_length(page_models.card_of(_model(values, "model")), values.get(key))
+
+
+def _length_in_seconds(values: Values, made: dict[str, Any], found: Checked) -> float:
+    card = page_models.card_of(made["model"])
+    fps = made["fps"] or card.fps
+    found.hints["num_frames"] = page_models.length_hint(card, made["num_frames"], fps)
+    return float(made["num_frames"] / fps)
+
+
+def _seed(values: Values, key: str) -> int | None:
+    """A text, because a browser's numbers are exact only up to 2**53; empty and -1 draw one."""
+    text = str(values.get(key) or "").strip()
+    if text in ("", "-1"):
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 20):
+        raise UsageError(f"{text[:40]!r} is no seed; give a whole number from 0 up, or nothing to draw one")
+    return drawn_seed(int(text))
+
+
+def _number(values: Values, key: str) -> float | None:
+    value, (least, most) = values.get(key), NUMBERS[key]
+    if value is None or value == "":
+        return None
+    if not isinstance(value, (int, float)) or not least <= value <= most:
+        raise UsageError(f"{key}={value!r} must be a number from {least} to {most}; empty is the model's own")
+    if key not in ("guidance_scale", "fps") and value != int(value):
+        raise UsageError(f"{key}={value!r} must be a whole number")
+    return value
+
+
+def _text(values: Values, key: str) -> str | None:
+    text = str(values.get(key) or "").strip()
+    if len(text) > LONGEST_TEXT:
+        raise UsageError(f"this text has {len(text)} letters, and the page takes {LONGEST_TEXT}; shorten it")
+    return text or None
+
+
+READERS: dict[str, Callable[[Values, str], Any]] = {
+    "model": _model,
+    "seed": _seed,
+    "num_frames": _length,
+    "negative_prompt": _text,
+} | dict.fromkeys(NUMBERS, _number)
+"""How each field is read that does not depend on the plug-ins; None leaves it to the model."""
+
+
+def _prompt(values: Values, plugins: list[Plugin], seconds: float | None, found: Checked) -> Any:
+    text = _text(values, "prompt") or ""
+    check_prompt(text)
+    prompt = _events(text) if text.startswith("[") else text
+    spans = next((plugin.spans for plugin in plugins if hasattr(plugin, "spans")), None)
+    if spans is None:
+        if not isinstance(prompt, str):
+            raise UsageError("this is a list of events; tick timeline, which reads it")
+        if "|" in text and not values.get("timeline"):
+            raise UsageError("'|' parts the prompts of a timeline; tick timeline, or leave '|' out")
+    elif seconds is not None:
+        times = spans(prompt, seconds)
+        found.hints["prompt"] = ", then ".join(f"{begin:.2f} to {end:.2f} s" for begin, end in times)
+    return prompt
+
+
+def _events(text: str) -> list[dict[str, Any]]:
+    try:
+        events = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"this begins like a list of events in JSON and is none: {error}") from error
+    if not isinstance(events, list) or not all(isinstance(event, dict) for event in events):
+        raise UsageError('events are written as [{"prompt": "...", "start": 0, "end": 1}, ...]')
+    return events
+
+
+def defaults() -> dict[str, Any]:
+    """What stands in the form at first."""
+    ticks = dict.fromkeys(catalogue.names(), False)
+    parameters = {entry.key: entry.default for name in ticks for entry in page_plugins.fields(name)}
+    numbers: dict[str, Any] = dict.fromkeys(NUMBERS)
+    first = {"prompt": PROMPT, "negative_prompt": "", "model": "tiny", "seed": ""}
+    return first | {"num_frames": page_models.card_of("tiny").native_frames} | numbers | ticks | parameters
+
+
+def settings(request: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The form's values for a request from a file, which is not to be trusted, and sentences on what was left out.
+
+    Raises:
+        UsageError: it is no request, or asks for a plug-in or a model that the page does not have.
+    """
+    try:
+        asked = Request.model_validate(dict(request))
+    except ValidationError as error:
+        place = ".".join(map(str, error.errors()[0]["loc"]))
+        raise UsageError(f"the settings in this file cannot be used: {place}: {error.errors()[0]['msg']}") from error
+    page_models.card_of(asked.model)
+    values = defaults() | {"model": asked.model, "negative_prompt": asked.negative_prompt or ""}
+    values["prompt"] = asked.prompt if isinstance(asked.prompt, str) else json.dumps(asked.prompt, ensure_ascii=False)
+    values["seed"] = "" if asked.seed is None else str(asked.seed)
+    values["num_frames"] = asked.num_frames or page_models.card_of(asked.model).native_frames
+    values |= {key: getattr(asked, key) for key in NUMBERS}
+    for text in asked.plugins:
+        values |= page_plugins.settings(text)
+    left = [key for key in OPERATORS if getattr(asked, key)]
+    return values, [f"not taken over, because the page does not set it: {', '.join(left)}"] if left else []

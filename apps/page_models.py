@@ -1,0 +1,89 @@
+"""Which models the page offers, and which lengths each can make, without opening any of them."""
+
+import json
+from functools import cache
+
+from genkit.attention.cards import CARDS, ModelCard
+from genkit.errors import UsageError, nearest
+from genkit.loading import TINY_WEIGHTS
+
+FRAME_STEPS = {
+    "wan": 4,
+    "wan2.2": 4,
+    "hunyuanvideo": 4,
+    "cogvideox": 8,
+    "ltx": 8,
+    "mochi": 6,
+    "animatediff": 1,
+    "text-to-video-sd": 1,
+}
+"""Legal lengths are this times k plus 1, as the published checkpoints of each family have it."""
+LONGEST = 8
+"""The page makes videos up to about this many times the training length."""
+
+
+def names() -> list[str]:
+    """The models that can be chosen: those on the cards, and no other, so that no typed text becomes a path."""
+    return [name for card in CARDS for name in card.hub_ids]
+
+
+def card_of(model: str) -> ModelCard:
+    """The card of a model that the page offers.
+
+    Raises:
+        UsageError: it does not offer this one.
+    """
+    found = {name: card for card in CARDS for name in card.hub_ids}
+    if model not in found:
+        raise UsageError(f"the page does not offer the model {model!r}; {nearest(model, found)}")
+    return found[model]
+
+
+def frame_step(card: ModelCard) -> int:
+    """Legal lengths of a family are this times k plus 1."""
+    return _tiny_step() if card.family == "tiny" else FRAME_STEPS[card.family]
+
+
+@cache
+def _tiny_step() -> int:
+    """From the embedded autoencoder's own configuration; 1, which refuses nothing, where there are no weights."""
+    try:
+        config = json.loads((TINY_WEIGHTS / "vae" / "config.json").read_text("utf-8"))
+    except OSError:
+        return 1
+    return int(config["scale_factor_temporal"])
+
+
+def check_length(card: ModelCard, frames: object) -> int:
+    """A length that the model can make; None is its training length.
+
+    Raises:
+        UsageError: it cannot, or the video would be too long for the page.
+    """
+    if frames is None:
+        return card.native_frames
+    step, most = frame_step(card), LONGEST * (card.native_frames - 1) + 1
+    if not isinstance(frames, (int, float)) or not 1 <= frames <= most:
+        raise UsageError(f"{_shown(frames)} frames: the page makes 1 to {most} frames with {card.title}")
+    if frames != int(frames) or (int(frames) - 1) % step:
+        near = min(most, round((frames - 1) / step) * step + 1)
+        raise UsageError(f"{_shown(frames)} frames: {card.title} makes {_rule(step)}; the nearest is {near}")
+    return int(frames)
+
+
+def length_hint(card: ModelCard, frames: int, fps: float) -> str:
+    """What a length means, and which others there are."""
+    step, native = frame_step(card), card.native_frames
+    others = ", ".join(str(native + step * k) for k in (-1, 0, 1, 2) if native + step * k > 0)
+    return (
+        f"{frames} frames are {frames / fps:.1f} s at {fps:g} frames a second. "
+        f"In {card.title} a video has {_rule(step)} (..., {others}, ...); it was trained on {native}."
+    )
+
+
+def _rule(step: int) -> str:
+    return "any whole number of frames" if step == 1 else f"{step}k + 1 frames"
+
+
+def _shown(number: object) -> str:
+    return f"{number:g}" if isinstance(number, float) else str(number)

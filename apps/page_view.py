@@ -1,0 +1,75 @@
+"""What the page says of a job and of the form, as HTML in which every text is escaped."""
+
+from html import escape
+
+from genkit.apps.jobs import Job
+from genkit.apps.page_form import Checked
+from genkit.apps.progress import STAGES, time_left
+from genkit.events import Progress
+
+NOTHING = "Nothing has been made yet."
+LONGEST_CAPTION = 80
+
+
+def status(job: Job | None, ahead: int = 0, worker: bool = True) -> str:
+    """State, progress and time left of a job; None if there is none yet.
+
+    Args:
+        ahead: jobs that come before it.
+        worker: whether the worker process lives.
+    """
+    if job is None:
+        return paragraph("state", NOTHING)
+    lines = [paragraph(f"state {job.status}", _sentence(job, ahead))]
+    if job.status == "running" and job.total:
+        lines.append(f'<progress max="{job.total}" value="{job.step}"></progress>')
+    if not job.over and not worker:
+        lines.append(paragraph("wrong", "The worker process is being started; if this stays, see its log."))
+    if job.note:
+        lines.append(paragraph("hint", _capital(job.note)))
+    return "".join(lines)
+
+
+def _sentence(job: Job, ahead: int) -> str:
+    if job.status == "queued":
+        return f"Waiting: {ahead} job{'s' if ahead != 1 else ''} before this one." if ahead else "Waiting to begin."
+    if job.status == "running":
+        return _running(job)
+    if job.error:
+        return f"{_capital(job.status)}: {job.error}"
+    return _capital(job.status) + "."
+
+
+def _running(job: Job) -> str:
+    if job.cancel:
+        return "Stopping within this step."
+    stages = STAGES | {"save": "writing the file"}
+    parts = [_capital(stages.get(job.stage, job.stage))]
+    if job.stage == "denoise":
+        parts.append(f"step {job.step} of {job.total}")
+        parts.append(time_left(Progress(step=job.step, total=job.total, seconds=0, left=job.time_left)))
+    return ", ".join(filter(None, parts)) + "."
+
+
+def message(checked: Checked, key: str) -> str:
+    """What stands beside a field: why it is wrong, else what it means, else nothing."""
+    if key in checked.wrong:
+        return paragraph("wrong", _capital(checked.wrong[key]), 'role="alert"')
+    return paragraph("hint", _capital(checked.hints[key])) if key in checked.hints else ""
+
+
+def paragraph(kind: str, text: str, attributes: str = "") -> str:
+    """One line of HTML; ``text`` is escaped, ``kind`` and ``attributes`` are ours."""
+    return f'<p class="{kind}" {attributes}>{escape(text)}</p>'
+
+
+def caption(job: Job) -> str:
+    """A short line for the gallery: the beginning of the prompt, and the seed."""
+    prompt = job.request.prompt
+    line = " ".join((prompt if isinstance(prompt, str) else " | ".join(str(e.get("prompt")) for e in prompt)).split())
+    shown = line if len(line) <= LONGEST_CAPTION else line[: LONGEST_CAPTION - 3] + "..."
+    return f"{shown} (seed {job.request.seed})"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

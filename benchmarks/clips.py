@@ -1,0 +1,142 @@
+"""The videos of an evaluation: finding them, naming them by content, decoding them once.
+
+Besides video files an evaluation takes raw frames, which no codec has touched: ``.npz`` files as :func:`save_raw`
+writes them.
+"""
+
+import hashlib
+import json
+import re
+import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genkit.decode import read_frames, read_header
+from genkit.errors import GenkitError, UsageError
+from genkit.outputs import replacing
+from genkit.recipe import recipe_of
+from genkit.video import Video
+
+DECODE = "rgb24-bt709.1"
+"""Names how frames come out of a file; a part of every row's key. Raw frames are taken as they are."""
+SUFFIXES = (".mp4", ".mkv", ".mov", ".webm", ".avi", ".m4v", ".npz")
+"""What counts as a video when a folder is given; a file that is named itself may have any suffix."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip:
+    """One video of an evaluation, not decoded yet."""
+
+    path: Path
+    name: str
+    """Its name in reports: the path inside the folder that was given, else the file name."""
+    sha256: str
+    """Hash of the file's bytes."""
+    request: dict[str, Any]
+    """What was asked for, from the file's metadata; empty where nothing is stored."""
+
+    @property
+    def cluster(self) -> str:
+        """What it shares with the other samples of its prompt.
+
+        The prompt in its metadata; without one its name less the suffix and a closing ``-NUMBER``, since many tools
+        call their samples ``PROMPT-0.mp4``, ``PROMPT-1.mp4``.
+        """
+        prompt = self.request.get("prompt")
+        if prompt is not None:
+            return prompt if isinstance(prompt, str) else json.dumps(prompt, sort_keys=True)
+        return re.sub(r"-\d+$", "", self.name.removesuffix(self.path.suffix))
+
+
+def find(paths: Iterable[Path]) -> list[Clip]:
+    """The videos in files and folders (with their subfolders), sorted by name.
+
+    Raises:
+        UsageError: a path does not exist or cannot be read, nothing is found, or two videos have the same name.
+    """
+    named = [pair for path in paths for pair in _named(path)]
+    names = [name for name, _ in named]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise UsageError(
+            f"two videos are called {twice[0]!r}; evaluate each folder into a run of its own and compare the runs"
+        )
+    return [clip_of(path, name) for name, path in sorted(named)]
+
+
+def clip_of(path: Path, name: str) -> Clip:
+    """Read the hash and the request of one file.
+
+    Raises:
+        UsageError: the file cannot be read at all.
+    """
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.sha256()
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise UsageError(f"cannot read {str(path)!r}: {error.strerror or error}") from error
+    return Clip(path=path, name=name, sha256=digest.hexdigest(), request=_request(path))
+
+
+def decode(path: Path) -> Video:
+    """All frames of a video.
+
+    Raises:
+        GenkitError: the file is no video, damaged, or holds fewer than two frames.
+    """
+    try:
+        video = _read_raw(path) if path.suffix.lower() == ".npz" else Video(read_frames(path), read_header(path).fps)
+    except GenkitError:
+        raise
+    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise GenkitError(f"{str(path)!r} cannot be decoded: {error}") from error
+    if len(video.frames) < 2:
+        raise GenkitError(f"{str(path)!r} holds one frame only; a video has at least two")
+    return video
+
+
+def save_raw(video: Video, path: Path) -> Path:
+    """Store frames without any loss, with rate and request, as an ``.npz`` file that :func:`decode` reads.
+
+    Raises:
+        UsageError: the name does not end in ``.npz``.
+    """
+    if path.suffix != ".npz":
+        raise UsageError(f"cannot write {str(path)!r}: the name of raw frames must end in .npz")
+    with replacing(path) as (part,), part.open("wb") as file:
+        np.savez(file, frames=video.frames, fps=video.fps, request=json.dumps(video.request, sort_keys=True))
+    return path
+
+
+def _read_raw(path: Path) -> Video:
+    with np.load(path, allow_pickle=False) as file:
+        return Video(file["frames"], float(file["fps"]))
+
+
+def _request(path: Path) -> dict[str, Any]:
+    """The stored request; a file without one, or with a damaged one, has none."""
+    try:
+        if path.suffix.lower() == ".npz":
+            with np.load(path, allow_pickle=False) as file:
+                request = json.loads(str(file["request"]))
+                return request if isinstance(request, dict) else {}
+        return recipe_of(path, read_header(path)).request
+    except (GenkitError, ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile):
+        return {}
+
+
+def _named(path: Path) -> list[tuple[str, Path]]:
+    if path.is_dir():
+        files = [file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file()]
+        shown = [file for file in files if not file.name.startswith(".")]
+        if not shown:
+            raise UsageError(f"there is no video in {str(path)!r}; it takes files that end in {', '.join(SUFFIXES)}")
+        return [(file.relative_to(path).as_posix(), file) for file in shown]
+    if not path.exists():
+        raise UsageError(f"there is no file or folder {str(path)!r}")
+    return [(path.name, path)]

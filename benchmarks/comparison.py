@@ -1,0 +1,116 @@
+"""Two or more runs of one suite side by side, with paired intervals: which differences are more than noise."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from genkit.benchmarks.evaluation import RESULTS, SCHEMA_VERSION, samples_of
+from genkit.benchmarks.metric import check_told_together
+from genkit.benchmarks.stats import Estimate, paired_difference
+from genkit.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """One metric of one run against the first run."""
+
+    metric: str
+    better: str
+    """``higher``, ``lower`` or ``neither``."""
+    base: str
+    """The first run."""
+    other: str
+    """The run that is compared with it."""
+    base_value: float
+    """The first run's own aggregate, over all its videos."""
+    value: float
+    """The other run's own aggregate, over all its videos."""
+    difference: Estimate
+    """Other less base, on the prompts that both have."""
+
+    @property
+    def verdict(self) -> str:
+        """``better``, ``worse``, ``different`` (where neither is better), ``noise`` or ``too few prompts``."""
+        low, high = self.difference.low, self.difference.high
+        if low is None or high is None:
+            return "too few prompts"
+        if low <= 0 <= high:
+            return "noise"
+        if self.better == "neither":
+            return "different"
+        return "better" if (low > 0) == (self.better == "higher") else "worse"
+
+
+def compare(runs: list[Path]) -> list[Difference]:
+    """Hold every run against the first, metric by metric.
+
+    Raises:
+        UsageError: fewer than two runs, a folder without results, different suites or settings, or no prompt in
+            common.
+    """
+    if len(runs) < 2:
+        raise UsageError("a comparison takes two runs or more; name the folders that `genkit eval run` wrote")
+    base, *others = (load(run) for run in runs)
+    return [
+        difference
+        for run, other in zip(runs[1:], others, strict=True)
+        for difference in _differences((runs[0], base), (run, other))
+    ]
+
+
+def load(run: Path) -> dict[str, Any]:
+    """The results of a run.
+
+    Raises:
+        UsageError: the folder holds none that this version can read.
+    """
+    path = run / RESULTS
+    if not path.is_file():
+        raise UsageError(f"{str(run)!r} holds no {RESULTS}; finish it by `genkit eval run ... --resume`")
+    try:
+        results = json.loads(path.read_text("utf-8"))
+        version = results["schema_version"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{str(path)!r} is damaged; write it again by `genkit eval run ... --resume`") from error
+    if version != SCHEMA_VERSION:
+        raise UsageError(f"{str(path)!r} has schema version {version!r}, this installation reads {SCHEMA_VERSION}")
+    return results
+
+
+def _differences(base: tuple[Path, dict[str, Any]], other: tuple[Path, dict[str, Any]]) -> list[Difference]:
+    (base_run, left), (other_run, right) = base, other
+    if left["suite"] != right["suite"]:
+        raise UsageError(
+            f"{str(base_run)!r} is of suite {left['suite']!r} and {str(other_run)!r} of {right['suite']!r}; "
+            "compare runs of one suite"
+        )
+    both = [name for name, metric in left["metrics"].items() if metric["prompts"] and _measured(right, name)]
+    if not both:
+        raise UsageError(f"{str(base_run)!r} and {str(other_run)!r} have no metric with values in common")
+    check_told_together("this comparison", {name: left["metrics"][name]["role"] for name in both})
+    for name in both:
+        if left["metrics"][name]["identity"] != right["metrics"][name]["identity"]:
+            raise UsageError(
+                f"{name} was measured with other settings or versions in {str(other_run)!r} than in "
+                f"{str(base_run)!r}; evaluate both again"
+            )
+    return [_difference(name, base, other) for name in both]
+
+
+def _measured(results: dict[str, Any], name: str) -> bool:
+    return bool(results["metrics"].get(name, {}).get("prompts"))
+
+
+def _difference(name: str, base: tuple[Path, dict[str, Any]], other: tuple[Path, dict[str, Any]]) -> Difference:
+    left, right = base[1]["metrics"][name], other[1]["metrics"][name]
+    paired = paired_difference(samples_of(base[1]["videos"], name), samples_of(other[1]["videos"], name))
+    return Difference(
+        metric=name,
+        better=left["better"],
+        base=str(base[0]),
+        other=str(other[0]),
+        base_value=left["value"],
+        value=right["value"],
+        difference=paired,
+    )

@@ -1,0 +1,199 @@
+"""One evaluation: a suite over videos, into a run folder that can be killed at any time and resumed.
+
+The folder holds ``ledger.jsonl``, the measurements, each named by a hash of the video's bytes and of everything else
+that decides it; and ``results.json``, which follows from the ledger and the list of videos alone. So the order and the
+number of resumes leave no trace, and a changed video or metric is measured again without touching the rest.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from genkit.benchmarks.clips import DECODE, Clip, decode, find
+from genkit.benchmarks.ledger import Ledger, Row, canonical, key_of
+from genkit.benchmarks.metric import Metric, Sample, Suite
+from genkit.benchmarks.stats import Stat, estimate
+from genkit.errors import GenkitError, UsageError
+from genkit.outputs import replacing
+from genkit.video import Video
+
+SCHEMA_VERSION = 1
+LEDGER, RESULTS = "ledger.jsonl", "results.json"
+
+OnClip = Callable[[int, int, str], None]
+"""Called before each video with its number from 1, how many there are, and its name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """A video of an evaluation with the reference it is held against."""
+
+    clip: Clip
+    reference: Clip | None = None
+    """None if the suite takes none, or there is none for this video."""
+
+    def key(self, metric: Metric, prompted: bool) -> str:
+        """The name of a measurement; the prompt is a part of it where it decides the numbers."""
+        reference = self.reference.sha256 if self.reference else None
+        prompt = self.clip.request.get("prompt") if prompted else None
+        return key_of(self.clip.sha256, reference, prompt, DECODE, metric.identity())
+
+
+def evaluate(
+    suite: Suite,
+    paths: Iterable[Path],
+    out: Path,
+    *,
+    resume: bool = False,
+    reference: Path | None = None,
+    on_clip: OnClip | None = None,
+) -> dict[str, Any]:
+    """Measure videos and write ``results.json``.
+
+    Args:
+        suite: from :func:`genkit.benchmarks.suites.suite_named`.
+        paths: video files, and folders of them.
+        out: the run folder; it is made.
+        resume: go on with the ledger that lies there; what is finished is not computed again.
+        reference: for suites that compare, a folder (or file) whose videos have the same names; the suffix may differ.
+        on_clip: is told about every video before it is looked at.
+
+    Returns:
+        What was written: ``metrics`` by name with value and interval, and ``videos`` by name with every measurement
+        or the reason why there is none.
+
+    Raises:
+        UsageError: an argument is wrong, or the folder holds a run and ``resume`` was not given.
+        GenkitError: a package is missing, the ledger is damaged, or the disk is full.
+    """
+    suite.check_ready()
+    ledger_path = out / LEDGER
+    if ledger_path.exists() and not resume:
+        raise UsageError(f"{str(out)!r} holds an evaluation already; go on with it by --resume, or name another folder")
+    pairs = _pairs(suite, find(paths), reference)
+    with Ledger(ledger_path) as ledger:
+        for number, pair in enumerate(pairs, 1):
+            if on_clip:
+                on_clip(number, len(pairs), pair.clip.name)
+            _measure(suite, pair, ledger)
+        results = _results(suite, pairs, ledger.rows)
+        with replacing(out / RESULTS) as (part,):
+            part.write_text(canonical(results) + "\n", "utf-8")
+    return results
+
+
+def failures(results: dict[str, Any]) -> dict[str, str]:
+    """The first reason by video, for those that could not be measured wholly."""
+    reasons = {}
+    for video in results["videos"]:
+        errors = [row["error"] for row in (video, *video["metrics"].values()) if "error" in row]
+        if errors:
+            reasons[video["name"]] = errors[0]
+    return reasons
+
+
+def _pairs(suite: Suite, clips: list[Clip], reference: Path | None) -> list[Pair]:
+    if suite.compares != (reference is not None):
+        raise UsageError(
+            f"suite {suite.name!r} compares; name the folder of reference videos with --reference"
+            if suite.compares
+            else f"suite {suite.name!r} takes no reference; leave --reference out"
+        )
+    if reference is None:
+        return [Pair(clip=clip) for clip in clips]
+    others = {_stem(other): other for other in find([reference])}
+    return [Pair(clip=clip, reference=others.get(_stem(clip))) for clip in clips]
+
+
+def _stem(clip: Clip) -> str:
+    return clip.name.removesuffix(clip.path.suffix)
+
+
+def _measure(suite: Suite, pair: Pair, ledger: Ledger) -> None:
+    """Finish the rows of one video; a video that is finished or known to be bad is not even decoded."""
+    open_keys = {key: m for m in suite.metrics if (key := pair.key(m, suite.prompted)) not in ledger.rows}
+    if not open_keys or _broken(pair, ledger.rows, suite.compares):
+        return
+    video = _decoded(pair.clip, ledger)
+    other = _decoded(pair.reference, ledger) if pair.reference else None
+    if video is None or (pair.reference and other is None):
+        return
+    prompt = pair.clip.request.get("prompt")
+    sample = Sample(video, prompt if isinstance(prompt, str) else None, other)
+    for key, metric in open_keys.items():
+        ledger.add(key, _row(metric, sample))
+
+
+def _row(metric: Metric, sample: Sample) -> Row:
+    try:
+        return {"metric": metric.name} | asdict(metric.measure(sample))
+    except GenkitError as error:
+        return {"metric": metric.name, "error": str(error)}
+
+
+def _decoded(clip: Clip, ledger: Ledger) -> Video | None:
+    """The frames of a video; None, and a row with the reason, if there are none."""
+    try:
+        return decode(clip.path)
+    except GenkitError as error:
+        # The row belongs to the content, which may lie under other names too.
+        reason = str(error).replace(repr(str(clip.path)), "the file")
+        if (key := _decode_key(clip)) not in ledger.rows:
+            ledger.add(key, {"error": reason})
+        return None
+
+
+def _decode_key(clip: Clip) -> str:
+    return key_of(clip.sha256, clip.path.suffix.lower() == ".npz", DECODE)
+
+
+def _broken(pair: Pair, rows: dict[str, Row], compares: bool) -> str | None:
+    """Why nothing can be measured, as far as it is known."""
+    if row := rows.get(_decode_key(pair.clip)):
+        return row["error"]
+    if not compares:
+        return None
+    if pair.reference is None:
+        return "there is no reference of the same name"
+    row = rows.get(_decode_key(pair.reference))
+    return f"its reference: {row['error']}" if row else None
+
+
+def _results(suite: Suite, pairs: list[Pair], rows: dict[str, Row]) -> dict[str, Any]:
+    videos = [_video(suite, pair, rows) for pair in pairs]
+    metrics = {metric.name: _metric(metric, videos) for metric in suite.metrics}
+    return {"schema_version": SCHEMA_VERSION, "suite": suite.name, "metrics": metrics, "videos": videos}
+
+
+def _video(suite: Suite, pair: Pair, rows: dict[str, Row]) -> dict[str, Any]:
+    about: dict[str, Any] = {"name": pair.clip.name, "sha256": pair.clip.sha256, "prompt": pair.clip.cluster}
+    about |= {"seed": pair.clip.request.get("seed"), "reference": pair.reference and pair.reference.sha256}
+    if reason := _broken(pair, rows, suite.compares):
+        return about | {"error": reason, "metrics": {}}
+    found = {metric.name: rows[pair.key(metric, suite.prompted)] for metric in suite.metrics}
+    return about | {"metrics": {name: _shown(row) for name, row in found.items()}}
+
+
+def _shown(row: Row) -> Row:
+    if "error" in row:
+        return {"error": row["error"]}
+    return {"sum": row["sum"], "weight": row["weight"], "curve": list(row["curve"])}
+
+
+def samples_of(videos: Iterable[dict[str, Any]], metric: str) -> dict[str, list[Stat]]:
+    """The measurements of one metric by prompt, from the ``videos`` of results."""
+    samples: dict[str, list[Stat]] = {}
+    for video in videos:
+        row = video["metrics"].get(metric, {})
+        if row.get("weight"):
+            samples.setdefault(video["prompt"], []).append(Stat(row["sum"], row["weight"], tuple(row["curve"])))
+    return samples
+
+
+def _metric(metric: Metric, videos: list[dict[str, Any]]) -> dict[str, Any]:
+    samples = samples_of(videos, metric.name)
+    found = asdict(estimate(samples)) if samples else {"value": None, "low": None, "high": None}
+    about = {"about": metric.about, "better": metric.better, "role": metric.role, "identity": metric.identity()}
+    measured = sum(map(len, samples.values()))
+    return about | {"prompts": 0} | found | {"videos": measured, "missing": len(videos) - measured}

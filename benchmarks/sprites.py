@@ -1,0 +1,62 @@
+"""The suite ``sprites``: whether clips of the embedded model's world show what their prompts say, by the oracle."""
+
+from dataclasses import dataclass
+
+import torch
+
+from genkit.benchmarks.metric import Metric, Sample, Suite
+from genkit.benchmarks.stats import Stat
+from genkit.errors import GenkitError
+from genkit.tiny.oracle import ATTRIBUTES, read_windows, score
+from genkit.tiny.world import parse
+
+QUESTIONS = (*ATTRIBUTES, "joint")
+
+
+def _answers(sample: Sample) -> list[dict[str, bool]]:
+    """Which attributes are right in each window of 17 frames.
+
+    Raises:
+        GenkitError: no prompt of this world is stored in the file, or the oracle cannot read the frames.
+    """
+    if sample.prompt is None:
+        raise GenkitError("no single prompt is stored in the file, so the oracle cannot know what it should show")
+    try:
+        scene = parse(sample.prompt)
+    except ValueError as error:
+        raise GenkitError(str(error)) from error
+    frames = torch.from_numpy(sample.video.frames).movedim(-1, 1)
+    return [score(reading, scene) for reading in read_windows(frames)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attribute(Metric):
+    """One attribute of what the oracle sees.
+
+    Raises:
+        GenkitError: on measuring, if the file holds no prompt of this world or cannot be read by the oracle.
+    """
+
+    question: str
+    """One of ``color, shape, size, motion, background``, or ``joint``: all of them but the size."""
+
+    better = "higher"
+    preprocessing = "oracle.1"
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """``sprites.`` and the question."""
+        return f"sprites.{self.question}"
+
+    @property
+    def about(self) -> str:  # type: ignore[override]
+        """What the share counts."""
+        what = "all attributes but the size are" if self.question == "joint" else f"the {self.question} is"
+        return f"share of windows of 17 frames in which {what} as the prompt says; in [0, 1]"
+
+    def measure(self, sample: Sample) -> Stat:
+        """The share over the windows of a clip."""
+        return Stat.of_curve([float(answer[self.question]) for answer in sample.feature(_answers)])
+
+
+SUITE = Suite(name="sprites", metrics=tuple(Attribute(question=name) for name in QUESTIONS), prompted=True)
