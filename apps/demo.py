@@ -11,8 +11,8 @@ from genkit.request import Request
 FOLDER = Path("outputs/demo")
 SEED = 7
 PROMPT = "a large red circle moves right on a navy background"
-CIRCLES = "a small yellow star circles around on a gray background"
-TWO = "a large blue square spins on a beige background | a large red triangle spins on a beige background"
+BOUNCES = "a large orange square bounces on a black background"
+TWO = "a large blue square stays still on a beige background | a large red circle moves right on a beige background"
 LONG = 65
 
 
@@ -33,15 +33,15 @@ class Scene:
 
 SCENES = (
     Scene("1-plain", "plain, native length", PROMPT, 17),
-    Scene("2-long-plain", "four times as long, plain", CIRCLES),
-    Scene("3-long-freenoise", "four times as long, FreeNoise", CIRCLES, plugins=("freenoise",)),
+    Scene("2-long-plain", "four times as long, plain", BOUNCES),
+    Scene("3-long-freenoise", "four times as long, FreeNoise", BOUNCES, plugins=("freenoise",)),
     Scene(
         "4-long-freelong-radial",
         "four times as long, FreeLong over Radial",
-        CIRCLES,
+        BOUNCES,
         plugins=("freelong", "radial:density=0.5"),
     ),
-    Scene("5-two-prompts", "two prompts", TWO, 33, plugins=("timeline",)),
+    Scene("5-two-prompts", "two prompts, twice as long, FreeNoise", TWO, 33, plugins=("timeline", "freenoise")),
 )
 
 
