@@ -36,6 +36,10 @@ class Layer:
     module: nn.Module
 
 
+class UnroutedError(RuntimeError):
+    """An attention layer computed without passing through the rules."""
+
+
 class Session:
     """Rules installed in one pipeline; ``run`` is replaced before each generation."""
 
@@ -87,13 +91,13 @@ class Session:
         """After the model's forward: every layer must have come by.
 
         Raises:
-            RuntimeError: a layer's forward never reached ``scaled_dot_product_attention``.
+            UnroutedError: a layer's forward never reached ``scaled_dot_product_attention``.
         """
         forward, self._forward = self._forward, None
         assert forward is not None
         missed = [x.name for x in self.layers if x.component == component and x.name not in forward.calls]
         if missed:
-            raise RuntimeError(
+            raise UnroutedError(
                 f"{component}.{missed[0]} never called scaled_dot_product_attention ({len(missed)} such layers), so no "
                 "rule could act there; choose the native attention processor for it"
             )

@@ -32,6 +32,9 @@ def apply(pipe: Any, *plugins: Plugin) -> "Handle":
 class Handle:
     """Plug-ins that are in a pipeline."""
 
+    last: "Video | None" = None
+    """The video made last."""
+
     def __init__(self, pipe: Any, plugins: Sequence[Plugin]) -> None:
         if getattr(pipe, "_genkit_handle", None) is not None:
             raise UsageError("this pipeline has plug-ins in it already; remove() them, or give all to one apply()")
@@ -40,15 +43,12 @@ class Handle:
             self.card = card_of(pipe)
         except LookupError as error:
             raise UsageError(str(error)) from None
-        self.pipe, self.plugins, self.last = pipe, tuple(plugins), None
+        self.pipe, self.plugins = pipe, tuple(plugins)
         parts = [plugin.parts(self.target()) for plugin in plugins]
         self.text: TextPlan | None = next((part.text for part in parts if part.text), None)
         self.session = Session(pipe, self.card, [rule for part in parts for rule in part.rules])
         self._shadows: list[Shadow] = []
         self._install(parts)
-
-    last: "Video | None"
-    """The video made last."""
 
     def target(self) -> Target:
         """The pipeline in numbers, as plug-ins see it."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from genkit.arguments import call_arguments, check_length_of_text, check_size, drawn_seed
 from genkit.attention.grid import VideoGrid
+from genkit.attention.session import UnroutedError
 from genkit.catalogue import text_of
 from genkit.errors import GenkitError, NotFiniteError, UsageError
 from genkit.events import OnEvent, Progress
@@ -132,6 +133,8 @@ def _run(pipe: Any, arguments: dict[str, Any], generator: torch.Generator) -> An
         raise
     except ValueError as error:
         raise UsageError(str(error)) from error
+    except UnroutedError as error:
+        raise GenkitError(str(error)) from error
 
 
 def prompt_text(handle: "Handle", prompt: Any) -> str:

@@ -199,3 +199,10 @@ def test_unknown_names_of_the_package_are_attribute_errors():
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         genkit.nothing  # noqa: B018
     assert "load" in dir(genkit)
+
+
+def test_a_layer_out_of_reach_is_an_error_that_names_it():
+    pipe = families.FAMILIES["wan"]()
+    pipe.transformer.blocks[1].attn1.forward = lambda hidden, *rest: hidden
+    with pytest.raises(genkit.GenkitError, match=r"transformer\.blocks\.1\.attn1 never called"):
+        genkit.generate(pipe, "a red circle", seed=1, **SMALL)

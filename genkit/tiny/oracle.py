@@ -38,7 +38,7 @@ class Sight:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a clip shows: at most two things, in the palette's order, and the background, None if it is not plain."""
+    """What a clip shows: at most two things, more colour first, and the background, None if it is not plain."""
 
     things: tuple[Sight, ...]
     background: str | None

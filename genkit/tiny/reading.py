@@ -19,6 +19,11 @@ CONTRAST = 0.14  # a pixel nearer than this to the background (RGB distance) bel
 OUTLIER = 0.25  # a pixel farther than this from every colour line says nothing about colours
 LEAST_PIXELS = 25.0  # median area of a thing; the smallest of the world, a small star, has 77
 LEAST_CORE = 8.0  # median count of pixels of nearly full colour, which smears and edges do not have
+FAINT, FIRM = (
+    0.22,
+    0.35,
+)  # shares of colour: less than the first is noise or a ghost, more than the second is kept as is
+SAME = 0.2  # two shades nearer than this (RGB distance) are one colour and its noise
 LEAST_PLAIN = 0.7  # share of the border that must show the background; things may touch the border
 LEAST_SEEN = 0.6  # share of frames in which a thing must show
 
@@ -122,35 +127,34 @@ def figures(frames: Tensor) -> list[Figure]:
     front = (pixels - background).square().sum(-1) > CONTRAST**2
     if float(front.sum()) < LEAST_PIXELS * len(frames) * LEAST_SEEN:
         return []
-    names, colors = _shown_colors(pixels[front], background)
-    share, error = _project(pixels.flatten(0, 2), background, colors)
+    shades = _shades(pixels[front], background)
+    if not shades:
+        return []
+    share, error = _project(pixels.flatten(0, 2), background, torch.stack(list(shades.values())))
     nearer = error <= error.amin(0)
     found = []
-    for i, name in enumerate(names):
+    for i, name in enumerate(shades):
         mask = (share[i] * (nearer[i] & (error[i] < OUTLIER**2))).reshape(pixels.shape[:3])
-        mask = (1.1 * mask - 0.1).clamp(0, 1)  # noise vanishes, soft edges stay soft
+        mask = mask.clamp_max(1) * ((mask - FAINT) / (FIRM - FAINT)).clamp(0, 1)
         path = follow(mask)
         if _is_thing(mask, path):
             found.append(Figure(name, mask, path))
     return found
 
 
-def _shown_colors(pixels: Tensor, background: Tensor) -> tuple[list[str], Tensor]:
-    """Names of one or two colours and the shades ``[C, 3]`` in which they are really shown.
-
-    A shade is the median of a colour's nearly pure pixels. A second colour whose shade bears the name of the first is
-    only its noise.
-    """
+def _shades(pixels: Tensor, background: Tensor) -> dict[str, Tensor]:
+    """At most two palette names, and the RGB shade ``[3]`` in which each is really shown: that of its pure pixels."""
     names = _best_pair(pixels, background)
     share, error = _project(pixels, background, torch.tensor([COLORS[name] for name in names]))
-    nearer = error <= error.amin(0)
-    shades = {}
-    for i, name in enumerate(names):
-        pure = nearer[i] & (share[i] > 0.7) & (error[i] < OUTLIER**2)
-        shade = pixels[pure].median(dim=0).values if pure.sum() >= LEAST_PIXELS else torch.tensor(COLORS[name])
-        if nearest_name(shade, COLORS) == name:
-            shades[name] = shade
-    return list(shades), torch.stack(list(shades.values()))
+    pure = (error <= error.amin(0)) & (share > 0.6) & (error < OUTLIER**2)
+    shades = {
+        names[i]: pixels[pure[i]].median(dim=0).values
+        for i in pure.sum(1).argsort(descending=True).tolist()
+        if pure[i].sum() >= LEAST_PIXELS
+    }
+    if len(shades) == 2 and torch.stack(list(shades.values())).diff(dim=0).norm() < SAME:
+        shades.popitem()
+    return shades
 
 
 def _is_thing(mask: Tensor, path: Path) -> bool:
