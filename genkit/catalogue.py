@@ -71,15 +71,18 @@ def plugin_class(name: str) -> type[Plugin]:
     return found
 
 
+_PART = re.compile(r"""(?:[^,'"]|'[^']*'|"[^"]*")+""")  # commas inside quotes do not separate
+
+
 def parse(text: str) -> Plugin:
-    """Make a plug-in from ``"name"`` or ``"name:parameter=value,parameter=value"``.
+    """Make a plug-in from ``"name"`` or ``"name:parameter=value,parameter=value"``; a value may stand in quotes.
 
     Raises:
         UsageError: an unknown name or parameter, or a value of the wrong type.
     """
     name, _, rest = text.partition(":")
     cls = plugin_class(name.strip().lower())
-    values = dict(_assignment(part, name) for part in re.split(r",(?![^\[\(]*[\]\)])", rest) if part.strip())
+    values = dict(_assignment(part, name) for part in _PART.findall(rest) if part.strip())
     return make(cls, values)
 
 
@@ -112,7 +115,7 @@ def _converted(value: Any, hint: Any, what: str) -> Any:
         if choice in (int, bool) and type(read) is choice:
             return read
         if choice is str and isinstance(value, str):
-            return value
+            return read if isinstance(read, str) else value
     raise UsageError(f"{what}={value!r} is not of type {type_name(hint)}")
 
 
@@ -138,11 +141,16 @@ def type_name(hint: Any) -> str:
 def text_of(plugin: Plugin) -> str:
     """The shortest text that ``parse`` turns into this plug-in."""
     changed = [
-        f"{field.name}={getattr(plugin, field.name)}"
+        f"{field.name}={_value_text(getattr(plugin, field.name))}"
         for field in dataclasses.fields(plugin)  # type: ignore[arg-type]
         if getattr(plugin, field.name) != field.default
     ]
     return f"{plugin.name}:{','.join(changed)}" if changed else plugin.name
+
+
+def _value_text(value: Any) -> str:
+    """A value as ``parse`` reads it; texts with a comma or a quote are quoted."""
+    return repr(value) if isinstance(value, str) and set(value) & set(",'\"") else str(value)
 
 
 def describe(cls: type[Plugin]) -> PluginCard:

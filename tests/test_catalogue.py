@@ -33,6 +33,8 @@ def test_every_name_can_be_loaded_and_tells_everything(name):
         ("freenoise:window=none", FreeNoise()),
         ("freelong:noise=plain,until=0.5", FreeLong(noise="plain", until=0.5)),
         ("timeline:everywhere=a quiet room", Timeline(everywhere="a quiet room")),
+        ("timeline:everywhere='a quiet, dark room',tail=0", Timeline(everywhere="a quiet, dark room", tail=0.0)),
+        ('timeline:everywhere="it\'s late, here"', Timeline(everywhere="it's late, here")),
     ],
 )
 def test_texts_become_plugins_and_back(text, plugin):
