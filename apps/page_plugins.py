@@ -84,7 +84,7 @@ def made(plugin: str, values: typing.Mapping[str, Any]) -> Plugin:
     except UsageError:
         kept = None
     if kept != found:
-        raise UsageError(f"{plugin}: a text here cannot hold commas or brackets; leave them out")
+        raise UsageError(f"{plugin}: a text here cannot hold both kinds of quotes; leave one kind out")
     return found
 
 

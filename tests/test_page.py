@@ -102,7 +102,7 @@ def test_every_field_reaches_the_request() -> None:
         ({"num_inference_steps": 0}, "num_inference_steps", "from 1 to 200"),
         ({"radial": True, "radial.density": 2.0}, "radial", r"density=2.0 must lie in \(0, 1\]"),
         ({"radial": True, "radial.dense_layers": 1.5}, "radial", "dense_layers=1.5 is not of type int"),
-        ({"timeline": True, "timeline.everywhere": "a,tail=9"}, "timeline", "cannot hold commas"),
+        ({"timeline": True, "timeline.everywhere": 'it\'s "a"'}, "timeline", "cannot hold both kinds of quotes"),
         ({"freelong": True, "freenoise": True}, "plugins", "freelong and freenoise cannot be combined: both plan"),
     ],
 )
@@ -110,6 +110,13 @@ def test_a_wrong_field_is_told_beside_the_field(changes: dict[str, Any], key: st
     checked = check(defaults() | changes)
     assert checked.request is None and list(checked.wrong) == [key]
     assert re.search(sentence, checked.wrong[key]), checked.wrong[key]
+
+
+def test_a_comma_in_a_text_sets_no_other_parameter() -> None:
+    checked = check(defaults() | {"timeline": True, "timeline.everywhere": "a,tail=9"})
+    assert checked.request is not None
+    (plugin,) = (catalogue.parse(text) for text in checked.request.plugins)
+    assert plugin.everywhere == "a,tail=9" and plugin.tail == type(plugin)().tail
 
 
 def test_everything_wrong_is_told_at_once() -> None:
