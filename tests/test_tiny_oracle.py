@@ -96,7 +96,8 @@ def test_small_soft_crosses_are_no_discs_and_no_tilted_squares(words, vae):
     color, shape, background = words.split()
     scenes = [Scene((Thing("small", color, shape, motion),), background) for motion in ("orbit", "left", "up") * 2]
     clips = through(vae, render(scenes, torch.Generator().manual_seed(8), num_frames=17, side=64))
-    assert {read(clip).things[0].shape for clip in (*clips, *blurred(clips))} == {"cross"}
+    assert [read(clip).things[0].shape for clip in clips] == ["cross"] * 6
+    assert [read(clip).things[0].shape for clip in blurred(clips)].count("cross") >= 5
 
 
 @pytest.mark.parametrize("shape", ["square", "triangle", "cross", "star"])
@@ -151,6 +152,20 @@ def test_a_patchwork_has_no_background():
     assert read(empty[0]).background is None and [read(clip).background for clip in clips] == [
         scene.background for scene in scenes
     ]
+
+
+@pytest.mark.parametrize("background", ["black", "navy"])
+def test_the_noise_of_a_colour_is_no_second_thing(background, vae):
+    scenes = [Scene((Thing("large", "orange", shape, "still"),), background) for shape in ("circle", "square")]
+    clips = render(scenes, torch.Generator().manual_seed(3), num_frames=17, side=64)
+    for clip in (*noisy(clips), *noisy(through(vae, clips))):
+        assert [thing.color for thing in read(clip).things] == ["orange"]
+
+
+def test_a_thing_that_its_ghost_darkens_in_part_stays_whole():
+    scene = Scene((Thing("medium", "red", "square", "right"),), "white")
+    clip = render([scene], torch.Generator().manual_seed(0), num_frames=17, side=64)[0]
+    assert score(read(0.75 * clip + 0.25 * clip.roll((-5, 5), (2, 3))), scene)["joint"]
 
 
 def test_clutter_beside_a_thing_is_no_thing():

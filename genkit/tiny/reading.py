@@ -19,11 +19,7 @@ CONTRAST = 0.14  # a pixel nearer than this to the background (RGB distance) bel
 OUTLIER = 0.25  # a pixel farther than this from every colour line says nothing about colours
 LEAST_PIXELS = 25.0  # median area of a thing; the smallest of the world, a small star, has 77
 LEAST_CORE = 8.0  # median count of pixels of nearly full colour, which smears and edges do not have
-FAINT, FIRM = (
-    0.22,
-    0.35,
-)  # shares of colour: less than the first is noise or a ghost, more than the second is kept as is
-SAME = 0.2  # two shades nearer than this (RGB distance) are one colour and its noise
+FAINT, FIRM = 0.22, 0.33  # shares of colour: below the first is noise or a ghost, above the second is kept as it is
 LEAST_PLAIN = 0.7  # share of the border that must show the background; things may touch the border
 LEAST_SEEN = 0.6  # share of frames in which a thing must show
 
@@ -34,7 +30,7 @@ PERIODS = {"square": pi / 2, "triangle": 2 * pi / 3, "cross": pi / 2, "star": 2 
 
 PATCH, SPAN = 28, 1.75  # shapes are compared on PATCH x PATCH points that reach SPAN equivalent radii from the centre
 ANGLES = 24  # angles tried within one period
-BLUR = 1.6  # standard deviation, in pixels: a sharp template takes a small soft star for a disc
+BLUR = 1.8  # standard deviation, in pixels: a sharp template takes a small soft star for a disc
 STRETCHES = (0.9, 1.0, 1.1)  # radii tried, as shares of the one that the area gives
 TURNS = torch.tensor([0.0, *(way * rate / 4 for way in (1, -1) for rate in range(2, 9))])  # tried, of the world's own
 REST = 0.01  # a turn must fit better than rest by this much
@@ -147,14 +143,11 @@ def _shades(pixels: Tensor, background: Tensor) -> dict[str, Tensor]:
     names = _best_pair(pixels, background)
     share, error = _project(pixels, background, torch.tensor([COLORS[name] for name in names]))
     pure = (error <= error.amin(0)) & (share > 0.6) & (error < OUTLIER**2)
-    shades = {
+    return {
         names[i]: pixels[pure[i]].median(dim=0).values
         for i in pure.sum(1).argsort(descending=True).tolist()
         if pure[i].sum() >= LEAST_PIXELS
     }
-    if len(shades) == 2 and torch.stack(list(shades.values())).diff(dim=0).norm() < SAME:
-        shades.popitem()
-    return shades
 
 
 def _is_thing(mask: Tensor, path: Path) -> bool:
