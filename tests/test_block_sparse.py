@@ -212,8 +212,8 @@ def test_an_explicit_choice_never_falls_back(monkeypatch: pytest.MonkeyPatch) ->
         block_sparse(q, k, v, plan, impl="flex", return_lse=True)
     with pytest.raises(ValueError, match=r"no gradient; use torch.no_grad\(\)"):
         block_sparse(q.requires_grad_(), k, v, plan, impl="flex")
-    with pytest.raises(ValueError, match="impl='triton' is unknown; known: auto, flex, reference"):
-        block_sparse(q, k, v, plan, impl="triton")  # type: ignore[call-overload]
+    with pytest.raises(ValueError, match="impl='cuda' is unknown; known: auto, triton, flex, reference"):
+        block_sparse(q, k, v, plan, impl="cuda")  # type: ignore[call-overload]
 
 
 def test_machines_without_a_compiler_are_told() -> None:

@@ -13,7 +13,7 @@ from genkit.attention.block_sparse import flex, reference
 from genkit.attention.block_sparse.seen import Seen
 from genkit.attention.plan import BlockPlan
 
-Impl = Literal["auto", "flex", "reference"]
+Impl = Literal["auto", "triton", "flex", "reference"]
 
 FLEX_MIN_TOKENS = 4096
 """Queries from which ``auto`` takes FlexAttention. It is faster than dense from about 1,000 tokens on a CPU, but a new
@@ -33,6 +33,7 @@ def block_sparse(
     frames_k: Tensor | None = None,
     visible: Tensor | None = None,
     valid: Tensor | None = None,
+    tail: bool = False,
     impl: Impl = "auto",
     return_lse: Literal[False] = False,
 ) -> Tensor: ...
@@ -50,6 +51,7 @@ def block_sparse(
     frames_k: Tensor | None = None,
     visible: Tensor | None = None,
     valid: Tensor | None = None,
+    tail: bool = False,
     impl: Impl = "auto",
     return_lse: Literal[True],
 ) -> tuple[Tensor, Tensor]: ...
@@ -66,6 +68,7 @@ def block_sparse(
     frames_k: Tensor | None = None,
     visible: Tensor | None = None,
     valid: Tensor | None = None,
+    tail: bool = False,
     impl: Impl = "auto",
     return_lse: bool = False,
 ) -> Tensor | tuple[Tensor, Tensor]:
@@ -80,8 +83,11 @@ def block_sparse(
             by all. Needed with ``visible``, and without effect otherwise.
         visible: bool ``[F, F]``, which key frames (columns) a query frame reads; None is all.
         valid: bool ``[B or 1, Nk]``; False keys are padding and never read; None is all.
-        impl: ``"reference"`` runs anywhere and defines the result; ``"flex"`` is PyTorch's FlexAttention. An explicit
-            choice never falls back; ``"auto"`` takes what ``auto_impl`` says.
+        tail: whether a block that the plan leaves out counts as its number of keys, all at their mean, instead of not
+            at all; not with ``visible``.
+        impl: ``"triton"`` is the kernel for CUDA devices; ``"reference"`` runs anywhere and defines the result;
+            ``"flex"`` is PyTorch's FlexAttention. An explicit choice never falls back; ``"auto"`` takes what
+            ``auto_impl`` says.
         return_lse: whether to return the natural log-sum-exp of the scaled logits as well.
 
     Returns:
@@ -92,34 +98,55 @@ def block_sparse(
         ValueError: a shape or choice above is not respected, or ``"flex"`` cannot do this call here.
     """
     _check(q, k, v, plan)
-    _check_restrictions(q, k, frames_q, frames_k, visible, valid)
+    _check_restrictions(q, k, frames_q, frames_k, visible, valid, tail)
     plan = plan.to(q.device)
     frames_q, frames_k, visible, valid = (
         None if x is None else x.to(q.device) for x in (frames_q, frames_k, visible, valid)
     )
     seen = Seen(plan, frames_q, frames_k, visible, valid)
     scale = q.shape[-1] ** -0.5 if scale is None else float(scale)
-    chosen = auto_impl(q, plan, return_lse=return_lse) if impl == "auto" else impl
-    if chosen == "reference":
-        out, lse = reference.forward(q, k, v, seen, scale, return_lse)
-    elif chosen == "flex":
-        if reason := flex.refusal(q, plan, return_lse):
+    chosen = auto_impl(q, plan, return_lse=return_lse, tail=tail) if impl == "auto" else impl
+    out, lse = _run(chosen, q, k, v, seen, scale, return_lse, tail)
+    return (out, lse) if return_lse else out
+
+
+def _run(
+    impl: str, q: Tensor, k: Tensor, v: Tensor, seen: Seen, scale: float, return_lse: bool, tail: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Run one implementation, or say why it cannot."""
+    if impl == "reference":
+        if tail:
+            return reference.with_tail(q, k, v, seen, scale)
+        return reference.forward(q, k, v, seen, scale, return_lse)
+    if impl == "flex":
+        if reason := flex.refusal(q, seen.plan, return_lse, tail):
             raise ValueError(f"impl='flex' cannot do this call: {reason}; or use impl='reference'")
-        out, lse = flex.forward(q, k, v, seen, scale, return_lse)
-    else:
-        raise ValueError(f"impl={impl!r} is unknown; known: auto, flex, reference")
-    return out if lse is None else (out, lse)
+        return flex.forward(q, k, v, seen, scale, return_lse)
+    if impl == "triton":
+        from genkit.attention.block_sparse import triton
+
+        if reason := triton.refusal(q):
+            raise ValueError(f"impl='triton' cannot do this call: {reason}; or use impl='reference'")
+        return triton.forward(q, k, v, seen, scale, tail)
+    raise ValueError(f"impl={impl!r} is unknown; known: auto, triton, flex, reference")
 
 
-def auto_impl(q: Tensor, plan: BlockPlan, *, return_lse: bool = False) -> Literal["flex", "reference"]:
-    """What ``impl="auto"`` takes: FlexAttention where this machine can run it and it pays.
+def auto_impl(
+    q: Tensor, plan: BlockPlan, *, return_lse: bool = False, tail: bool = False
+) -> Literal["triton", "flex", "reference"]:
+    """What ``impl="auto"`` takes: Triton on a GPU, FlexAttention where this CPU can run it and it pays.
 
     Args:
         q: the queries.
         plan: the blocks.
         return_lse: whether the log-sum-exp is asked for.
+        tail: whether the blocks left out count by their means.
     """
-    if q.shape[2] < FLEX_MIN_TOKENS or flex.refusal(q, plan, return_lse) is not None:
+    if q.device.type == "cuda":
+        from genkit.attention.block_sparse import triton
+
+        return "reference" if triton.refusal(q) else "triton"
+    if q.shape[2] < FLEX_MIN_TOKENS or flex.refusal(q, plan, return_lse, tail) is not None:
         return "reference"
     return "flex"
 
@@ -147,10 +174,18 @@ def _check(q: Tensor, k: Tensor, v: Tensor, plan: BlockPlan) -> None:
 
 
 def _check_restrictions(
-    q: Tensor, k: Tensor, frames_q: Tensor | None, frames_k: Tensor | None, visible: Tensor | None, valid: Tensor | None
+    q: Tensor,
+    k: Tensor,
+    frames_q: Tensor | None,
+    frames_k: Tensor | None,
+    visible: Tensor | None,
+    valid: Tensor | None,
+    tail: bool,
 ) -> None:
     if visible is not None and (frames_q is None or frames_k is None):
         raise ValueError("visible needs frames_q and frames_k, the latent frame of each token")
+    if visible is not None and tail:
+        raise ValueError("tail counts whole blocks by their mean and cannot be cut by visible frames; leave one out")
     if visible is not None and (visible.dtype != torch.bool or visible.ndim != 2):
         raise ValueError(f"visible must be a bool table [F, F], got {visible.dtype} {list(visible.shape)}")
     for name, frames, tokens in (("frames_q", frames_q, q.shape[2]), ("frames_k", frames_k, k.shape[2])):

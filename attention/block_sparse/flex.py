@@ -18,14 +18,16 @@ import torch
 from torch import Tensor
 
 from genkit.attention.block_sparse.seen import Seen
-from genkit.attention.plan import BlockPlan, block_lists, with_text
+from genkit.attention.plan import BlockPlan, block_lists
 
 GPU_TILE = 64
 """Tokens of a GPU tile for blocks below FlexAttention's usual 128, which its own tiles do not divide."""
 
 
-def refusal(q: Tensor, plan: BlockPlan, with_lse: bool) -> str | None:
+def refusal(q: Tensor, plan: BlockPlan, with_lse: bool, with_tail: bool = False) -> str | None:
     """Why FlexAttention cannot do this call on this machine; None when it can."""
+    if with_tail:
+        return "it has no tail"
     if q.dtype not in (torch.float32, torch.float16, torch.bfloat16):
         return f"it does not compute in {q.dtype}"
     if q.device.type == "cpu":
@@ -95,14 +97,8 @@ def _mask_mod(seen: Seen, batch: int) -> Callable[[Tensor, Tensor, Tensor, Tenso
     """What single tokens read inside blocks that are not read whole."""
     if seen.by_blocks:
         return None
-    plan, device = seen.plan, seen.plan.keep.device
-    rows = (
-        seen.frames_q + 1 if seen.frames_q is not None else torch.zeros(plan.queries, dtype=torch.long, device=device)
-    )
-    cols = seen.frames_k + 1 if seen.frames_k is not None else torch.zeros(plan.keys, dtype=torch.long, device=device)
-    table = torch.ones(1, 1, dtype=torch.bool, device=device) if seen.visible is None else with_text(seen.visible)
-    valid = torch.ones(1, plan.keys, dtype=torch.bool, device=device) if seen.valid is None else seen.valid
-    valid = valid.expand(batch, -1).contiguous()
+    tokens = seen.tokens()
+    rows, cols, table, valid = tokens.rows, tokens.cols, tokens.table, tokens.valid.expand(batch, -1).contiguous()
 
     def mask_mod(b: Tensor, h: Tensor, query: Tensor, key: Tensor) -> Tensor:
         return table[rows[query], cols[key]] & valid[b, key]

@@ -26,6 +26,26 @@ def attention(q: Tensor, k: Tensor, v: Tensor, seen: Tensor, scale: float) -> tu
     return (weights @ v.to(wide)).to(q.dtype), lse
 
 
+def with_tail(q: Tensor, k: Tensor, v: Tensor, seen: Seen, scale: float) -> tuple[Tensor, Tensor]:
+    """The definition with a tail: blocks that are left out count as their number of keys, all at their mean.
+
+    Source: "Sol-Attn", arXiv 2607.24027: ``exp(q . mean k) sum v``, which is exact where the keys of a block are equal.
+    """
+    wide = torch.float64 if q.dtype == torch.float64 else torch.float32
+    tail = seen.tail(k, v)
+    parts = []
+    for rows in torch.arange(q.shape[2], device=q.device).split(max(1, PAIRS_AT_ONCE // k.shape[2])):
+        mask = seen.rows(rows)
+        far = ~seen.plan.keep[:, :, rows // seen.plan.block] & (tail.count > 0)[:, None, None]
+        near = (q[:, :, rows].to(wide) @ k.to(wide).mT * scale).masked_fill(~mask, float("-inf"))
+        mean = q[:, :, rows].to(wide) @ tail.keys.mT * scale + tail.count[:, None, None].log()
+        logits = torch.cat([near, mean.masked_fill(~far, float("-inf"))], -1)
+        lse = logits.logsumexp(-1)
+        weights = (logits - lse.masked_fill(lse == float("-inf"), 0)[..., None]).exp()
+        parts.append(((weights @ torch.cat([v.to(wide), tail.values], 2)).to(q.dtype), lse))
+    return torch.cat([out for out, _ in parts], 2), torch.cat([lse for _, lse in parts], 2)
+
+
 def forward(q: Tensor, k: Tensor, v: Tensor, seen: Seen, scale: float, with_lse: bool) -> tuple[Tensor, Tensor | None]:
     """Output ``[B, H, Nq, D]`` and log-sum-exp ``[B, H, Nq]``, or None where none is asked for."""
     if seen.all and not with_lse and q.dtype != torch.float64:

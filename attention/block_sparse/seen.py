@@ -2,9 +2,38 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from genkit.attention.plan import BlockPlan, pairs_in_blocks, with_text
+from genkit.attention.pool import pool
+
+
+@dataclass(frozen=True, eq=False)
+class Tokens:
+    """What single tokens read inside a block: query ``i`` key ``j`` where ``table[rows[i], cols[j]] & valid[b, j]``."""
+
+    rows: Tensor
+    """int64 ``[Nq]``, row of the table of each query."""
+    cols: Tensor
+    """int64 ``[Nk]``, column of each key."""
+    table: Tensor
+    """bool ``[rows, columns]``."""
+    valid: Tensor
+    """bool ``[B or 1, Nk]``."""
+
+
+@dataclass(frozen=True, eq=False)
+class Tail:
+    """What stands for the key blocks that a query block leaves out; float32, float64 for float64."""
+
+    keys: Tensor
+    """``[B, H, Kb, D]``, means."""
+    values: Tensor
+    """``[B, H, Kb, D]``, means."""
+    count: Tensor
+    """``[B or 1, Kb]``, keys of each block that exist."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +67,22 @@ class Seen:
         if self.visible is not None and self.frames_q is not None and self.frames_k is not None:
             seen = seen & with_text(self.visible)[self.frames_q[rows] + 1][:, self.frames_k + 1]
         return seen if self.valid is None else seen & self.valid[:, None, None]
+
+    def tokens(self) -> Tokens:
+        """The visible frames and the padding, whether they restrict anything or not."""
+        plan, device = self.plan, self.plan.keep.device
+        valid = torch.ones(1, plan.keys, dtype=torch.bool, device=device) if self.valid is None else self.valid
+        if self.visible is None or self.frames_q is None or self.frames_k is None:
+            rows, cols = (torch.zeros(n, dtype=torch.int64, device=device) for n in (plan.queries, plan.keys))
+            return Tokens(rows, cols, torch.ones(1, 1, dtype=torch.bool, device=device), valid)
+        return Tokens(self.frames_q + 1, self.frames_k + 1, with_text(self.visible), valid)
+
+    def tail(self, k: Tensor, v: Tensor) -> Tail:
+        """Means and sizes of all key blocks."""
+        keys, values = (pool(x, self.plan.block, valid=self.valid)[0] for x in (k, v))
+        one = self.tokens().valid
+        count = pad(one, (0, -self.plan.keys % self.plan.block)).unflatten(1, (-1, self.plan.block)).sum(-1)
+        return Tail(keys, values, count.to(keys.dtype))
 
     def blocks(self) -> tuple[Tensor, Tensor]:
         """Blocks of which some pairs are read, and blocks of which all are; bool ``[B or 1, H or 1, Qb, Kb]``."""

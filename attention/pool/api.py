@@ -1,0 +1,48 @@
+"""Means of blocks of tokens, and how alike the tokens of a block are.
+
+Shape letters as in ``genkit.attention.block_sparse``; ``Xb`` blocks of ``N`` tokens.
+"""
+
+from typing import Literal
+
+from torch import Tensor
+
+from genkit.attention.pool import reference
+
+PoolImpl = Literal["auto", "triton", "reference"]
+
+
+def pool(x: Tensor, block: int, *, valid: Tensor | None = None, impl: PoolImpl = "auto") -> tuple[Tensor, Tensor]:
+    """Mean and self-similarity of every block of ``block`` tokens; the last block may be shorter.
+
+    Self-similarity is the mean cosine of all pairs of tokens in a block, a token with itself included; it is 1 where
+    all point the same way. Source: "SpargeAttn", arXiv 2502.18137, section 3.2.
+
+    Args:
+        x: ``[B, H, N, D]``, any strides.
+        block: tokens of a block.
+        valid: bool ``[B or 1, N]``; False tokens are padding and count nowhere; None is all.
+        impl: ``"triton"`` needs a CUDA device; an explicit choice never falls back.
+
+    Returns:
+        Means float32 ``[B, H, Xb, D]`` and similarities float32 ``[B, H, Xb]`` in [0, 1]; a block without a valid token
+        gives 0 and 1. Float64 for float64.
+
+    Raises:
+        ValueError: a shape or choice above is not respected.
+    """
+    if x.ndim != 4 or block < 1:
+        raise ValueError(f"pool takes [B, H, N, D] and a block of at least 1 token, got {list(x.shape)} and {block}")
+    if valid is not None and valid.shape not in ((1, x.shape[2]), (x.shape[0], x.shape[2])):
+        raise ValueError(f"valid must be [{x.shape[0]} or 1, {x.shape[2]}], got {list(valid.shape)}")
+    if impl not in ("auto", "triton", "reference"):
+        raise ValueError(f"impl={impl!r} is unknown; known: auto, triton, reference")
+    if impl == "reference" or (impl == "auto" and x.device.type != "cuda"):
+        return reference.forward(x, block, valid)
+    from genkit.attention.pool import triton
+
+    if reason := triton.refusal(x):
+        if impl == "auto":
+            return reference.forward(x, block, valid)
+        raise ValueError(f"impl='triton' cannot do this call: {reason}; or use impl='reference'")
+    return triton.forward(x, block, valid)
