@@ -5,6 +5,8 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
+from torch import Tensor
+
 
 @dataclass
 class Run:
@@ -12,12 +14,14 @@ class Run:
 
     routed: Counter[str] = field(default_factory=Counter)
     """Attention calls that went through us, by layer."""
-    densities: dict[str, list[float]] = field(default_factory=dict)
+    densities: dict[str, list[float | Tensor]] = field(default_factory=dict)
     """Share of the query-key pairs that were computed in each sparse call, by plug-in."""
     backends: Counter[str] = field(default_factory=Counter)
     """Calls by the implementation that did them."""
     refusals: dict[tuple[str, str], Counter[str]] = field(default_factory=dict)
     """Calls that did not run as asked: (plug-in, reason) to the layers and how often."""
+    measures: dict[tuple[str, str], list[Tensor]] = field(default_factory=dict)
+    """What planners measured, such as their recall: (plug-in, measure) to tensors of any shape."""
     notes: list[str] = field(default_factory=list)
     """Sentences for the receipt: everything adjusted, padded or worth knowing."""
     state: dict[Hashable, Any] = field(default_factory=dict)
@@ -27,9 +31,13 @@ class Run:
         """Count one call of an implementation."""
         self.backends[backend] += 1
 
-    def sparse(self, plugin: str, density: float) -> None:
-        """Record the density of one sparse call."""
+    def sparse(self, plugin: str, density: float | Tensor) -> None:
+        """Record the density of one sparse call; a tensor of one number is read only when the run is told."""
         self.densities.setdefault(plugin, []).append(density)
+
+    def measured(self, plugin: str, measure: str, values: Tensor) -> None:
+        """Record what a planner measured in one call; read only when the run is told."""
+        self.measures.setdefault((plugin, measure), []).append(values)
 
     def refused(self, plugin: str, reason: str, layer: str) -> None:
         """Record that ``plugin`` let one call pass unchanged, and why."""

@@ -4,6 +4,7 @@ import math
 import numbers
 import platform
 import sys
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from genkit.receipt_table import table
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from genkit.attention.run import Run
 
 MADE_WITH = ("genkit-video", "torch", "diffusers", "transformers", "triton")
@@ -155,5 +158,6 @@ def peak_memory_bytes(device: str) -> int | None:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def _density(shares: list[float]) -> Density:
+def _density(told: "Sequence[float | Tensor]") -> Density:
+    shares = [float(share) for share in told]
     return Density(calls=len(shares), mean=math.fsum(shares) / len(shares), min=min(shares), max=max(shares))

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from genkit.attention.call import Call, Kind, Step
 from genkit.attention.grid import VideoGrid
-from genkit.attention.planners.radial import RadialRule
+from genkit.attention.planners.radial import RadialPlanner
 from genkit.attention.planners.radial_mask import BlockRule, default_block, radial_plan
+from genkit.attention.planners.rule import SparseRule
 from genkit.attention.run import Run
 
 
@@ -229,10 +230,18 @@ def masked(q: Tensor, k: Tensor, v: Tensor, plan_keep: Tensor, block: int, also:
     return F.scaled_dot_product_attention(q.double(), k.double(), v.double(), attn_mask=seen).float()
 
 
+RULE = {"dense_steps", "dense_layers", "min_tokens", "impl"}
+
+
+def rule_of(**how: Any) -> SparseRule:
+    planner = RadialPlanner(**{name: value for name, value in how.items() if name not in RULE})
+    return SparseRule(planner=planner, **{name: value for name, value in how.items() if name in RULE})
+
+
 def test_the_rule_attends_by_the_mask_and_says_what_ran() -> None:
     q, k, v = draw_qkv(GRID.tokens)
     call = make_call(GRID)
-    attend = RadialRule(density=0.4).wrap(dense)
+    attend = rule_of(density=0.4).wrap(dense)
     out = attend(q, k, v, call)
     plan = radial_plan(GRID, block=16, density=0.4)
     torch.testing.assert_close(out, masked(q, k, v, plan.keep, 16), atol=2e-6, rtol=1e-5)
@@ -250,7 +259,7 @@ def test_the_plan_is_made_once_a_run_and_grid(monkeypatch: pytest.MonkeyPatch) -
         return radial_plan(grid, **how)
 
     monkeypatch.setattr(radial, "radial_plan", counted)
-    attend, run = RadialRule().wrap(dense), Run()
+    attend, run = rule_of().wrap(dense), Run()
     for layer in range(3):
         attend(*draw_qkv(GRID.tokens), replace(make_call(GRID, depth=layer + 1), run=run))
     assert len(made) == 1
@@ -265,7 +274,7 @@ def test_the_plan_is_made_once_a_run_and_grid(monkeypatch: pytest.MonkeyPatch) -
 def test_density_one_is_dense_bit_for_bit() -> None:
     q, k, v = draw_qkv(GRID.tokens)
     call = make_call(GRID)
-    assert torch.equal(RadialRule(density=1.0).wrap(dense)(q, k, v, call), dense(q, k, v, call))
+    assert torch.equal(rule_of(density=1.0).wrap(dense)(q, k, v, call), dense(q, k, v, call))
     assert call.run.densities == {"radial": [1.0]}
 
 
@@ -274,7 +283,7 @@ def test_frames_that_are_not_visible_are_not_read_and_not_counted() -> None:
     frames = torch.arange(33)
     visible = (frames[:, None] - frames).abs() <= 5
     call = make_call(GRID, visible=visible)
-    out = RadialRule(density=0.5, block=24).wrap(dense)(q, k, v, call)
+    out = rule_of(density=0.5, block=24).wrap(dense)(q, k, v, call)
     plan = radial_plan(GRID, block=24, density=0.5)
     window = visible.repeat_interleave(16, 0).repeat_interleave(16, 1)
     torch.testing.assert_close(out, masked(q, k, v, plan.keep, 24, window), atol=2e-6, rtol=1e-5)
@@ -288,7 +297,7 @@ def test_text_padding_is_exact() -> None:
     q, k, v = draw_qkv(grid.tokens, batch=2)
     mask = torch.ones(2, 1, 1, grid.tokens, dtype=torch.bool)
     mask[0, ..., 528 + 3 :] = mask[1, ..., 528 + 20 :] = False
-    attend = RadialRule(density=0.5, sink=False).wrap(dense)
+    attend = rule_of(density=0.5, sink=False).wrap(dense)
     call = make_call(grid, kind="joint", mask=mask)
     out = attend(q, k, v, call)
     plan = radial_plan(grid, block=16, density=0.5, sink=False)
@@ -304,7 +313,7 @@ def test_text_without_its_padding_is_understood() -> None:
     grid = replace(GRID, text_tokens=24)
     q, k, v = draw_qkv(528 + 7)
     call = make_call(grid, kind="joint")
-    out = RadialRule(density=0.5).wrap(dense)(q, k, v, call)
+    out = rule_of(density=0.5).wrap(dense)(q, k, v, call)
     plan = radial_plan(replace(grid, text_tokens=7), block=16, density=0.5)
     torch.testing.assert_close(out, masked(q, k, v, plan.keep, 16), atol=2e-6, rtol=1e-5)
     assert not call.run.refusals
@@ -318,7 +327,7 @@ def test_warm_up_steps_and_layers_run_dense_as_asked(index: int, depth: int, war
     """0.21 of 10 steps are 3, and two layers."""
     q, k, v = draw_qkv(GRID.tokens)
     call = make_call(GRID, index=index, depth=depth)
-    out = RadialRule(dense_steps=0.21, dense_layers=2).wrap(dense)(q, k, v, call)
+    out = rule_of(dense_steps=0.21, dense_layers=2).wrap(dense)(q, k, v, call)
     assert torch.equal(out, dense(q, k, v, call)) == warm
     assert dict(call.run.backends) == ({"dense (warm-up)": 1} if warm else {"reference": 1})
     assert not call.run.refusals
@@ -327,7 +336,7 @@ def test_warm_up_steps_and_layers_run_dense_as_asked(index: int, depth: int, war
 def test_shares_that_are_whole_steps_are_not_rounded_up() -> None:
     """0.28 * 25 is a little more than 7 in floating point."""
     call = replace(make_call(GRID), step=Step(index=7, total=25))
-    RadialRule(dense_steps=0.28).wrap(dense)(*draw_qkv(GRID.tokens), call)
+    rule_of(dense_steps=0.28).wrap(dense)(*draw_qkv(GRID.tokens), call)
     assert "dense (warm-up)" not in call.run.backends
 
 
@@ -347,7 +356,7 @@ def test_what_cannot_run_as_asked_passes_and_is_recorded(
 ) -> None:
     q, k, v = draw_qkv(GRID.tokens)
     call = replace(make_call(GRID), **change)
-    out = RadialRule(**rule).wrap(dense)(q, k, v, call)
+    out = rule_of(**rule).wrap(dense)(q, k, v, call)
     assert torch.equal(out, dense(q, k, v, call))
     ((plugin, said), layers) = next(iter(call.run.refusals.items()))
     assert plugin == "radial" and said.startswith(reason) and dict(layers) == {"blocks.3.attn1": 1}
@@ -356,12 +365,12 @@ def test_what_cannot_run_as_asked_passes_and_is_recorded(
 
 def test_options_that_ask_for_nothing_do_not_matter() -> None:
     call = make_call(GRID, options={"dropout_p": 0.0, "is_causal": False, "backend": "flash"})
-    RadialRule().wrap(dense)(*draw_qkv(GRID.tokens), call)
+    rule_of().wrap(dense)(*draw_qkv(GRID.tokens), call)
     assert not call.run.refusals and len(call.run.densities["radial"]) == 1
 
 
 def test_a_density_out_of_reach_is_noted_once() -> None:
-    attend, call = RadialRule(density=0.01).wrap(dense), make_call(GRID)
+    attend, call = rule_of(density=0.01).wrap(dense), make_call(GRID)
     for _ in range(2):
         attend(*draw_qkv(GRID.tokens), call)
     assert len(call.run.notes) == 1 and "density 0.01 was asked for" in call.run.notes[0]

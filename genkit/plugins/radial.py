@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from genkit.attention.planners.radial import RadialRule
+from genkit.attention.planners.radial import RadialPlanner
+from genkit.attention.planners.rule import SparseRule
 from genkit.errors import UsageError
 from genkit.plugin import Parts, Target
 
@@ -33,7 +34,7 @@ class Radial:
     """Layers, from the first, that run dense (the paper: 1)."""
     min_tokens: int = 256
     """Tokens below which attention is dense because sparse cannot pay; the receipt says so."""
-    impl: Literal["auto", "flex", "reference"] = "auto"
+    impl: Literal["auto", "triton", "flex", "reference"] = "auto"
     """Which implementation computes the kept blocks; an explicit choice never falls back."""
 
     def __post_init__(self) -> None:
@@ -45,8 +46,8 @@ class Radial:
             raise UsageError(f"radial: dense_steps={self.dense_steps} is a share of the steps and must lie in [0, 1]")
         if self.dense_layers < 0:
             raise UsageError(f"radial: dense_layers={self.dense_layers} must be at least 0")
-        if self.impl not in ("auto", "flex", "reference"):
-            raise UsageError(f"radial: impl={self.impl!r} must be 'auto', 'flex' or 'reference'")
+        if self.impl not in ("auto", "triton", "flex", "reference"):
+            raise UsageError(f"radial: impl={self.impl!r} must be 'auto', 'triton', 'flex' or 'reference'")
 
     def parts(self, target: Target) -> Parts:
         """The mask as a rule for a target."""
@@ -55,14 +56,12 @@ class Radial:
                 f"radial needs attention over all frames at once, and {target.title} attends to space and time apart; "
                 "leave radial out for it"
             )
-        rule = RadialRule(
-            density=self.density,
-            decay=self.decay,
-            block=self.block,
+        sink = "self" in target.kinds
+        rule = SparseRule(
+            planner=RadialPlanner(density=self.density, decay=self.decay, block=self.block, sink=sink),
             dense_steps=self.dense_steps,
             dense_layers=self.dense_layers,
             min_tokens=self.min_tokens,
             impl=self.impl,
-            sink="self" in target.kinds,
         )
         return Parts(rules=[rule])

@@ -1,0 +1,108 @@
+"""AdaSpa's choice of blocks: by the exact mass of the softmax, found in a few steps and kept between them.
+
+Source: "AdaSpa", arXiv 2502.21079, sections 4.2 and 4.3; no code was published. The first search comes after the
+warm-up and needs the log-sum-exp of dense attention; later ones take that of the first, so that one pass is enough.
+Choices of our own: searches are given as shares of the run (the paper: steps 10 and 30 of 50), and instead of a density
+a recall can be asked for, which the exact mass answers by itself.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from genkit.attention.block_mass import block_mass
+from genkit.attention.block_sparse import block_sparse
+from genkit.attention.plan import BlockPlan
+from genkit.attention.planners.kept import kept_always, top_share
+from genkit.attention.planners.rule import Here
+
+GOOD_RECALL = 0.8
+"""Heads that keep more than this at the common density may give some of it away."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaSpaPlanner:
+    """Blocks by exact mass, per head; found at the first sparse step and at ``searches``."""
+
+    density: float = 0.2
+    """Share of the key blocks of each row, in (0, 1]; without effect when ``recall`` is given."""
+    recall: float | None = None
+    """Least share of each head's softmax that is kept, in (0, 1]; None follows ``density``."""
+    adaptive: bool = True
+    """Whether heads that keep much give density to those that keep little; the sum stays the same."""
+    searches: tuple[float, ...] = (0.6,)
+    """When to search again, as shares of the steps in (0, 1)."""
+    block: int = 64
+    """Tokens of a block."""
+    first_frame: bool = False
+    """Whether every query reads the first frame."""
+    name: str = "adaspa"
+
+    def refusal(self, here: Here) -> str | None:
+        """It applies to every call."""
+        return None
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, here: Here) -> tuple[Tensor, Tensor]:
+        """Search where it is due, and attend by the last plan."""
+        phase = self._phase(here)
+        found: tuple[int, BlockPlan, Tensor] | None = here.own(lambda: None, "plan")
+        if found is None or found[0] != phase:
+            lse = here.own(lambda: self._dense_lse(q, k, v, here), "lse")
+            plan, recall = self.plan(q, k, lse, here)
+            found = (phase, plan, here.density(plan))
+            here.remember(found, "plan")
+            here.call.run.measured(self.name, "recall", recall)
+        return here.attend(q, k, v, found[1]), found[2]
+
+    def plan(self, q: Tensor, k: Tensor, lse: Tensor, here: Here) -> tuple[BlockPlan, Tensor]:
+        """The blocks ``[B, H, blocks, blocks]``, and the share of the softmax ``[B, H]`` that they keep."""
+        mass = block_mass(q, k, lse, self.block, scale=here.scale, valid=here.valid)
+        always = here.shared(
+            lambda: kept_always(here.grid, self.block, first_frame=self.first_frame).to(here.device), "kept"
+        )
+        keep = always | (self._enough(mass) if self.recall is not None else self._densest(mass))
+        kept = (mass * keep).sum((-2, -1)) / mass.sum((-2, -1))
+        return BlockPlan(keep, self.block, q.shape[2], k.shape[2]), kept
+
+    def _densest(self, mass: Tensor) -> Tensor:
+        keep = top_share(mass, self.density)
+        if not self.adaptive:
+            return keep
+        kept = (mass * keep).sum((-2, -1)) / mass.sum((-2, -1))
+        return top_share(mass, head_densities(kept, self.density))
+
+    def _enough(self, mass: Tensor) -> Tensor:
+        """The fewest blocks of each head that hold ``recall`` of its mass; rows share the budget."""
+        assert self.recall is not None
+        flat = mass.flatten(-2)
+        ordered, place = flat.sort(-1, descending=True)
+        before = ordered.cumsum(-1) - ordered
+        needed = before < self.recall * flat.sum(-1, keepdim=True)
+        return torch.zeros_like(needed).scatter_(-1, place, needed).unflatten(-1, mass.shape[-2:])
+
+    def _phase(self, here: Here) -> int:
+        done = here.call.step.index / max(1, here.call.step.total)
+        return sum(done >= share for share in self.searches)
+
+    def _dense_lse(self, q: Tensor, k: Tensor, v: Tensor, here: Here) -> Tensor:
+        blocks = math.ceil(q.shape[2] / self.block)
+        whole = BlockPlan(torch.ones(1, 1, blocks, blocks, dtype=torch.bool), self.block, q.shape[2], k.shape[2])
+        impl = "auto" if q.device.type == "cuda" else "reference"
+        _, lse = block_sparse(q, k, v, whole, scale=here.scale, valid=here.valid, impl=impl, return_lse=True)
+        return lse
+
+
+def head_densities(kept: Tensor, density: float) -> Tensor:
+    """Density of each head ``[B, H]`` from the share of the softmax that it keeps at ``density``.
+
+    With ``n`` heads above ``GOOD_RECALL`` the ``n`` best give away half of their density and the ``n`` worst get it, at
+    most half of all heads each; the paper's ``(1 + s) / 2`` and ``(3 s - 1) / 2`` for a sparsity ``s``.
+    """
+    heads = kept.shape[1]
+    good = (kept > GOOD_RECALL).sum(1, keepdim=True).clamp_max(heads // 2)
+    place = kept.argsort(1, descending=True).argsort(1)
+    best, worst = place < good, place >= heads - good
+    share = torch.full_like(kept, density, dtype=torch.float64)
+    return share.masked_fill(best, density / 2).masked_fill(worst, min(1.0, 1.5 * density))

@@ -1,0 +1,40 @@
+"""Blocks that every planner keeps: the diagonal, text, and the first frame."""
+
+import torch
+from torch import Tensor
+
+from genkit.attention.grid import VideoGrid
+
+
+def kept_always(grid: VideoGrid, block: int, *, first_frame: bool) -> Tensor:
+    """Bool ``[blocks, blocks]`` on the CPU.
+
+    A query block reads its own keys, so that no row is ever empty. Blocks with text in them are read by all and read
+    all. With ``first_frame`` all read the first latent frame, which causal video autoencoders code by itself.
+    """
+    blocks = -(-grid.tokens // block)
+    keep = torch.eye(blocks, dtype=torch.bool)
+    if grid.text_tokens:
+        text = spanned(grid.text, block, blocks)
+        keep |= text[:, None] | text
+    if first_frame:
+        begin = grid.video.start
+        keep |= spanned(slice(begin, begin + grid.tokens_per_frame), block, blocks)
+    return keep
+
+
+def spanned(tokens: slice, block: int, blocks: int) -> Tensor:
+    """Which of ``blocks`` blocks hold one of ``tokens``; bool ``[blocks]``."""
+    index = torch.arange(blocks)
+    return (index >= tokens.start // block) & (index < -(-tokens.stop // block))
+
+
+def top_share(score: Tensor, share: float | Tensor) -> Tensor:
+    """The ``share`` of the entries of each row of ``score`` [.., rows, columns] that are greatest, at least one.
+
+    ``share`` in (0, 1] may differ by head, ``[B or 1, H]``.
+    """
+    columns = score.shape[-1]
+    count = torch.as_tensor(share, device=score.device, dtype=torch.float64).mul(columns).round().clamp(1, columns)
+    place = score.argsort(-1, descending=True).argsort(-1)
+    return place < (count[..., None, None] if count.ndim else count)

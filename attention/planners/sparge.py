@@ -1,0 +1,68 @@
+"""SpargeAttention's choice of blocks: pooled scores where blocks are alike inside, everything where they are not.
+
+Source: "SpargeAttn", arXiv 2502.18137, section 3, and its published code (``meansim`` with ``topk`` or ``cdf``). Not
+taken over: INT8 products, the second skip inside the kernel (off by default there), and 128 x 64 blocks, which become
+square. Added: text and padding, which the published code pools like video.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from genkit.attention.plan import BlockPlan
+from genkit.attention.planners.kept import kept_always, top_share
+from genkit.attention.planners.rule import Here
+from genkit.attention.pool import pool
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpargePlanner:
+    """Blocks by the softmax of pooled queries and keys, planned anew in every call."""
+
+    choose: Literal["topk", "cdf"] = "topk"
+    """``topk`` keeps a fixed share of each row, ``cdf`` the blocks whose probabilities add up to less than ``mass``."""
+    density: float = 0.5
+    """Share of each row with ``topk``, in (0, 1]."""
+    mass: float = 0.98
+    """Probability with ``cdf``, in (0, 1]; the block that crosses it is left out, as in the published code."""
+    similarity: float = -0.1
+    """Mean cosine inside a block below which it is not judged by its mean: its keys are read by all, and its queries
+    read all."""
+    block: int = 64
+    """Tokens of a block."""
+    first_frame: bool = False
+    """Whether every query reads the first frame."""
+    name: str = "sparge"
+
+    def refusal(self, here: Here) -> str | None:
+        """It applies to every call."""
+        return None
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, here: Here) -> tuple[Tensor, Tensor]:
+        """Plan and attend."""
+        plan = self.plan(q, k, here)
+        return here.attend(q, k, v, plan), here.density(plan)
+
+    def plan(self, q: Tensor, k: Tensor, here: Here) -> BlockPlan:
+        """The blocks of one call ``[B, H, blocks, blocks]``."""
+        # Softmax does not see a constant added to all keys; without it, blocks look less alike.
+        centred = k - k.mean(2, keepdim=True)
+        (query, alike_q), (key, alike_k) = pool(q, self.block), pool(centred, self.block, valid=here.valid)
+        similar_q, similar_k = alike_q > self.similarity, alike_k > self.similarity
+        score = (query @ key.mT * here.scale).masked_fill(~similar_k[:, :, None], float("-inf"))
+        share = score.softmax(-1).nan_to_num(0)
+        keep = self._greatest(share) | ~similar_k[:, :, None] | ~similar_q[..., None]
+        always = here.shared(
+            lambda: kept_always(here.grid, self.block, first_frame=self.first_frame).to(here.device), "kept"
+        )
+        return BlockPlan(keep | always, self.block, q.shape[2], k.shape[2])
+
+    def _greatest(self, share: Tensor) -> Tensor:
+        if self.choose == "topk":
+            return top_share(share, self.density)
+        ordered, place = share.sort(-1, descending=True)
+        below = ordered.cumsum(-1) <= self.mass
+        below[..., 0] = True
+        return torch.zeros_like(below).scatter_(-1, place, below)

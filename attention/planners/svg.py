@@ -1,0 +1,96 @@
+"""Sparse VideoGen's choice: each head looks either along space or along time, found out in every call.
+
+Source: "Sparse VideoGen", arXiv 2502.01776, section 3, and its published code. Differences, each for a reason:
+
+- heads are judged by the masks that are executed (published: by masks of a fixed width of about two frames);
+- the judging queries are drawn from all frames (published: from the first 10,000 tokens) with a generator of their own,
+  so that the caller's random numbers stay as they were;
+- the first frame is a sink of the spatial heads only: once tokens are ordered by place, the published "first ``s``
+  keys" of a temporal head are not the first frame.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from genkit.attention.grid import VideoGrid
+from genkit.attention.permute import inverse, permute
+from genkit.attention.plan import BlockPlan
+from genkit.attention.planners.kept import kept_always
+from genkit.attention.planners.rule import Here
+
+
+@dataclass(frozen=True, kw_only=True)
+class SvgPlanner:
+    """A band around the diagonal, of tokens ordered by frame for spatial heads and by place for temporal ones."""
+
+    density: float = 0.3
+    """Share of the token pairs inside the band, in (0, 1]."""
+    rows: int = 64
+    """Queries by which a head is judged."""
+    block: int = 64
+    """Tokens of a block."""
+    first_frame: bool = True
+    """Whether spatial heads always read the first frame."""
+    name: str = "svg"
+
+    def refusal(self, here: Here) -> str | None:
+        """Orders by place have no windows of frames."""
+        return "it reorders tokens by place and cannot hide frames" if here.call.visible is not None else None
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, here: Here) -> tuple[Tensor, Tensor]:
+        """Judge the heads, order the tokens of the temporal ones, and attend."""
+        orders, masks = here.shared(lambda: self._kinds(here), "kinds")
+        temporal = self._judge(q, k, v, here)
+        order = orders[temporal.long()]
+        plan = BlockPlan(masks[temporal.long()], self.block, q.shape[2], k.shape[2])
+        out = here.attend(permute(q, order), permute(k, order), permute(v, order), plan)
+        return permute(out, inverse(order)), here.density(plan)
+
+    def _judge(self, q: Tensor, k: Tensor, v: Tensor, here: Here) -> Tensor:
+        """Which heads err less with the temporal mask, bool ``[B, H]``."""
+        orders, masks = here.shared(lambda: self._kinds(here), "kinds")
+        rows = here.shared(lambda: self._rows(here), "rows")
+        logits = q[:, :, rows].float() @ k.float().mT * here.scale
+        if here.valid is not None:
+            logits = logits.masked_fill(~here.valid[:, None, None], float("-inf"))
+        true = logits.softmax(-1) @ v.float()
+        errors = []
+        for order, mask in zip(orders, masks, strict=True):
+            block_of = inverse(order) // self.block
+            seen = mask[block_of[rows]][:, block_of]
+            masked = logits.masked_fill(~seen, float("-inf"))
+            errors.append((masked.softmax(-1) @ v.float() - true).square().mean((-2, -1)))
+        return errors[1] < errors[0]
+
+    def _rows(self, here: Here) -> Tensor:
+        """Video tokens drawn with a generator of our own."""
+        generator = torch.Generator().manual_seed(0)
+        drawn = torch.randperm(here.grid.video_tokens, generator=generator)[: self.rows]
+        return (drawn + here.grid.video.start).to(here.device)
+
+    def _kinds(self, here: Here) -> tuple[Tensor, Tensor]:
+        """Order ``[2, N]`` and mask ``[2, blocks, blocks]`` of spatial and temporal heads."""
+        grid = here.grid
+        by_frame = torch.arange(grid.tokens)
+        by_place = by_frame.clone()
+        video = by_frame[grid.video].view(grid.frames, -1)
+        by_place[grid.video] = video.T.flatten()
+        band = band_of(grid, self.block, self.density)
+        spatial = band | kept_always(grid, self.block, first_frame=self.first_frame)
+        temporal = band | kept_always(grid, self.block, first_frame=False)
+        return torch.stack([by_frame, by_place]).to(here.device), torch.stack([spatial, temporal]).to(here.device)
+
+
+def band_of(grid: VideoGrid, block: int, density: float) -> Tensor:
+    """Blocks at most so far from the diagonal that the band holds ``density`` of all token pairs, text counted in.
+
+    ``n (1 - sqrt(1 - rho))`` tokens to either side, with ``rho`` the density less the share of text rows and columns.
+    """
+    tokens = grid.tokens
+    share = 1.0 if density == 1 else max(0.0, density - 2 * grid.text_tokens / tokens)
+    reach = math.ceil(tokens * (1 - math.sqrt(1 - share)) / block - 1e-9)
+    index = torch.arange(-(-tokens // block))
+    return (index[:, None] - index).abs() <= reach

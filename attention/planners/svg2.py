@@ -1,0 +1,131 @@
+"""SVG2's choice: tokens are clustered by what they are, and clusters of queries choose clusters of keys.
+
+Source: "Sparse VideoGen2", arXiv 2505.18875, section 3, and its published code (k-means, top-p over cluster centres
+weighted by cluster size, a least share of clusters). Differences, each for a reason:
+
+- k-means begins with evenly spaced tokens and makes a fixed number of rounds: no random numbers, no waiting for a GPU;
+- centres are kept by guidance branch (published: shared by both);
+- the kernel reads blocks of equal size. Sorted by cluster, a block is read when any of its pairs of clusters is chosen,
+  so the density is a little above that of the clusters; smaller blocks come nearer to it.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from genkit.attention.permute import inverse, permute
+from genkit.attention.plan import BlockPlan
+from genkit.attention.planners.rule import Here
+
+
+@dataclass(frozen=True, kw_only=True)
+class Svg2Planner:
+    """Clusters by k-means, chosen by their share of the softmax."""
+
+    top_p: float = 0.9
+    """Share of each query cluster's softmax over key clusters that is kept; the one that crosses it is taken."""
+    least: float = 0.1
+    """Share of the key clusters that each query cluster reads at least."""
+    query_cluster: int = 256
+    """Tokens of a cluster of queries, on average."""
+    key_cluster: int = 76
+    """Tokens of a cluster of keys, on average."""
+    first_rounds: int = 10
+    """Rounds of k-means in the first sparse step (published: 50)."""
+    rounds: int = 2
+    """Rounds in every later step, from the centres of the last."""
+    tail: bool = False
+    """Whether blocks that are left out count by their means, as in SVG-EAR (arXiv 2603.08982)."""
+    block: int = 64
+    """Tokens of a block of the kernel."""
+    name: str = "svg2"
+
+    def refusal(self, here: Here) -> str | None:
+        """Clusters mix frames."""
+        return "it orders tokens by cluster and cannot hide frames" if here.call.visible is not None else None
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, here: Here) -> tuple[Tensor, Tensor]:
+        """Cluster, choose, order, attend, and put the tokens back."""
+        video = here.grid.video
+        label_q, centre_q = self._clusters(q[:, :, video], self.query_cluster, here, "queries")
+        label_k, centre_k = self._clusters(k[:, :, video], self.key_cluster, here, "keys")
+        chosen = self.chosen(centre_q, centre_k, label_k, here.scale)
+        order_q, order_k = (self._order(label, here) for label in (label_q, label_k))
+        plan = self._plan(label_q, label_k, order_q, order_k, chosen, here)
+        out = here.attend(permute(q, order_q), permute(k, order_k), permute(v, order_k), plan, tail=self.tail)
+        return permute(out, inverse(order_q)), here.density(plan)
+
+    def chosen(self, centre_q: Tensor, centre_k: Tensor, label_k: Tensor, scale: float) -> Tensor:
+        """Which key clusters each query cluster reads, bool ``[B, H, QC, KC]``."""
+        size = _sizes(label_k, centre_k.shape[2])
+        logits = centre_q @ centre_k.mT * scale + size.log()[:, :, None]
+        ordered, place = logits.softmax(-1).sort(-1, descending=True)
+        taken = ordered.cumsum(-1) - ordered < self.top_p
+        taken[..., : max(1, int(self.least * centre_k.shape[2]))] = True
+        return torch.zeros_like(taken).scatter_(-1, place, taken)
+
+    def _clusters(self, x: Tensor, average: int, here: Here, which: str) -> tuple[Tensor, Tensor]:
+        count = max(1, x.shape[2] // average)
+        centre: Tensor | None = here.own(lambda: None, which)
+        begun = centre is not None
+        if centre is None:
+            centre = x[:, :, torch.linspace(0, x.shape[2] - 1, count, device=x.device).long()].float()
+        label, centre = k_means(x.float(), centre, self.rounds if begun else self.first_rounds)
+        here.remember(centre, which)
+        return label, centre
+
+    def _order(self, label: Tensor, here: Here) -> Tensor:
+        """All tokens with the video's sorted by cluster, int64 ``[B, H, N]``; text stays where it is."""
+        start, order = here.grid.video.start, label.argsort(dim=-1, stable=True)
+        text = [torch.arange(s.start, s.stop, device=label.device) for s in (here.grid.text,) if s.stop > s.start]
+        parts = [order + start, *(t.expand(*label.shape[:2], -1) for t in text)]
+        return torch.cat(parts[::-1] if here.grid.text_first else parts, -1)
+
+    def _plan(
+        self, label_q: Tensor, label_k: Tensor, order_q: Tensor, order_k: Tensor, chosen: Tensor, here: Here
+    ) -> BlockPlan:
+        rows = self._holds(label_q, order_q, chosen.shape[2], here)
+        cols = self._holds(label_k, order_k, chosen.shape[3], here)
+        keep = rows @ chosen.float() @ cols.mT > 0
+        text = self._text_blocks(here)
+        keep |= text[:, None] | text | torch.eye(len(text), dtype=torch.bool, device=here.device)
+        return BlockPlan(keep, self.block, here.grid.tokens, here.grid.tokens)
+
+    def _holds(self, label: Tensor, order: Tensor, clusters: int, here: Here) -> Tensor:
+        """Whether a block of the ordered tokens holds one of a cluster, float ``[B, H, blocks, clusters]``."""
+        grid = here.grid
+        blocks = -(-grid.tokens // self.block)
+        sorted_label = label.gather(-1, order[..., grid.video] - grid.video.start)
+        place = torch.arange(grid.video.start, grid.video.stop, device=label.device) // self.block
+        flat = torch.zeros(*label.shape[:2], blocks * clusters, device=label.device)
+        return flat.scatter_(-1, place * clusters + sorted_label, 1.0).unflatten(-1, (blocks, clusters))
+
+    def _text_blocks(self, here: Here) -> Tensor:
+        grid, index = here.grid, torch.arange(-(-here.grid.tokens // self.block), device=here.device)
+        if not grid.text_tokens:
+            return torch.zeros_like(index, dtype=torch.bool)
+        return (index >= grid.text.start // self.block) & (index < -(-grid.text.stop // self.block))
+
+
+def k_means(x: Tensor, centre: Tensor, rounds: int) -> tuple[Tensor, Tensor]:
+    """Labels int64 ``[B, H, N]`` and centres ``[B, H, C, D]`` after ``rounds`` of Lloyd's algorithm.
+
+    A cluster that loses all its tokens keeps its centre.
+    """
+    for _ in range(rounds):
+        label = _nearest(x, centre)
+        total = torch.zeros_like(centre).scatter_add_(2, label[..., None].expand_as(x), x)
+        size = _sizes(label, centre.shape[2])[..., None]
+        centre = torch.where(size > 0, total / size.clamp_min(1), centre)
+    return _nearest(x, centre), centre
+
+
+def _nearest(x: Tensor, centre: Tensor) -> Tensor:
+    return (centre.square().sum(-1)[:, :, None] - 2 * x @ centre.mT).argmin(-1)
+
+
+def _sizes(label: Tensor, clusters: int) -> Tensor:
+    """Tokens of each cluster, float ``[B, H, clusters]``."""
+    ones = torch.ones(label.shape, device=label.device)
+    return torch.zeros(*label.shape[:2], clusters, device=label.device).scatter_add_(-1, label, ones)
