@@ -34,6 +34,8 @@ class ModelCard:
     """Pixel frames a second of those clips."""
     stride_attribute: str | None
     """Pipeline attribute with the pixel frames of a latent frame; None: each pixel frame is a latent one."""
+    published_stride: int = 4
+    """What ``stride`` is in the checkpoints of ``hub_ids``: for what must be known before a model is opened."""
     components: tuple[str, ...] = ("transformer",)
     """Pipeline components that are hooked, where present."""
     text_first: bool = False
@@ -126,6 +128,7 @@ CARDS: tuple[ModelCard, ...] = (
         title="the embedded model",
         native_frames=17,
         fps=8,
+        published_stride=2,
         defaults={
             "num_frames": 17,
             "height": 64,
@@ -178,6 +181,7 @@ CARDS: tuple[ModelCard, ...] = (
         native_frames=121,
         fps=25,
         stride_attribute="vae_temporal_compression_ratio",
+        published_stride=8,
         batched_guidance=True,
         latent_frame_axis=None,
         hub_ids=("Lightricks/LTX-Video",),
@@ -191,6 +195,7 @@ CARDS: tuple[ModelCard, ...] = (
         native_frames=163,
         fps=30,
         stride_attribute="vae_temporal_scale_factor",
+        published_stride=6,
         batched_guidance=True,
         ascending_sigmas=True,
         rope="learned",
@@ -210,6 +215,7 @@ CARDS: tuple[ModelCard, ...] = (
         native_frames=16,
         fps=8,
         stride_attribute=None,
+        published_stride=1,
         batched_guidance=True,
         rope="absolute",
         longest=lambda pipe: getattr(pipe.unet.config, "motion_max_seq_length", None),
@@ -229,6 +235,7 @@ CARDS: tuple[ModelCard, ...] = (
         native_frames=16,
         fps=8,
         stride_attribute=None,
+        published_stride=1,
         batched_guidance=True,
         rope="none",
         hub_ids=("ali-vilab/text-to-video-ms-1.7b", "cerspense/zeroscope_v2_576w"),

@@ -35,7 +35,6 @@ def mass_of_blocks(q: Tensor, k: Tensor, lse: Tensor, valid: Tensor, block: int,
     """The kernel as an operator of PyTorch's; ``valid`` int8 ``[B or 1, Nk]``."""
     batch, heads, queries, width = q.shape
     mass = _empty(q, k, block)
-    padded = max(16, triton.next_power_of_2(block))
     _forward[(mass.shape[2], batch * heads)](
         q,
         k,
@@ -51,15 +50,28 @@ def mass_of_blocks(q: Tensor, k: Tensor, lse: Tensor, valid: Tensor, block: int,
         mass.shape[3],
         scale * LOG2E,
         LOG2E,
-        WIDTH=width,
-        PADDED=max(16, triton.next_power_of_2(width)),
-        BLOCK=block,
-        QUERIES=padded,
-        KEYS=min(KEYS, padded),
-        PRECISION="ieee" if q.dtype == torch.float32 else "tf32",
-        num_warps=4 if width <= 64 else 8,
+        **constants(width, block, q.dtype),
+        **options(width),
     )
     return mass
+
+
+def constants(width: int, block: int, dtype: torch.dtype) -> dict[str, object]:
+    """What the kernel is compiled for."""
+    padded = max(16, triton.next_power_of_2(block))
+    return {
+        "WIDTH": width,
+        "PADDED": max(16, triton.next_power_of_2(width)),
+        "BLOCK": block,
+        "QUERIES": padded,
+        "KEYS": min(KEYS, padded),
+        "PRECISION": "ieee" if dtype == torch.float32 else "tf32",
+    }
+
+
+def options(width: int) -> dict[str, int]:
+    """Launch numbers."""
+    return {"num_warps": 4 if width <= 64 else 8, "num_stages": 2}
 
 
 @mass_of_blocks.register_fake

@@ -36,4 +36,4 @@ def choose(chip: int, width: int, dtype: torch.dtype) -> Launch:
         return Launch(64, 32, 4, 2)
     if chip >= 9:
         return Launch(128, 64, 8, 3)
-    return Launch(128, 64, 4 if width <= 64 else 8, 3 if width <= 64 else 2)
+    return Launch(128, 64, 8, 3 if width <= 64 else 2)

@@ -5,7 +5,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-ROWS = 32
+ROWS = 16
 """Tokens that are read at once."""
 
 

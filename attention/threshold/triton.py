@@ -88,15 +88,26 @@ def attend(
         exact.shape[2],
         scale,
         tau,
-        WIDTH=width,
-        PADDED=max(16, triton.next_power_of_2(width)),
-        BLOCK=block,
-        GROUP=GROUP,
-        PRECISION="ieee" if q.dtype == torch.float32 else "tf32",
-        num_warps=4 if width <= 128 else 8,
-        num_stages=2,
+        **constants(width, block, q.dtype),
+        **options(width),
     )
     return out, exact
+
+
+def constants(width: int, block: int, dtype: torch.dtype) -> dict[str, object]:
+    """What the kernel is compiled for."""
+    return {
+        "WIDTH": width,
+        "PADDED": max(16, triton.next_power_of_2(width)),
+        "BLOCK": block,
+        "GROUP": GROUP,
+        "PRECISION": "ieee" if dtype == torch.float32 else "tf32",
+    }
+
+
+def options(width: int) -> dict[str, int]:
+    """Launch numbers."""
+    return {"num_warps": 4 if width <= 64 else 8, "num_stages": 2}
 
 
 @attend.register_fake
@@ -183,7 +194,7 @@ def _forward(
         values = tl.load(values_ptr + at, mask=mask, other=0.0)
         count = tl.load(count_ptr + batch * count_b + far, mask=far_ok, other=float("-inf"))
         logits = tl.dot(q, tl.trans(keys), input_precision=PRECISION) * scale
-        score = tl.sum(tl.where(row_ok[:, None], logits, 0.0), 0) / rows
+        score = tl.sum(keys.to(tl.float32) * center[None], 1) * scale
         near = (far >= mine - 1) & (far <= mine + 1)
         sink = tl.load(sinks_ptr + far, mask=far_ok, other=0) != 0
         exact = far_ok & ((score > level) | near | sink | (all_exact != 0))
@@ -196,14 +207,14 @@ def _forward(
                 key = (start + i) * BLOCK + inside
                 key_ok = key < tokens
                 key_ok = key_ok & (tl.load(valid_ptr + batch * valid_b + key, mask=key_ok, other=0) != 0)
-                mask = key_ok[:, None] & channel_ok[None]
+                token_mask = key_ok[:, None] & channel_ok[None]
                 k_at = k_ptr + batch * k_b + head * k_h + key.to(tl.int64)[:, None] * k_n + channel[None] * k_d
                 v_at = v_ptr + batch * v_b + head * v_h + key.to(tl.int64)[:, None] * v_n + channel[None] * v_d
-                k = tl.load(k_at, mask=mask, other=0.0)
-                v = tl.load(v_at, mask=mask, other=0.0)
-                logits = tl.dot(q, tl.trans(k), input_precision=PRECISION) * (scale * 1.4426950408889634)
-                logits = tl.where(key_ok[None], logits, float("-inf"))
-                top, total, acc = _take(logits, v, top, total, acc, PRECISION)
+                k = tl.load(k_at, mask=token_mask, other=0.0)
+                v = tl.load(v_at, mask=token_mask, other=0.0)
+                near_logits = tl.dot(q, tl.trans(k), input_precision=PRECISION) * (scale * 1.4426950408889634)
+                near_logits = tl.where(key_ok[None], near_logits, float("-inf"))
+                top, total, acc = _take(near_logits, v, top, total, acc, PRECISION)
 
     out = acc / tl.where(total == 0, 1.0, total)[:, None]
     out_at = out_ptr + (head_of_all * tokens + row)[:, None] * WIDTH + channel[None]

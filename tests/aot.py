@@ -1,0 +1,121 @@
+"""Compiles the kernels for GPUs that are not here and prints what each needs, one JSON line each.
+
+``python tests/aot.py 80 90`` in a process without TRITON_INTERPRET: the interpreter cannot compile.
+"""
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from genkit.attention.block_mass import triton as block_mass
+from genkit.attention.block_sparse import triton as block_sparse
+from genkit.attention.block_sparse.launch import choose
+from genkit.attention.permute import triton as permute
+from genkit.attention.pool import triton as pool
+from genkit.attention.threshold import triton as threshold
+
+POINTERS = {
+    "lse_ptr": "*fp32",
+    "rows_ptr": "*i64",
+    "cols_ptr": "*i64",
+    "order_ptr": "*i64",
+    "whole_count_ptr": "*i32",
+    "whole_block_ptr": "*i32",
+    "some_count_ptr": "*i32",
+    "some_block_ptr": "*i32",
+    "exact_ptr": "*i32",
+    "table_ptr": "*i1",
+    "keep_ptr": "*i1",
+    "sinks_ptr": "*i1",
+    "tail_count_ptr": "*fp32",
+    "count_ptr": "*fp32",
+    "mean_ptr": "*fp32",
+    "var_ptr": "*fp32",
+    "similarity_ptr": "*fp32",
+    "mass_ptr": "*fp32",
+}
+FLOATS = {"scale", "tau", "log2e"}
+
+
+def kernels(chip: int) -> Iterator[tuple[str, Any, dict[str, Any], dict[str, int], dict[str, str]]]:
+    """Name, kernel, constants, launch options and pointers of each variant that is shipped for a chip."""
+    dtype = torch.bfloat16
+    for width in (64, 128):
+        numbers = choose(chip // 10, width, dtype)
+        options = {"num_warps": numbers.warps, "num_stages": numbers.stages}
+        for tail in (False, True):
+            constants = block_sparse.constants(width, 128, numbers, dtype, tabled=False, tail=tail)
+            name = f"block_sparse{'+tail' if tail else ''} D={width}"
+            yield name, block_sparse._forward, constants, options, {"valid_ptr": "*i1"}
+        constants = threshold.constants(width, 64, dtype)
+        yield f"threshold D={width}", threshold._forward, constants, threshold.options(width), {"valid_ptr": "*i1"}
+    constants = block_mass.constants(128, 64, dtype)
+    yield "block_mass D=128", block_mass._forward, constants, block_mass.options(128), {"valid_ptr": "*i8"}
+    yield (
+        "pool D=128",
+        pool._forward,
+        {"WIDTH": 128, "PADDED": 128, "BLOCK": 64, "ROWS": pool.ROWS},
+        {},
+        {
+            "valid_ptr": "*i8",
+            "mean_ptr": "*fp32",
+        },
+    )
+    yield "permute D=128", permute._forward, {"WIDTH": 128, "PADDED": 128, "ROWS": permute.ROWS}, {}, {}
+
+
+def needs(kernel: Any, constants: dict[str, Any], options: dict[str, int], pointers: dict[str, str], chip: int) -> Any:
+    """Registers, spilled bytes and shared bytes of one kernel, and whether it uses the warp-group products of sm_90."""
+    names, fixed = kernel.arg_names, dict(constants)
+    fixed |= {name: 1 for name in names if name.endswith("_d")}  # the last stride is 1
+    types = POINTERS | pointers
+    signature = {
+        name: "constexpr"
+        if name in fixed
+        else types.get(name, "*bf16")
+        if name.endswith("_ptr")
+        else "fp32"
+        if name in FLOATS
+        else "i32"
+        for name in names
+    }
+    aligned = [i for i, name in enumerate(names) if name.endswith(("_ptr", "_n", "_h", "_b")) and name not in fixed]
+    source = ASTSource(
+        fn=kernel,
+        signature=signature,
+        constexprs={(names.index(name),): value for name, value in fixed.items()},
+        attrs={(i,): [["tt.divisibility", 16]] for i in aligned},
+    )
+    made = triton.compile(source, target=GPUTarget("cuda", chip, 32), options=options)
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        Path(file.name).write_bytes(made.asm["cubin"])
+        tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+        told = subprocess.run([tool, "--dump-resource-usage", file.name], capture_output=True, text=True, check=True)
+    registers, spilled = map(int, re.findall(r"REG:(\d+) STACK:(\d+)", told.stdout)[0])
+    return {
+        "registers": registers,
+        "spilled": spilled,
+        "shared": made.metadata.shared,
+        "wgmma": "wgmma" in made.asm["ptx"],
+    }
+
+
+def main() -> None:
+    for chip in map(int, sys.argv[1:]):
+        for name, kernel, constants, options, pointers in kernels(chip):
+            found = needs(kernel, constants, options, pointers, chip)
+            print(json.dumps({"kernel": name, "chip": chip, **found}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
