@@ -170,11 +170,34 @@ def test_a_bounce_goes_up_and_down_twice_and_not_sideways():
     assert float(bounce.y.max() - bounce.y.min()) > 0.25 and bounce.x.unique().numel() == 1
 
 
-def test_the_first_thing_named_stands_left_of_or_above_the_other_at_half_time():
+def test_two_things_never_touch_and_the_first_named_stands_above_and_left():
     generator = torch.Generator().manual_seed(5)
     for scene in drawn(200, 2):
         first, second = tracks(scene, 17, generator)
-        assert float(second.x[8] - first.x[8]) > 0.15 or float(second.y[8] - first.y[8]) > 0.15
+        masks = [
+            coverage(thing.shape, t.x, t.y, t.radius, t.angle, 64)
+            for thing, t in zip(scene.things, (first, second), strict=True)
+        ]
+        assert float((masks[0] * masks[1]).max()) < 0.5, f"in {caption(scene)!r} they touch"
+        assert float(second.x[8] - first.x[8]) > 0.1 and float(second.y[8] - first.y[8]) > 0.05
+
+
+def test_all_stays_in_the_frame_but_for_two_pixels():
+    generator = torch.Generator().manual_seed(6)
+    for scene in drawn(100, 1) + drawn(200, 2):
+        for thing, t in zip(scene.things, tracks(scene, 17, generator), strict=True):
+            mask = coverage(thing.shape, t.x, t.y, t.radius, t.angle, 64).sum((1, 2))
+            whole = coverage(thing.shape, t.x * 0 + 0.5, t.y * 0 + 0.5, t.radius, t.angle, 64).sum((1, 2))
+            assert (mask / whole).min() > 0.93, f"a part of {thing} is cut off in {caption(scene)!r}"
+
+
+def test_how_a_thing_moves_beside_another_depends_on_its_own_words_alone():
+    star = Thing("small", "blue", "star", "up")
+    paths = [
+        tracks(Scene((star, Thing("medium", "red", shape, motion)), "white"), 17, torch.Generator().manual_seed(3))[0]
+        for shape, motion in (("ring", "left"), ("square", "bounce"))
+    ]
+    assert torch.equal(paths[0].x, paths[1].x) and torch.equal(paths[0].y, paths[1].y)
 
 
 def test_a_longer_clip_starts_like_a_short_one():

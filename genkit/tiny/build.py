@@ -25,7 +25,7 @@ class TinyConfig:
     """Hidden width of each feed-forward layer."""
     text_width: int = 128
     """Width of the text encoder."""
-    text_layers: int = 2
+    text_layers: int = 4
     """Blocks of the text encoder."""
     latent_channels: int = 48
     """Principal components that the autoencoder keeps of each 2x8x8 patch."""

@@ -19,8 +19,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from genkit.tiny.autoencoder import PatchAutoencoder
 from genkit.tiny.build import TinyConfig, build_text_encoder, build_tokenizer, build_transformer, save_pipeline
 from genkit.tiny.pool import Pool
+from genkit.tiny.words import WordReader
 from genkit.tiny.world import NATIVE_FRAMES, NATIVE_SIDE, draw_scene, render
 
+SHARES = (1.0, 0.25, 5.0)
+"""Rates of the three optimizers as shares of ``learning_rate``: matrices, everything else, relative positions."""
 FAST = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 
@@ -44,20 +47,25 @@ class TrainConfig:
     """Decay of the averaged weights that are shipped."""
     pairs: float = 0.75
     """Share of scenes with two things, which are harder."""
+    words: float = 0.1
+    """Weight of reading from each word what it belongs to; see ``genkit.tiny.words``."""
     pool: int = 12_000
     """Rendered clips kept in memory; every step replaces ``fresh`` of them."""
     fresh: int = 12
     """New clips drawn in each step."""
+    compiled: bool = True
+    """Whether the transformer's blocks are compiled, which takes half a minute and saves a third of each step."""
 
 
 class Trainer(nn.Module):
-    """Text encoder and transformer, and the loss that trains both."""
+    """Text encoder and transformer, the reader of words, and the loss that trains all."""
 
     def __init__(self, model: TinyConfig) -> None:
         super().__init__()
         self.tokenizer = build_tokenizer()
         self.text_encoder = build_text_encoder(model, len(self.tokenizer))
         self.transformer = build_transformer(model)
+        self.reader = WordReader(model.text_width)
 
     def copy_from(self, pipeline: Path) -> None:
         """Take the weights of a pipeline folder of the same size, such as the one in the package."""
@@ -65,8 +73,11 @@ class Trainer(nn.Module):
             part = getattr(self, name)
             part.load_state_dict(type(part).from_pretrained(pipeline / name).state_dict())
 
-    def loss(self, clean: Tensor, texts: list[str], sigma: Tensor, noise: Tensor, length: int) -> Tensor:
-        """Mean squared error of the predicted clean latents, weighted by 1 / sigma; ``sigma`` is ``[B]`` in (0, 1]."""
+    def loss(self, clean: Tensor, texts: list[str], sigma: Tensor, noise: Tensor, length: int) -> tuple[Tensor, Tensor]:
+        """Mean squared error of the predicted clean latents, weighted by 1 / sigma, and the loss of reading words.
+
+        ``sigma`` is ``[B]`` in (0, 1].
+        """
         tokens = self.tokenizer(texts, padding="max_length", max_length=length, return_tensors="pt").to(clean.device)
         text = self.text_encoder(tokens.input_ids, tokens.attention_mask).last_hidden_state
         text = text * tokens.attention_mask[..., None]  # WanPipeline pads with zeros
@@ -74,18 +85,26 @@ class Trainer(nn.Module):
         noisy = (1 - s) * clean + s * noise
         predicted = self.transformer(noisy, (sigma * 1000).long(), text, return_dict=False)[0]
         error = (predicted.float() - clean).square().mean(dim=(1, 2, 3, 4))
-        return (error / sigma.clamp_min(0.05)).mean()
+        return (error / sigma.clamp_min(0.05)).mean(), self.reader.loss(text, texts)
 
 
 def optimizers(trainer: Trainer, rate: float) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices inside the blocks, AdamW for everything else."""
+    """Muon for the matrices inside the blocks, AdamW for everything else.
+
+    The text encoder's relative positions are logits and must reach several units, so they learn five times as fast.
+    """
     named = dict(trainer.named_parameters())
     matrices = [n for n, p in named.items() if p.ndim == 2 and (".blocks." in n or ".block." in n) and "bias" not in n]
-    others = [p for n, p in named.items() if n not in matrices]
+    places = [p for n, p in named.items() if "relative_attention_bias" in n]
+    others = [p for n, p in named.items() if n not in matrices and "relative_attention_bias" not in n]
     muon = torch.optim.Muon(
         [named[n] for n in matrices], lr=rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw", ns_steps=4
     )
-    return [muon, torch.optim.AdamW(others, lr=rate / 4, weight_decay=0.0, betas=(0.9, 0.98))]
+    adam = [
+        torch.optim.AdamW(some, lr=share * rate, weight_decay=0.0, betas=(0.9, 0.98))
+        for some, share in zip((others, places), SHARES[1:], strict=True)
+    ]
+    return [muon, *adam]
 
 
 def rate_at(step: int, elapsed: float, budget: float, warmup: int, cooldown: float) -> float:
@@ -115,14 +134,14 @@ def train(
     average = copy.deepcopy(trainer).eval().requires_grad_(False)
     solvers = optimizers(trainer, config.learning_rate)
     step = restore(out, trainer, average, solvers, first=config.image_steps if begin_with else 0)
-    for block in trainer.transformer.blocks:
+    for block in trainer.transformer.blocks if config.compiled else []:
         block.compile(dynamic=False)
     pool = Pool(vae, config.pool, config.pairs, seed=1000 + step)
     generator = torch.Generator().manual_seed(step)
     start = saved = time.time()
     recent: list[float] = []
     while (elapsed := time.time() - start) < 60 * minutes:
-        for solver, share in zip(solvers, (1.0, 0.25), strict=True):
+        for solver, share in zip(solvers, SHARES, strict=True):
             for group in solver.param_groups:
                 group["lr"] = (
                     share * config.learning_rate * rate_at(step, elapsed, 60 * minutes, config.warmup, cooldown)
@@ -163,10 +182,10 @@ def one_step(
     sigma = config.sigma_shift * uniform / (1 + (config.sigma_shift - 1) * uniform)
     noise = torch.randn(clean.shape, generator=generator)
     with torch.autocast(device, torch.bfloat16), sdpa_kernel(SDPBackend.MATH if device == "cpu" else FAST):
-        loss = trainer.loss(
+        loss, words = trainer.loss(
             clean.to(device), texts, sigma.clamp(0.002, 1).to(device), noise.to(device), 512 if wide else 20
         )
-    loss.backward()
+    (loss + config.words * words).backward()
     nn.utils.clip_grad_norm_(trainer.parameters(), 1.0)
     for solver in solvers:
         solver.step()

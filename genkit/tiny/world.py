@@ -4,7 +4,10 @@ Lengths are fractions of the frame's side, angles radians, time one native clip 
 Rules that keep every caption decidable:
 
 - circles and rings never spin, because nobody could see it;
-- with two things, both are small or medium, and the one named first stands left of (or above) the other.
+- with two things, both are small or medium, their colours differ, and the one named first stands above and left of the
+  other.
+
+How a thing looks and moves depends on its own words and its home alone, so that what is learned of one holds for all.
 """
 
 import re
@@ -20,7 +23,7 @@ NATIVE_FRAMES = 17
 NATIVE_SIDE = 64
 
 SHAPES = ("circle", "square", "triangle", "ring", "cross", "star")
-SIZES = {"small": 0.11, "medium": 0.16, "large": 0.23}
+SIZES = {"small": 0.12, "medium": 0.165, "large": 0.24}
 COLORS = {
     "red": (0.88, 0.10, 0.12),
     "green": (0.12, 0.68, 0.22),
@@ -53,6 +56,11 @@ MOTIONS = {
 }
 ROUND = ("circle", "ring")
 EDGE_PIXELS = 1.5  # width of the anti-aliased edge
+HOMES = {1: [(0.5, 0.5)], 2: [(0.31, 0.31), (0.69, 0.69)]}
+"""Resting places of one thing and of two, in frame sides."""
+REACH = {1: 0.22, 2: 0.13}
+"""How far a thing moves to either side of its home: alone, and beside another."""
+JITTER = 0.03  # how far a home may be off
 
 
 @dataclass(frozen=True)
@@ -112,6 +120,15 @@ def parse(text: str) -> Scene:
     verbs = {said: motion for motion, said in MOTIONS.items()}
     things = (Thing(size or "medium", color, shape, verbs[verb]) for size, color, shape, verb in found)
     return Scene(tuple(things), place[1])
+
+
+def said(text: str) -> list[tuple[int, int, bool]]:
+    """Where a caption speaks of its things: first word, word after the last, and whether the size is said."""
+    words = " ".join(text.lower().split())
+    return [
+        (words[: match.start()].count(" "), words[: match.end()].count(" ") + 1, match[1] is not None)
+        for match in _THING.finditer(words)
+    ]
 
 
 EXAMPLE = Scene((Thing("large", "red", "circle", "right"),), "navy")
@@ -188,37 +205,18 @@ class Track:
     angle: Tensor
 
 
-def _homes(things: tuple[Thing, ...]) -> list[tuple[float, float]]:
-    """Resting places: the middle for one thing; side by side, or stacked when one runs sideways and none up or down."""
-    if len(things) == 1:
-        return [(0.5, 0.5)]
-    moves = {thing.motion for thing in things}
-    stacked = moves & {"left", "right"} and not moves & {"up", "down", "bounce"}
-    return [(0.5, 0.26), (0.5, 0.74)] if stacked else [(0.26, 0.5), (0.74, 0.5)]
-
-
-def _reach(thing: Thing, things: tuple[Thing, ...]) -> float:
-    """How far from its home a thing moves, in frame sides."""
-    if len(things) == 1:
-        return 0.22
-    sideways = _homes(things)[0][0] == 0.5
-    along = {"left", "right"} if sideways else {"up", "down", "bounce"}
-    return 0.22 if thing.motion in along else 0.11
-
-
 def tracks(scene: Scene, num_frames: int, generator: torch.Generator) -> list[Track]:
     """Choose the small free choices of a scene (place, pace, phase) and say where everything is."""
-    return [
-        _track(thing, home, _reach(thing, scene.things), num_frames, generator)
-        for thing, home in zip(scene.things, _homes(scene.things), strict=True)
-    ]
+    homes = HOMES[len(scene.things)]
+    reach = REACH[len(scene.things)]
+    return [_track(thing, home, reach, num_frames, generator) for thing, home in zip(scene.things, homes, strict=True)]
 
 
 def _track(thing: Thing, home: tuple[float, float], reach: float, num_frames: int, generator: torch.Generator) -> Track:
-    jitter = torch.rand(5, generator=generator) * 2 - 1
+    jitter = (torch.rand(5, generator=generator) * 2 - 1).tolist()
     time = torch.arange(num_frames) / (NATIVE_FRAMES - 1)
-    reach *= 1 + 0.1 * float(jitter[2])
-    phase = 0.35 * float(jitter[3])
+    reach *= 1 + 0.1 * jitter[2]
+    phase = 0.35 * jitter[3]
     still = torch.zeros(num_frames)
     x, y, scale, angle = still, still, still + 1, still
     match thing.motion:
@@ -227,7 +225,7 @@ def _track(thing: Thing, home: tuple[float, float], reach: float, num_frames: in
         case "up" | "down":
             y = reach * (2 * time - 1) * (1 if thing.motion == "down" else -1)
         case "grow" | "shrink":
-            scale = 1 + 0.45 * (2 * time - 1).clamp(-1, 1) * (1 if thing.motion == "grow" else -1)
+            scale = 1 + 0.35 * (2 * time - 1).clamp(-1, 1) * (1 if thing.motion == "grow" else -1)
         case "spin":
             angle = pi * time + phase
         case "bounce":
@@ -235,8 +233,8 @@ def _track(thing: Thing, home: tuple[float, float], reach: float, num_frames: in
         case "orbit":
             turn = 2 * pi * time + phase
             x, y = 0.85 * reach * turn.sin(), -0.85 * reach * turn.cos()
-    radius = SIZES[thing.size] * (1 + 0.05 * float(jitter[4]))
-    return Track(home[0] + x + 0.04 * jitter[0], home[1] + y + 0.04 * jitter[1], radius * scale, angle)
+    radius = SIZES[thing.size] * (1 + 0.05 * jitter[4])
+    return Track(home[0] + x + JITTER * jitter[0], home[1] + y + JITTER * jitter[1], radius * scale, angle)
 
 
 def coverage(shape: str, x: Tensor, y: Tensor, radius: Tensor, angle: Tensor, side: int) -> Tensor:
