@@ -17,6 +17,7 @@ from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 from genkit.apps.evaluation import app as evaluation
 from genkit.apps.flags import Settings, request_from, with_request_flags
 from genkit.apps.progress import quiet_libraries
+from genkit.apps.versus import folded
 from genkit.errors import GenkitError, UsageError
 from genkit.request import Request
 
@@ -73,6 +74,32 @@ def rerun(
 
     request = request_from(read_request(video), settings or ())
     return produce(request, output, metadata=not no_metadata, sheet=sheet, as_json=as_json)
+
+
+@app.command
+@with_request_flags
+def compare(
+    request: Request,
+    *,
+    settings: Settings = None,
+    versus: Annotated[
+        list[str] | None,
+        Parameter(help="Begins a further side: its own --with, --num-frames, --steps, --set follow; repeatable."),
+    ] = None,
+    seeds: Annotated[int, Parameter(help="Videos of each prompt, with seeds counted up from --seed.")] = 1,
+    prompts: Annotated[Path | None, Parameter(help="File with further prompts, one a line.")] = None,
+    out: Annotated[
+        Path | None, Parameter(help="Folder of videos, scores and report; without it a new one in outputs/.")
+    ] = None,
+    resume: Annotated[bool, Parameter(show_default=False, help="Go on with the comparison in that folder.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Make the same videos in two or more ways, measure them, and write a report."""
+    from genkit.apps.compare import compare as compared
+    from genkit.apps.versus import sides_of
+
+    sides = sides_of(request, versus or ())
+    return compared(sides, out, seeds=seeds, prompts=prompts, resume=resume, print_json=as_json)
 
 
 @app.command
@@ -135,7 +162,8 @@ def main(tokens: Sequence[str] | None = None) -> int:
     """Run one command; ``tokens`` are those of the process if None. Returns the exit code."""
     quiet_libraries()
     try:
-        code = app(tokens, exit_on_error=False, print_error=False, result_action="return_value") or 0
+        words = folded(sys.argv[1:] if tokens is None else tokens)
+        code = app(words, exit_on_error=False, print_error=False, result_action="return_value") or 0
         sys.stdout.flush()
         return code
     except UnusedCliTokensError as error:

@@ -23,10 +23,16 @@ Json = Annotated[bool, Parameter(name="--json", show_default=False, help="Print 
 @app.command
 def run(
     *videos: Annotated[Path, Parameter(help="Video files, raw frames (.npz), or folders of them.")],
-    suite: Annotated[str, Parameter(help="Which metrics: lite, similarity or sprites.")],
+    suite: Annotated[str, Parameter(help="Which metrics: lite, similarity, sprites or vbench.")],
     out: Annotated[Path, Parameter(help="Folder of this run: ledger and results.")],
     resume: Annotated[bool, Parameter(show_default=False, help="Go on with the run in that folder.")] = False,
     reference: Annotated[Path | None, Parameter(help="Folder of reference videos with the same names.")] = None,
+    only: Annotated[list[str] | None, Parameter(help="One metric of the suite; may be given again.")] = None,
+    mode: Annotated[str | None, Parameter(help="How vbench is read: vbench-0.1.5 (default) or fixed.")] = None,
+    allow_random: Annotated[
+        bool,
+        Parameter(negative="", show_default=False, help="Draw weights that are missing; the numbers mean nothing."),
+    ] = False,
     as_json: Json = False,
 ) -> int:
     """Measure videos; a run that was stopped goes on where it was with --resume."""
@@ -36,7 +42,8 @@ def run(
     if not videos:
         raise UsageError("no video is named; give files or a folder")
     try:
-        results = evaluate(suite_named(suite), videos, out, resume=resume, reference=reference, on_clip=_tell)
+        chosen = suite_named(suite, mode=mode, allow_random=allow_random, only=only or ())
+        results = evaluate(chosen, videos, out, resume=resume, reference=reference, on_clip=_tell)
     except KeyboardInterrupt:
         print("genkit: stopped; go on by the same command with --resume", file=sys.stderr)
         return 130
@@ -62,7 +69,7 @@ def compare(
         return 0
     head = ("metric", "better", "run", "base", "this", "difference", "95 % interval", "prompts", "verdict")
     body = [
-        (row.metric, row.better, row.other, _number(row.base_value), _number(row.value))
+        (_stamped(row.metric, row.random_weights), row.better, row.other, _number(row.base_value), _number(row.value))
         + (_number(row.difference.value), _interval(row.difference.low, row.difference.high))
         + (str(row.difference.prompts), row.verdict)
         for row in found
@@ -72,24 +79,36 @@ def compare(
 
 
 @app.command
-def doctor(*, as_json: Json = False) -> int:
-    """Tell for each metric whether it can run here, or what is missing."""
+def doctor(
+    *, suite: Annotated[str | None, Parameter(help="One suite; all if left out.")] = None, as_json: Json = False
+) -> int:
+    """Tell for each metric whether it can run here, or exactly what is missing.
+
+    The exit code is 1 if a package of the extra `eval` is missing, and for one suite also if weights or packages are
+    that only a user can bring.
+    """
     from genkit.benchmarks.suites import SUITES, suite_named
 
-    rows = [
-        {"metric": metric.name, "missing": [name for name in metric.packages if name in suite.missing()]}
-        for suite in map(suite_named, SUITES)
-        for metric in suite.metrics
+    rows: list[dict[str, Any]] = [
+        {"metric": metric.name, "missing": [n for n in metric.packages if n in chosen.missing()], "wants": wants}
+        for chosen in map(suite_named, [suite] if suite else SUITES)
+        for metric in chosen.metrics
+        for wants in [metric.wants()]
     ]
     if as_json:
         print(json.dumps(rows, indent=2))
     else:
-        print(_table([(str(row["metric"]), _state(row["missing"])) for row in rows]))
-    return int(any(row["missing"] for row in rows))
+        print(_table([(name, line) for row in rows for name, line in _states(row)]))
+    return int(any(row["missing"] or (suite and row["wants"]) for row in rows))
 
 
-def _state(missing: Any) -> str:
-    return f"missing {', '.join(missing)}: pip install 'genkit-video[eval]'" if missing else "ready"
+def _states(row: dict[str, Any]) -> list[tuple[str, str]]:
+    """The lines of one metric: ready, or one for each thing that is missing."""
+    missing = row["missing"]
+    lines = [f"missing {', '.join(missing)}: pip install 'genkit-video[eval]'"] if missing else []
+    lines += [f"missing {want}" for want in row["wants"]]
+    names = [row["metric"], *[""] * len(lines)]
+    return list(zip(names, lines or ["ready"], strict=False))
 
 
 def _tell(number: int, count: int, name: str) -> None:
@@ -101,12 +120,20 @@ def _tell(number: int, count: int, name: str) -> None:
 
 def _results_table(results: dict[str, Any]) -> str:
     head = ("metric", "value", "95 % interval", "better", "videos", "prompts", "missing")
+    metrics = results["metrics"]
     body = [
-        (name, _number(row["value"]), _interval(row["low"], row["high"]), row["better"])
+        (_stamped(name, row.get("weights") == "random"), _number(row["value"]))
+        + (_interval(row["low"], row["high"]), row["better"])
         + (str(row["videos"]), str(row["prompts"]), str(row["missing"]))
-        for name, row in results["metrics"].items()
+        for name, row in metrics.items()
     ]
-    return _table([head, *body])
+    mode = [f"mode: {results['mode']}"] if results["mode"] else []
+    effects = [f"  {name}: {row['mode_effect']}" for name, row in metrics.items() if row["mode_effect"]]
+    return "\n".join([_table([head, *body]), *mode, *effects])
+
+
+def _stamped(name: str, random: bool) -> str:
+    return f"{name} (RANDOM WEIGHTS)" if random else name
 
 
 def _number(value: float | None) -> str:

@@ -71,7 +71,7 @@ class Job:
     cancel: bool
     """Whether a running job was asked to stop."""
     stage: str
-    """``load``, ``denoise`` or ``save``; empty before."""
+    """``load``, ``encode``, ``denoise``, ``decode`` or ``save``; empty before."""
     step: int
     total: int
     """Solver steps; 0 while they are not known."""
@@ -192,6 +192,15 @@ class Store:
     def poster(self, job: Job) -> Path:
         """Where one frame of it lies."""
         return self.video(job).with_suffix(".jpg")
+
+    @property
+    def making(self) -> Path:
+        """Where everything lies that is not finished; not shown, and cleared away after each job."""
+        return self.state / "making"
+
+    def preview(self, job: Job) -> Path:
+        """Where the frames of a running job lie, as a WebP, as far as they can be guessed."""
+        return self.making / f"{job.id}.webp"
 
     # What the worker does
 

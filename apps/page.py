@@ -7,18 +7,19 @@ import gradio as gr
 
 from genkit.apps import page_form, page_models
 from genkit.apps.jobs import Store
-from genkit.apps.page_fields import Form, laid_out
-from genkit.apps.page_look import View, request_of_file
+from genkit.apps.page_fields import Form, first_fields, other_fields
+from genkit.apps.page_look import PARTS, View, request_of_file
 from genkit.errors import GenkitError, UsageError
 
 TICK = 0.7
 """Seconds between two looks at the store."""
-CSS = """
-p.wrong { color: #b3261e; margin: 0; } .dark p.wrong { color: #ff8a80; }
-p.hint { opacity: 0.75; margin: 0; font-size: 0.9em; }
-p.state { font-weight: 600; margin: 0; } #status progress { width: 100%; }
-#receipt textarea { font-family: ui-monospace, monospace; font-size: 0.8em; white-space: pre; overflow-x: auto; }
-"""
+PARTED = """(prompt, tick) => {
+    const has = prompt.includes("|"), had = window.promptWasParted;
+    window.promptWasParted = has;
+    return has && !had ? true : tick;
+}"""
+"""Ticks the timeline when the first ``|`` comes in, and never against a person who took the tick out again. In the
+browser, because a click on the button may follow at once."""
 QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
 """For every event: each only looks at the store and is over at once."""
 
@@ -31,47 +32,66 @@ def build(store: Store, worker_lives: Callable[[], bool] = lambda: True) -> gr.B
     view = View(store, worker_lives)
     with gr.Blocks(title="genkit", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
         gr.Markdown("# genkit\nText to video: faster, longer and directable, without training.", elem_id="head")
-        with gr.Row():
-            with gr.Column(scale=1):
-                form = laid_out()
-                make = gr.Button("Make a video", variant="primary", elem_id="make")
-            with gr.Column(scale=1):
-                watched = _watched()
-        gallery = gr.Gallery(label="Videos", elem_id="gallery", columns=4, allow_preview=False, interactive=False)
+        form, parts = _laid_out()
         job, seen, listed = gr.State(""), gr.State({}), gr.State([])
-        shown = [watched["status"], watched["cancel"], watched["player"], watched["receipt"], gallery, listed, seen]
+        shown = [*(parts[key] for key in PARTS), listed, seen]
         look: dict[str, Any] = {"fn": view.look, "inputs": [job, seen], "outputs": shown, **QUIET}
         now = look | {"api_visibility": "private"}
-        _form_events(form)
-        submit = _submit(store, form)
-        begun = make.click(submit, [*form.fields.values()], [*form.messages.values(), job], api_name="make", **QUIET)
-        begun.then(**now)
-        watched["rerun"].click(view.rerun, job, [job, watched["said"]], api_name="rerun", **QUIET).then(**now)
-        watched["cancel"].click(view.cancel, job, None, api_name="cancel", **QUIET).then(**now)
-        gallery.select(_chosen, listed, job, api_visibility="private", **QUIET).then(**now)
-        loaded = [*form.fields.values(), watched["said"]]
+        _form_events(page, form)
+        submit, messages = _submit(store, form), [*form.messages.values()]
+        parts["make"].click(submit, [*form.fields.values()], [*messages, job], api_name="make", **QUIET).then(**now)
+        parts["rerun"].click(view.rerun, job, [job, parts["said"]], api_name="rerun", **QUIET).then(**now)
+        parts["cancel"].click(view.cancel, job, None, api_name="cancel", **QUIET).then(**now)
+        parts["gallery"].select(_chosen, listed, job, api_visibility="private", **QUIET).then(**now)
+        loaded = [*form.fields.values(), parts["said"]]
         load, load_file = _loader(form, view.request), _loader(form, request_of_file)
-        watched["load"].click(load, job, loaded, api_name="load_settings", **QUIET)
-        watched["upload"].upload(load_file, watched["upload"], loaded, api_name="load_file", **QUIET)
+        parts["load"].click(load, job, loaded, api_name="load_settings", **QUIET)
+        parts["upload"].upload(load_file, parts["upload"], loaded, api_name="load_file", **QUIET)
         page.load(view.newest, None, job, api_name="newest", **QUIET).then(**now)
         gr.Timer(TICK).tick(**look, api_name="status")
     return page
 
 
-def _watched() -> dict[str, Any]:
-    found = {"status": gr.HTML("", elem_id="status", padding=False)}
+def _laid_out() -> tuple[Form, dict[str, Any]]:
+    """Form and result side by side, on a phone one below the other; the longer part of each comes after both."""
+    form = Form()
     with gr.Row():
-        found["cancel"] = gr.Button("Cancel", interactive=False, elem_id="cancel")
-        found["rerun"] = gr.Button("Make it again", elem_id="rerun")
-        found["load"] = gr.Button("Load its settings", elem_id="load-settings")
-        found["upload"] = gr.UploadButton("Load settings from a file", file_types=[".mp4"], elem_id="load-file")
-    found["said"] = gr.HTML("", elem_id="settings-message", padding=False)
-    found["player"] = gr.Video(label="Video", autoplay=True, loop=True, interactive=False, elem_id="player")
-    found["receipt"] = gr.Textbox(label="Receipt", lines=12, interactive=False, elem_id="receipt")
+        with gr.Column():
+            first_fields(form)
+            parts = {"make": gr.Button("Make a video", variant="primary", elem_id="make")}
+            form.say("make")
+            files: dict[str, Any] = {"file_types": [".mp4"], "elem_id": "load-file"}
+            parts["upload"] = gr.UploadButton("Load the settings of a video file", size="md", **files)
+            parts["said"] = gr.HTML("", elem_id="settings-message", elem_classes="said")
+        with gr.Column():
+            parts |= _watched()
+    with gr.Row():
+        with gr.Column():
+            other_fields(form)
+        with gr.Column():
+            receipt = gr.Textbox(
+                label="Receipt", lines=12, max_lines=40, interactive=False, elem_id="receipt", visible=False
+            )
+            gallery = gr.Gallery(
+                label="Videos", elem_id="gallery", columns=4, fit_columns=False, object_fit="contain", height="auto",
+                allow_preview=False, interactive=False, buttons=[], visible=False,
+            )  # fmt: skip
+    return form, parts | {"receipt": receipt, "gallery": gallery}
+
+
+def _watched() -> dict[str, Any]:
+    """What is said and shown of one job, and what can be done with it."""
+    found = {key: gr.HTML("", elem_id=key, elem_classes="said") for key in ("status", "preview")}
+    about: dict[str, Any] = {"label": "Video", "interactive": False, "visible": False}
+    found["player"] = gr.Video(autoplay=True, loop=True, buttons=["download"], elem_id="player", **about)
+    with gr.Row():
+        found["cancel"] = gr.Button("Cancel", variant="stop", visible=False, elem_id="cancel")
+        found["rerun"] = gr.Button("Make it again", visible=False, elem_id="rerun")
+        found["load"] = gr.Button("Load its settings", visible=False, elem_id="load-settings")
     return found
 
 
-def _form_events(form: Form) -> None:
+def _form_events(page: gr.Blocks, form: Form) -> None:
     """Say at once what is wrong, and tick the timeline for a prompt that becomes one."""
 
     def check(*given: Any) -> list[str]:
@@ -82,20 +102,14 @@ def _form_events(form: Form) -> None:
         [component.change for component in inputs], check, inputs, outputs, api_name="check",
         trigger_mode="always_last", **QUIET,
     )  # fmt: skip
+    page.load(check, inputs, outputs, api_visibility="private", **QUIET)
     if "timeline" in form.fields:
-        tick, had = form.fields["timeline"], gr.State(False)
-        prompt = form.fields["prompt"]
-        prompt.input(_parted, [prompt, had], [tick, had], api_visibility="private", **QUIET)
+        tick, prompt = form.fields["timeline"], form.fields["prompt"]
+        prompt.change(None, [prompt, tick], tick, js=PARTED, api_visibility="private", **QUIET)
     form.fields["model"].input(
         lambda model: page_models.card_of(model).native_frames,
         form.fields["model"], form.fields["num_frames"], api_visibility="private", **QUIET,
     )  # fmt: skip
-
-
-def _parted(prompt: str, had: bool) -> tuple[Any, bool]:
-    """Tick the timeline when the first ``|`` is typed, and never against a person who took the tick out again."""
-    has = "|" in (prompt or "")
-    return (True if has and not had else gr.skip()), has
 
 
 def _submit(store: Store, form: Form) -> Callable[..., list[Any]]:
@@ -107,7 +121,9 @@ def _submit(store: Store, form: Form) -> Callable[..., list[Any]]:
             try:
                 name = store.submit(checked.request).id
             except UsageError as error:
-                checked.wrong["plugins"] = str(error)
+                checked.wrong["make"] = str(error)
+        else:
+            checked.wrong["make"] = f"nothing was begun, because of: {', '.join(checked.wrong).replace('_', ' ')}"
         return [*form.said(checked), name]
 
     return submit

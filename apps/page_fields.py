@@ -10,6 +10,8 @@ from genkit.apps import page_form, page_models, page_plugins, page_view
 from genkit.errors import UsageError
 from genkit.request import Request
 
+TEXT: dict[str, Any] = {"max_length": page_form.LONGEST_TEXT}
+
 
 @dataclass
 class Form:
@@ -23,9 +25,15 @@ class Form:
         self.fields[key] = component
         self.say(key)
 
+    def add_row(self, **components: Any) -> None:
+        """Take fields in that stand side by side already, and put the lines for messages below them."""
+        self.fields |= components
+        for key in components:
+            self.say(key)
+
     def say(self, key: str) -> None:
         """Put an empty line for messages here."""
-        self.messages[key] = gr.HTML("", elem_id=f"{key}-message", padding=False)
+        self.messages[key] = gr.HTML("", elem_id=f"{key}-message", elem_classes="said")
 
     def values(self, given: tuple[Any, ...]) -> dict[str, Any]:
         """What Gradio hands over, by key."""
@@ -47,38 +55,46 @@ class Form:
         return [*(gr.skip() for _ in self.fields), page_view.paragraph("wrong", wrong, 'role="alert"')]
 
 
-def laid_out() -> Form:
-    """Every field, at the place where the page is being built."""
-    form, first = Form(), page_form.defaults()
-    text = {"max_length": page_form.LONGEST_TEXT}
+def first_fields(form: Form) -> None:
+    """What everyone fills in, at the place where the page is being built."""
+    first = page_form.defaults()
     about = "What the video shows. 'first | then' are two prompts over time; so is a list of events in JSON."
-    form.add("prompt", gr.Textbox(first["prompt"], label="Prompt", info=about, lines=3, elem_id="prompt", **text))
-    form.add("model", gr.Dropdown(page_models.names(), value="tiny", label="Model", elem_id="model"))
-    form.add("num_frames", gr.Number(first["num_frames"], label="Frames", step=2, elem_id="num_frames"))
-    about = "Empty draws one; the receipt says which."
-    form.add("seed", gr.Textbox("", label="Seed", info=about, max_length=20, elem_id="seed"))
+    form.add("prompt", gr.Textbox(first["prompt"], label="Prompt", info=about, lines=3, elem_id="prompt", **TEXT))
+    with gr.Row():
+        model = gr.Dropdown(page_models.names(), value="tiny", label="Model", elem_id="model", min_width=200)
+        frames = gr.Number(first["num_frames"], label="Frames", step=2, elem_id="num_frames", min_width=100)
+        seed = gr.Textbox("", label="Seed", placeholder="drawn", max_length=20, elem_id="seed", min_width=100)
+    form.add_row(model=model, num_frames=frames, seed=seed)
+
+
+def other_fields(form: Form) -> None:
+    """The plug-ins, and what is seldom changed."""
+    gr.Markdown("### Plug-ins")
     with gr.Group():
         for name in catalogue.names():
-            _plugin(form, name, first)
-    form.say("plugins")
+            _plugin(form, name)
     with gr.Accordion("More", open=False, elem_id="more"):
         about = str(Request.model_fields["negative_prompt"].description)
-        negative = gr.Textbox("", label="Negative prompt", info=about, elem_id="negative_prompt", **text)
+        negative = gr.Textbox("", label="Negative prompt", info=about, elem_id="negative_prompt", **TEXT)
         form.add("negative_prompt", negative)
         for key in page_form.NUMBERS:
             about = f"{Request.model_fields[key].description} Empty is the model's own."
-            form.add(key, gr.Number(None, label=key.replace("_", " ").capitalize(), info=about, elem_id=key))
-    return form
+            form.add(key, _number_or_nothing(label=key.replace("_", " ").capitalize(), info=about, elem_id=key))
 
 
-def _plugin(form: Form, name: str, first: dict[str, Any]) -> None:
+def _plugin(form: Form, name: str) -> None:
     """A tick, and the parameters below it."""
     card = catalogue.describe(catalogue.plugin_class(name))
     label = f"{card.title} ({card.paper})"
-    form.add(name, gr.Checkbox(first[name], label=label, info=card.summary, elem_id=f"plugin-{name}"))
+    form.add(name, gr.Checkbox(False, label=label, info=card.summary, elem_id=f"plugin-{name}"))
     with gr.Accordion(f"Parameters of {name}", open=False, elem_id=f"parameters-{name}"):
         for entry in page_plugins.fields(name):
             form.fields[entry.key] = _parameter(entry)
+
+
+def _number_or_nothing(label: str, info: str, elem_id: str) -> Any:
+    """A text, because an empty ``gr.Number`` turns into 0 as soon as it is shown."""
+    return gr.Textbox("", label=label, info=info, elem_id=elem_id, max_length=20)
 
 
 def _parameter(entry: page_plugins.Field) -> Any:
@@ -92,5 +108,5 @@ def _parameter(entry: page_plugins.Field) -> Any:
     if entry.kind == "choice":
         return gr.Dropdown(list(entry.choices), value=entry.default, **about)
     if entry.kind == "number":
-        return gr.Number(entry.default, **about)
+        return _number_or_nothing(**about) if entry.default is None else gr.Number(entry.default, **about)
     return gr.Textbox(entry.default or "", max_length=page_form.LONGEST_TEXT, **about)

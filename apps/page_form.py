@@ -84,8 +84,8 @@ def _plugins(values: Values, found: Checked) -> list[Plugin]:
             plugins.append(page_plugins.made(name, values))
         except UsageError as error:
             found.wrong[name] = str(error)
-    if clash := page_plugins.conflicts(chosen):
-        found.wrong["plugins"] = " ".join(clash)
+    for name, sentence in page_plugins.conflicts(chosen).items():
+        found.wrong[name] = f"{found.wrong[name]}. {sentence}" if name in found.wrong else sentence
     return plugins
 
 
@@ -117,8 +117,8 @@ def _seed(values: Values, key: str) -> int | None:
 
 
 def _number(values: Values, key: str) -> float | None:
-    value, (least, most) = values.get(key), NUMBERS[key]
-    if value is None or value == "":
+    value, (least, most) = page_plugins.number(values.get(key)), NUMBERS[key]
+    if value is None:
         return None
     if not isinstance(value, (int, float)) or not least <= value <= most:
         raise UsageError(f"{key}={value!r} must be a number from {least} to {most}; empty is the model's own")

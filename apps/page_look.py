@@ -13,6 +13,8 @@ from genkit.video import read_request
 
 SHOWN = 60
 """Videos in the gallery."""
+PARTS = ("status", "preview", "cancel", "rerun", "load", "player", "receipt", "gallery")
+"""What a look at the store can change on the page."""
 
 
 class View:
@@ -27,23 +29,30 @@ class View:
         return found[0].id if found else ""
 
     def look(self, name: str, seen: dict[str, Any]) -> list[Any]:
-        """Everything that has changed since it was ``seen``."""
+        """What has changed since it was ``seen``: the ``PARTS``, the jobs in the gallery, and what is seen now."""
         job = self.store.job(name) if name else None
-        film = self._film(job)
         made = [entry for entry in self.store.jobs("done", limit=SHOWN) if self.store.poster(entry).is_file()]
-        now = {
+        now = self._now(job) | {"gallery": [entry.id for entry in made]}
+        changes = now | {key: gr.update(visible=now[key]) for key in ("cancel", "rerun", "load")}
+        changes |= {key: gr.update(value=now[key], visible=bool(now[key])) for key in ("player", "receipt")}
+        pictures = [(str(self.store.poster(entry)), page_view.caption(entry)) for entry in made]
+        changes["gallery"] = gr.update(value=pictures, visible=bool(made))
+        new = {key: key not in seen or seen[key] != now[key] for key in now}
+        listed = now["gallery"] if new["gallery"] else gr.skip()
+        return [*(changes[key] if new[key] else gr.skip() for key in PARTS), listed, now]
+
+    def _now(self, job: Job | None) -> dict[str, Any]:
+        """What the page shows of the watched job."""
+        film = self._film(job)
+        return {
             "status": page_view.status(job, self.store.ahead(job) if job else 0, self.worker_lives()),
+            "preview": page_view.preview(job, _content(self.store.preview(job)) if job else None),
             "cancel": bool(job and not job.over and not job.cancel),
+            "rerun": job is not None,
+            "load": job is not None,
             "player": str(film) if film else None,
             "receipt": job.receipt if job else "",
-            "listed": [entry.id for entry in made],
         }
-        values = now | {"cancel": gr.update(interactive=now["cancel"])}
-        values["gallery"] = [(str(self.store.poster(entry)), page_view.caption(entry)) for entry in made]
-        old = seen | ({"gallery": seen["listed"]} if seen else {})
-        new = now | {"gallery": now["listed"]}
-        order = ("status", "cancel", "player", "receipt", "gallery", "listed")
-        return [*(gr.skip() if key in old and old[key] == new[key] else values[key] for key in order), now]
 
     def _film(self, job: Job | None) -> Path | None:
         """The video of a job that is done and not deleted since."""
@@ -73,6 +82,14 @@ class View:
         if not name:
             raise UsageError(page_view.NOTHING)
         return self.store.job(name).request.model_dump(exclude_none=True)
+
+
+def _content(path: Path) -> bytes | None:
+    """A file that may vanish at any time."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
 
 
 def request_of_file(path: str | None) -> dict[str, Any]:

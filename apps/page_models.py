@@ -1,23 +1,8 @@
 """Which models the page offers, and which lengths each can make, without opening any of them."""
 
-import json
-from functools import cache
-
 from genkit.attention.cards import CARDS, ModelCard
 from genkit.errors import UsageError, nearest
-from genkit.loading import TINY_WEIGHTS
 
-FRAME_STEPS = {
-    "wan": 4,
-    "wan2.2": 4,
-    "hunyuanvideo": 4,
-    "cogvideox": 8,
-    "ltx": 8,
-    "mochi": 6,
-    "animatediff": 1,
-    "text-to-video-sd": 1,
-}
-"""Legal lengths are this times k plus 1, as the published checkpoints of each family have it."""
 LONGEST = 8
 """The page makes videos up to about this many times the training length."""
 
@@ -41,17 +26,7 @@ def card_of(model: str) -> ModelCard:
 
 def frame_step(card: ModelCard) -> int:
     """Legal lengths of a family are this times k plus 1."""
-    return _tiny_step() if card.family == "tiny" else FRAME_STEPS[card.family]
-
-
-@cache
-def _tiny_step() -> int:
-    """From the embedded autoencoder's own configuration; 1, which refuses nothing, where there are no weights."""
-    try:
-        config = json.loads((TINY_WEIGHTS / "vae" / "config.json").read_text("utf-8"))
-    except OSError:
-        return 1
-    return int(config["scale_factor_temporal"])
+    return card.frame_multiple or card.published_stride
 
 
 def check_length(card: ModelCard, frames: object) -> int:

@@ -88,7 +88,28 @@ def made(plugin: str, values: typing.Mapping[str, Any]) -> Plugin:
     return found
 
 
+def number(value: Any) -> Any:
+    """What stands in a field for a number: a text where the field may be empty, because a browser's empty number is 0.
+
+    Returns:
+        The number, whole where it can be; None for an empty text; anything else as it is.
+
+    Raises:
+        UsageError: the text is no number.
+    """
+    if not isinstance(value, str):
+        return value
+    if not value.strip():
+        return None
+    try:
+        found = float(value)
+    except ValueError:
+        raise UsageError(f"{value.strip()[:40]!r} is no number") from None
+    return int(found) if found.is_integer() else found
+
+
 def _value(field: Field, value: Any) -> Any:
+    value = number(value) if field.kind == "number" else value
     if field.kind == "number" and isinstance(value, float) and field.whole and value == int(value):
         return int(value)
     return None if value == "" else value
@@ -104,7 +125,12 @@ def settings(text: str) -> dict[str, Any]:
     return {plugin.name: True} | {field.key: getattr(plugin, field.name) for field in fields(plugin.name)}
 
 
-def conflicts(chosen: typing.Iterable[str]) -> list[str]:
-    """A sentence for each pair of plug-ins, by name, that cannot be combined."""
-    pairs = [(one, other, conflict(one, other)) for one, other in combinations(chosen, 2)]
-    return [f"{one} and {other} cannot be combined: {reason}." for one, other, reason in pairs if reason]
+def conflicts(chosen: typing.Iterable[str]) -> dict[str, str]:
+    """By plug-in: with which others that are chosen it cannot be combined, and why."""
+    found: dict[str, list[str]] = {}
+    for one, other in combinations(chosen, 2):
+        if reason := conflict(one, other):
+            sentence = f"{one} and {other} cannot be combined: {reason}."
+            found.setdefault(one, []).append(sentence)
+            found.setdefault(other, []).append(sentence)
+    return {name: " ".join(sentences) for name, sentences in found.items()}

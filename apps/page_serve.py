@@ -98,10 +98,11 @@ def launched(
         UsageError: Gradio is missing, or the address cannot be used.
     """
     try:
-        import gradio as gr
+        import gradio  # noqa: F401 - to tell a person who lacks it
     except ImportError as error:
         raise UsageError(f"the page needs Gradio ({error}); pip install 'genkit-video[ui]'") from error
-    from genkit.apps.page import CSS, build
+    from genkit.apps.page import build
+    from genkit.apps.page_style import CSS, theme
 
     page = build(store, lambda: keeper.alive).queue(max_size=WAITING_EVENTS)
     try:
@@ -121,7 +122,7 @@ def launched(
             prevent_thread_lock=True,
             footer_links=[],
             css=CSS,
-            theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
+            theme=theme(),
         )
     except OSError as error:
         raise UsageError(f"cannot listen on {host}, port {port or 'any from 7860 on'}: {error}") from error

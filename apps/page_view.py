@@ -1,5 +1,6 @@
 """What the page says of a job and of the form, as HTML in which every text is escaped."""
 
+import base64
 from html import escape
 
 from genkit.apps.jobs import Job
@@ -8,6 +9,9 @@ from genkit.apps.progress import STAGES, time_left
 from genkit.events import Progress
 
 NOTHING = "Nothing has been made yet."
+NO_PREVIEW = "This model cannot show frames before the video is done."
+STOPPING = {"load": "Stopping as soon as the model is open.", "decode": "Stopping after this piece."}
+"""What happens to a running job that was asked to stop, by stage; else it ends within its step."""
 LONGEST_CAPTION = 80
 
 
@@ -42,13 +46,26 @@ def _sentence(job: Job, ahead: int) -> str:
 
 def _running(job: Job) -> str:
     if job.cancel:
-        return "Stopping within this step."
+        return STOPPING.get(job.stage, "Stopping within this step.")
     stages = STAGES | {"save": "writing the file"}
     parts = [_capital(stages.get(job.stage, job.stage))]
     if job.stage == "denoise":
         parts.append(f"step {job.step} of {job.total}")
         parts.append(time_left(Progress(step=job.step, total=job.total, seconds=0, left=job.time_left)))
     return ", ".join(filter(None, parts)) + "."
+
+
+def preview(job: Job | None, frames: bytes | None) -> str:
+    """The frames so far of a running job, from an animated WebP; nothing of any other job.
+
+    They stand in the page itself, so that no address leads into the folder where they lie.
+    """
+    if job is None or job.status != "running":
+        return ""
+    if frames is None:
+        return paragraph("hint", NO_PREVIEW) if job.stage == "denoise" and job.step else ""
+    data = base64.b64encode(frames).decode()
+    return f'<img class="preview" decoding="sync" alt="The video so far" src="data:image/webp;base64,{data}">'
 
 
 def message(checked: Checked, key: str) -> str:

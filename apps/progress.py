@@ -7,7 +7,12 @@ from contextlib import contextmanager
 
 from genkit.events import OnEvent, Progress
 
-STAGES = {"load": "loading the model", "denoise": "making the video", "decode": "decoding the frames"}
+STAGES = {
+    "load": "loading the model",
+    "encode": "reading the prompt",
+    "denoise": "making the video",
+    "decode": "decoding the frames",
+}
 
 
 def quiet_libraries() -> None:

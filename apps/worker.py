@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from genkit.apps.jobs import Job, Store
+from genkit.apps.preview import Preview
 from genkit.apps.progress import quiet_libraries
 from genkit.errors import GenkitError
-from genkit.events import Progress
+from genkit.events import Progress, nothing_to_see
 from genkit.outputs import sidecar_path
 from genkit.request import Request
 from genkit.video import Video
@@ -63,23 +64,31 @@ def make(request: Request, on_event: Callable[[Progress], None], models: Models)
     """Make a video with a model that may be open already."""
     import genkit
 
+    on_event(Progress.begin("load"))
     return genkit.make(request, on_event=on_event, pipe=models.pipe(request))
 
 
-def work(store: Store, maker: Maker = make, *, once: bool = False) -> None:
-    """Do the jobs of a store, one after the other, for ever, or until none waits if ``once``.
+def work(
+    store: Store, maker: Maker = make, *, once: bool = False, warm: bool = False, models: Models | None = None
+) -> None:
+    """Do the jobs of a store, one after the other; a second worker on the same store waits until the first has ended.
 
-    A second worker on the same store waits until the first has ended.
+    Args:
+        once: until no job waits; else for ever.
+        warm: open the embedded model before there is a job, so that the first need not wait for it.
+        models: one of these may be open already; None opens its own.
     """
     with _alone(store):
         store.reclaim()
-        making = store.state / "making"
-        shutil.rmtree(making, ignore_errors=True)
-        models = Models()
+        shutil.rmtree(store.making, ignore_errors=True)
+        models = models or Models()
+        if warm:
+            with contextlib.suppress(GenkitError):  # a job that needs it will tell
+                models.pipe(Request(prompt=""))
         while True:
             job = store.claim()
             if job is not None:
-                _do(store, job, maker, models, making)
+                _do(store, job, maker, models)
             elif once:
                 return
             else:
@@ -99,21 +108,21 @@ def _alone(store: Store) -> Iterator[None]:
         yield
 
 
-def _do(store: Store, job: Job, maker: Maker, models: Models, making: Path) -> None:
+def _do(store: Store, job: Job, maker: Maker, models: Models) -> None:
     """One job, from its claim to its end; whatever goes wrong is the end of this job and of nothing else."""
-
-    last = Progress(step=0, total=0, seconds=0, left=0, stage="load")
+    last, preview = Progress.begin("load"), Preview(store.preview(job))
 
     def on_event(event: Progress) -> None:
         nonlocal last
         last = event
+        preview(event)
         if not store.progress(job, event):
             raise Cancelled
 
     try:
         video = maker(job.request, on_event, models)
-        on_event(replace(last, stage="save"))
-        _publish(video, store, job, making)
+        on_event(replace(last, stage="save", preview=nothing_to_see))
+        _publish(video, store, job)
         store.finish(job, video.request, "" if video.receipt is None else str(video.receipt))
     except Cancelled:
         store.stopped(job)
@@ -124,14 +133,14 @@ def _do(store: Store, job: Job, maker: Maker, models: Models, making: Path) -> N
         models.forget()
         store.fail(job, f"{type(error).__name__}: {str(error).strip() or 'no reason was given'}")
     finally:
-        shutil.rmtree(making, ignore_errors=True)
+        shutil.rmtree(store.making, ignore_errors=True)
 
 
-def _publish(video: Video, store: Store, job: Job, making: Path) -> None:
+def _publish(video: Video, store: Store, job: Job) -> None:
     """Write everything aside first, then move it to its place, the video last."""
     film, picture = store.video(job), store.poster(job)
-    made = video.save(making / film.name)
-    poster = making / picture.name
+    made = video.save(store.making / film.name)
+    poster = store.making / picture.name
     _poster(video).save(poster, quality=85)
     for part, place in ((poster, picture), (sidecar_path(made), sidecar_path(film)), (made, film)):
         os.replace(part, place)
@@ -164,7 +173,7 @@ def main() -> None:
     """The worker of the folder that the command line names."""
     end_with_input()
     quiet_libraries()
-    work(Store(Path(sys.argv[1])))
+    work(Store(Path(sys.argv[1])), warm=True)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,8 @@ from genkit.video import Video
 
 DECODE = "rgb24-bt709.1"
 """Names how frames come out of a file; a part of every row's key. Raw frames are taken as they are."""
+DECODE_TAGGED = "rgb24-tagged.1"
+"""The same for a decoding by the file's colour tags."""
 SUFFIXES = (".mp4", ".mkv", ".mov", ".webm", ".avi", ".m4v", ".npz")
 """What counts as a video when a folder is given; a file that is named itself may have any suffix."""
 
@@ -89,8 +91,17 @@ def decode(path: Path) -> Video:
     Raises:
         GenkitError: the file is no video, damaged, or holds fewer than two frames.
     """
+    return _decoded(path, tagged=False)
+
+
+def decode_tagged(path: Path) -> Video:
+    """As :func:`decode`, with the colours that the file's tags say, BT.601 where there are none, as other tools do."""
+    return _decoded(path, tagged=True)
+
+
+def _decoded(path: Path, tagged: bool) -> Video:
     try:
-        video = _read_raw(path) if path.suffix.lower() == ".npz" else Video(read_frames(path), read_header(path).fps)
+        video = _read_raw(path) if path.suffix.lower() == ".npz" else _read_file(path, tagged)
     except GenkitError:
         raise
     except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
@@ -111,6 +122,10 @@ def save_raw(video: Video, path: Path) -> Path:
     with replacing(path) as (part,), part.open("wb") as file:
         np.savez(file, frames=video.frames, fps=video.fps, request=json.dumps(video.request, sort_keys=True))
     return path
+
+
+def _read_file(path: Path, tagged: bool) -> Video:
+    return Video(read_frames(path, tagged=tagged), read_header(path).fps)
 
 
 def _read_raw(path: Path) -> Video:

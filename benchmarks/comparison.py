@@ -7,7 +7,7 @@ from typing import Any
 
 from genkit.benchmarks.evaluation import RESULTS, SCHEMA_VERSION, samples_of
 from genkit.benchmarks.metric import check_told_together
-from genkit.benchmarks.stats import Estimate, paired_difference
+from genkit.benchmarks.stats import Estimate, Reduction, paired_difference
 from genkit.errors import UsageError
 
 
@@ -28,6 +28,8 @@ class Difference:
     """The other run's own aggregate, over all its videos."""
     difference: Estimate
     """Other less base, on the prompts that both have."""
+    random_weights: bool = False
+    """Whether a network with drawn weights measured, so that the numbers mean nothing."""
 
     @property
     def verdict(self) -> str:
@@ -85,6 +87,11 @@ def _differences(base: tuple[Path, dict[str, Any]], other: tuple[Path, dict[str,
             f"{str(base_run)!r} is of suite {left['suite']!r} and {str(other_run)!r} of {right['suite']!r}; "
             "compare runs of one suite"
         )
+    if left.get("mode") != right.get("mode"):
+        raise UsageError(
+            f"{str(base_run)!r} is in mode {left.get('mode')!r} and {str(other_run)!r} in {right.get('mode')!r}; "
+            "read both in one mode by `genkit eval run ... --mode MODE --resume`"
+        )
     both = [name for name, metric in left["metrics"].items() if metric["prompts"] and _measured(right, name)]
     if not both:
         raise UsageError(f"{str(base_run)!r} and {str(other_run)!r} have no metric with values in common")
@@ -104,7 +111,9 @@ def _measured(results: dict[str, Any], name: str) -> bool:
 
 def _difference(name: str, base: tuple[Path, dict[str, Any]], other: tuple[Path, dict[str, Any]]) -> Difference:
     left, right = base[1]["metrics"][name], other[1]["metrics"][name]
-    paired = paired_difference(samples_of(base[1]["videos"], name), samples_of(other[1]["videos"], name))
+    reduction = Reduction(**left.get("reduction", {}))
+    mine, theirs = (samples_of(results["videos"], name) for _, results in (base, other))
+    paired = paired_difference(mine, theirs, reduction.how).scaled(reduction.scale)
     return Difference(
         metric=name,
         better=left["better"],
@@ -113,4 +122,5 @@ def _difference(name: str, base: tuple[Path, dict[str, Any]], other: tuple[Path,
         base_value=left["value"],
         value=right["value"],
         difference=paired,
+        random_weights=left.get("weights") == "random",
     )

@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from genkit.benchmarks.clips import DECODE, Clip, decode, find
+from genkit.benchmarks.clips import DECODE, DECODE_TAGGED, Clip, decode, decode_tagged, find
 from genkit.benchmarks.ledger import Ledger, Row, canonical, key_of
 from genkit.benchmarks.metric import Metric, Sample, Suite
-from genkit.benchmarks.stats import Stat, estimate
+from genkit.benchmarks.stats import Stat
 from genkit.errors import GenkitError, UsageError
 from genkit.outputs import replacing
 from genkit.video import Video
@@ -33,11 +33,12 @@ class Pair:
     reference: Clip | None = None
     """None if the suite takes none, or there is none for this video."""
 
-    def key(self, metric: Metric, prompted: bool) -> str:
+    def key(self, metric: Metric, suite: Suite) -> str:
         """The name of a measurement; the prompt is a part of it where it decides the numbers."""
         reference = self.reference.sha256 if self.reference else None
-        prompt = self.clip.request.get("prompt") if prompted else None
-        return key_of(self.clip.sha256, reference, prompt, DECODE, metric.identity())
+        prompt = self.clip.request.get("prompt") if suite.prompted else None
+        how = DECODE_TAGGED if suite.colours == "tagged" else DECODE
+        return key_of(self.clip.sha256, reference, prompt, how, metric.identity())
 
 
 def evaluate(
@@ -67,11 +68,11 @@ def evaluate(
         UsageError: an argument is wrong, or the folder holds a run and ``resume`` was not given.
         GenkitError: a package is missing, the ledger is damaged, or the disk is full.
     """
-    suite.check_ready()
     ledger_path = out / LEDGER
     if ledger_path.exists() and not resume:
         raise UsageError(f"{str(out)!r} holds an evaluation already; go on with it by --resume, or name another folder")
     pairs = _pairs(suite, find(paths), reference)
+    suite.check_ready()
     with Ledger(ledger_path) as ledger:
         for number, pair in enumerate(pairs, 1):
             if on_clip:
@@ -112,16 +113,17 @@ def _stem(clip: Clip) -> str:
 
 def _measure(suite: Suite, pair: Pair, ledger: Ledger) -> None:
     """Finish the rows of one video; a video that is finished or known to be bad is not even decoded."""
-    open_keys = {key: m for m in suite.metrics if (key := pair.key(m, suite.prompted)) not in ledger.rows}
+    open_keys = {key: m for m in suite.metrics if (key := pair.key(m, suite)) not in ledger.rows}
     if not open_keys or _broken(pair, ledger.rows, suite.compares):
         return
-    video = _decoded(pair.clip, ledger)
-    other = _decoded(pair.reference, ledger) if pair.reference else None
+    video = _decoded(pair.clip, suite, ledger)
+    other = _decoded(pair.reference, suite, ledger) if pair.reference else None
     if video is None or (pair.reference and other is None):
         return
     prompt = pair.clip.request.get("prompt")
     sample = Sample(video, prompt if isinstance(prompt, str) else None, other)
     for key, metric in open_keys.items():
+        metric.prepare()
         ledger.add(key, _row(metric, sample))
 
 
@@ -132,10 +134,10 @@ def _row(metric: Metric, sample: Sample) -> Row:
         return {"metric": metric.name, "error": str(error)}
 
 
-def _decoded(clip: Clip, ledger: Ledger) -> Video | None:
+def _decoded(clip: Clip, suite: Suite, ledger: Ledger) -> Video | None:
     """The frames of a video; None, and a row with the reason, if there are none."""
     try:
-        return decode(clip.path)
+        return decode_tagged(clip.path) if suite.colours == "tagged" else decode(clip.path)
     except GenkitError as error:
         # The row belongs to the content, which may lie under other names too.
         reason = str(error).replace(repr(str(clip.path)), "the file")
@@ -163,7 +165,8 @@ def _broken(pair: Pair, rows: dict[str, Row], compares: bool) -> str | None:
 def _results(suite: Suite, pairs: list[Pair], rows: dict[str, Row]) -> dict[str, Any]:
     videos = [_video(suite, pair, rows) for pair in pairs]
     metrics = {metric.name: _metric(metric, videos) for metric in suite.metrics}
-    return {"schema_version": SCHEMA_VERSION, "suite": suite.name, "metrics": metrics, "videos": videos}
+    about = {"schema_version": SCHEMA_VERSION, "suite": suite.name, "mode": suite.mode}
+    return about | {"metrics": metrics, "videos": videos}
 
 
 def _video(suite: Suite, pair: Pair, rows: dict[str, Row]) -> dict[str, Any]:
@@ -171,14 +174,15 @@ def _video(suite: Suite, pair: Pair, rows: dict[str, Row]) -> dict[str, Any]:
     about |= {"seed": pair.clip.request.get("seed"), "reference": pair.reference and pair.reference.sha256}
     if reason := _broken(pair, rows, suite.compares):
         return about | {"error": reason, "metrics": {}}
-    found = {metric.name: rows[pair.key(metric, suite.prompted)] for metric in suite.metrics}
-    return about | {"metrics": {name: _shown(row) for name, row in found.items()}}
+    shown = {metric.name: _shown(metric, rows[pair.key(metric, suite)]) for metric in suite.metrics}
+    return about | {"metrics": shown}
 
 
-def _shown(row: Row) -> Row:
+def _shown(metric: Metric, row: Row) -> Row:
     if "error" in row:
         return {"error": row["error"]}
-    return {"sum": row["sum"], "weight": row["weight"], "curve": list(row["curve"])}
+    stat = metric.shown(Stat(row["sum"], row["weight"], tuple(row["curve"])))
+    return {"sum": stat.sum, "weight": stat.weight, "curve": list(stat.curve)}
 
 
 def samples_of(videos: Iterable[dict[str, Any]], metric: str) -> dict[str, list[Stat]]:
@@ -193,7 +197,9 @@ def samples_of(videos: Iterable[dict[str, Any]], metric: str) -> dict[str, list[
 
 def _metric(metric: Metric, videos: list[dict[str, Any]]) -> dict[str, Any]:
     samples = samples_of(videos, metric.name)
-    found = asdict(estimate(samples)) if samples else {"value": None, "low": None, "high": None}
+    found = asdict(metric.reduce(samples)) if samples else {"value": None, "low": None, "high": None}
     about = {"about": metric.about, "better": metric.better, "role": metric.role, "identity": metric.identity()}
+    about |= {"reduction": asdict(metric.reduction), "mode_effect": metric.mode_effect}
+    stamp = {"weights": "random"} if metric.random_weights else {}
     measured = sum(map(len, samples.values()))
-    return about | {"prompts": 0} | found | {"videos": measured, "missing": len(videos) - measured}
+    return about | stamp | {"prompts": 0} | found | {"videos": measured, "missing": len(videos) - measured}

@@ -1,14 +1,14 @@
 """What a metric is: a name, what it needs, and a measurement of one video."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, ClassVar, Literal, TypeVar
 
-from genkit.benchmarks.stats import Stat
-from genkit.errors import GenkitError, UsageError
+from genkit.benchmarks.stats import Estimate, Reduction, Samples, Stat, estimate
+from genkit.errors import GenkitError, UsageError, nearest
 from genkit.video import Video
 
 T = TypeVar("T")
@@ -48,6 +48,21 @@ class Metric(ABC):
     """The named preparation of the frames."""
     packages: ClassVar[tuple[str, ...]] = ()
     """Modules that must be importable, beyond what genkit always needs."""
+    reduction: ClassVar[Reduction] = Reduction()
+    """How its measurements of many videos become one number."""
+    random_weights: ClassVar[bool] = False
+    """Whether a network with drawn weights measures, so that the numbers mean nothing."""
+    mode_effect: ClassVar[str] = ""
+    """What the mode of its suite changes about it; empty if nothing."""
+
+    def prepare(self) -> None:
+        """Load what it measures with; what fails here is no fault of a video and ends the evaluation.
+
+        Raises:
+            GenkitError: something is missing or broken.
+        """
+        if wanted := self.wants():
+            raise GenkitError(f"{self.name} needs {wanted[0]}")
 
     @abstractmethod
     def measure(self, sample: Sample) -> Stat:
@@ -56,6 +71,22 @@ class Metric(ABC):
         Raises:
             GenkitError: this video cannot be measured, with the reason.
         """
+
+    def shown(self, stat: Stat) -> Stat:
+        """A video's measurement as results tell it; where a suite has modes, one row is read in several ways."""
+        return stat
+
+    def reduce(self, samples: Samples) -> Estimate:
+        """The aggregate of measurements as :meth:`shown` gives them, by prompt, with its interval.
+
+        Raises:
+            UsageError: no video has a value.
+        """
+        return estimate(samples, self.reduction.how).scaled(self.reduction.scale)
+
+    def wants(self) -> list[str]:
+        """What a user has to bring besides the packages, one sentence each; empty if it can run."""
+        return []
 
     def identity(self) -> dict[str, Any]:
         """Everything that decides its numbers, in JSON values; versions of the packages among it."""
@@ -82,6 +113,10 @@ class Suite:
     """Whether each video is held against a reference."""
     prompted: bool = False
     """Whether the prompt decides the numbers."""
+    mode: str | None = None
+    """How its measurements are read; None if there is one way only."""
+    colours: Literal["bt709", "tagged"] = "bt709"
+    """How files are decoded: all by BT.709, or by their tags as other tools do."""
 
     def __post_init__(self) -> None:
         check_told_together(self.name, {metric.name: metric.role for metric in self.metrics})
@@ -92,11 +127,30 @@ class Suite:
         return [package for package in needed if find_spec(package) is None]
 
     def check_ready(self) -> None:
-        """Raise GenkitError if a package is missing."""
+        """Raise GenkitError if a package or anything that a user has to bring is missing."""
         if missing := self.missing():
             raise GenkitError(
                 f"suite {self.name!r} needs {', '.join(missing)}; install it: pip install 'genkit-video[eval]'"
             )
+        if wanting := [(metric.name, wants[0]) for metric in self.metrics if (wants := metric.wants())]:
+            name, first = wanting[0]
+            raise GenkitError(
+                f"{len(wanting)} of the {len(self.metrics)} metrics of suite {self.name!r} cannot run, "
+                f"{name} needs {first}; `genkit eval doctor --suite {self.name}` tells all, --only runs the others"
+            )
+
+    def restricted(self, names: Iterable[str]) -> "Suite":
+        """The same suite with fewer metrics, named with or without the suite's own name before them.
+
+        Raises:
+            UsageError: there is no such metric, or consistency would stand alone.
+        """
+        known = {metric.name.removeprefix(f"{self.name}."): metric for metric in self.metrics}
+        short = [name.removeprefix(f"{self.name}.") for name in names]
+        for name in short:
+            if name not in known:
+                raise UsageError(f"suite {self.name!r} has no metric {name!r}; {nearest(name, known)}")
+        return replace(self, metrics=tuple(metric for name, metric in known.items() if name in short))
 
 
 def check_told_together(what: str, roles: dict[str, str]) -> None:

@@ -7,7 +7,6 @@ Shape letters: T frames, H rows, W columns, C colours.
 """
 
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, conv2d
 
+from genkit.benchmarks.lpips import Lpips
 from genkit.benchmarks.metric import Metric, Sample, Suite
+from genkit.benchmarks.pairs import NO_REFERENCE, frame_pairs
 from genkit.benchmarks.preprocessing import RGB
 from genkit.benchmarks.stats import Stat
 from genkit.decode import read_frames
@@ -90,28 +91,8 @@ def _box(image_C1HW: Tensor) -> Tensor:
     return avg_pool2d(image_C1HW, WINDOW, stride=1, padding=WINDOW // 2)
 
 
-def _pairs(sample: Sample) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-    """Frames of a video with those of its reference.
-
-    Raises:
-        UsageError: there is no reference, or it has another size or length.
-    """
-    if sample.reference is None:
-        raise UsageError("similarity needs a reference; name the folder of reference videos with --reference")
-    mine, other = sample.video.frames, sample.reference.frames
-    if mine.shape != other.shape:
-        raise UsageError(
-            f"the video has {_size(mine)} and its reference {_size(other)}; similarity takes equal length and size"
-        )
-    return zip(mine, other, strict=True)
-
-
-def _size(frames: NDArray[Any]) -> str:
-    return f"{frames.shape[0]} frames of {frames.shape[1]}x{frames.shape[2]}"
-
-
 def _errors(sample: Sample) -> NDArray[np.float64]:
-    return np.array([mse(a, b) for a, b in _pairs(sample)])
+    return np.array([mse(a, b) for a, b in frame_pairs(sample)])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +134,7 @@ class SsimGaussian(Metric):
 
     def measure(self, sample: Sample) -> Stat:
         """The mean over frames."""
-        return Stat.of_curve([ssim(a, b, "gaussian") for a, b in _pairs(sample)])
+        return Stat.of_curve([ssim(a, b, "gaussian") for a, b in frame_pairs(sample)])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +148,7 @@ class SsimBox(Metric):
 
     def measure(self, sample: Sample) -> Stat:
         """The mean over frames."""
-        return Stat.of_curve([ssim(a, b, "box") for a, b in _pairs(sample)])
+        return Stat.of_curve([ssim(a, b, "box") for a, b in frame_pairs(sample)])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,13 +163,13 @@ class CodecFloor(Metric):
     def measure(self, sample: Sample) -> Stat:
         """The mean over frames of the reference."""
         if sample.reference is None:
-            raise UsageError("similarity needs a reference; name the folder of reference videos with --reference")
+            raise UsageError(NO_REFERENCE)
         copy = codec_copy(sample.reference)
         return Stat.of_curve([psnr(mse(a, b)) for a, b in zip(sample.reference.frames, copy, strict=True)])
 
 
 SUITE = Suite(
     name="similarity",
-    metrics=(Psnr(), PsnrOfWhole(), SsimGaussian(), SsimBox(), CodecFloor()),
+    metrics=(Psnr(), PsnrOfWhole(), SsimGaussian(), SsimBox(), Lpips(net="alex"), Lpips(net="vgg"), CodecFloor()),
     compares=True,
 )

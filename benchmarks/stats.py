@@ -6,7 +6,7 @@ number of processes. Videos of one prompt resemble one another, so whole prompts
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -22,6 +22,16 @@ COVERAGE = 0.95
 Aggregate = Literal["videos", "pooled"]
 """``videos``: the mean of the videos' own values. ``pooled``: all sums over all weights, so that long videos count
 more."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reduction:
+    """How the measurements of many videos become one number."""
+
+    how: Aggregate = "videos"
+    """What is averaged."""
+    scale: float = 1.0
+    """What the average is multiplied by; positive."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +73,11 @@ class Estimate:
     """How many videos count."""
     prompts: int
     """How many prompts they belong to."""
+
+    def scaled(self, factor: float) -> "Estimate":
+        """The same estimate in another unit; ``factor`` is positive."""
+        low, high = (end if end is None else end * factor for end in (self.low, self.high))
+        return replace(self, value=self.value * factor, low=low, high=high)
 
 
 Samples = Mapping[str, Sequence[Stat]]

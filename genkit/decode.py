@@ -44,8 +44,13 @@ def read_header(path: Path) -> Header:
         return header
 
 
-def read_frames(path: Path) -> NDArray[np.uint8]:
+def read_frames(path: Path, *, tagged: bool = False) -> NDArray[np.uint8]:
     """Decode a whole video file under BT.709.
+
+    Args:
+        path: the file.
+        tagged: follow the colour tags of the file instead, and take BT.601 where there are none, as OpenCV, decord
+            and PyAV do of themselves.
 
     Returns:
         ``[T, H, W, 3]``, RGB.
@@ -55,14 +60,17 @@ def read_frames(path: Path) -> NDArray[np.uint8]:
         GenkitError: the file ends early or cannot be decoded.
     """
     frames: list[NDArray[np.uint8]] = []
-    reason = "the file is cut short or damaged"
+    problem: Exception | None = None
     with _opened(path) as (file, header):
         try:
-            frames.extend(file.iter(filter_sequence=TO_RGB))
+            frames.extend(file.iter() if tagged else file.iter(filter_sequence=TO_RGB))
         except (OSError, ValueError) as error:  # what FFmpeg's own errors derive from
-            reason = str(error)
+            problem = error
     if not frames or len(frames) < header.frames:
-        raise GenkitError(f"only {len(frames)} of {header.frames} frames of {str(path)!r} can be decoded: {reason}")
+        raise GenkitError(
+            f"only {len(frames)} of {header.frames} frames of {str(path)!r} can be decoded: "
+            "the file is cut short or damaged"
+        ) from problem
     return np.stack(frames)
 
 
@@ -82,9 +90,16 @@ def _opened(path: Path) -> Iterator[tuple[Any, Header]]:
         # Where a stream or its codec is missing, the plugin trips over None.
         except (InitializationError, OSError, ValueError, IndexError, AttributeError, TypeError) as error:
             raise UsageError(
-                f"{str(path)!r} cannot be read as a video: it is damaged, cut short or not a video"
+                f"{str(path)!r} cannot be read as a video: it is damaged, cut short or not a video{_guess(path)}"
             ) from error
         yield file, header
+
+
+def _guess(path: Path) -> str:
+    """What the first bytes tell of a file that FFmpeg gave up."""
+    with path.open("rb") as file:
+        mp4 = file.read(8)[4:] == b"ftyp"
+    return "; it begins as an MP4 does but its index is missing, so it was cut: fetch or copy it again" if mp4 else ""
 
 
 def _header(file: Any) -> Header:

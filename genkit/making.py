@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 from genkit.catalogue import parse
-from genkit.events import OnEvent
+from genkit.events import OnEvent, Progress
 from genkit.handle import apply
 from genkit.loading import load
 from genkit.request import Request
@@ -20,6 +20,8 @@ def make(request: Request, on_event: OnEvent | None = None, pipe: Any = None) ->
     plugins = [parse(text) for text in request.plugins]
     begun = time.perf_counter()
     if pipe is None:
+        if on_event is not None:
+            on_event(Progress.begin("load"))
         pipe = load(
             request.model,
             dtype=request.dtype,
@@ -28,6 +30,8 @@ def make(request: Request, on_event: OnEvent | None = None, pipe: Any = None) ->
             attention_backend=request.attention_backend,
         )
     seconds = time.perf_counter() - begun
+    if on_event is not None:
+        on_event(Progress.begin("encode"))
     with apply(pipe, *plugins) as handle:
         video = handle.generate(
             request.prompt,

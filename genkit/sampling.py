@@ -2,52 +2,25 @@
 
 import inspect
 import time
-from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from genkit.arguments import call_arguments, check_length_of_text, check_size, drawn_seed
 from genkit.attention.grid import VideoGrid
 from genkit.attention.session import UnroutedError
 from genkit.catalogue import text_of
-from genkit.errors import GenkitError, NotFiniteError, UsageError
-from genkit.events import OnEvent, Progress
+from genkit.errors import GenkitError, UsageError
+from genkit.events import OnEvent
+from genkit.preview import preview
 from genkit.receipt import Attention, Receipt, Seconds, peak_memory_bytes, versions
 from genkit.video import Video
+from genkit.watch import Watch
 
 if TYPE_CHECKING:
     from genkit.handle import Handle
-
-
-@dataclass
-class Watch:
-    """Looks at every step: finite latents, progress, pace."""
-
-    total: int
-    on_event: OnEvent | None
-    steps: int = 0
-    begun: float = field(default_factory=time.perf_counter)
-    ended: float | None = None
-
-    def __call__(self, index: int, latents: Tensor) -> None:
-        """After solver step ``index`` (0 first).
-
-        Raises:
-            NotFiniteError: the latents hold NaN or infinity.
-        """
-        self.steps, self.ended = index + 1, time.perf_counter()
-        if not bool(torch.isfinite(latents).all()):
-            raise NotFiniteError(
-                f"the latents became NaN or infinite in step {index + 1} of {self.total}; stopped there and wrote "
-                "nothing; try dtype float32 or bfloat16, or fewer plug-ins"
-            )
-        if self.on_event is not None:
-            spent = self.ended - self.begun
-            left = spent / self.steps * (self.total - self.steps)
-            self.on_event(Progress(step=self.steps, total=self.total, seconds=spent, left=left))
 
 
 def sample(
@@ -69,8 +42,9 @@ def sample(
     _check_text(handle, prompt, arguments, fps)
     steps = arguments.get("num_inference_steps") or _default(pipe, "num_inference_steps")
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    watch = Watch(total=steps, on_event=on_event)
-    output = _run(pipe, arguments | _callback(pipe, watch), torch.Generator("cpu").manual_seed(number))
+    watch = Watch(total=steps, on_event=on_event, preview=partial(preview, pipe, fps=fps))
+    with watch.decoding(pipe):
+        output = _run(pipe, arguments | _callback(pipe, watch), torch.Generator("cpu").manual_seed(number))
     run.state.pop("prompt", None)
     seconds = _seconds(watch, time.perf_counter())
     frames = output.frames[0]

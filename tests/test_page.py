@@ -1,56 +1,26 @@
-"""The page: what its form accepts and says, what it shows, and what it never lets out. The worker's maker is fake."""
+"""The page without a server: what its form accepts and says, what it shows of a job, and whom it lets in."""
 
 import json
 import os
 import re
-import signal
-import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import numpy as np
 import pytest
 
 from genkit import catalogue
 from genkit.apps import page_form, page_models, page_plugins, page_serve, page_view
 from genkit.apps.cli import main
-from genkit.apps.jobs import AGAIN, Job, Store
-from genkit.apps.keeper import Keeper
+from genkit.apps.jobs import Job
 from genkit.apps.page_form import check, defaults, settings
 from genkit.attention.cards import CARDS
 from genkit.errors import UsageError
 from genkit.loading import TINY_WEIGHTS
 from genkit.plugin import Parts, Target
 from genkit.request import Request
-from genkit.video import Video
 
 EVIL = "<script>alert('x')</script> & \"quotes\""
-WORKER = """
-import sys, time
-from pathlib import Path
-import numpy as np
-from genkit.apps.jobs import Store
-from genkit.apps.worker import end_with_input, work
-from genkit.events import Progress
-from genkit.video import Video
-
-def maker(request, on_event, models):
-    for step in range(1, 4):
-        on_event(Progress(step=step, total=3, seconds=step, left=60.0 * (3 - step)))
-        while "wait" in request.prompt:
-            time.sleep(0.05)
-            on_event(Progress(step=step, total=3, seconds=step, left=60.0 * (3 - step)))
-    asked = request.model_dump(mode="json", exclude_none=True) | {"seed": 42}
-    return Video(np.full((2, 16, 16, 3), 90, np.uint8), 8.0, asked)
-
-end_with_input()
-work(Store(Path(sys.argv[1])), maker)
-"""
 
 
 def filled(**changes: Any) -> dict[str, Any]:
@@ -100,16 +70,47 @@ def test_every_field_reaches_the_request() -> None:
         ({"width": 1e9}, "width", "from 16 to 2048"),
         ({"fps": float("nan")}, "fps", "fps=nan must be a number from 1 to 120"),
         ({"num_inference_steps": 0}, "num_inference_steps", "from 1 to 200"),
+        (
+            {"num_inference_steps": "201"},
+            "num_inference_steps",
+            "num_inference_steps=201 must be a number from 1 to 200",
+        ),
+        ({"guidance_scale": "strong"}, "guidance_scale", "'strong' is no number"),
+        ({"guidance_scale": "nan"}, "guidance_scale", "guidance_scale=nan must be a number"),
         ({"radial": True, "radial.density": 2.0}, "radial", r"density=2.0 must lie in \(0, 1\]"),
         ({"radial": True, "radial.dense_layers": 1.5}, "radial", "dense_layers=1.5 is not of type int"),
         ({"timeline": True, "timeline.everywhere": 'it\'s "a"'}, "timeline", "cannot hold both kinds of quotes"),
-        ({"freelong": True, "freenoise": True}, "plugins", "freelong and freenoise cannot be combined: both plan"),
     ],
 )
 def test_a_wrong_field_is_told_beside_the_field(changes: dict[str, Any], key: str, sentence: str) -> None:
     checked = check(defaults() | changes)
     assert checked.request is None and list(checked.wrong) == [key]
     assert re.search(sentence, checked.wrong[key]), checked.wrong[key]
+
+
+@pytest.mark.parametrize(("text", "value"), [("", None), ("  ", None), (" 12 ", 12), ("12.0", 12), ("1e1", 10)])
+def test_a_number_that_may_be_missing_is_a_text(text: str, value: int | None) -> None:
+    request = check(filled(num_inference_steps=text)).request
+    assert request is not None and request.num_inference_steps == value
+    assert check(filled(guidance_scale="4.5")).request.guidance_scale == 4.5  # type: ignore[union-attr]
+
+
+def test_an_empty_parameter_of_a_plug_in_keeps_its_default() -> None:
+    (empty,) = [
+        field for field in page_plugins.fields("freenoise") if field.kind == "number" and field.default is None
+    ][:1]
+    for text, plugin in (("", "freenoise"), ("4", f"freenoise:{empty.name}=4")):
+        request = check(filled(freenoise=True) | {empty.key: text}).request
+        assert request is not None and request.plugins == (plugin,)
+    assert "'x' is no number" in check(filled(freenoise=True) | {empty.key: "x"}).wrong["freenoise"]
+
+
+def test_a_conflict_is_told_beside_both_plug_ins() -> None:
+    checked = check(filled(freelong=True, freenoise=True, freenoise__window=0))
+    assert checked.request is None and set(checked.wrong) == {"freelong", "freenoise"}
+    sentence = "freelong and freenoise cannot be combined: both plan the noise"
+    assert checked.wrong["freelong"].startswith(sentence) and sentence in checked.wrong["freenoise"]
+    assert "window=0" in checked.wrong["freenoise"], "the conflict hides what else is wrong"
 
 
 def test_a_comma_in_a_text_sets_no_other_parameter() -> None:
@@ -208,7 +209,11 @@ def test_settings_from_a_file_are_not_trusted() -> None:
 
 
 def test_lengths_are_known_for_every_family() -> None:
-    assert set(page_models.FRAME_STEPS) == {card.family for card in CARDS} - {"tiny"}
+    steps = {card.family: page_models.frame_step(card) for card in CARDS}
+    assert steps == {
+        "tiny": 2, "wan": 4, "wan2.2": 4, "hunyuanvideo": 4, "cogvideox": 8, "ltx": 8, "mochi": 6, "animatediff": 1,
+        "text-to-video-sd": 1,
+    }  # fmt: skip
     for card in CARDS:
         assert page_models.check_length(card, None) == card.native_frames
         assert page_models.check_length(card, float(card.native_frames)) == card.native_frames
@@ -241,6 +246,10 @@ def job(**changes: Any) -> Job:
             {"status": "running", "stage": "denoise", "step": 5, "total": 20, "time_left": 65.2},
             "Making the video, step 5 of 20, 1:05 left.",
         ),
+        ({"status": "running", "stage": "encode"}, "Reading the prompt."),
+        ({"status": "running", "stage": "decode", "step": 20, "total": 20}, "Decoding the frames."),
+        ({"status": "running", "stage": "load", "cancel": True}, "Stopping as soon as the model is open."),
+        ({"status": "running", "stage": "decode", "cancel": True}, "Stopping after this piece."),
         ({"status": "running", "stage": "save", "step": 20, "total": 20}, "Writing the file."),
         ({"status": "running", "stage": "denoise", "cancel": True}, "Stopping within this step."),
         ({"status": "failed", "error": "no memory"}, "Failed: no memory"),
@@ -250,6 +259,17 @@ def job(**changes: Any) -> Job:
 )
 def test_what_is_said_of_a_job(changes: dict[str, Any], sentence: str) -> None:
     assert f">{sentence}</p>" in page_view.status(job(**changes), ahead=2)
+
+
+def test_frames_are_shown_of_a_running_job_only() -> None:
+    running = job(status="running", stage="denoise", step=1, total=2)
+    html = page_view.preview(running, b"\x00frames")
+    data = "data:image/webp;base64,AGZyYW1lcw=="
+    assert re.fullmatch(rf'<img class="preview" decoding="sync" alt="[^"]+" src="{data}">', html)
+    assert page_view.NO_PREVIEW in page_view.preview(running, None)
+    for other in (None, job(), job(status="done"), job(status="failed"), job(status="cancelled")):
+        assert page_view.preview(other, b"frames") == ""
+    assert page_view.preview(job(status="running", stage="load"), None) == ""
 
 
 def test_no_text_becomes_html() -> None:
@@ -296,159 +316,3 @@ def test_the_page_works_in_an_empty_folder(monkeypatch: pytest.MonkeyPatch) -> N
         assert os.environ["GRADIO_ANALYTICS_ENABLED"] == "False"
         assert Path(os.environ["GRADIO_TEMP_DIR"]).is_dir()
     assert Path.cwd() == before and not empty.exists()
-
-
-# From here on with a real server, a real worker process with a fake maker, and a client in the place of a browser.
-
-
-@dataclass
-class Live:
-    """A page that is being served."""
-
-    page: Any
-    store: Store
-    keeper: Keeper
-    keys: list[str]
-
-    def tab(self) -> "Tab":
-        from gradio_client import Client
-
-        return Tab(Client(self.page.local_url, verbose=False, httpx_kwargs={"timeout": 120}), self.keys)
-
-    def view(self) -> Any:
-        from genkit.apps.page_look import View
-
-        return View(self.store, lambda: True)
-
-    def get(self, path: str) -> int:
-        try:
-            with urllib.request.urlopen(f"{self.page.local_url}{path}", timeout=120) as answer:
-                return int(answer.status)
-        except urllib.error.HTTPError as error:
-            return error.code
-
-
-@dataclass
-class Tab:
-    """One browser tab: a session of its own."""
-
-    client: Any
-    keys: list[str]
-    shown: dict[str, Any] = field(default_factory=dict)
-    """What stands on it; the server sends only what has changed."""
-
-    def make(self, **changes: Any) -> list[str]:
-        values = filled(**changes)
-        return list(self.client.predict(*(values[key] for key in self.keys), api_name="/make"))
-
-    def look(self, until: str, seconds: float = 240) -> dict[str, Any]:
-        """What the tab shows as soon as its state says ``until``."""
-        names = ("status", "player", "receipt", "gallery")  # the client leaves buttons out
-        end = time.monotonic() + seconds
-        while True:
-            found = dict(zip(names, self.client.predict(api_name="/status"), strict=False))
-            self.shown |= {name: value for name, value in found.items() if not _unchanged(value)}
-            if until in self.shown["status"]:
-                return self.shown
-            assert time.monotonic() < end, f"still {self.shown['status']!r}"
-            time.sleep(0.1)
-
-
-def _unchanged(value: Any) -> bool:
-    return isinstance(value, dict) and value.get("__type__") == "update"
-
-
-@pytest.fixture(scope="module")
-def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    gr = pytest.importorskip("gradio", reason="the page needs pip install 'genkit-video[ui]'")
-    from genkit.apps.page_fields import laid_out
-
-    with gr.Blocks():
-        keys = list(laid_out().fields)
-    store = Store(tmp_path_factory.mktemp("page") / "out")
-    command = [sys.executable, "-c", WORKER, str(store.folder)]
-    with page_serve.isolated(), Keeper(store, command) as keeper:
-        page = page_serve.launched(store, keeper, "127.0.0.1", None)
-        yield Live(page, store, keeper, keys)
-        page.close()
-
-
-def test_one_click_to_a_video(live: Live) -> None:
-    tab = live.tab()
-    assert not any("wrong" in said for said in tab.make(prompt=EVIL, seed="5"))
-    tab.look("Done.")
-    (made,) = live.store.jobs("done")
-    assert made.request.prompt == EVIL and made.request.seed == 42
-    _, _, player, _, gallery, listed, _ = live.view().look(made.id, {})
-    assert player == str(live.store.video(made)) and listed == [made.id]
-    assert gallery == [(str(live.store.poster(made)), f"{EVIL} (seed 42)")]
-    assert live.get(f"gradio_api/file={live.store.video(made)}") == 200
-
-
-def test_what_is_wrong_makes_no_job(live: Live) -> None:
-    before = live.store.jobs()
-    said = live.tab().make(freelong=True, freenoise=True, seed=EVIL)
-    assert sum("cannot be combined" in text for text in said) == 1
-    assert sum("&lt;script&gt;" in text for text in said) == 1 and not any("<script" in text for text in said)
-    assert live.store.jobs() == before
-
-
-def test_a_second_tab_finds_the_running_job_and_cancels_it(live: Live) -> None:
-    first = live.tab()
-    first.make(prompt="wait")
-    assert "2:00 left" in first.look("step 1 of 3")["status"]
-    second = live.tab()
-    second.client.predict(api_name="/newest")
-    second.look("step 1 of 3")
-    second.client.predict(api_name="/cancel")
-    second.look("Cancelled.")
-    first.look("Cancelled.")
-    assert live.view().look(live.store.jobs()[0].id, {})[2] is None, "a video is shown of a job that has none"
-
-
-def test_a_killed_worker_is_told_and_its_job_begun_again(live: Live) -> None:
-    tab = live.tab()
-    tab.make(prompt="wait")
-    tab.look("step 1 of 3")
-    assert live.keeper.process is not None
-    os.kill(live.keeper.process.pid, signal.SIGKILL)
-    assert "step" in tab.look(AGAIN[1:])["status"] or tab.look("step 1 of 3")
-    tab.client.predict(api_name="/cancel")
-    tab.look("Cancelled.")
-
-
-def test_settings_come_back_from_a_job_and_from_a_file(live: Live, tmp_path: Path) -> None:
-    from gradio_client import handle_file
-
-    tab = live.tab()
-    tab.make(prompt="a | b", timeline=True, num_frames=33, radial=True, radial__density=0.25)
-    tab.look("Done.")
-    *values, said = tab.client.predict(api_name="/load_settings")
-    loaded = dict(zip(tab.keys, values, strict=True))
-    assert loaded["prompt"] == "a | b" and loaded["num_frames"] == 33 and loaded["seed"] == "42"
-    assert loaded["radial"] is True and loaded["radial.density"] == 0.25 and "Settings loaded." in said
-    asked = {"prompt": EVIL, "seed": 9, "device": "cuda"}
-    film = Video(np.zeros((2, 16, 16, 3), np.uint8), 8.0, asked).save(tmp_path / "film.mp4")
-    *values, said = tab.client.predict(handle_file(str(film)), api_name="/load_file")
-    assert dict(zip(tab.keys, values, strict=True))["prompt"] == EVIL and "device" in said
-    (tmp_path / "no.mp4").write_bytes(b"no film")
-    *values, said = tab.client.predict(handle_file(str(tmp_path / "no.mp4")), api_name="/load_file")
-    assert "wrong" in said and str(tmp_path) not in said and "genkit-page" not in said
-    assert all(_unchanged(value) for value in values)
-    before = len(live.store.jobs())
-    tab.client.predict(api_name="/rerun")
-    tab.look("Done.")
-    assert len(live.store.jobs()) == before + 1 and live.store.jobs()[0].request.seed == 42
-
-
-def test_nothing_else_is_served(live: Live) -> None:
-    secret = live.store.folder.parent / "secret.txt"
-    secret.write_text("secret")
-    hidden = live.store.state / "jobs.sqlite"
-    assert hidden.is_file()
-    dotted = f"{live.store.folder}/../secret.txt"
-    for path in ("/etc/hostname", secret, hidden, live.store.state / "worker.log", dotted, Path(__file__)):
-        assert live.get(f"gradio_api/file={path}") in (403, 404), path
-    config = live.page.config
-    assert not live.page.share and live.page.server_name == "127.0.0.1" and not live.page.analytics_enabled
-    assert "analytics_enabled" not in config or not config["analytics_enabled"]

@@ -1,0 +1,34 @@
+"""How the page looks: colours that can be read, no room for what is empty, nothing wider than a phone."""
+
+from typing import Any
+
+# Gradio puts its own prefix after every comma, so no comma may stand inside a selector's brackets.
+CSS = """
+.said:not(:has(p)):not(:has(img)) { display: none !important; }
+.said p { margin: 0; overflow-wrap: anywhere; }
+p.wrong { color: #b3261e; font-weight: 600; } .dark p.wrong { color: #ff8a80; }
+p.hint { opacity: 0.85; font-size: 0.9em; }
+p.state { font-weight: 600; font-size: 1.1em; }
+#status progress { width: 100%; height: 0.6rem; appearance: none; border: none; }
+#status progress::-webkit-progress-bar { background: #a1a1aa66; border-radius: 4px; }
+#status progress::-webkit-progress-value { background: #2563eb; border-radius: 4px; }
+#status progress::-moz-progress-bar { background: #2563eb; }
+img.preview { width: 100%; height: 28rem; max-height: 80vw; object-fit: contain; image-rendering: pixelated; }
+#player video { max-height: 28rem; object-fit: contain; }
+#gallery, #gallery .grid-wrap { min-height: 0; height: auto; max-height: 30rem; }
+#receipt textarea { font-family: ui-monospace, monospace; font-size: 0.8em; overflow-wrap: anywhere; }
+"""
+
+
+def theme() -> Any:
+    """Gradio's own, from fonts of the machine, with grey texts and a main button that have enough contrast."""
+    import gradio as gr
+
+    fonts: dict[str, Any] = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
+    return gr.themes.Default(primary_hue="blue", **fonts).set(
+        block_info_text_color="*neutral_600",
+        block_info_text_color_dark="*neutral_300",
+        input_placeholder_color="*neutral_500",
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+    )

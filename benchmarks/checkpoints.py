@@ -1,0 +1,73 @@
+"""Reading weight files without running anything that they hold."""
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genkit.errors import GenkitError
+
+NESTED = ("state_dict", "model", "params")
+"""Where trainers put the weights among other things."""
+WRAPPED = "module."
+"""What data-parallel training puts before every key."""
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint by key, in float32: pickles of torch, TorchScript archives, safetensors.
+
+    Trainers' wrappings are taken off: ``{"state_dict": ...}`` around the weights, ``module.`` before every key.
+
+    Raises:
+        GenkitError: it is none of these, is damaged, or wants to run code.
+    """
+    try:
+        state = _loaded(path)
+    except Exception as error:  # a damaged file raises almost anything
+        reason = str(error).strip().partition("\n")[0]
+        raise GenkitError(f"{str(path)!r} cannot be read as a checkpoint: {reason or type(error).__name__}") from error
+    for name in NESTED:
+        if isinstance(state, Mapping) and isinstance(state.get(name), Mapping):
+            state = state[name]
+    tensors = {key: value for key, value in state.items() if torch.is_tensor(value)} if _is_dict(state) else {}
+    if not tensors:
+        raise GenkitError(f"{str(path)!r} holds no weights: they must be a mapping from names to tensors")
+    wrapped = all(key.startswith(WRAPPED) for key in tensors)
+    return {key.removeprefix(WRAPPED) if wrapped else key: _float(value) for key, value in tensors.items()}
+
+
+def _loaded(path: Path) -> Any:
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    if _is_torchscript(path):
+        return torch.jit.load(str(path), map_location="cpu").state_dict()
+    with torch.serialization.safe_globals(_numbers()):
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _numbers() -> list[Any]:
+    """NumPy numbers, which trainers leave among the state of their optimizers; old files use the old name."""
+    scalar = np.float64(0).__reduce__()[0]
+    kinds = [type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64)]
+    return [(scalar, "numpy.core.multiarray.scalar"), scalar, np.dtype, *kinds]
+
+
+def _is_torchscript(path: Path) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+
+
+def _is_dict(state: Any) -> bool:
+    return isinstance(state, Mapping) and all(isinstance(key, str) for key in state)
+
+
+def _float(value: Tensor) -> Tensor:
+    return value.float() if value.is_floating_point() else value

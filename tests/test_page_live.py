@@ -1,0 +1,204 @@
+"""The page as it is served, with a real worker process whose maker is fake, and a client in the place of a browser."""
+
+import os
+import signal
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from genkit.apps import page_serve
+from genkit.apps.jobs import AGAIN, Store
+from genkit.apps.keeper import Keeper
+from genkit.apps.page_form import defaults
+from genkit.video import Video
+
+EVIL = '<img src=x onerror=alert(1)> ../../../etc & "quotes" \'; rm -rf'
+WORKER = """
+import sys, time
+from pathlib import Path
+import numpy as np
+from genkit.apps.jobs import Store
+from genkit.apps.worker import end_with_input, work
+from genkit.events import Progress
+from genkit.video import Video
+
+def maker(request, on_event, models):
+    for step in range(1, 4):
+        on_event(Progress(step=step, total=3, seconds=step, left=60.0 * (3 - step)))
+        while "wait" in request.prompt:
+            time.sleep(0.05)
+            on_event(Progress(step=step, total=3, seconds=step, left=60.0 * (3 - step)))
+    asked = request.model_dump(mode="json", exclude_none=True) | {"seed": 42}
+    return Video(np.full((2, 16, 16, 3), 90, np.uint8), 8.0, asked)
+
+end_with_input()
+work(Store(Path(sys.argv[1])), maker)
+"""
+
+
+@dataclass
+class Live:
+    """A page that is being served."""
+
+    page: Any
+    store: Store
+    keeper: Keeper
+    keys: list[str]
+
+    def tab(self) -> "Tab":
+        from gradio_client import Client
+
+        return Tab(Client(self.page.local_url, verbose=False, httpx_kwargs={"timeout": 120}), self.keys)
+
+    def view(self) -> Any:
+        from genkit.apps.page_look import View
+
+        return View(self.store, lambda: True)
+
+    def get(self, path: str) -> int:
+        try:
+            with urllib.request.urlopen(f"{self.page.local_url}{path}", timeout=120) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+
+
+@dataclass
+class Tab:
+    """One browser tab: a session of its own."""
+
+    client: Any
+    keys: list[str]
+    shown: dict[str, Any] = field(default_factory=dict)
+    """What stands on it; the server sends only what has changed."""
+
+    def make(self, **changes: Any) -> list[str]:
+        """Fill the form in and click; ``__`` stands for the dot of a parameter."""
+        values = defaults() | {key.replace("__", "."): value for key, value in changes.items()}
+        return list(self.client.predict(*(values[key] for key in self.keys), api_name="/make"))
+
+    def look(self, until: str, seconds: float = 240) -> dict[str, Any]:
+        """What the tab shows as soon as its state says ``until``."""
+        names = ("status", "preview", "player", "receipt", "gallery")  # the client leaves buttons out
+        end = time.monotonic() + seconds
+        while True:
+            found = dict(zip(names, self.client.predict(api_name="/status"), strict=False))
+            self.shown |= {name: value for name, value in found.items() if not _unchanged(value)}
+            if until in self.shown["status"]:
+                return self.shown
+            assert time.monotonic() < end, f"still {self.shown['status']!r}"
+            time.sleep(0.1)
+
+
+def _unchanged(value: Any) -> bool:
+    return isinstance(value, dict) and value.get("__type__") == "update"
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    gr = pytest.importorskip("gradio", reason="the page needs pip install 'genkit-video[ui]'")
+    from genkit.apps.page_fields import Form, first_fields, other_fields
+
+    form = Form()
+    with gr.Blocks():
+        first_fields(form)
+        other_fields(form)
+    store = Store(tmp_path_factory.mktemp("page") / "out")
+    command = [sys.executable, "-c", WORKER, str(store.folder)]
+    with page_serve.isolated(), Keeper(store, command) as keeper:
+        page = page_serve.launched(store, keeper, "127.0.0.1", None)
+        yield Live(page, store, keeper, list(form.fields))
+        page.close()
+
+
+def test_one_click_to_a_video(live: Live) -> None:
+    from genkit.apps.page_look import PARTS
+
+    tab = live.tab()
+    assert not any("wrong" in said for said in tab.make(prompt=EVIL, seed="5"))
+    tab.look("Done.")
+    (made,) = live.store.jobs("done")
+    assert made.request.prompt == EVIL and made.request.seed == 42
+    shown = dict(zip((*PARTS, "listed"), live.view().look(made.id, {}), strict=False))
+    assert shown["player"]["value"] == str(live.store.video(made)) and shown["listed"] == [made.id]
+    assert shown["gallery"]["value"] == [(str(live.store.poster(made)), f"{EVIL} (seed 42)")]
+    assert live.store.video(made).parent == live.store.folder and made.id in live.store.video(made).name
+    assert live.get(f"gradio_api/file={live.store.video(made)}") == 200
+
+
+def test_what_is_wrong_makes_no_job(live: Live) -> None:
+    before = live.store.jobs()
+    said = live.tab().make(freelong=True, freenoise=True, seed=EVIL)
+    assert sum("cannot be combined" in text for text in said) == 2
+    assert sum("Nothing was begun, because of: freelong, freenoise, seed" in text for text in said) == 1
+    assert sum("&lt;img" in text for text in said) == 1 and not any("<img" in text for text in said)
+    assert live.store.jobs() == before
+
+
+def test_a_second_tab_finds_the_running_job_and_cancels_it(live: Live) -> None:
+    first = live.tab()
+    first.make(prompt="wait")
+    assert "2:00 left" in first.look("step 1 of 3")["status"]
+    second = live.tab()
+    second.client.predict(api_name="/newest")
+    second.look("step 1 of 3")
+    second.client.predict(api_name="/cancel")
+    second.look("Cancelled.")
+    first.look("Cancelled.")
+    assert live.view()._now(live.store.jobs()[0])["player"] is None, "a video is shown of a job that has none"
+
+
+def test_a_killed_worker_is_told_and_its_job_begun_again(live: Live) -> None:
+    tab = live.tab()
+    tab.make(prompt="wait")
+    tab.look("step 1 of 3")
+    assert live.keeper.process is not None
+    os.kill(live.keeper.process.pid, signal.SIGKILL)
+    assert "step" in tab.look(AGAIN[1:])["status"] or tab.look("step 1 of 3")
+    tab.client.predict(api_name="/cancel")
+    tab.look("Cancelled.")
+
+
+def test_settings_come_back_from_a_job_and_from_a_file(live: Live, tmp_path: Path) -> None:
+    from gradio_client import handle_file
+
+    tab = live.tab()
+    tab.make(prompt="a | b", timeline=True, num_frames=33, radial=True, radial__density=0.25)
+    tab.look("Done.")
+    *values, said = tab.client.predict(api_name="/load_settings")
+    loaded = dict(zip(tab.keys, values, strict=True))
+    assert loaded["prompt"] == "a | b" and loaded["num_frames"] == 33 and loaded["seed"] == "42"
+    assert loaded["radial"] is True and loaded["radial.density"] == "0.25" and "Settings loaded." in said
+    asked = {"prompt": EVIL, "seed": 9, "device": "cuda"}
+    film = Video(np.zeros((2, 16, 16, 3), np.uint8), 8.0, asked).save(tmp_path / "film.mp4")
+    *values, said = tab.client.predict(handle_file(str(film)), api_name="/load_file")
+    assert dict(zip(tab.keys, values, strict=True))["prompt"] == EVIL and "device" in said
+    (tmp_path / "no.mp4").write_bytes(b"no film")
+    *values, said = tab.client.predict(handle_file(str(tmp_path / "no.mp4")), api_name="/load_file")
+    assert "wrong" in said and str(tmp_path) not in said and "genkit-page" not in said
+    assert all(_unchanged(value) for value in values)
+    before = len(live.store.jobs())
+    tab.client.predict(api_name="/rerun")
+    tab.look("Done.")
+    assert len(live.store.jobs()) == before + 1 and live.store.jobs()[0].request.seed == 42
+
+
+def test_nothing_else_is_served(live: Live) -> None:
+    secret = live.store.folder.parent / "secret.txt"
+    secret.write_text("secret")
+    hidden = live.store.state / "jobs.sqlite"
+    assert hidden.is_file()
+    dotted = f"{live.store.folder}/../secret.txt"
+    for path in ("/etc/hostname", secret, hidden, live.store.state / "worker.log", dotted, Path(__file__)):
+        assert live.get(f"gradio_api/file={path}") in (403, 404), path
+    config = live.page.config
+    assert not live.page.share and live.page.server_name == "127.0.0.1" and not live.page.analytics_enabled
+    assert "analytics_enabled" not in config or not config["analytics_enabled"]
