@@ -15,9 +15,12 @@ PATIENCE = 300_000
 """Milliseconds that a page may take for anything: this is no measurement, and machines are busy."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """The browser; tests that need it are skipped where there is none."""
+    """The browser; tests that need it are skipped where there is none.
+
+    One for each module: its driver keeps an event loop running in this thread, which other tests must not find.
+    """
     driver = pytest.importorskip("playwright.sync_api", reason="needs pip install 'genkit-video[dev]' for playwright")
     program = next(filter(None, map(shutil.which, NAMES)), None)
     if program is None:

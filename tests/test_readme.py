@@ -36,8 +36,12 @@ def test_the_commands_are_understood(monkeypatch):
     reached = []
     monkeypatch.setattr("genkit.apps.produce.produce", lambda request, *rest, **more: reached.append(request) or 0)
     monkeypatch.setattr("genkit.video.read_request", lambda path: {"prompt": "a", "seed": 1})
+    monkeypatch.setattr("genkit.apps.page_serve.serve", lambda *rest, **more: None)
+    monkeypatch.setattr(
+        "genkit.benchmarks.evaluation.evaluate", lambda *rest, **more: {"metrics": {}, "videos": [], "mode": "fixed"}
+    )
     for words in commands():
-        assert cli.main(words[1:]) in (0, 1 if words[1] == "doctor" else 0), words
+        assert cli.main(words[1:]) in (0, 1 if "doctor" in words else 0), words
     assert len(reached) == sum(words[1] in ("generate", "rerun") for words in commands()) >= 4
 
 
