@@ -10,7 +10,7 @@ from torch import Tensor
 
 from genkit.attention.call import Call, Kind, Step
 from genkit.attention.grid import VideoGrid
-from genkit.attention.planners import rule as rules
+from genkit.attention.planners import here as places
 from genkit.attention.planners.adaspa import AdaSpaPlanner, head_densities
 from genkit.attention.planners.frame_anchors import FrameAnchorsPlanner, frame_blocks
 from genkit.attention.planners.kept import kept_always, top_share
@@ -43,7 +43,7 @@ FULL: dict[str, Any] = {
     "svg": SvgPlanner(density=1.0, block=16),
     "sparge": SpargePlanner(density=1.0, block=16),
     "sparge-cdf": SpargePlanner(choose="cdf", mass=1.0, similarity=1.0, block=16),
-    "adaspa": AdaSpaPlanner(density=1.0, adaptive=False, block=16),
+    "adaspa": AdaSpaPlanner(density=1.0, block=16),
     "adaspa-recall": AdaSpaPlanner(recall=1.0, block=16),
     "threshold": ThresholdPlanner(tau=-INF, block=16),
     "svg2": Svg2Planner(top_p=1.0, least=1.0, block=16, query_cluster=24, key_cluster=12),
@@ -99,8 +99,8 @@ def test_something_is_left_out_but_no_query_is_without_its_own_block(
         plans.append(plan)
         return real(q, k, v, plan, **how)
 
-    real = rules.block_sparse
-    monkeypatch.setattr(rules, "block_sparse", spy)
+    real = places.block_sparse
+    monkeypatch.setattr(places, "block_sparse", spy)
     call = call_of(grid)
     out = sparse(planner).wrap(dense)(*draw(grid), call)
     assert torch.isfinite(out).all()

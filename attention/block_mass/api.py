@@ -5,7 +5,6 @@ from typing import Literal
 from torch import Tensor
 
 from genkit.attention.block_mass import reference
-from genkit.attention.plan import BlockPlan
 
 MassImpl = Literal["auto", "triton", "reference"]
 
@@ -60,6 +59,6 @@ def block_mass(
     return triton.forward(q, k, lse, block, scale, valid)
 
 
-def recall(mass: Tensor, plan: BlockPlan) -> Tensor:
-    """Share of the softmax that a plan keeps, ``[B, H]``, from the exact mass ``[B, H, Qb, Kb]``."""
-    return (mass * plan.keep).sum((-2, -1)) / mass.sum((-2, -1))
+def recall(mass: Tensor, keep: Tensor) -> Tensor:
+    """Share of the softmax in the blocks ``keep``, ``[B, H]``, from the exact mass ``[B, H, Qb, Kb]``."""
+    return (mass * keep).sum((-2, -1)) / mass.sum((-2, -1))

@@ -6,17 +6,16 @@ Choices of our own: searches are given as shares of the run (the paper: steps 10
 a recall can be asked for, which the exact mass answers by itself.
 """
 
-import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from genkit.attention.block_mass import block_mass
-from genkit.attention.block_sparse import block_sparse
+from genkit.attention.block_mass import block_mass, recall
 from genkit.attention.plan import BlockPlan
-from genkit.attention.planners.kept import kept_always, top_share
-from genkit.attention.planners.rule import Here
+from genkit.attention.planners.here import Here
+from genkit.attention.planners.kept import DENSITIES, top_share
 
 GOOD_RECALL = 0.8
 """Heads that keep more than this at the common density may give some of it away."""
@@ -34,8 +33,8 @@ class AdaSpaPlanner:
     """Whether heads that keep much give density to those that keep little; the sum stays the same."""
     searches: tuple[float, ...] = (0.6,)
     """When to search again, as shares of the steps in (0, 1)."""
-    block: int = 64
-    """Tokens of a block."""
+    block: int | None = None
+    """Tokens of a block; None is 64, or less for small frames."""
     first_frame: bool = False
     """Whether every query reads the first frame."""
     name: str = "adaspa"
@@ -44,34 +43,37 @@ class AdaSpaPlanner:
         """It applies to every call."""
         return None
 
+    def levels(self, recall: float | None = None) -> tuple[dict[str, Any], ...]:
+        """Settings from sparse to dense."""
+        if recall is not None:
+            return ({"recall": recall},)
+        return tuple({"recall": None, "density": density} for density in DENSITIES)
+
     def attend(self, q: Tensor, k: Tensor, v: Tensor, here: Here) -> tuple[Tensor, Tensor]:
         """Search where it is due, and attend by the last plan."""
         phase = self._phase(here)
         found: tuple[int, BlockPlan, Tensor] | None = here.own(lambda: None, "plan")
         if found is None or found[0] != phase:
-            lse = here.own(lambda: self._dense_lse(q, k, v, here), "lse")
-            plan, recall = self.plan(q, k, lse, here)
+            lse = here.own(lambda: here.dense(q, k, v)[1], "lse")
+            plan, kept = self.plan(q, k, lse, here)
             found = (phase, plan, here.density(plan))
             here.remember(found, "plan")
-            here.call.run.measured(self.name, "recall", recall)
+            here.call.run.measured(self.name, "recall", kept)
         return here.attend(q, k, v, found[1]), found[2]
 
     def plan(self, q: Tensor, k: Tensor, lse: Tensor, here: Here) -> tuple[BlockPlan, Tensor]:
         """The blocks ``[B, H, blocks, blocks]``, and the share of the softmax ``[B, H]`` that they keep."""
-        mass = block_mass(q, k, lse, self.block, scale=here.scale, valid=here.valid)
-        always = here.shared(
-            lambda: kept_always(here.grid, self.block, first_frame=self.first_frame).to(here.device), "kept"
-        )
-        keep = always | (self._enough(mass) if self.recall is not None else self._densest(mass))
-        kept = (mass * keep).sum((-2, -1)) / mass.sum((-2, -1))
-        return BlockPlan(keep, self.block, q.shape[2], k.shape[2]), kept
+        block = here.block(self.block)
+        mass = block_mass(q, k, lse, block, scale=here.scale, valid=here.valid)
+        keep = self._enough(mass) if self.recall is not None else self._densest(mass)
+        keep |= here.kept_always(block, first_frame=self.first_frame)
+        return BlockPlan(keep, block, q.shape[2], k.shape[2]), recall(mass, keep)
 
     def _densest(self, mass: Tensor) -> Tensor:
         keep = top_share(mass, self.density)
         if not self.adaptive:
             return keep
-        kept = (mass * keep).sum((-2, -1)) / mass.sum((-2, -1))
-        return top_share(mass, head_densities(kept, self.density))
+        return top_share(mass, head_densities(recall(mass, keep), self.density))
 
     def _enough(self, mass: Tensor) -> Tensor:
         """The fewest blocks of each head that hold ``recall`` of its mass; rows share the budget."""
@@ -86,23 +88,18 @@ class AdaSpaPlanner:
         done = here.call.step.index / max(1, here.call.step.total)
         return sum(done >= share for share in self.searches)
 
-    def _dense_lse(self, q: Tensor, k: Tensor, v: Tensor, here: Here) -> Tensor:
-        blocks = math.ceil(q.shape[2] / self.block)
-        whole = BlockPlan(torch.ones(1, 1, blocks, blocks, dtype=torch.bool), self.block, q.shape[2], k.shape[2])
-        impl = "auto" if q.device.type == "cuda" else "reference"
-        _, lse = block_sparse(q, k, v, whole, scale=here.scale, valid=here.valid, impl=impl, return_lse=True)
-        return lse
-
 
 def head_densities(kept: Tensor, density: float) -> Tensor:
     """Density of each head ``[B, H]`` from the share of the softmax that it keeps at ``density``.
 
     With ``n`` heads above ``GOOD_RECALL`` the ``n`` best give away half of their density and the ``n`` worst get it, at
-    most half of all heads each; the paper's ``(1 + s) / 2`` and ``(3 s - 1) / 2`` for a sparsity ``s``.
+    most half of all heads each; the paper's ``(1 + s) / 2`` and ``(3 s - 1) / 2`` for a sparsity ``s``. No more is
+    given away than can be taken: less above a density of 2/3, nothing at 1.
     """
     heads = kept.shape[1]
     good = (kept > GOOD_RECALL).sum(1, keepdim=True).clamp_max(heads // 2)
     place = kept.argsort(1, descending=True).argsort(1)
     best, worst = place < good, place >= heads - good
+    given = min(density / 2, 1 - density)
     share = torch.full_like(kept, density, dtype=torch.float64)
-    return share.masked_fill(best, density / 2).masked_fill(worst, min(1.0, 1.5 * density))
+    return share.masked_fill(best, density - given).masked_fill(worst, density + given)

@@ -5,15 +5,18 @@ the grid of key frames moves on by one in every step, so that no frame is left o
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from genkit.attention.grid import VideoGrid
 from genkit.attention.plan import BlockPlan
-from genkit.attention.planners.kept import kept_always
-from genkit.attention.planners.radial_mask import default_block
-from genkit.attention.planners.rule import Here
+from genkit.attention.planners.here import Here
+from genkit.attention.planners.kept import default_block
+
+EVERY_FRAME = 1 << 20
+"""More neighbours than any video has frames."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +40,10 @@ class FrameAnchorsPlanner:
         frames, native = here.grid.frames, here.grid.native_frames
         return f"{frames} latent frames are no more than the {native} of the training" if frames <= native else None
 
+    def levels(self, recall: float | None = None) -> tuple[dict[str, Any], ...]:
+        """Settings from sparse to dense."""
+        return tuple({"near": near} for near in (1, 2, 3, 5, 8, 13, 21, 34, 55, 89, EVERY_FRAME))
+
     def attend(self, q: Tensor, k: Tensor, v: Tensor, here: Here) -> tuple[Tensor, Tensor]:
         """Attention by the mask of this step."""
         turn = here.call.step.index if self.rotate else 0
@@ -45,9 +52,9 @@ class FrameAnchorsPlanner:
 
     def _planned(self, here: Here, turn: int) -> tuple[BlockPlan, Tensor]:
         block = self.block or default_block(here.grid)
-        keep = frame_blocks(here.grid, self.frames_read(here.grid, turn), block)
-        keep |= kept_always(here.grid, block, first_frame=False)
-        plan = BlockPlan(keep[None, None].to(here.device), block, here.grid.tokens, here.grid.tokens)
+        keep = frame_blocks(here.grid, self.frames_read(here.grid, turn), block).to(here.device)
+        keep |= here.kept_always(block, first_frame=False)
+        plan = BlockPlan(keep[None, None], block, here.grid.tokens, here.grid.tokens)
         return plan, here.density(plan)
 
     def frames_read(self, grid: VideoGrid, turn: int) -> Tensor:

@@ -1,9 +1,18 @@
-"""Blocks that every planner keeps: the diagonal, text, and the first frame."""
+"""What planners share: the size of blocks, the blocks that all of them keep, and the greatest of a row."""
 
 import torch
 from torch import Tensor
 
 from genkit.attention.grid import VideoGrid
+
+DENSITIES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 1.0)
+"""What is tried, from sparse to dense, when a recall is asked for of a planner that follows a density."""
+
+
+def default_block(grid: VideoGrid, most: int = 128) -> int:
+    """Tokens of a block where none is named: ``most``, or less where a quarter of a frame is less; at least 16."""
+    quarter = max(16, grid.tokens_per_frame // 4)
+    return min(most, 1 << (quarter.bit_length() - 1))
 
 
 def kept_always(grid: VideoGrid, block: int, *, first_frame: bool) -> Tensor:
@@ -14,9 +23,8 @@ def kept_always(grid: VideoGrid, block: int, *, first_frame: bool) -> Tensor:
     """
     blocks = -(-grid.tokens // block)
     keep = torch.eye(blocks, dtype=torch.bool)
-    if grid.text_tokens:
-        text = spanned(grid.text, block, blocks)
-        keep |= text[:, None] | text
+    text = spanned(grid.text, block, blocks)
+    keep |= text[:, None] | text
     if first_frame:
         begin = grid.video.start
         keep |= spanned(slice(begin, begin + grid.tokens_per_frame), block, blocks)
@@ -26,6 +34,8 @@ def kept_always(grid: VideoGrid, block: int, *, first_frame: bool) -> Tensor:
 def spanned(tokens: slice, block: int, blocks: int) -> Tensor:
     """Which of ``blocks`` blocks hold one of ``tokens``; bool ``[blocks]``."""
     index = torch.arange(blocks)
+    if tokens.start == tokens.stop:
+        return torch.zeros(blocks, dtype=torch.bool)
     return (index >= tokens.start // block) & (index < -(-tokens.stop // block))
 
 

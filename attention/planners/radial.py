@@ -1,12 +1,14 @@
 """Radial attention as a planner."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
 from genkit.attention.plan import BlockPlan
-from genkit.attention.planners.radial_mask import BlockRule, default_block, radial_plan
-from genkit.attention.planners.rule import Here
+from genkit.attention.planners.here import Here
+from genkit.attention.planners.kept import DENSITIES, default_block
+from genkit.attention.planners.radial_mask import BlockRule, radial_plan
 
 
 @dataclass
@@ -36,6 +38,10 @@ class RadialPlanner:
     def refusal(self, here: Here) -> str | None:
         """It applies to every call."""
         return None
+
+    def levels(self, recall: float | None = None) -> tuple[dict[str, Any], ...]:
+        """Settings from sparse to dense."""
+        return tuple({"density": density} for density in DENSITIES)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, here: Here) -> tuple[Tensor, Tensor]:
         """Attention by the mask, which is made once a generation and grid."""

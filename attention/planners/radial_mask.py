@@ -56,12 +56,6 @@ PAIRS_AT_ONCE = 1 << 22
 """Pairs of pieces that are judged together; bounds the memory for long videos of small blocks."""
 
 
-def default_block(grid: VideoGrid) -> int:
-    """Tokens of a block where the user names none: 128, or less where a quarter of a frame is less; at least 16."""
-    quarter = max(16, grid.tokens_per_frame // 4)
-    return min(128, 1 << (quarter.bit_length() - 1))
-
-
 def radial_plan(
     grid: VideoGrid,
     *,

@@ -1,119 +1,20 @@
 """The rule that every planner shares: which calls are sparse, what a planner is told, and what the record says."""
 
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol, TypeVar
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from genkit.attention.block_sparse import Impl, auto_impl, block_sparse
+from genkit.attention.block_sparse import Impl
 from genkit.attention.call import Attend, Call, Kind
-from genkit.attention.grid import VideoGrid
-from genkit.attention.plan import BlockPlan, pairs_in_blocks
+from genkit.attention.planners.here import Here, Planner
+from genkit.attention.planners.measure import reaching
 
 WARM_UP = "dense (warm-up)"
 """What the record calls dense steps and layers that were asked for."""
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Here:
-    """Where a planner stands: one attention call, with the tokens that are really in it."""
-
-    planner: str
-    """Name of the planner; a part of the key of all that it remembers."""
-    call: Call
-    grid: VideoGrid
-    """Geometry with the text tokens of this call; some models drop padded words before attention."""
-    scale: float
-    """Factor on the logits."""
-    valid: Tensor | None
-    """bool ``[B or 1, N]``; False keys are padding; None is all."""
-    impl: Impl
-    """Which implementation of ``block_sparse`` was asked for."""
-    device: torch.device
-
-    def shared(self, make: Callable[[], T], *key: Hashable) -> T:
-        """``make()``, once a generation for this grid, whatever the layer."""
-        return self._kept((self.planner, self.grid, str(self.device), *key), make)
-
-    def own(self, make: Callable[[], T], *key: Hashable) -> T:
-        """``make()``, once a generation for this grid, window, model, layer and guidance branch."""
-        return self._kept((*self._mine, *key), make)
-
-    def remember(self, value: object, *key: Hashable) -> None:
-        """Replace what ``own`` gives for ``key``."""
-        self.call.run.state[(*self._mine, *key)] = value
-
-    @property
-    def _mine(self) -> tuple[Hashable, ...]:
-        # A window of frames, and a layer that is asked twice (all frames, near ones), are calls of their own.
-        call, near = self.call, self.call.visible is not None
-        return (self.planner, self.grid, call.grid.start, near, call.model, call.layer, call.step.branches)
-
-    def _kept(self, key: Hashable, make: Callable[[], T]) -> T:
-        state = self.call.run.state
-        if key not in state:
-            state[key] = make()
-        kept: T = state[key]
-        return kept
-
-    @property
-    def frames(self) -> Tensor:
-        """Latent frame of every token, -1 for text; int64 ``[N]``."""
-        return self.shared(lambda: self.grid.frame_of_token(self.device), "frames")
-
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, plan: BlockPlan, *, tail: bool = False) -> Tensor:
-        """Attention over the blocks of ``plan`` and the visible frames; says in the record which implementation ran."""
-        impl = auto_impl(q, plan, tail=tail) if self.impl == "auto" else self.impl
-        visible = self.call.visible
-        frames = None if visible is None else self.frames
-        out = block_sparse(
-            q,
-            k,
-            v,
-            plan,
-            scale=self.scale,
-            frames_q=frames,
-            frames_k=frames,
-            visible=visible,
-            valid=self.valid,
-            tail=tail,
-            impl=impl,
-        )
-        self.call.run.ran(impl)
-        return out
-
-    def density(self, plan: BlockPlan) -> Tensor:
-        """Share of all token pairs that are computed: in kept blocks and between visible frames; padding counts.
-
-        A tensor, because asking for the number would make a GPU wait.
-        """
-        pairs = plan.sizes
-        if self.call.visible is not None:
-            table = self.call.visible.to(self.device)
-            pairs = pairs_in_blocks(plan, frames_q=self.frames, frames_k=self.frames, visible=table)
-        return (plan.keep * pairs).sum((-2, -1)).mean() / (plan.queries * plan.keys)
-
-
-class Planner(Protocol):
-    """A method that leaves out a part of the attention."""
-
-    @property
-    def name(self) -> str:
-        """Name of the plug-in, for the record."""
-        ...
-
-    def refusal(self, here: Here) -> str | None:
-        """Why this call has to be dense; None when it has not."""
-        ...
-
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, here: Here) -> tuple[Tensor, Tensor]:
-        """Output ``[B, H, N, D]`` and the share of the token pairs that were computed, a tensor of one number."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +34,13 @@ class SparseRule:
     """Tokens below which calls run dense."""
     impl: Impl = "auto"
     """Which implementation of ``block_sparse``; an explicit choice never falls back."""
+    recall: float | None = None
+    """Least share of each head's softmax to keep, in (0, 1]; found layer by layer in the first sparse step. None
+    follows the planner's own setting."""
+    most: float = 1.0
+    """Greatest density that ``recall`` may take, in (0, 1]."""
+    budget: Mapping[str, Mapping[str, Any]] | None = None
+    """Fields of the planner that are different in a layer, by ``component.layer``; None changes none."""
     order: Literal["support", "logits", "branches", "sharing"] = "support"
     kinds: frozenset[Kind] = frozenset({"self", "joint"})
 
@@ -151,15 +59,33 @@ class SparseRule:
             if reason := self._refusal(q, k, call):
                 call.run.refused(self.name, reason, call.layer)
                 return attend(q, k, v, call)
-            here = self._here(q, call)
-            if reason := self.planner.refusal(here):
+            planner = self._budgeted(call)
+            here = self._here(planner, q, call)
+            if reason := planner.refusal(here):
                 call.run.refused(self.name, reason, call.layer)
                 return attend(q, k, v, call)
-            out, density = self.planner.attend(q, k, v, here)
+            if self.recall is not None:
+                planner = self._reaching(planner, self.recall, q, k, v, here)
+                here = replace(here, planner=planner)
+            out, density = planner.attend(q, k, v, here)
             call.run.sparse(self.name, density)
             return out
 
         return sparse
+
+    def _budgeted(self, call: Call) -> Planner:
+        """The planner as the budget sets it in this layer."""
+        if self.budget is None:
+            return self.planner
+        fields = self.budget.get(f"{call.model}.{call.layer}")
+        if fields is None:
+            call.run.note(f"{self.name}: the budget says nothing of {call.model}.{call.layer}, so it ran as set")
+            return self.planner
+        changed: Planner = replace(self.planner, **fields)  # type: ignore[type-var]
+        return changed
+
+    def _reaching(self, planner: Planner, recall: float, q: Tensor, k: Tensor, v: Tensor, here: Here) -> Planner:
+        return here.own(lambda: reaching(planner, recall, self.most, q, k, v, here), "reaching")
 
     def _warming_up(self, call: Call) -> bool:
         # 0.28 * 25 is 7.000000000000001: without the rounding that would be 8 steps.
@@ -178,9 +104,9 @@ class SparseRule:
         asked = [name for name, value in call.options.items() if name != "backend" and value]
         return f"the model asks for {', '.join(asked)}" if asked else None
 
-    def _here(self, q: Tensor, call: Call) -> Here:
+    def _here(self, planner: Planner, q: Tensor, call: Call) -> Here:
         return Here(
-            planner=self.name,
+            planner=planner,
             call=call,
             grid=replace(call.grid, text_tokens=q.shape[2] - call.grid.video_tokens, start=0),
             scale=q.shape[-1] ** -0.5 if call.scale is None else call.scale,

@@ -7,6 +7,7 @@ pair of tiles in it is. One window serves all heads; the search over prompts for
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,10 +15,11 @@ from torch import Tensor
 from genkit.attention.grid import VideoGrid
 from genkit.attention.permute import inverse, permute
 from genkit.attention.plan import BlockPlan
-from genkit.attention.planners.kept import kept_always
-from genkit.attention.planners.rule import Here
+from genkit.attention.planners.here import Here
 
 Sides = tuple[int, int, int]
+EVERY_TILE = 1 << 20
+"""A window wider than any video."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,13 +30,17 @@ class SlidingTilePlanner:
     """Latent frames, rows and columns of a tile, in tokens."""
     window: Sides = (3, 3, 3)
     """Tiles along each axis that a tile reads; odd numbers centre it."""
-    block: int = 64
-    """Tokens of a block of the kernel."""
+    block: int | None = None
+    """Tokens of a block of the kernel; None is 64, or less for small frames."""
     name: str = "sliding-tile"
 
     def refusal(self, here: Here) -> str | None:
         """Tiles mix frames."""
         return "it orders tokens in tiles and cannot hide frames" if here.call.visible is not None else None
+
+    def levels(self, recall: float | None = None) -> tuple[dict[str, Any], ...]:
+        """Settings from sparse to dense."""
+        return tuple({"window": (side, side, side)} for side in (1, 3, 5, 7, 9, 13, 19, 27, EVERY_TILE))
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, here: Here) -> tuple[Tensor, Tensor]:
         """Order the tokens in tiles, attend, and put them back."""
@@ -44,12 +50,12 @@ class SlidingTilePlanner:
 
     def _planned(self, here: Here) -> tuple[Tensor, BlockPlan, Tensor]:
         order, tile_of = tiled(here.grid, self.tile)
-        keep = self._blocks(here.grid, tile_of) | kept_always(here.grid, self.block, first_frame=False)
-        tokens = here.grid.tokens
-        plan = BlockPlan(keep[None, None].to(here.device), self.block, tokens, tokens)
+        block, tokens = here.block(self.block), here.grid.tokens
+        keep = self._blocks(here.grid, tile_of, block).to(here.device) | here.kept_always(block, first_frame=False)
+        plan = BlockPlan(keep[None, None], block, tokens, tokens)
         return order[None, None].to(here.device), plan, here.density(plan)
 
-    def _blocks(self, grid: VideoGrid, tile_of: Tensor) -> Tensor:
+    def _blocks(self, grid: VideoGrid, tile_of: Tensor, block: int) -> Tensor:
         """Blocks of the ordered tokens that hold a pair of tiles in one another's window."""
         sides = tiles_along(grid, self.tile)
         read = torch.ones(1, 1, dtype=torch.bool)
@@ -59,9 +65,9 @@ class SlidingTilePlanner:
             near = (index >= first[:, None]) & (index < first[:, None] + width)
             read = (read[:, None, :, None] & near[None, :, None]).flatten(2).flatten(0, 1)
         place = torch.arange(len(tile_of))
-        holds = torch.zeros(-(-grid.tokens // self.block), len(read))
+        holds = torch.zeros(-(-grid.tokens // block), len(read))
         video = tile_of >= 0
-        holds[place[video] // self.block, tile_of[video]] = 1
+        holds[place[video] // block, tile_of[video]] = 1
         return holds @ read.float() @ holds.T > 0
 
 

@@ -6,14 +6,14 @@ square. Added: text and padding, which the published code pools like video.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from genkit.attention.plan import BlockPlan
-from genkit.attention.planners.kept import kept_always, top_share
-from genkit.attention.planners.rule import Here
+from genkit.attention.planners.here import Here
+from genkit.attention.planners.kept import DENSITIES, top_share
 from genkit.attention.pool import pool
 
 
@@ -30,8 +30,8 @@ class SpargePlanner:
     similarity: float = -0.1
     """Mean cosine inside a block below which it is not judged by its mean: its keys are read by all, and its queries
     read all."""
-    block: int = 64
-    """Tokens of a block."""
+    block: int | None = None
+    """Tokens of a block; None is 64, or less for small frames."""
     first_frame: bool = False
     """Whether every query reads the first frame."""
     name: str = "sparge"
@@ -39,6 +39,10 @@ class SpargePlanner:
     def refusal(self, here: Here) -> str | None:
         """It applies to every call."""
         return None
+
+    def levels(self, recall: float | None = None) -> tuple[dict[str, Any], ...]:
+        """Settings from sparse to dense."""
+        return tuple({"choose": "topk", "density": density} for density in DENSITIES)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, here: Here) -> tuple[Tensor, Tensor]:
         """Plan and attend."""
@@ -48,16 +52,14 @@ class SpargePlanner:
     def plan(self, q: Tensor, k: Tensor, here: Here) -> BlockPlan:
         """The blocks of one call ``[B, H, blocks, blocks]``."""
         # Softmax does not see a constant added to all keys; without it, blocks look less alike.
-        centred = k - k.mean(2, keepdim=True)
-        (query, alike_q), (key, alike_k) = pool(q, self.block), pool(centred, self.block, valid=here.valid)
+        centred, block = k - k.mean(2, keepdim=True), here.block(self.block)
+        (query, alike_q), (key, alike_k) = pool(q, block), pool(centred, block, valid=here.valid)
         similar_q, similar_k = alike_q > self.similarity, alike_k > self.similarity
         score = (query @ key.mT * here.scale).masked_fill(~similar_k[:, :, None], float("-inf"))
         share = score.softmax(-1).nan_to_num(0)
         keep = self._greatest(share) | ~similar_k[:, :, None] | ~similar_q[..., None]
-        always = here.shared(
-            lambda: kept_always(here.grid, self.block, first_frame=self.first_frame).to(here.device), "kept"
-        )
-        return BlockPlan(keep | always, self.block, q.shape[2], k.shape[2])
+        keep = keep | here.kept_always(block, first_frame=self.first_frame)
+        return BlockPlan(keep, block, q.shape[2], k.shape[2])
 
     def _greatest(self, share: Tensor) -> Tensor:
         if self.choose == "topk":

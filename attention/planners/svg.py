@@ -11,6 +11,7 @@ Source: "Sparse VideoGen", arXiv 2502.01776, section 3, and its published code. 
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,8 +19,8 @@ from torch import Tensor
 from genkit.attention.grid import VideoGrid
 from genkit.attention.permute import inverse, permute
 from genkit.attention.plan import BlockPlan
-from genkit.attention.planners.kept import kept_always
-from genkit.attention.planners.rule import Here
+from genkit.attention.planners.here import Here
+from genkit.attention.planners.kept import DENSITIES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +31,8 @@ class SvgPlanner:
     """Share of the token pairs inside the band, in (0, 1]."""
     rows: int = 64
     """Queries by which a head is judged."""
-    block: int = 64
-    """Tokens of a block."""
+    block: int | None = None
+    """Tokens of a block; None is 64, or less for small frames."""
     first_frame: bool = True
     """Whether spatial heads always read the first frame."""
     name: str = "svg"
@@ -40,12 +41,16 @@ class SvgPlanner:
         """Orders by place have no windows of frames."""
         return "it reorders tokens by place and cannot hide frames" if here.call.visible is not None else None
 
+    def levels(self, recall: float | None = None) -> tuple[dict[str, Any], ...]:
+        """Settings from sparse to dense."""
+        return tuple({"density": density} for density in DENSITIES)
+
     def attend(self, q: Tensor, k: Tensor, v: Tensor, here: Here) -> tuple[Tensor, Tensor]:
         """Judge the heads, order the tokens of the temporal ones, and attend."""
         orders, masks = here.shared(lambda: self._kinds(here), "kinds")
         temporal = self._judge(q, k, v, here)
         order = orders[temporal.long()]
-        plan = BlockPlan(masks[temporal.long()], self.block, q.shape[2], k.shape[2])
+        plan = BlockPlan(masks[temporal.long()], here.block(self.block), q.shape[2], k.shape[2])
         out = here.attend(permute(q, order), permute(k, order), permute(v, order), plan)
         return permute(out, inverse(order)), here.density(plan)
 
@@ -59,7 +64,7 @@ class SvgPlanner:
         true = logits.softmax(-1) @ v.float()
         errors = []
         for order, mask in zip(orders, masks, strict=True):
-            block_of = inverse(order) // self.block
+            block_of = inverse(order) // here.block(self.block)
             seen = mask[block_of[rows]][:, block_of]
             masked = logits.masked_fill(~seen, float("-inf"))
             errors.append((masked.softmax(-1) @ v.float() - true).square().mean((-2, -1)))
@@ -73,15 +78,14 @@ class SvgPlanner:
 
     def _kinds(self, here: Here) -> tuple[Tensor, Tensor]:
         """Order ``[2, N]`` and mask ``[2, blocks, blocks]`` of spatial and temporal heads."""
-        grid = here.grid
+        grid, block = here.grid, here.block(self.block)
         by_frame = torch.arange(grid.tokens)
         by_place = by_frame.clone()
         video = by_frame[grid.video].view(grid.frames, -1)
         by_place[grid.video] = video.T.flatten()
-        band = band_of(grid, self.block, self.density)
-        spatial = band | kept_always(grid, self.block, first_frame=self.first_frame)
-        temporal = band | kept_always(grid, self.block, first_frame=False)
-        return torch.stack([by_frame, by_place]).to(here.device), torch.stack([spatial, temporal]).to(here.device)
+        band = band_of(grid, block, self.density).to(here.device)
+        kept = [here.kept_always(block, first_frame=first) for first in (self.first_frame, False)]
+        return torch.stack([by_frame, by_place]).to(here.device), torch.stack([band | keep for keep in kept])
 
 
 def band_of(grid: VideoGrid, block: int, density: float) -> Tensor:

@@ -10,13 +10,14 @@ weighted by cluster size, a least share of clusters). Differences, each for a re
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from genkit.attention.permute import inverse, permute
 from genkit.attention.plan import BlockPlan
-from genkit.attention.planners.rule import Here
+from genkit.attention.planners.here import Here
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,13 +38,17 @@ class Svg2Planner:
     """Rounds in every later step, from the centres of the last."""
     tail: bool = False
     """Whether blocks that are left out count by their means, as in SVG-EAR (arXiv 2603.08982)."""
-    block: int = 64
-    """Tokens of a block of the kernel."""
+    block: int | None = None
+    """Tokens of a block of the kernel; None is 64, or less for small frames."""
     name: str = "svg2"
 
     def refusal(self, here: Here) -> str | None:
         """Clusters mix frames."""
         return "it orders tokens by cluster and cannot hide frames" if here.call.visible is not None else None
+
+    def levels(self, recall: float | None = None) -> tuple[dict[str, Any], ...]:
+        """Settings from sparse to dense."""
+        return tuple({"top_p": share, "least": share**4} for share in (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 1.0))
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, here: Here) -> tuple[Tensor, Tensor]:
         """Cluster, choose, order, attend, and put the tokens back."""
@@ -87,25 +92,18 @@ class Svg2Planner:
     ) -> BlockPlan:
         rows = self._holds(label_q, order_q, chosen.shape[2], here)
         cols = self._holds(label_k, order_k, chosen.shape[3], here)
-        keep = rows @ chosen.float() @ cols.mT > 0
-        text = self._text_blocks(here)
-        keep |= text[:, None] | text | torch.eye(len(text), dtype=torch.bool, device=here.device)
-        return BlockPlan(keep, self.block, here.grid.tokens, here.grid.tokens)
+        block = here.block(self.block)
+        keep = (rows @ chosen.float() @ cols.mT > 0) | here.kept_always(block, first_frame=False)
+        return BlockPlan(keep, block, here.grid.tokens, here.grid.tokens)
 
     def _holds(self, label: Tensor, order: Tensor, clusters: int, here: Here) -> Tensor:
         """Whether a block of the ordered tokens holds one of a cluster, float ``[B, H, blocks, clusters]``."""
-        grid = here.grid
-        blocks = -(-grid.tokens // self.block)
+        grid, block = here.grid, here.block(self.block)
+        blocks = -(-grid.tokens // block)
         sorted_label = label.gather(-1, order[..., grid.video] - grid.video.start)
-        place = torch.arange(grid.video.start, grid.video.stop, device=label.device) // self.block
+        place = torch.arange(grid.video.start, grid.video.stop, device=label.device) // block
         flat = torch.zeros(*label.shape[:2], blocks * clusters, device=label.device)
         return flat.scatter_(-1, place * clusters + sorted_label, 1.0).unflatten(-1, (blocks, clusters))
-
-    def _text_blocks(self, here: Here) -> Tensor:
-        grid, index = here.grid, torch.arange(-(-here.grid.tokens // self.block), device=here.device)
-        if not grid.text_tokens:
-            return torch.zeros_like(index, dtype=torch.bool)
-        return (index >= grid.text.start // self.block) & (index < -(-grid.text.stop // self.block))
 
 
 def k_means(x: Tensor, centre: Tensor, rounds: int) -> tuple[Tensor, Tensor]:

@@ -1,12 +1,14 @@
 """Threshold attention as a planner: no plan, no state; see ``genkit.attention.threshold``."""
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
-import torch
 from torch import Tensor
 
+from genkit.attention.plan import BlockPlan
+from genkit.attention.planners.here import Here
 from genkit.attention.planners.kept import spanned
-from genkit.attention.planners.rule import Here
 from genkit.attention.threshold import threshold_attention, threshold_plan
 
 
@@ -16,8 +18,8 @@ class ThresholdPlanner:
 
     tau: float = 1.0
     """Deviations above the mean; 1 reads about 16 % of the blocks, 1.5 about 7 %."""
-    block: int = 64
-    """Tokens of a block."""
+    block: int | None = None
+    """Tokens of a block; None is 64, or less for small frames."""
     first_frame: bool = True
     """Whether the first frame is read exactly by all and reads all exactly."""
     name: str = "threshold"
@@ -26,24 +28,42 @@ class ThresholdPlanner:
         """It applies to every call."""
         return None
 
+    def levels(self, recall: float | None = None) -> tuple[dict[str, Any], ...]:
+        """Settings from sparse to dense."""
+        return tuple({"tau": tau} for tau in (2.0, 1.5, 1.0, 0.5, 0.0, -0.5, -1.0, -math.inf))
+
     def attend(self, q: Tensor, k: Tensor, v: Tensor, here: Here) -> tuple[Tensor, Tensor]:
         """Attend; a call whose frames are not all visible is planned and cut, without the tail."""
-        sinks = here.shared(lambda: self._sinks(here).to(here.device), "sinks")
         if here.call.visible is not None:
-            plan = threshold_plan(q, k, block=self.block, tau=self.tau, scale=here.scale, sinks=sinks, valid=here.valid)
+            plan = self.plan(q, k, here)
             here.call.run.note("threshold: where frames are hidden, blocks left out are not counted by their means")
             return here.attend(q, k, v, plan), here.density(plan)
-        impl = here.impl if here.impl in ("auto", "triton", "reference") else "auto"
+        if here.impl == "flex":
+            raise ValueError("impl='flex' cannot do this call: threshold attention has its own kernel; use impl='auto'")
         out, exact = threshold_attention(
-            q, k, v, block=self.block, tau=self.tau, scale=here.scale, sinks=sinks, valid=here.valid, impl=impl
+            q,
+            k,
+            v,
+            block=here.block(self.block),
+            tau=self.tau,
+            scale=here.scale,
+            sinks=self._sinks(here),
+            valid=here.valid,
+            impl=here.impl,
         )
         here.call.run.ran("threshold")
+        here.saw(q, k, v, lambda: self.plan(q, k, here))
         return out, exact.double().mean() / exact.shape[-1]
 
+    def plan(self, q: Tensor, k: Tensor, here: Here) -> BlockPlan:
+        """The blocks that are read exactly, ``[B, H, blocks, blocks]``."""
+        block, sinks = here.block(self.block), self._sinks(here)
+        return threshold_plan(q, k, block=block, tau=self.tau, scale=here.scale, sinks=sinks, valid=here.valid)
+
     def _sinks(self, here: Here) -> Tensor:
-        grid, blocks = here.grid, -(-here.grid.tokens // self.block)
-        sinks = spanned(grid.text, self.block, blocks) if grid.text_tokens else torch.zeros(blocks, dtype=torch.bool)
-        if self.first_frame:
-            begin = grid.video.start
-            sinks |= spanned(slice(begin, begin + grid.tokens_per_frame), self.block, blocks)
-        return sinks
+        """Blocks with text or the first frame in them, bool ``[blocks]``."""
+        grid, block = here.grid, here.block(self.block)
+        first = slice(grid.video.start, grid.video.start + grid.tokens_per_frame * self.first_frame)
+        blocks = -(-grid.tokens // block)
+        made = lambda: (spanned(grid.text, block, blocks) | spanned(first, block, blocks)).to(here.device)  # noqa: E731
+        return here.shared(made, "sinks")

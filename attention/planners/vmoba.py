@@ -7,15 +7,14 @@ Different from the source: blocks of queries choose together (by their mean), an
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from genkit.attention.permute import inverse, permute
 from genkit.attention.plan import BlockPlan
-from genkit.attention.planners.kept import kept_always
-from genkit.attention.planners.rule import Here
+from genkit.attention.planners.here import Here
 from genkit.attention.pool import pool
 
 Partition = Literal["time", "space", "both"]
@@ -28,25 +27,32 @@ class VMoBAPlanner:
 
     threshold: float = 0.25
     """Share of the min-max normalised gates of a row that is kept, in (0, 1]."""
-    block: int = 64
-    """Tokens of a chunk."""
+    block: int | None = None
+    """Tokens of a chunk; None is 64, or less for small frames."""
     name: str = "vmoba"
 
     def refusal(self, here: Here) -> str | None:
         """Chunks of places have no windows of frames."""
         return "it reorders tokens by place and cannot hide frames" if here.call.visible is not None else None
 
+    def levels(self, recall: float | None = None) -> tuple[dict[str, Any], ...]:
+        """Settings from sparse to dense."""
+        return tuple({"threshold": share} for share in (0.1, 0.15, 0.25, 0.4, 0.6, 0.8, 0.9, 1.1))
+
     def attend(self, q: Tensor, k: Tensor, v: Tensor, here: Here) -> tuple[Tensor, Tensor]:
         """Order the tokens by this layer's partition, choose, attend, and put them back."""
         kind = PARTITIONS[here.call.depth % len(PARTITIONS)]
-        order = here.shared(lambda: order_of(here, kind, self.block)[None, None].to(here.device), "order", kind)
+        order = here.shared(
+            lambda: order_of(here, kind, here.block(self.block))[None, None].to(here.device), "order", kind
+        )
         q, k, v = (permute(x, order) for x in (q, k, v))
         plan = self.plan(q, k, here)
         return permute(here.attend(q, k, v, plan), inverse(order)), here.density(plan)
 
     def plan(self, q: Tensor, k: Tensor, here: Here) -> BlockPlan:
         """The chunks that each block of queries reads ``[B, H, blocks, blocks]``."""
-        gate = pool(q, self.block)[0] @ pool(k, self.block, valid=here.valid)[0].mT
+        block = here.block(self.block)
+        gate = pool(q, block)[0] @ pool(k, block, valid=here.valid)[0].mT
         low, high = gate.amin(-1, keepdim=True), gate.amax(-1, keepdim=True)
         share = (gate - low) / (high - low).clamp_min(1e-12)
         share = share / share.sum(-1, keepdim=True).clamp_min(1e-12)
@@ -55,8 +61,7 @@ class VMoBAPlanner:
         ordered, place = share.masked_fill(own, 0).sort(-1, descending=True)
         taken = ordered.cumsum(-1) - ordered < need  # the one that crosses the threshold is taken
         keep = torch.zeros_like(taken).scatter_(-1, place, taken) | own
-        always = here.shared(lambda: kept_always(here.grid, self.block, first_frame=False).to(here.device), "kept")
-        return BlockPlan(keep | always, self.block, q.shape[2], k.shape[2])
+        return BlockPlan(keep | here.kept_always(block, first_frame=False), block, q.shape[2], k.shape[2])
 
 
 def order_of(here: Here, kind: Partition, block: int) -> Tensor:

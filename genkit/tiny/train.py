@@ -39,11 +39,11 @@ class TrainConfig:
     """Peak rate of Muon (matrices of the blocks); everything else learns with AdamW at a quarter of it."""
     warmup: int = 100
     """Steps until the peak rate."""
-    sigma_shift: float = 4.0
+    sigma_shift: float = 7.0
     """Weight on high noise, where place and motion are decided: sigma = s u / (1 + (s - 1) u)."""
     text_dropout: float = 0.1
     """Share of captions replaced by the empty one."""
-    ema: float = 0.999
+    ema: float = 0.995
     """Decay of the averaged weights that are shipped."""
     pairs: float = 0.75
     """Share of scenes with two things, which are harder."""

@@ -1,0 +1,155 @@
+"""Where a planner stands: one attention call, what it may remember, and how it attends."""
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+from genkit.attention.block_sparse import Impl, auto_impl, block_sparse
+from genkit.attention.call import Call
+from genkit.attention.grid import VideoGrid
+from genkit.attention.plan import BlockPlan, pairs_in_blocks
+from genkit.attention.planners.kept import default_block, kept_always
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Here:
+    """One attention call, with the tokens that are really in it."""
+
+    planner: Hashable
+    """The planner with its settings; a part of the key of all that it remembers."""
+    call: Call
+    grid: VideoGrid
+    """Geometry with the text tokens of this call; some models drop padded words before attention."""
+    scale: float
+    """Factor on the logits."""
+    valid: Tensor | None
+    """bool ``[B or 1, N]``; False keys are padding; None is all."""
+    impl: Impl
+    """Which implementation of ``block_sparse`` was asked for."""
+    device: torch.device
+
+    def shared(self, make: Callable[[], T], *key: Hashable) -> T:
+        """``make()``, once a generation for this grid, whatever the layer."""
+        return self._kept((self.planner, self.grid, str(self.device), *key), make)
+
+    def own(self, make: Callable[[], T], *key: Hashable) -> T:
+        """``make()``, once a generation for this grid, window, model, layer and guidance branch."""
+        return self._kept((*self._mine, *key), make)
+
+    def remember(self, value: object, *key: Hashable) -> None:
+        """Replace what ``own`` gives for ``key``."""
+        self.call.run.state[(*self._mine, *key)] = value
+
+    @property
+    def _mine(self) -> tuple[Hashable, ...]:
+        # A window of frames, and a layer that is asked twice (all frames, near ones), are calls of their own.
+        call, near = self.call, self.call.visible is not None
+        return (self.planner, self.grid, call.grid.start, near, call.model, call.layer, call.step.branches)
+
+    def _kept(self, key: Hashable, make: Callable[[], T]) -> T:
+        state = self.call.run.state
+        if key not in state:
+            state[key] = make()
+        kept: T = state[key]
+        return kept
+
+    def block(self, asked: int | None) -> int:
+        """Tokens of a block: as asked, or 64 and less for small frames where None is."""
+        return asked or default_block(self.grid, most=64)
+
+    def kept_always(self, block: int, *, first_frame: bool) -> Tensor:
+        """``kept.kept_always`` of this grid, on the device of the call; made once a generation."""
+        made = lambda: kept_always(self.grid, block, first_frame=first_frame).to(self.device)  # noqa: E731
+        return self.shared(made, "kept", block, first_frame)
+
+    @property
+    def frames(self) -> Tensor:
+        """Latent frame of every token, -1 for text; int64 ``[N]``."""
+        return self.shared(lambda: self.grid.frame_of_token(self.device), "frames")
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, plan: BlockPlan, *, tail: bool = False) -> Tensor:
+        """Attention over the blocks of ``plan`` and the visible frames; says in the record which implementation ran."""
+        impl = auto_impl(q, plan, tail=tail) if self.impl == "auto" else self.impl
+        visible = self.call.visible
+        frames = None if visible is None else self.frames
+        out = block_sparse(
+            q,
+            k,
+            v,
+            plan,
+            scale=self.scale,
+            frames_q=frames,
+            frames_k=frames,
+            visible=visible,
+            valid=self.valid,
+            tail=tail,
+            impl=impl,
+        )
+        self.call.run.ran(impl)
+        self.saw(q, k, v, lambda: plan)
+        return out
+
+    def saw(self, q: Tensor, k: Tensor, v: Tensor, plan: Callable[[], BlockPlan]) -> None:
+        """Told of every plan that was followed, with the tokens in its order; ``measure`` listens here."""
+
+    def dense(self, q: Tensor, k: Tensor, v: Tensor, *, plan: BlockPlan | None = None) -> tuple[Tensor, Tensor]:
+        """Output and natural log-sum-exp ``[B, H, N]`` over all that may be read, or over the blocks of ``plan``."""
+        if plan is None:
+            blocks = -(-q.shape[2] // 128)
+            whole = torch.ones(1, 1, blocks, blocks, dtype=torch.bool, device=self.device)
+            plan = BlockPlan(whole, 128, q.shape[2], k.shape[2])
+        frames = None if self.call.visible is None else self.frames
+        impl: Impl = "auto" if self.device.type == "cuda" else "reference"
+        return block_sparse(
+            q,
+            k,
+            v,
+            plan,
+            scale=self.scale,
+            frames_q=frames,
+            frames_k=frames,
+            visible=self.call.visible,
+            valid=self.valid,
+            impl=impl,
+            return_lse=True,
+        )
+
+    def density(self, plan: BlockPlan) -> Tensor:
+        """Share of all token pairs that are computed: in kept blocks and between visible frames; padding counts.
+
+        A tensor, because asking for the number would make a GPU wait.
+        """
+        pairs = plan.sizes
+        if self.call.visible is not None:
+            table = self.call.visible.to(self.device)
+            pairs = pairs_in_blocks(plan, frames_q=self.frames, frames_k=self.frames, visible=table)
+        return (plan.keep * pairs).sum((-2, -1)).mean() / (plan.queries * plan.keys)
+
+
+class Planner(Protocol):
+    """A method that leaves out a part of the attention."""
+
+    @property
+    def name(self) -> str:
+        """Name of the plug-in, for the record."""
+        ...
+
+    def refusal(self, here: Here) -> str | None:
+        """Why this call has to be dense; None when it has not."""
+        ...
+
+    def levels(self, recall: float | None = None) -> tuple[dict[str, Any], ...]:
+        """Fields to try in turn, from sparse to dense, for a target; ``recall`` is the target if it is one of recall.
+
+        ``dataclasses.replace`` puts them in; the last is dense, or the only one holds the recall by itself.
+        """
+        ...
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, here: Here) -> tuple[Tensor, Tensor]:
+        """Output ``[B, H, N, D]`` and the share of the token pairs that were computed, a tensor of one number."""
+        ...
