@@ -55,6 +55,11 @@ class BlockPlan:
         ``[.., query blocks, key blocks]``, ascending, the kept ones first; int32."""
         return block_lists(self.keep)
 
+    @cached_property
+    def split_lists(self) -> "Lists":
+        """``split_lists`` of a plan that alone decides what is read."""
+        return split_lists(self, torch.zeros_like(self.keep), self.keep)
+
     def share(self, pairs: Tensor) -> float:
         """Share of all token pairs that lie in kept blocks when ``pairs`` [.., Qb, Kb] of each pair of blocks count."""
         return float((self.keep * pairs).sum((-2, -1)).mean()) / (self.queries * self.keys)
@@ -63,6 +68,18 @@ class BlockPlan:
         """The same plan on ``device``; itself when it is there already."""
         keep = self.keep.to(device)
         return self if keep is self.keep else BlockPlan(keep, self.block, self.queries, self.keys, self.note)
+
+
+Lists = tuple[Tensor, Tensor, Tensor, Tensor]
+"""Counts and indices of the blocks that are read whole, and of those that are read in part; see ``block_lists``."""
+
+
+def split_lists(plan: BlockPlan, some: Tensor, whole: Tensor) -> Lists:
+    """Lists of the blocks ``whole`` and ``some``; a last block that is shorter goes to those read in part."""
+    if plan.keys % plan.block:
+        last = torch.arange(whole.shape[-1], device=whole.device) == whole.shape[-1] - 1
+        some, whole = some | (whole & last), whole & ~last
+    return *block_lists(whole), *block_lists(some)
 
 
 def block_lists(keep: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,6 +5,7 @@ from typing import Literal
 from torch import Tensor
 
 from genkit.attention.block_mass import reference
+from genkit.attention.choice import kernel_of
 
 MassImpl = Literal["auto", "triton", "reference"]
 
@@ -46,17 +47,10 @@ def block_mass(
             f"{list(k.shape)} and {list(lse.shape)}"
         )
     scale = q.shape[-1] ** -0.5 if scale is None else float(scale)
-    if impl not in ("auto", "triton", "reference"):
-        raise ValueError(f"impl={impl!r} is unknown; known: auto, triton, reference")
-    if impl == "reference" or (impl == "auto" and q.device.type != "cuda"):
-        return reference.forward(q, k, lse, block, scale, valid)
-    from genkit.attention.block_mass import triton
-
-    if reason := triton.refusal(q, block):
-        if impl == "auto":
-            return reference.forward(q, k, lse, block, scale, valid)
-        raise ValueError(f"impl='triton' cannot do this call: {reason}; or use impl='reference'")
-    return triton.forward(q, k, lse, block, scale, valid)
+    if kernel := kernel_of("block_mass", impl, q, block):
+        mass: Tensor = kernel.forward(q, k, lse, block, scale, valid)
+        return mass
+    return reference.forward(q, k, lse, block, scale, valid)
 
 
 def recall(mass: Tensor, keep: Tensor) -> Tensor:

@@ -5,23 +5,18 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-LOG2E = 1.4426950408889634
+from genkit.attention import kernel
+from genkit.attention.kernel import LOG2E, load_queries
+
 KEYS = 64
 """Keys that are read at once, or fewer where a block has fewer."""
 
 
 def refusal(q: Tensor, block: int) -> str | None:
     """Why the kernel cannot do this call here; None when it can."""
-    interpreted = not hasattr(_forward, "cache_key")
-    if q.device.type != "cuda" and not interpreted:
-        return f"it needs a CUDA device, not {q.device.type} (or TRITON_INTERPRET=1 set before genkit is imported)"
-    if q.dtype not in (torch.float32, torch.float16, torch.bfloat16):
-        return f"it does not compute in {q.dtype}"
-    if interpreted and q.dtype == torch.bfloat16:
-        return "Triton's interpreter multiplies bfloat16 wrongly; use float32 or float16"
     if block > 128:
         return f"its blocks have at most 128 tokens, not {block}"
-    return None
+    return kernel.refusal(_forward, q)
 
 
 def forward(q: Tensor, k: Tensor, lse: Tensor, block: int, scale: float, valid: Tensor | None) -> Tensor:
@@ -120,8 +115,7 @@ def _forward(
     row_ok = (inside < BLOCK) & (row < queries)
     channel = tl.arange(0, PADDED)
     channel_ok = channel < WIDTH
-    q_at = q_ptr + batch * q_b + head * q_h + row.to(tl.int64)[:, None] * q_n + channel[None] * q_d
-    q = tl.load(q_at, mask=row_ok[:, None] & channel_ok[None], other=0.0)
+    q = load_queries(q_ptr + batch * q_b + head * q_h, row, row_ok, channel, channel_ok, q_n, q_d)
     lse = tl.load(lse_ptr + tl.program_id(1).to(tl.int64) * queries + row, mask=row_ok, other=float("-inf")) * log2e
     row_ok = row_ok & (lse != float("-inf"))
     lse = tl.where(row_ok, lse, 0.0)

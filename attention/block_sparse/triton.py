@@ -10,43 +10,28 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from genkit.attention import kernel
 from genkit.attention.block_sparse.launch import Launch, launch_for
 from genkit.attention.block_sparse.seen import Seen
-from genkit.attention.plan import block_lists
-
-LOG2E = 1.4426950408889634
+from genkit.attention.kernel import LOG2E, load_queries, take
+from genkit.attention.plan import Lists, split_lists
 
 
 def refusal(q: Tensor) -> str | None:
     """Why the kernel cannot do this call here; None when it can."""
-    interpreted = not hasattr(_forward, "cache_key")
-    if q.device.type != "cuda" and not interpreted:
-        return f"it needs a CUDA device, not {q.device.type} (or TRITON_INTERPRET=1 set before genkit is imported)"
-    if q.dtype not in (torch.float32, torch.float16, torch.bfloat16):
-        return f"it does not compute in {q.dtype}"
-    if interpreted and q.dtype == torch.bfloat16:
-        return "Triton's interpreter multiplies bfloat16 wrongly; use float32 or float16"
     if not 16 <= q.shape[3] <= 256:
         return f"its heads are 16 to 256 wide, not {q.shape[3]}"
     if q.requires_grad and torch.is_grad_enabled():
         return "it has no gradient; use torch.no_grad()"
-    return None
+    return kernel.refusal(_forward, q)
 
 
 def forward(
     q: Tensor, k: Tensor, v: Tensor, seen: Seen, scale: float, with_tail: bool = False
 ) -> tuple[Tensor, Tensor]:
     """Output ``[B, H, Nq, D]`` and natural log-sum-exp float32 ``[B, H, Nq]``."""
-    plan = seen.plan
-    some, whole = seen.blocks()
-    ragged = plan.keys % plan.block
-    if ragged:
-        some = some.clone()
-        some[..., -1] |= whole[..., -1]
-        whole = whole.clone()
-        whole[..., -1] = False
-    tokens = seen.tokens()
-    lists = (*block_lists(whole), *block_lists(some))
+    plan, tokens = seen.plan, seen.tokens()
+    lists: Lists = plan.split_lists if seen.by_blocks else split_lists(plan, *seen.blocks())
     tail: tuple[Tensor | None, ...] = (None, None, None, None)
     if with_tail:
         far = seen.tail(k, v)
@@ -54,7 +39,7 @@ def forward(
             far.keys.to(k.dtype),
             far.values.to(v.dtype),
             far.count.log2().float(),
-            plan.keep.expand_as(whole).contiguous(),
+            plan.keep.expand(*lists[1].shape).contiguous(),
         )
     return attend(q, k, v, *lists, tokens.rows, tokens.cols, tokens.table, tokens.valid, *tail, plan.block, scale)
 
@@ -213,8 +198,7 @@ def _forward(
     row_ok = (inside < BLOCK) & (row < queries)
     channel = tl.arange(0, PADDED)
     channel_ok = channel < WIDTH
-    q_at = q_ptr + batch * q_b + head * q_h + row.to(tl.int64)[:, None] * q_n + channel[None] * q_d
-    q = tl.load(q_at, mask=row_ok[:, None] & channel_ok[None], other=0.0)
+    q = load_queries(q_ptr + batch * q_b + head * q_h, row, row_ok, channel, channel_ok, q_n, q_d)
     k_ptr += batch * k_b + head * k_h
     v_ptr += batch * v_b + head * v_h
     list_at = batch * list_b + head * list_h + query_block
@@ -264,7 +248,7 @@ def _forward(
             far_v = tl.load(tail_values_ptr + far_at + at, mask=mask, other=0.0)
             logits = tl.dot(q, tl.trans(far_k), input_precision=PRECISION) * scale + count[None]
             logits = tl.where(far_ok[None], logits, float("-inf"))
-            top, total, acc = _take(logits, far_v, top, total, acc, True, PRECISION)
+            top, total, acc = take(logits, far_v, top, total, acc, True, PRECISION)
 
     out = acc / tl.where(total == 0, 1.0, total)[:, None]
     lse = tl.where(total == 0, float("-inf"), (top + tl.log2(total)) * 0.6931471805599453)
@@ -293,16 +277,4 @@ def _read(
     logits = tl.dot(q, k, input_precision=PRECISION) * scale
     if MASKED:
         logits = tl.where(seen, logits, float("-inf"))
-    return _take(logits, v, top, total, acc, MASKED, PRECISION)
-
-
-@triton.jit
-def _take(logits, v, top, total, acc, MASKED: tl.constexpr, PRECISION: tl.constexpr):
-    """Take logits, in powers of two, and their values into the running softmax."""
-    higher = tl.maximum(top, tl.max(logits, 1))
-    # A row that has read nothing yet stays at -inf, and -inf - -inf would be NaN.
-    safe = tl.where(higher == float("-inf"), 0.0, higher) if MASKED else higher
-    weight = tl.exp2(logits - safe[:, None])
-    fade = tl.exp2(top - safe)
-    acc = tl.dot(weight.to(v.dtype), v, acc * fade[:, None], input_precision=PRECISION)
-    return higher, total * fade + tl.sum(weight, 1), acc
+    return take(logits, v, top, total, acc, MASKED, PRECISION)

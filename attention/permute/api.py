@@ -5,6 +5,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from genkit.attention.choice import kernel_of
+
 PermuteImpl = Literal["auto", "triton", "reference"]
 
 
@@ -26,16 +28,10 @@ def permute(x: Tensor, order: Tensor, *, impl: PermuteImpl = "auto") -> Tensor:
         raise ValueError(
             f"permute takes x [B, H, N, D] and order [B or 1, H or 1, M], got {list(x.shape)} and {list(order.shape)}"
         )
-    if impl not in ("auto", "triton", "reference"):
-        raise ValueError(f"impl={impl!r} is unknown; known: auto, triton, reference")
-    if impl == "reference" or (impl == "auto" and x.device.type != "cuda"):
-        index = order[..., None].expand(*x.shape[:2], -1, x.shape[3])
-        return torch.gather(x, 2, index)
-    from genkit.attention.permute import triton
-
-    if reason := triton.refusal(x):
-        raise ValueError(f"impl='triton' cannot do this call: {reason}; or use impl='reference'")
-    return triton.gather_tokens(x, order)
+    if kernel := kernel_of("permute", impl, x):
+        ordered: Tensor = kernel.gather_tokens(x, order)
+        return ordered
+    return torch.gather(x, 2, order[..., None].expand(*x.shape[:2], -1, x.shape[3]))
 
 
 def inverse(order: Tensor) -> Tensor:

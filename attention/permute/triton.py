@@ -5,15 +5,15 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from genkit.attention import kernel
+
 ROWS = 32
 """Tokens that a program copies."""
 
 
 def refusal(x: Tensor) -> str | None:
     """Why the kernel cannot do this call here; None when it can."""
-    if x.device.type != "cuda" and hasattr(_forward, "cache_key"):
-        return f"it needs a CUDA device, not {x.device.type} (or TRITON_INTERPRET=1 set before genkit is imported)"
-    return None
+    return kernel.place_refusal(_forward, x)
 
 
 @torch.library.custom_op("genkit::permute", mutates_args=())

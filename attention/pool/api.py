@@ -7,6 +7,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from genkit.attention.choice import kernel_of
 from genkit.attention.pool import reference
 
 PoolImpl = Literal["auto", "triton", "reference"]
@@ -35,14 +36,7 @@ def pool(x: Tensor, block: int, *, valid: Tensor | None = None, impl: PoolImpl =
         raise ValueError(f"pool takes [B, H, N, D] and a block of at least 1 token, got {list(x.shape)} and {block}")
     if valid is not None and valid.shape not in ((1, x.shape[2]), (x.shape[0], x.shape[2])):
         raise ValueError(f"valid must be [{x.shape[0]} or 1, {x.shape[2]}], got {list(valid.shape)}")
-    if impl not in ("auto", "triton", "reference"):
-        raise ValueError(f"impl={impl!r} is unknown; known: auto, triton, reference")
-    if impl == "reference" or (impl == "auto" and x.device.type != "cuda"):
-        return reference.forward(x, block, valid)
-    from genkit.attention.pool import triton
-
-    if reason := triton.refusal(x):
-        if impl == "auto":
-            return reference.forward(x, block, valid)
-        raise ValueError(f"impl='triton' cannot do this call: {reason}; or use impl='reference'")
-    return triton.forward(x, block, valid)
+    if kernel := kernel_of("pool", impl, x):
+        pooled: tuple[Tensor, Tensor] = kernel.forward(x, block, valid)
+        return pooled
+    return reference.forward(x, block, valid)

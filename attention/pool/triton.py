@@ -5,18 +5,15 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from genkit.attention import kernel
+
 ROWS = 16
 """Tokens that are read at once."""
 
 
 def refusal(x: Tensor) -> str | None:
     """Why the kernel cannot do this call here; None when it can."""
-    interpreted = not hasattr(_forward, "cache_key")
-    if x.device.type != "cuda" and not interpreted:
-        return f"it needs a CUDA device, not {x.device.type} (or TRITON_INTERPRET=1 set before genkit is imported)"
-    if x.dtype not in (torch.float32, torch.float16, torch.bfloat16):
-        return f"it does not compute in {x.dtype}"
-    return None
+    return kernel.refusal(_forward, x, products=False)
 
 
 def forward(x: Tensor, block: int, valid: Tensor | None) -> tuple[Tensor, Tensor]:

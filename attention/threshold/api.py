@@ -5,6 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from genkit.attention.choice import kernel_of
 from genkit.attention.threshold import reference
 
 ThresholdImpl = Literal["auto", "triton", "reference"]
@@ -55,14 +56,7 @@ def threshold_attention(
     if sinks.shape != (blocks,):
         raise ValueError(f"sinks must hold one flag for each of {blocks} blocks, got {list(sinks.shape)}")
     sinks, scale = sinks.to(q.device), q.shape[-1] ** -0.5 if scale is None else float(scale)
-    if impl not in ("auto", "triton", "reference"):
-        raise ValueError(f"impl={impl!r} is unknown; known: auto, triton, reference")
-    if impl == "reference" or (impl == "auto" and q.device.type != "cuda"):
-        return reference.forward(q, k, v, block, tau, scale, sinks, valid)
-    from genkit.attention.threshold import triton
-
-    if reason := triton.refusal(q, block):
-        if impl == "auto":
-            return reference.forward(q, k, v, block, tau, scale, sinks, valid)
-        raise ValueError(f"impl='triton' cannot do this call: {reason}; or use impl='reference'")
-    return triton.forward(q, k, v, block, tau, scale, sinks, valid)
+    if kernel := kernel_of("threshold", impl, q, block):
+        attended: tuple[Tensor, Tensor] = kernel.forward(q, k, v, block, tau, scale, sinks, valid)
+        return attended
+    return reference.forward(q, k, v, block, tau, scale, sinks, valid)

@@ -9,6 +9,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from genkit.attention import kernel
+from genkit.attention.kernel import load_queries, take
 from genkit.attention.pool import pool
 from genkit.attention.threshold.reference import spread_of
 
@@ -18,18 +20,11 @@ GROUP = 32
 
 def refusal(q: Tensor, block: int) -> str | None:
     """Why the kernel cannot do this call here; None when it can."""
-    interpreted = not hasattr(_forward, "cache_key")
-    if q.device.type != "cuda" and not interpreted:
-        return f"it needs a CUDA device, not {q.device.type} (or TRITON_INTERPRET=1 set before genkit is imported)"
-    if q.dtype not in (torch.float32, torch.float16, torch.bfloat16):
-        return f"it does not compute in {q.dtype}"
-    if interpreted and q.dtype == torch.bfloat16:
-        return "Triton's interpreter multiplies bfloat16 wrongly; use float32 or float16"
     if block not in (16, 32, 64, 128):
         return f"its blocks are 16, 32, 64 or 128 tokens, not {block}"
     if not 16 <= q.shape[3] <= 256:
         return f"its heads are 16 to 256 wide, not {q.shape[3]}"
-    return None
+    return kernel.refusal(_forward, q)
 
 
 def forward(
@@ -170,8 +165,7 @@ def _forward(
     row_ok = row < tokens
     channel = tl.arange(0, PADDED)
     channel_ok = channel < WIDTH
-    q_at = q_ptr + batch * q_b + head * q_h + row.to(tl.int64)[:, None] * q_n + channel[None] * q_d
-    q = tl.load(q_at, mask=row_ok[:, None] & channel_ok[None], other=0.0)
+    q = load_queries(q_ptr + batch * q_b + head * q_h, row, row_ok, channel, channel_ok, q_n, q_d)
     rows = tl.sum(row_ok.to(tl.float32), 0)
 
     center = tl.sum(q.to(tl.float32), 0) / rows
@@ -200,7 +194,7 @@ def _forward(
         exact = far_ok & ((score > level) | near | sink | (all_exact != 0))
         tail = far_ok & (exact == 0) & (count > float("-inf"))
         logits = tl.where(tail[None], logits * 1.4426950408889634 + count[None], float("-inf"))
-        top, total, acc = _take(logits, values, top, total, acc, PRECISION)
+        top, total, acc = take(logits, values, top, total, acc, True, PRECISION)
         read += tl.sum(exact.to(tl.int32), 0)
         for i in range(GROUP):
             if tl.sum((exact & (far == start + i)).to(tl.int32), 0) > 0:
@@ -214,21 +208,9 @@ def _forward(
                 v = tl.load(v_at, mask=token_mask, other=0.0)
                 near_logits = tl.dot(q, tl.trans(k), input_precision=PRECISION) * (scale * 1.4426950408889634)
                 near_logits = tl.where(key_ok[None], near_logits, float("-inf"))
-                top, total, acc = _take(near_logits, v, top, total, acc, PRECISION)
+                top, total, acc = take(near_logits, v, top, total, acc, True, PRECISION)
 
     out = acc / tl.where(total == 0, 1.0, total)[:, None]
     out_at = out_ptr + (head_of_all * tokens + row)[:, None] * WIDTH + channel[None]
     tl.store(out_at, out.to(out_ptr.dtype.element_ty), mask=row_ok[:, None] & channel_ok[None])
     tl.store(exact_ptr + head_of_all * blocks + mine, read)
-
-
-@triton.jit
-def _take(logits, v, top, total, acc, PRECISION: tl.constexpr):
-    """Take logits, in powers of two, and their values into the running softmax."""
-    higher = tl.maximum(top, tl.max(logits, 1))
-    # A row that has read nothing yet stays at -inf, and -inf - -inf would be NaN.
-    safe = tl.where(higher == float("-inf"), 0.0, higher)
-    weight = tl.exp2(logits - safe[:, None])
-    fade = tl.exp2(top - safe)
-    acc = tl.dot(weight.to(v.dtype), v, acc * fade[:, None], input_precision=PRECISION)
-    return higher, total * fade + tl.sum(weight, 1), acc

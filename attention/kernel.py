@@ -1,0 +1,51 @@
+"""What the Triton kernels share: where they can run, and the step of the running softmax."""
+
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+LOG2E = 1.4426950408889634
+
+
+def place_refusal(kernel: Any, x: Tensor) -> str | None:
+    """Why a kernel cannot run where ``x`` lies; None when it can."""
+    if x.device.type != "cuda" and not _interpreted(kernel):
+        return f"it needs a CUDA device, not {x.device.type} (or TRITON_INTERPRET=1 set before genkit is imported)"
+    return None
+
+
+def refusal(kernel: Any, x: Tensor, *, products: bool = True) -> str | None:
+    """Why a kernel cannot take ``x`` here, in its dtype; ``products`` is whether it multiplies matrices."""
+    if reason := place_refusal(kernel, x):
+        return reason
+    if x.dtype not in (torch.float32, torch.float16, torch.bfloat16):
+        return f"it does not compute in {x.dtype}"
+    if products and _interpreted(kernel) and x.dtype == torch.bfloat16:
+        return "Triton's interpreter multiplies bfloat16 wrongly; use float32 or float16"
+    return None
+
+
+def _interpreted(kernel: Any) -> bool:
+    return not hasattr(kernel, "cache_key")
+
+
+@triton.jit
+def take(logits, v, top, total, acc, MASKED: tl.constexpr, PRECISION: tl.constexpr):
+    """Take logits, in powers of two, and their values into the running softmax."""
+    higher = tl.maximum(top, tl.max(logits, 1))
+    # A row that has read nothing yet stays at -inf, and -inf - -inf would be NaN.
+    safe = tl.where(higher == float("-inf"), 0.0, higher) if MASKED else higher
+    weight = tl.exp2(logits - safe[:, None])
+    fade = tl.exp2(top - safe)
+    acc = tl.dot(weight.to(v.dtype), v, acc * fade[:, None], input_precision=PRECISION)
+    return higher, total * fade + tl.sum(weight, 1), acc
+
+
+@triton.jit
+def load_queries(q_ptr, row, row_ok, channel, channel_ok, q_n, q_d):
+    """Rows of one head, 0 where there is none."""
+    at = q_ptr + row.to(tl.int64)[:, None] * q_n + channel[None] * q_d
+    return tl.load(at, mask=row_ok[:, None] & channel_ok[None], other=0.0)
