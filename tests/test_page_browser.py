@@ -107,7 +107,7 @@ def test_one_click_gives_a_playing_video(page: Any, served: Served) -> None:
     job = played(page, served, begun(page, served))
     assert page.locator("#receipt textarea").input_value() == job.receipt
     assert page.locator("#preview img").count() == 0, "the preview stayed"
-    photographed(page, "done")
+    assert photographed(page, "done") == []
 
 
 def test_two_prompts_over_time(page: Any, served: Served) -> None:
@@ -119,7 +119,7 @@ def test_two_prompts_over_time(page: Any, served: Served) -> None:
     assert page.get_by_label("Timeline (arXiv").is_checked(), "the bar did not tick the timeline"
     job = begun(page, served)
     assert played(page, served, job).request.plugins == ("timeline",)
-    photographed(page, "timeline")
+    assert photographed(page, "timeline") == []
 
 
 def test_a_conflict_is_told_at_once_beside_both_and_makes_no_job(page: Any, served: Served) -> None:
@@ -132,7 +132,7 @@ def test_a_conflict_is_told_at_once_beside_both_and_makes_no_job(page: Any, serv
     says(page, "'seven' is no seed", "#seed-message")
     says(page, "18 frames: the embedded model makes 2k + 1 frames", "#num_frames-message")
     says(page, "Nothing was begun, because of: ", "#make-message")
-    photographed(page, "wrong")
+    assert photographed(page, "wrong") == []
     page.get_by_label("FreeNoise (arXiv").uncheck()
     page.locator("#freelong-message", has_text="cannot be combined").wait_for(state="detached")
     assert served.number() == before
@@ -144,7 +144,7 @@ def test_frames_are_shown_while_they_are_made_and_a_reload_finds_them(page: Any,
     says(page, f"of {SLOW}, ")
     page.locator("#preview img").wait_for()
     page.wait_for_function("document.querySelector('#preview img')?.naturalWidth == 64")
-    photographed(page, "running")
+    assert photographed(page, "running") == []
     page.reload()
     says(page, f"of {SLOW}")
     second = opened(chromium, served.address)
@@ -180,7 +180,7 @@ def test_settings_come_back_from_a_downloaded_video(page: Any, served: Served, t
     says(page, "Settings loaded.", "#settings-message")
     assert {name: field(page, name).input_value() for name in texts} == texts
     assert page.get_by_label("Radial Attention (arXiv").is_checked()
-    photographed(page, "loaded")
+    assert photographed(page, "loaded") == []
 
 
 def test_what_is_typed_stays_a_text(page: Any, served: Served) -> None:
