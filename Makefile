@@ -37,14 +37,14 @@ report: venv  ## compare plain, Radial, FreeNoise and FreeLong, in docs/report/i
 	mkdir -p docs/report && cp outputs/report/report.html docs/report/index.html
 
 test: venv  ## every test
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --dist loadfile
 
 check: venv  ## style, types of the built package, import directions, fast tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	rm -rf build && $(BIN)/pip install --quiet --no-deps --target $(CHECKED) .
 	cd $(CHECKED) && $(abspath $(BIN))/mypy --config-file $(CURDIR)/pyproject.toml --package genkit
-	$(BIN)/pytest -m "not slow and not gpu"
+	$(BIN)/pytest --numprocesses auto --dist loadfile -m "not slow and not gpu"
 
 bench: venv  ## speed of the attention kernels on this machine
 	$(BIN)/python -m genkit.benchmarks.block_sparse

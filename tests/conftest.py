@@ -8,6 +8,10 @@ if not torch.cuda.is_available():
     # Triton reads this when a kernel is decorated, so it is set before anything of ours is imported.
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
-if "OMP_NUM_THREADS" not in os.environ:
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Every processor has a worker already; processes that tests start take the same number.
+    os.environ["OMP_NUM_THREADS"] = "1"
+    torch.set_num_threads(1)
+elif "OMP_NUM_THREADS" not in os.environ:
     # The tensors of the tests are small: more threads only wait for one another.
     torch.set_num_threads(min(4, torch.get_num_threads()))

@@ -249,13 +249,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoint, log and pipeline")
     parser.add_argument("--minutes", type=float, default=60.0, help="how long to train")
     parser.add_argument("--cooldown", type=float, default=0.0, help="last share of the time with a falling rate")
+    parser.add_argument("--rate", type=float, default=TrainConfig.learning_rate, help="peak rate; less to polish")
     parser.add_argument("--save-every", type=float, default=4.0, help="minutes between checkpoints")
     parser.add_argument(
         "--begin-with", type=Path, help="pipeline folder whose weights to start from, without checkpoint"
     )
     parser.add_argument("--export", action="store_true", help="only write the pipeline of the checkpoint")
     args = parser.parse_args()
-    model, config = TinyConfig(), TrainConfig()
+    model, config = TinyConfig(), TrainConfig(learning_rate=args.rate)
     if args.export:
         trainer = Trainer(model)
         average = copy.deepcopy(trainer)
