@@ -14,6 +14,7 @@ from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
+from genkit.apps.bench import app as bench
 from genkit.apps.evaluation import app as evaluation
 from genkit.apps.flags import Settings, request_from, with_request_flags
 from genkit.apps.progress import quiet_libraries
@@ -30,6 +31,7 @@ app = App(
     help_format="plaintext",
 )
 app.command(evaluation)
+app.command(bench)
 
 Output = Annotated[Path | None, Parameter(name=["--output", "-o"], help="File to write, or a folder to write into.")]
 Sheet = Annotated[
@@ -100,6 +102,31 @@ def compare(
 
     sides = sides_of(request, versus or ())
     return compared(sides, out, seeds=seeds, prompts=prompts, resume=resume, print_json=as_json)
+
+
+@app.command
+@with_request_flags
+def probe(
+    request: Request,
+    *,
+    settings: Settings = None,
+    out: Annotated[
+        Path, Parameter(help="Budget to write, a file that ends in .json; plug-ins take it as budget=FILE.")
+    ],
+    recall: Annotated[
+        float | None, Parameter(help="Least share of the softmax that every layer keeps; 0.95 if nothing is asked for.")
+    ] = None,
+    density: Annotated[
+        float | None, Parameter(help="Instead of --recall: greatest mean share of the attention that is computed.")
+    ] = None,
+    prompts: Annotated[Path | None, Parameter(help="File with further prompts, one a line.")] = None,
+    picture: Annotated[Path | None, Parameter(help="Heat maps to write, .svg or .png.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Measure in a short run what a sparse plug-in would leave out, and choose how much for each layer."""
+    from genkit.apps.probe import probe as probed
+
+    return probed(request, out, picture, recall=recall, density=density, prompts=prompts, as_json=as_json)
 
 
 @app.command

@@ -44,9 +44,13 @@ def _paragraph(row: Row) -> str:
         f"  {key.replace('_', ' ')}: {_value(value)}" for key, value in rest if key not in ("title", "parameters")
     ]
     for entry in row.get("parameters", ()):
-        default = "" if entry["required"] else f" = {entry['default']!r}"
+        default = "" if entry["required"] else f" = {_default(entry['default'])}"
         lines += [f"    {entry['name']}: {entry['type']}{default}", f"      {entry['description']}"]
     return "\n".join(lines)
+
+
+def _default(value: Any) -> str:
+    return catalogue.tuple_text(value) if isinstance(value, tuple) else repr(value)
 
 
 def _value(value: Any) -> str:

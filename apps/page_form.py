@@ -78,13 +78,17 @@ def _request(made: dict[str, Any], plugins: list[Plugin], found: Checked) -> Req
 
 
 def _plugins(values: Values, found: Checked) -> list[Plugin]:
-    chosen, plugins = [name for name in catalogue.names() if values.get(name)], []
+    chosen: dict[str, Plugin | type[Plugin]] = {
+        name: catalogue.plugin_class(name) for name in catalogue.names() if values.get(name)
+    }
+    plugins = []
     for name in chosen:
         try:
-            plugins.append(page_plugins.made(name, values))
+            chosen[name] = made = page_plugins.made(name, values)
+            plugins.append(made)
         except UsageError as error:
             found.wrong[name] = str(error)
-    for name, sentence in page_plugins.conflicts(chosen).items():
+    for name, sentence in page_plugins.conflicts(chosen.values()).items():
         found.wrong[name] = f"{found.wrong[name]}. {sentence}" if name in found.wrong else sentence
     return plugins
 
@@ -198,4 +202,5 @@ def settings(request: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     for text in asked.plugins:
         values |= page_plugins.settings(text)
     left = [key for key in OPERATORS if getattr(asked, key)]
+    left += [key for text in asked.plugins for key in page_plugins.left_out(text)]
     return values, [f"not taken over, because the page does not set it: {', '.join(left)}"] if left else []

@@ -1,7 +1,6 @@
 """The plug-ins as fields of a form, made from their dataclasses: a new plug-in appears by itself."""
 
 import dataclasses
-import types
 import typing
 from dataclasses import dataclass
 from functools import cache
@@ -11,7 +10,10 @@ from typing import Any, Literal
 from genkit import catalogue
 from genkit.conflicts import conflict
 from genkit.errors import UsageError
-from genkit.plugin import Plugin
+from genkit.plugin import FilePath, Plugin
+
+NONE = "none"
+"""What a choice is called that is left to the model."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,38 +35,53 @@ class Field:
 
 
 def fields(plugin: str) -> list[Field]:
-    """The parameters of a plug-in, by its name in the catalogue."""
+    """The parameters of a plug-in, by its name in the catalogue; files of this machine are not for the page."""
     return list(_fields(plugin, catalogue.plugin_class(plugin)))
 
 
 @cache
 def _fields(plugin: str, cls: type[Plugin]) -> tuple[Field, ...]:
-    hints = typing.get_type_hints(cls)
-    return tuple(_field(plugin, parameter, hints[parameter.name]) for parameter in catalogue.describe(cls).parameters)
+    hints, parameters = catalogue.types_of(cls), catalogue.describe(cls).parameters
+    return tuple(_field(plugin, entry, hints[entry.name]) for entry in parameters if not _is_file(hints[entry.name]))
+
+
+def _is_file(hint: Any) -> bool:
+    return FilePath in catalogue.options(hint)
 
 
 def _field(plugin: str, parameter: catalogue.Parameter, hint: Any) -> Field:
-    united = typing.get_origin(hint) in (typing.Union, types.UnionType)
-    options = [option for option in (typing.get_args(hint) if united else (hint,)) if option is not type(None)]
-    literals = [word for option in options if typing.get_origin(option) is Literal for word in typing.get_args(option)]
+    options = [catalogue.bare(option) for option in catalogue.options(hint) if option is not type(None)]
+    choices = [word for option in options if typing.get_origin(option) is Literal for word in typing.get_args(option)]
     kind: Literal["flag", "choice", "number", "text"] = "text"
-    if literals:
+    if options == [bool] and hint is not bool:
+        choices = [NONE, "true", "false"]
+    if choices:
         kind = "choice"
     elif options == [bool]:
         kind = "flag"
     elif set(options) <= {int, float}:
         kind = "number"
-    given = parameter.default if parameter.default is not dataclasses.MISSING else None
-    return Field(
+    field = Field(
         key=f"{plugin}.{parameter.name}",
         name=parameter.name,
         kind=kind,
         type=parameter.type,
-        default=given if kind != "text" or given is None else str(given),
+        default=None,
         description=parameter.description,
-        choices=tuple(map(str, literals)),
+        choices=tuple(map(str, choices)),
         whole=options == [int],
     )
+    given = parameter.default
+    return field if given is dataclasses.MISSING else dataclasses.replace(field, default=_shown(field, given))
+
+
+def _shown(field: Field, value: Any) -> Any:
+    """A value of the plug-in as it stands in its field."""
+    if isinstance(value, tuple):
+        return catalogue.tuple_text(value)
+    if field.kind == "choice" and (value is None or isinstance(value, bool)):
+        return str(value).lower() if NONE in field.choices else value
+    return str(value) if field.kind == "text" and value is not None else value
 
 
 def made(plugin: str, values: typing.Mapping[str, Any]) -> Plugin:
@@ -122,15 +139,24 @@ def settings(text: str) -> dict[str, Any]:
         UsageError: this installation knows no such plug-in.
     """
     plugin = catalogue.parse(text)
-    return {plugin.name: True} | {field.key: getattr(plugin, field.name) for field in fields(plugin.name)}
+    values = {field.key: _shown(field, getattr(plugin, field.name)) for field in fields(plugin.name)}
+    return {plugin.name: True} | values
 
 
-def conflicts(chosen: typing.Iterable[str]) -> dict[str, str]:
-    """By plug-in: with which others that are chosen it cannot be combined, and why."""
+def left_out(text: str) -> list[str]:
+    """The parameters of a plug-in in its textual form that are given there and not for the page."""
+    plugin = catalogue.parse(text)
+    files = [name for name, hint in catalogue.types_of(type(plugin)).items() if _is_file(hint)]
+    return [f"{plugin.name}.{name}" for name in files if getattr(plugin, name) is not None]
+
+
+def conflicts(chosen: typing.Iterable[Plugin | type[Plugin]]) -> dict[str, str]:
+    """By name: with which others that are chosen a plug-in cannot be combined, and why; classes stand for those whose
+    parameters are wrong."""
     found: dict[str, list[str]] = {}
     for one, other in combinations(chosen, 2):
         if reason := conflict(one, other):
-            sentence = f"{one} and {other} cannot be combined: {reason}."
-            found.setdefault(one, []).append(sentence)
-            found.setdefault(other, []).append(sentence)
+            sentence = f"{one.name} and {other.name} cannot be combined: {reason}."
+            found.setdefault(one.name, []).append(sentence)
+            found.setdefault(other.name, []).append(sentence)
     return {name: " ".join(sentences) for name, sentences in found.items()}

@@ -2,12 +2,26 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
 
+from genkit.attention.call import Step
+
 HOOK_NAME = "genkit"
+
+
+class Watcher(Protocol):
+    """Something that wants to know about each forward of a model."""
+
+    def begin(self, component: str, step: Step) -> None:
+        """Before the model's first layer."""
+        ...
+
+    def end(self, component: str, step: Step) -> None:
+        """After its last."""
+        ...
 
 
 @dataclass
@@ -20,9 +34,14 @@ class Registered:
 
     def remove(self) -> None:
         """Take the hook out; attributes that were not there before go as well, unless someone else uses them now."""
-        registry = self.module._diffusers_hook
+        registry: Any = self.module._diffusers_hook
         registry.remove_hook(HOOK_NAME, recurse=False)
-        if registry.hooks:
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Take away the attributes that hooks need, if they were not there before and no hook is left."""
+        registry = getattr(self.module, "_diffusers_hook", None)
+        if registry is None or registry.hooks:
             return
         if not self.had_registry:
             del self.module._diffusers_hook
@@ -31,11 +50,16 @@ class Registered:
             del self.module.__dict__["forward"]
 
 
+def as_it_is(module: nn.Module) -> Registered:
+    """What a module looks like before hooks are registered on it."""
+    return Registered(module, hasattr(module, "_diffusers_hook"), "forward" in module.__dict__)
+
+
 def register(module: nn.Module, hook: Any) -> Registered:
     """Register a hook under our name."""
     from diffusers.hooks import HookRegistry
 
-    state = Registered(module, hasattr(module, "_diffusers_hook"), "forward" in module.__dict__)
+    state = as_it_is(module)
     registry = HookRegistry.check_if_exists_or_initialize(module)
     registry.register_hook(hook, HOOK_NAME)
     if hasattr(registry, "invalidate_child_registries_cache"):

@@ -19,7 +19,7 @@ from genkit.attention.call import Attend, Call, Kind, Rule, Step, compose
 from genkit.attention.cards import ModelCard, Volume
 from genkit.attention.dense import dense
 from genkit.attention.grid import VideoGrid
-from genkit.attention.hooks import Registered, make_layer_hook, make_model_hook, register
+from genkit.attention.hooks import Registered, Watcher, make_layer_hook, make_model_hook, register
 from genkit.attention.run import Run
 
 NATIVE = "native"
@@ -52,6 +52,7 @@ class Session:
         self.models = {name: getattr(part, "_orig_mod", part) for name, part in parts.items() if part is not None}
         self.layers = [layer for name, model in self.models.items() for layer in _layers(name, model, card)]
         self.hooks: list[Registered] = []
+        self.watchers: list[Watcher] = []
         self.batch: int | None = None
         self._forward: _Forward | None = None
 
@@ -85,22 +86,40 @@ class Session:
         sample = arguments["hidden_states"] if "hidden_states" in arguments else arguments["sample"]
         step = self._step(arguments["timestep"], sample.shape[0], context)
         self._forward = _Forward(component, self.card.volume(model, arguments), step, sample.shape[0], {})
+        for watcher in self.watchers:
+            watcher.begin(component, step)
 
     @torch.compiler.disable
     def end(self, component: str) -> None:
-        """After the model's forward: every layer must have come by.
+        """After the model's forward: every layer must have come by, or have been skipped by a step cache.
+
+        A cache has nothing to reuse at first, so a layer that never came by in this run is out of reach.
 
         Raises:
             UnroutedError: a layer's forward never reached ``scaled_dot_product_attention``.
         """
         forward, self._forward = self._forward, None
         assert forward is not None
-        missed = [x.name for x in self.layers if x.component == component and x.name not in forward.calls]
+        names = [layer.name for layer in self.layers if layer.component == component]
+        missed = [name for name in names if f"{component}.{name}" not in self.run.routed]
         if missed:
             raise UnroutedError(
                 f"{component}.{missed[0]} never called scaled_dot_product_attention ({len(missed)} such layers), so no "
                 "rule could act there; choose the native attention processor for it"
             )
+        self._count(component, names, forward.calls)
+        for watcher in self.watchers:
+            watcher.end(component, forward.step)
+
+    def _count(self, component: str, names: list[str], calls: dict[str, int]) -> None:
+        """Keep in the record which layers were skipped, where the model has a step cache."""
+        cached = getattr(self.models[component], "is_cache_enabled", False)
+        for name in names:
+            key = f"{component}.{name}"
+            if name in calls:
+                self.run.usual[key] = calls[name]
+            if cached or name not in calls:
+                self.run.skipped[key] += 0 if name in calls else self.run.usual[key]
 
     def abandon(self) -> None:
         """Forget a forward that ended in an exception."""

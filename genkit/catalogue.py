@@ -15,10 +15,22 @@ from genkit.errors import UsageError, nearest
 from genkit.plugin import Plugin
 
 PLUGINS = {
+    "adaspa": "genkit.plugins.adaspa:AdaSpa",
+    "first-block-cache": "genkit.plugins.caches:FirstBlockCache",
+    "frame-anchors": "genkit.plugins.frame_anchors:FrameAnchors",
     "freelong": "genkit.plugins.freelong:FreeLong",
     "freenoise": "genkit.plugins.freenoise:FreeNoise",
+    "mag-cache": "genkit.plugins.caches:MagCache",
+    "pab": "genkit.plugins.caches:PyramidAttentionBroadcast",
     "radial": "genkit.plugins.radial:Radial",
+    "sliding-tile": "genkit.plugins.sliding_tile:SlidingTile",
+    "sparge": "genkit.plugins.sparge:SpargeAttention",
+    "svg": "genkit.plugins.svg:SVG",
+    "svg2": "genkit.plugins.svg2:SVG2",
+    "taylor-seer": "genkit.plugins.caches:TaylorSeer",
+    "threshold": "genkit.plugins.threshold:Threshold",
     "timeline": "genkit.plugins.timeline:Timeline",
+    "vmoba": "genkit.plugins.vmoba:VMoBA",
 }
 
 
@@ -63,7 +75,7 @@ def plugin_class(name: str) -> type[Plugin]:
     Raises:
         UsageError: no such plug-in; the nearest name is given.
     """
-    known = _known()
+    known = PLUGINS if name in PLUGINS else _known()  # looking for those of other packages takes a while
     if name not in known:
         raise UsageError(f"there is no plug-in called {name!r}; {nearest(name, known)}")
     module, _, attribute = known[name].partition(":")
@@ -94,18 +106,32 @@ def _assignment(part: str, name: str) -> tuple[str, str]:
 
 
 def make(cls: type[Plugin], values: dict[str, Any]) -> Plugin:
-    """Make a plug-in from values that may be texts; each is checked against its field's type."""
-    hints, fields = typing.get_type_hints(cls), {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    """Make a plug-in from values that may be texts or lists; each is checked against its field's type."""
+    hints, known = types_of(cls), {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     for key in values:
-        if key not in fields:
-            raise UsageError(f"{cls.name} has no parameter {key!r}; {nearest(key, fields)}")
+        if key not in known:
+            raise UsageError(f"{cls.name} has no parameter {key!r}; {nearest(key, known)}")
     return cls(**{key: _converted(value, hints[key], f"{cls.name}: {key}") for key, value in values.items()})
 
 
+def types_of(cls: type[Plugin]) -> dict[str, Any]:
+    """The type of each field, with what ``Annotated`` says of it."""
+    return typing.get_type_hints(cls, include_extras=True)
+
+
+def options(hint: Any) -> tuple[Any, ...]:
+    """The types of a union; a type that is none is the only one."""
+    return typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+
+
+def bare(hint: Any) -> Any:
+    """A type without what ``Annotated`` says of it."""
+    return typing.get_args(hint)[0] if typing.get_origin(hint) is typing.Annotated else hint
+
+
 def _converted(value: Any, hint: Any, what: str) -> Any:
-    choices = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
     read = _literal(value) if isinstance(value, str) else value
-    for choice in choices:
+    for choice in map(bare, options(hint)):
         if choice is type(None) and read is None:
             return None
         if typing.get_origin(choice) is typing.Literal and value in typing.get_args(choice):
@@ -116,7 +142,24 @@ def _converted(value: Any, hint: Any, what: str) -> Any:
             return read
         if choice is str and isinstance(value, str):
             return read if isinstance(read, str) else value
+        if typing.get_origin(choice) is tuple and (items := _items(value, choice)) is not None:
+            return items
     raise UsageError(f"{what}={value!r} is not of type {type_name(hint)}")
+
+
+def _items(value: Any, hint: Any) -> tuple[Any, ...] | None:
+    """A tuple from a text such as ``6x8x8`` (``none`` is an empty one) or a list; None if it is no such tuple."""
+    parts: Any = value
+    if isinstance(value, str):
+        parts = [] if _literal(value) is None else value.lower().split("x")
+    kinds = typing.get_args(hint)
+    if not isinstance(parts, (list, tuple)) or (kinds[-1] is not Ellipsis and len(kinds) != len(parts)):
+        return None
+    each = kinds[:1] * len(parts) if kinds[-1] is Ellipsis else kinds
+    try:
+        return tuple(_converted(part, kind, "") for part, kind in zip(parts, each, strict=True))
+    except UsageError:
+        return None
 
 
 def _literal(text: str) -> Any:
@@ -130,11 +173,13 @@ def _literal(text: str) -> Any:
 
 
 def type_name(hint: Any) -> str:
-    """A type as users read it: ``int or None``, ``'a' or 'b'``."""
+    """A type as users read it: ``int or None``, ``'a' or 'b'``; of an ``Annotated`` one what its annotation says."""
+    if typing.get_origin(hint) is typing.Annotated:
+        return str(typing.get_args(hint)[1])
     if typing.get_origin(hint) is typing.Literal:
         return " or ".join(map(repr, typing.get_args(hint)))
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        return " or ".join(type_name(part) for part in typing.get_args(hint))
+    if len(options(hint)) > 1:
+        return " or ".join(map(type_name, options(hint)))
     return "None" if hint is type(None) else getattr(hint, "__name__", str(hint))
 
 
@@ -142,7 +187,7 @@ def text_of(plugin: Plugin) -> str:
     """The shortest text that ``parse`` turns into this plug-in."""
     changed = [
         f"{field.name}={_value_text(getattr(plugin, field.name))}"
-        for field in dataclasses.fields(plugin)  # type: ignore[arg-type]
+        for field in _fields(type(plugin))
         if getattr(plugin, field.name) != field.default
     ]
     return f"{plugin.name}:{','.join(changed)}" if changed else plugin.name
@@ -150,15 +195,29 @@ def text_of(plugin: Plugin) -> str:
 
 def _value_text(value: Any) -> str:
     """A value as ``parse`` reads it; texts with a comma or a quote are quoted."""
+    if isinstance(value, tuple):
+        return tuple_text(value)
     return repr(value) if isinstance(value, str) and set(value) & set(",'\"") else str(value)
 
 
+def tuple_text(value: tuple[Any, ...]) -> str:
+    """A tuple as ``parse`` reads it: ``6x8x8``."""
+    return "x".join(map(str, value)) or "none"
+
+
+def _fields(cls: type[Plugin]) -> list[dataclasses.Field[Any]]:
+    """The fields of a plug-in: its own first, then those that it shares with others of its kind."""
+    parents = [base for base in cls.__mro__[1:] if dataclasses.is_dataclass(base)]
+    shared = {field.name for base in parents for field in dataclasses.fields(base)}
+    return sorted(dataclasses.fields(cls), key=lambda field: field.name in shared)  # type: ignore[arg-type]
+
+
 def describe(cls: type[Plugin]) -> PluginCard:
-    """Everything that can be read from a plug-in's dataclass."""
-    hints, said = typing.get_type_hints(cls), _field_docs(cls)
+    """Everything that can be read from a plug-in's dataclass and its parents."""
+    hints, said = types_of(cls), _said(cls)
     parameters = tuple(
         Parameter(name=f.name, type=type_name(hints[f.name]), default=f.default, description=said.get(f.name, ""))
-        for f in dataclasses.fields(cls)  # type: ignore[arg-type]
+        for f in _fields(cls)
     )
     summary = (inspect.getdoc(cls) or "").split("\n")[0]
     return PluginCard(
@@ -166,8 +225,17 @@ def describe(cls: type[Plugin]) -> PluginCard:
     )
 
 
+def _said(cls: type) -> dict[str, str]:
+    """The sentence under each field of a dataclass and its parents."""
+    said: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        if dataclasses.is_dataclass(base):
+            said |= _field_docs(base)
+    return said
+
+
 def _field_docs(cls: type) -> dict[str, str]:
-    """The sentence under each field of a dataclass."""
+    """The sentence under each field that a dataclass declares itself."""
     body = ast.parse(inspect.cleandoc(inspect.getsource(cls))).body[0]
     assert isinstance(body, ast.ClassDef)
     pairs = zip(body.body, body.body[1:], strict=False)

@@ -12,6 +12,7 @@ from genkit.errors import GenkitError, UsageError
 from genkit.events import OnEvent
 from genkit.plugin import NoisePlan, Parts, Plugin, Target, TextPlan
 from genkit.seams import Shadow, noise_seam, text_seam
+from genkit.step_cache import StepCache
 
 if TYPE_CHECKING:
     from genkit.video import Video
@@ -47,7 +48,7 @@ class Handle:
         parts = [plugin.parts(self.target()) for plugin in plugins]
         self.text: TextPlan | None = next((part.text for part in parts if part.text), None)
         self.session = Session(pipe, self.card, [rule for part in parts for rule in part.rules])
-        self._shadows: list[Shadow] = []
+        self._shadows: list[Shadow | StepCache] = []
         self._install(parts)
 
     def target(self) -> Target:
@@ -62,9 +63,13 @@ class Handle:
 
     def _install(self, parts: list[Parts]) -> None:
         noise: NoisePlan | None = next((part.noise for part in parts if part.noise), None)
+        cache = next((StepCache(self.session, part.cache) for part in parts if part.cache), None)
         try:
             self.session.install()
-            self._shadows.append(noise_seam(self.pipe, self.session, noise))
+            if cache:
+                self._shadows.append(cache)
+                cache.install()
+            self._shadows.append(noise_seam(self.pipe, self.session, noise, cache))
             if self.text:
                 self._shadows.append(text_seam(self.pipe, self.session, self.text))
         except BaseException as error:

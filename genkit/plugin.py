@@ -1,14 +1,18 @@
 """What a plug-in is: a frozen dataclass that says which seams of a pipeline it uses."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Annotated, Any, ClassVar, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from genkit.attention.call import Rule
+from genkit.attention.call import Rule, Step
 from genkit.attention.grid import VideoGrid
+from genkit.attention.session import Session
+
+FilePath = Annotated[str, "path"]
+"""A parameter that names a file of the machine that generates; what users read as its type comes second."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,8 +25,11 @@ class Target:
     """Training length in latent frames."""
     kinds: frozenset[str]
     """Kinds of attention that the model has."""
-    has_sink: bool = True
-    """Whether text is kept out of the model's self-attention."""
+
+    @property
+    def has_sink(self) -> bool:
+        """Whether text is kept out of the model's self-attention, so that its first frame is what all look at."""
+        return "self" in self.kinds
 
 
 class NoisePlan(Protocol):
@@ -54,16 +61,33 @@ class TextPlan(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CachePlan:
+    """One of diffusers' caches, by which a model reuses what it computed in earlier steps."""
+
+    name: str
+    config: Callable[[Session, nn.Module, int], Any]
+    """Makes diffusers' configuration for one model of a pipeline and a number of solver steps; raises ``UsageError``
+    where the method cannot work."""
+    after: Callable[[Session, nn.Module, Step], None] | None = None
+    """Called after each forward of a model."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Parts:
     """What one plug-in does to one target."""
 
     rules: Sequence[Rule] = field(default=())
     noise: NoisePlan | None = None
     text: TextPlan | None = None
+    cache: CachePlan | None = None
 
 
 class Plugin(Protocol):
-    """One published method."""
+    """One published method.
+
+    A class may also have ``choice``, a text such as ``"sparse attention"``: only one plug-in of a choice can be in a
+    pipeline.
+    """
 
     name: ClassVar[str]
     title: ClassVar[str]

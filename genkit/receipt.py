@@ -60,6 +60,14 @@ class Refusal(Record):
     calls: int = Field(description="How many calls in all.")
 
 
+class Skipped(Record):
+    """Attention calls of one model that a step cache left out, because it reused what earlier steps computed."""
+
+    calls: int = Field(description="Number of calls that were left out.")
+    of: int = Field(description="Number of calls that there would have been without a cache.")
+    layers: dict[str, int] = Field(description="Calls that were left out, by layer; 0 for layers it did not skip.")
+
+
 class Attention(Record):
     """What happened to the attention calls."""
 
@@ -68,6 +76,7 @@ class Attention(Record):
     densities: dict[str, Density] = Field(default={}, description="Sparse calls by plug-in.")
     backends: dict[str, int] = Field(default={}, description="Calls by the implementation that did them.")
     refusals: tuple[Refusal, ...] = Field(default=(), description="Calls that did not run as asked.")
+    skipped: dict[str, Skipped] = Field(default={}, description="Calls that a step cache left out, by model.")
 
     @classmethod
     def from_run(cls, run: "Run") -> "Attention":
@@ -81,6 +90,7 @@ class Attention(Record):
                 Refusal(plugin=plugin, reason=reason, layers=tuple(layers), calls=sum(layers.values()))
                 for (plugin, reason), layers in run.refusals.items()
             ),
+            skipped=_skipped(run),
         )
 
 
@@ -156,6 +166,21 @@ def peak_memory_bytes(device: str) -> int | None:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _skipped(run: "Run") -> dict[str, Skipped]:
+    found: dict[str, dict[str, int]] = {}
+    for key, calls in run.skipped.items():
+        model, _, layer = key.partition(".")
+        found.setdefault(model, {})[layer] = calls
+    return {
+        model: Skipped(
+            calls=sum(layers.values()),
+            of=sum(calls + run.routed[f"{model}.{layer}"] for layer, calls in layers.items()),
+            layers=layers,
+        )
+        for model, layers in found.items()
+    }
 
 
 def _density(told: "Sequence[float | Tensor]") -> Density:

@@ -57,6 +57,10 @@ def _attention_rows(receipt: "Receipt") -> Iterator[tuple[str, str]]:
     if attention.calls:
         by = ", ".join(f"{name} {calls:,}" for name, calls in attention.backends.items())
         yield "attention", f"{attention.calls:,} calls in {attention.layers} layers" + (f"; run by {by}" if by else "")
+    for model, skipped in attention.skipped.items():
+        where = sum(calls > 0 for calls in skipped.layers.values())
+        what = f"{skipped.calls:,} of {skipped.of:,} attention calls of {model}, in {where} layers"
+        yield "skipped", f"{what}: a step cache reused what it had"
     for plugin, density in attention.densities.items():
         spread = f"{density.min:.3f} to {density.max:.3f}"
         yield "density", f"{plugin}: {density.mean:.3f} on average ({spread}) over {density.calls:,} sparse calls"

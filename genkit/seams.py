@@ -14,6 +14,7 @@ from torch import Tensor
 
 from genkit.attention.session import Session
 from genkit.plugin import NoisePlan, TextPlan
+from genkit.step_cache import StepCache
 
 
 class Shadow:
@@ -37,10 +38,12 @@ class Shadow:
         self.target.__dict__.pop(self.method, None)
 
 
-def noise_seam(pipe: Any, session: Session, plan: NoisePlan | None) -> Shadow:
-    """Learn the batch size from the initial latents, and let ``plan`` reorder their frames."""
+def noise_seam(pipe: Any, session: Session, plan: NoisePlan | None, cache: StepCache | None) -> Shadow:
+    """Learn the batch size from the initial latents, let ``plan`` reorder their frames, and empty the step cache."""
 
     def prepared(original: Callable[..., Any], bound: inspect.BoundArguments) -> Any:
+        if cache is not None:
+            cache.reset()
         latents = original(*bound.args, **bound.kwargs)
         session.batch = latents.shape[0]
         if plan is None:

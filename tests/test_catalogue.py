@@ -1,9 +1,12 @@
 """Plug-ins by name, and everything that is told about them."""
 
 import dataclasses
+from itertools import combinations
+from typing import Annotated, ClassVar
 
 import pytest
 
+import genkit
 from genkit import catalogue
 from genkit.conflicts import REASONS, conflict
 from genkit.errors import UsageError
@@ -22,6 +25,8 @@ def test_every_name_can_be_loaded_and_tells_everything(name):
     assert card.summary.endswith(".")
     for parameter in card.parameters:
         assert parameter.description.rstrip().endswith("."), parameter
+    cls = catalogue.plugin_class(name)
+    assert getattr(genkit, cls.__name__) is cls, "every plug-in is public"
 
 
 @pytest.mark.parametrize(
@@ -74,6 +79,49 @@ def test_mistakes_get_a_sentence(text, message):
         catalogue.parse(text)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Parent:
+    """What several plug-ins share."""
+
+    first: int = 1
+    """Number of the parent."""
+    second: float = 0.5
+    """Share of the parent."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Child(Parent):
+    """A plug-in.
+
+    With more to say.
+    """
+
+    name: ClassVar[str] = "child"
+    title: ClassVar[str] = "Child"
+    paper: ClassVar[str] = "arXiv 0"
+    seams: ClassVar[tuple[str, ...]] = ()
+
+    third: Annotated[tuple[int, ...], "numbers"] = (1, 2)
+    """Numbers of the child."""
+    second: float = 0.25
+    """Share of the child."""
+
+
+def test_a_plugin_tells_its_own_parameters_first_and_what_its_parents_say():
+    card = catalogue.describe(Child)
+    told = [(entry.name, entry.type, entry.default, entry.description) for entry in card.parameters]
+    assert told == [
+        ("third", "numbers", (1, 2), "Numbers of the child."),
+        ("first", "int", 1, "Number of the parent."),
+        ("second", "float", 0.25, "Share of the child."),
+    ]
+    assert catalogue.text_of(Child(second=0.5, first=3, third=())) == "child:third=none,first=3,second=0.5"
+    for value, read in (("none", ()), ("4", (4,)), ("4x5", (4, 5)), ([4, 5], (4, 5))):
+        assert catalogue.make(Child, {"third": value}) == Child(third=read)
+    with pytest.raises(UsageError, match="child: third='4x' is not of type numbers"):
+        catalogue.make(Child, {"third": "4x"})
+
+
 def test_true_is_not_a_number():
     with pytest.raises(UsageError, match="is not of type"):
         catalogue.make(Radial, {"density": True})
@@ -83,9 +131,20 @@ def test_conflicts_name_real_plugins_and_are_symmetric():
     for pair, reason in REASONS.items():
         one, other = sorted(pair)
         assert {one, other} <= set(catalogue.names())
-        assert conflict(one, other) == conflict(other, one) == reason
-    assert "only once" in conflict("radial", "radial")
-    assert conflict("radial", "freelong") is None
+        first, second = catalogue.plugin_class(one), catalogue.plugin_class(other)
+        assert conflict(first, second) == conflict(second, first) == reason
+    assert "only once" in conflict(Radial, Radial())
+    assert conflict(Radial, FreeLong) is None
+
+
+def test_a_pipeline_takes_one_plugin_of_each_choice():
+    classes = [catalogue.plugin_class(name) for name in catalogue.names()]
+    choices = [getattr(cls, "choice", None) for cls in classes]
+    assert choices.count("sparse attention") == 9 and choices.count("step cache") == 4 and None in choices
+    for one, other in combinations(classes, 2):
+        mine, others = (getattr(cls, "choice", None) for cls in (one, other))
+        same = mine is not None and mine == others
+        assert (f"both are a kind of {mine}" in (conflict(one, other) or "")) == same
 
 
 def test_installed_plugins_may_not_replace_ours(monkeypatch):

@@ -5,8 +5,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from genkit.attention import kernel
-from genkit.attention.kernel import LOG2E, load_queries
+from genkit.attention import triton as shared
+from genkit.attention.triton import LOG2E, load_queries
 
 KEYS = 64
 """Keys that are read at once, or fewer where a block has fewer."""
@@ -16,7 +16,7 @@ def refusal(q: Tensor, block: int) -> str | None:
     """Why the kernel cannot do this call here; None when it can."""
     if block > 128:
         return f"its blocks have at most 128 tokens, not {block}"
-    return kernel.refusal(_forward, q)
+    return shared.refusal(_forward, q)
 
 
 def forward(q: Tensor, k: Tensor, lse: Tensor, block: int, scale: float, valid: Tensor | None) -> Tensor:

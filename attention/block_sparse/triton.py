@@ -10,11 +10,11 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from genkit.attention import kernel
+from genkit.attention import triton as shared
 from genkit.attention.block_sparse.launch import Launch, launch_for
 from genkit.attention.block_sparse.seen import Seen
-from genkit.attention.kernel import LOG2E, load_queries, take
 from genkit.attention.plan import Lists, split_lists
+from genkit.attention.triton import LOG2E, load_queries, take
 
 
 def refusal(q: Tensor) -> str | None:
@@ -23,7 +23,7 @@ def refusal(q: Tensor) -> str | None:
         return f"its heads are 16 to 256 wide, not {q.shape[3]}"
     if q.requires_grad and torch.is_grad_enabled():
         return "it has no gradient; use torch.no_grad()"
-    return kernel.refusal(_forward, q)
+    return shared.refusal(_forward, q)
 
 
 def forward(

@@ -5,7 +5,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from genkit.attention import kernel
+from genkit.attention import triton as shared
 
 ROWS = 32
 """Tokens that a program copies."""
@@ -13,7 +13,7 @@ ROWS = 32
 
 def refusal(x: Tensor) -> str | None:
     """Why the kernel cannot do this call here; None when it can."""
-    return kernel.place_refusal(_forward, x)
+    return shared.place_refusal(_forward, x)
 
 
 @torch.library.custom_op("genkit::permute", mutates_args=())

@@ -132,7 +132,9 @@ class Here:
 
 
 class Planner(Protocol):
-    """A method that leaves out a part of the attention."""
+    """A method that leaves out a part of the attention; a frozen dataclass of its settings."""
+
+    def __hash__(self) -> int: ...
 
     @property
     def name(self) -> str:

@@ -31,12 +31,17 @@ class Measured:
 class Listening(Here):
     """A place whose plans are judged."""
 
+    whole: tuple[Tensor, Tensor]
+    """The queries as the model gave them, and their log-sum-exp over all keys."""
     heard: list[Tensor]
     """Recall ``[B, H]`` of each plan that was followed."""
 
     def saw(self, q: Tensor, k: Tensor, v: Tensor, plan: Callable[[], BlockPlan]) -> None:
         """A query's share of the softmax is the quotient of two sums of exponentials: what is read over all."""
-        (_, kept), (_, whole) = self.dense(q, k, v, plan=plan()), self.dense(q, k, v)
+        kept = self.dense(q, k, v, plan=plan())[1]
+        queries, whole = self.whole
+        if q is not queries:
+            whole = self.dense(q, k, v)[1]  # tokens in an order of the planner's own
         share = (kept - whole).exp().masked_fill(whole == float("-inf"), 1)
         self.heard.append(share.mean(-1))
 
@@ -49,9 +54,10 @@ def measure(planner: Planner, q: Tensor, k: Tensor, v: Tensor, here: Here) -> Me
     """
     run = here.shared(Run, "measured", planner)
     given = {field.name: getattr(here, field.name) for field in fields(Here)}
-    listening = Listening(**(given | {"planner": planner, "call": replace(here.call, run=run), "heard": []}))
+    given |= {"planner": planner, "call": replace(here.call, run=run)}
+    dense, lse = here.dense(q, k, v)
+    listening = Listening(**given, whole=(q, lse), heard=[])
     out, density = planner.attend(q, k, v, listening)
-    dense, _ = here.dense(q, k, v)
     missing = (out.double() - dense.double()).flatten(2).norm(dim=-1)
     error = missing / dense.double().flatten(2).norm(dim=-1).clamp_min(1e-12)
     return Measured(density=density, recall=listening.heard[-1], error=error, dense=dense)

@@ -30,7 +30,7 @@ class ThresholdPlanner:
 
     def levels(self, recall: float | None = None) -> tuple[dict[str, Any], ...]:
         """Settings from sparse to dense."""
-        return tuple({"tau": tau} for tau in (2.0, 1.5, 1.0, 0.5, 0.0, -0.5, -1.0, -math.inf))
+        return tuple({"tau": tau} for tau in (2.0, 1.5, 1.0, 0.5, 0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -math.inf))
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, here: Here) -> tuple[Tensor, Tensor]:
         """Attend; a call whose frames are not all visible is planned and cut, without the tail."""

@@ -5,7 +5,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from genkit.attention import kernel
+from genkit.attention import triton as shared
 
 ROWS = 16
 """Tokens that are read at once."""
@@ -13,7 +13,7 @@ ROWS = 16
 
 def refusal(x: Tensor) -> str | None:
     """Why the kernel cannot do this call here; None when it can."""
-    return kernel.refusal(_forward, x, products=False)
+    return shared.refusal(_forward, x, products=False)
 
 
 def forward(x: Tensor, block: int, valid: Tensor | None) -> tuple[Tensor, Tensor]:

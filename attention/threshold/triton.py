@@ -9,10 +9,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from genkit.attention import kernel
-from genkit.attention.kernel import load_queries, take
+from genkit.attention import triton as shared
 from genkit.attention.pool import pool
 from genkit.attention.threshold.reference import spread_of
+from genkit.attention.triton import load_queries, take
 
 GROUP = 32
 """Key blocks whose means are looked at together."""
@@ -24,7 +24,7 @@ def refusal(q: Tensor, block: int) -> str | None:
         return f"its blocks are 16, 32, 64 or 128 tokens, not {block}"
     if not 16 <= q.shape[3] <= 256:
         return f"its heads are 16 to 256 wide, not {q.shape[3]}"
-    return kernel.refusal(_forward, q)
+    return shared.refusal(_forward, q)
 
 
 def forward(

@@ -1,0 +1,121 @@
+"""`genkit probe`: measure a sparse plug-in on a model, write the budget and the picture, print a table."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import genkit
+from genkit.apps.compare_plan import prompts_of
+from genkit.apps.progress import progress_bar
+from genkit.attention.budget import Budget
+from genkit.benchmarks.drawing import SUFFIXES
+from genkit.benchmarks.probe_picture import picture
+from genkit.catalogue import parse
+from genkit.errors import UsageError
+from genkit.level_choice import Outcome, mean_density
+from genkit.outputs import replacing
+from genkit.probing import Probe, check_target
+from genkit.request import Request
+
+RECALL = 0.95
+"""What is kept when neither a recall nor a density is asked for."""
+
+
+def probe(
+    request: Request,
+    out: Path,
+    drawing: Path | None,
+    *,
+    recall: float | None,
+    density: float | None,
+    prompts: Path | None,
+    as_json: bool,
+) -> int:
+    """Run one probe, write its files and print what was chosen for each layer.
+
+    Args:
+        request: the plug-ins and what to generate with them.
+        out: the budget, a file that ends in ``.json``; it is replaced.
+        drawing: the picture, SVG or PNG; None draws none.
+        recall, density: the target, one of the two; without both a recall of 0.95.
+        prompts: a file with further prompts, one a line; None for no more.
+        as_json: print the budget instead of the table.
+
+    Raises:
+        UsageError: something that was asked for cannot be; told before any work is done where that is possible.
+        GenkitError: the model could not be opened, or the run failed.
+    """
+    if recall is None and density is None:
+        recall = RECALL
+    check_target(recall, density)
+    if not isinstance(request.prompt, str):
+        raise UsageError("a probe takes prompts that are texts; with timeline write events as 'a | b'")
+    check_place(out, (".json",), "a budget")
+    if drawing is not None:
+        check_place(drawing, SUFFIXES, "a picture")
+    found = _measured(request, [request.prompt, *prompts_of(prompts)])
+    chosen = found.chosen(recall=recall, density=density)
+    budget = found.budget(recall=recall, density=density)
+    budget.save(out)
+    if drawing is not None:
+        picture(found, chosen).save(drawing)
+    print(budget.to_json() if as_json else table(found, chosen, budget), end="" if as_json else "\n")
+    if not as_json:
+        print("\n".join(map(str, filter(None, (out, drawing)))))
+    return 0
+
+
+def _measured(request: Request, prompts: Sequence[str]) -> Probe:
+    """Open the model and probe it as the request says."""
+    plugins = [parse(text) for text in request.plugins]
+    opened = request.model_dump(include={"dtype", "device", "offload", "attention_backend"})
+    given = set(Request.model_fields) - {"prompt", "model", "plugins", "options", *opened}
+    pipe = genkit.load(request.model, **opened)
+    with progress_bar() as draw:
+        return genkit.probe(
+            pipe, *plugins, prompt=prompts, on_event=draw, **request.model_dump(include=given), **request.options
+        )
+
+
+def check_place(path: Path, suffixes: Sequence[str], what: str) -> None:
+    """Make sure, before any work is done, that ``path`` can be written.
+
+    Raises:
+        UsageError: the name has another ending, is a folder, or nothing can be written there.
+    """
+    if path.suffix.lower() not in suffixes:
+        raise UsageError(f"cannot write {str(path)!r}: the name of {what} must end in {' or '.join(suffixes)}")
+    try:
+        if path.is_dir():
+            raise UsageError(f"cannot write {str(path)!r}: it is a folder; name a file in it")
+        with replacing(path) as (part,):
+            part.touch()
+            part.unlink()  # a trial only: what is there stays as it is
+    except OSError as error:
+        raise UsageError(f"cannot write {str(path)!r}: {error.strerror or error}; choose another place") from error
+
+
+def table(found: Probe, chosen: Mapping[str, Outcome], budget: Budget) -> str:
+    """The level of each layer with what it keeps, then the mean, then what could not be reached."""
+    rows = [("layer", "level", "density", "least recall", "greatest error")]
+    for layer, outcome in chosen.items():
+        rows.append((layer, setting(found.levels[outcome.level]), *_numbers(outcome)))
+    worst = Outcome(
+        level=0,
+        density=mean_density(chosen.values()),
+        recall=min(outcome.recall for outcome in chosen.values()),
+        error=max(outcome.error for outcome in chosen.values()),
+    )
+    rows.append(("all", "", *_numbers(worst)))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    return "\n".join([*lines, *(f"! {note}" for note in budget.measured["notes"])])
+
+
+def setting(level: Mapping[str, Any]) -> str:
+    """A level as users write parameters: ``tau=1.0``."""
+    return ", ".join(f"{name}={value}" for name, value in level.items())
+
+
+def _numbers(outcome: Outcome) -> tuple[str, str, str]:
+    return f"{outcome.density:.3f}", f"{outcome.recall:.3f}", f"{outcome.error:.3f}"

@@ -1,0 +1,192 @@
+"""A budget: the setting that a planner has in each layer, as a JSON file that ``genkit probe`` writes.
+
+    {"format": "genkit attention budget", "version": 1, "method": "threshold",
+     "layers": {"transformer.blocks.3.attn1": {"tau": "-inf"}}, "measured": {...}}
+
+JSON has no infinity and no tuples: in a setting, the texts "inf" and "-inf" are the numbers, and a list is a tuple.
+"""
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
+
+FORMAT = "genkit attention budget"
+VERSION = 1
+INFINITE = {"inf": math.inf, "-inf": -math.inf}
+PLANNERS = {
+    "adaspa": "adaspa:AdaSpaPlanner",
+    "frame-anchors": "frame_anchors:FrameAnchorsPlanner",
+    "radial": "radial:RadialPlanner",
+    "sliding-tile": "sliding_tile:SlidingTilePlanner",
+    "sparge": "sparge:SpargePlanner",
+    "svg": "svg:SvgPlanner",
+    "svg2": "svg2:Svg2Planner",
+    "threshold": "threshold:ThresholdPlanner",
+    "vmoba": "vmoba:VMoBAPlanner",
+}
+"""The dataclass of each method, in ``genkit.attention.planners``: its fields are what a budget may set."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """Fields of a planner by layer, and what the choice rests on."""
+
+    method: str
+    """Name of the planner."""
+    layers: Mapping[str, Mapping[str, Any]]
+    """Fields that replace the planner's own, by component and layer: ``transformer.blocks.3.attn1``."""
+    measured: Mapping[str, Any] = field(default_factory=dict)
+    """What a reader needs to judge it: model, size, recall and error by head. JSON values; planners ignore it."""
+
+    def to_json(self) -> str:
+        """The text of the file.
+
+        Raises:
+            ValueError: a setting holds NaN or something else that is no number, text, tuple or None.
+        """
+        layers = {
+            layer: {name: _plain(value) for name, value in fields.items()} for layer, fields in self.layers.items()
+        }
+        head = {"format": FORMAT, "version": VERSION, "method": self.method}
+        return json.dumps(head | {"layers": layers, "measured": self.measured}, indent=2, allow_nan=False) + "\n"
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the file; missing folders are made, and it appears whole or not at all."""
+        path, text = Path(path), self.to_json()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name}.part")
+        try:
+            part.write_text(text, "utf-8")
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+        return path
+
+
+def load_budget(path: str | os.PathLike[str]) -> Budget:
+    """The budget in a file, whatever its method.
+
+    Raises:
+        ValueError: there is no such file, or it is no budget of this version.
+    """
+    data = _data(Path(path))
+    layers = data.get("layers")
+    if not isinstance(layers, dict) or not all(isinstance(fields, dict) for fields in layers.values()):
+        raise ValueError(
+            f"the budget {str(path)!r} is damaged: 'layers' must hold the fields of each layer; probe again"
+        )
+    settings = {layer: {name: _value(value) for name, value in fields.items()} for layer, fields in layers.items()}
+    return Budget(method=str(data.get("method")), layers=settings, measured=data.get("measured") or {})
+
+
+def read_budget(
+    path: str | os.PathLike[str], method: str, planner: type[Any] | None = None
+) -> dict[str, dict[str, Any]]:
+    """What a budget sets for ``method``, by component and layer; for ``SparseRule.budget``.
+
+    Args:
+        path: the file.
+        method: name of the planner.
+        planner: its dataclass; None finds that of a method of this package.
+
+    Raises:
+        ValueError: there is no such file, it is no budget, it was made for another method, or it sets a field that the
+            planner does not have or to something that cannot be.
+    """
+    budget = load_budget(path)
+    if budget.method != method:
+        raise ValueError(
+            f"the budget {str(path)!r} was made for {budget.method}, not for {method}; probe {method}, or use "
+            f"{budget.method}"
+        )
+    hints = get_type_hints(_planner(method) if planner is None else planner)
+    hints.pop("name", None)
+    for layer, fields in budget.layers.items():
+        for name, value in fields.items():
+            if problem := _problem(name, value, hints):
+                raise ValueError(f"the budget {str(path)!r} sets {name}={value!r} in {layer}, but {method} {problem}")
+    return {layer: dict(fields) for layer, fields in budget.layers.items()}
+
+
+def _data(path: Path) -> dict[str, Any]:
+    """The JSON object in a file, checked to be a budget of this version."""
+    try:
+        data = json.loads(path.read_text("utf-8"), parse_constant=_refuse_constant)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ValueError(f"cannot read the budget {str(path)!r}: {reason}; `genkit probe` writes one") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{str(path)!r} is no budget: it is no JSON ({error}); `genkit probe` writes one") from error
+    found = data.get("format") if isinstance(data, dict) else None
+    if found != FORMAT:
+        raise ValueError(
+            f"{str(path)!r} is no budget: its format is {found!r} instead of {FORMAT!r}; `genkit probe` writes one"
+        )
+    if data.get("version") != VERSION:
+        raise ValueError(
+            f"the budget {str(path)!r} has version {data.get('version')!r} and this installation reads {VERSION}; "
+            "probe again"
+        )
+    return dict(data)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _plain(value: Any) -> Any:
+    """A value of a planner's field as JSON."""
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and math.isinf(value):
+        return str(value)
+    if value is not None and not isinstance(value, (bool, int, float, str)) or value != value:
+        raise ValueError(f"a budget cannot hold {value!r}; it holds numbers, texts, tuples and None")
+    return value
+
+
+def _value(value: Any) -> Any:
+    """The value that ``_plain`` wrote."""
+    if isinstance(value, list):
+        return tuple(_value(item) for item in value)
+    return INFINITE.get(value, value) if isinstance(value, str) else value
+
+
+def _planner(method: str) -> type[Any]:
+    if method not in PLANNERS:
+        raise ValueError(f"no planner is called {method!r}; known: {', '.join(PLANNERS)}")
+    module, _, name = PLANNERS[method].partition(":")
+    found: type[Any] = getattr(import_module(f"genkit.attention.planners.{module}"), name)
+    return found
+
+
+def _problem(name: str, value: Any, hints: Mapping[str, Any]) -> str | None:
+    """What is wrong with one field, as the end of a sentence; None when nothing is."""
+    if name not in hints:
+        return f"has no such field; it has {', '.join(sorted(hints))}"
+    if not _fits(value, hints[name]):
+        return "takes another type there; correct it, or probe again"
+    if name == "density" and value is not None and not 0 < value <= 1:
+        return "takes a share in (0, 1]; correct it, or probe again"
+    return None
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of the type that a field says."""
+    kinds = get_args(hint)
+    if get_origin(hint) in (Union, UnionType):
+        return any(_fits(value, kind) for kind in kinds)
+    if get_origin(hint) is Literal:
+        return value in kinds
+    if get_origin(hint) is tuple:
+        each = kinds[:1] * len(value) if isinstance(value, tuple) and kinds[-1] is Ellipsis else kinds
+        return isinstance(value, tuple) and len(value) == len(each) and all(map(_fits, value, each))
+    if hint is float:
+        return type(value) in (int, float)
+    return value is None if hint is type(None) else type(value) is hint

@@ -1,0 +1,136 @@
+"""`genkit bench curve`: how much faster sparse attention is than dense SDPA, over the density, on this machine.
+
+Half of the heads of one layer of LTX-Video at 512 x 512 with 257 frames, its longest: 8,448 tokens, 16 heads of 64.
+Dense SDPA runs in the same process, anew before every planner and density. Two times count for a planner: ``anew``,
+where it plans from nothing in every call, and ``under way``, where a static mask is kept as in a generation.
+"""
+
+import statistics
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from genkit.attention.block_sparse import Impl
+from genkit.attention.planners.rule import SparseRule
+from genkit.benchmarks.attention import FORMULA, tflops
+from genkit.benchmarks.attention_planned import Planned, planned, sparse_rule
+from genkit.benchmarks.gate import require_right
+from genkit.benchmarks.machine import device_named, dtype_name, dtype_named, elapsed, facts, heading
+from genkit.benchmarks.real_models import RealModel, model_named
+from genkit.benchmarks.results import Row, Say, Tell
+from genkit.benchmarks.structure import query_key_value
+from genkit.errors import UsageError
+
+LONGEST = replace(
+    model_named("ltx"), name="ltx-512-257f", title="LTX-Video 2B, 512 x 512, 257 frames", volume=(33, 16, 16)
+).scaled(tokens=8448, heads=16)
+GOAL, GOAL_DENSITY = 3.3, 0.2
+"""How much faster than dense it has to be, planning counted in, and at which density."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurveConfig:
+    """What is timed."""
+
+    densities: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+    """Asked of the planners; what was really computed is in the rows."""
+    planners: tuple[str, ...] = ("radial", "sparge")
+    """Plug-ins with a parameter ``density``: a static mask, and one that is planned anew for every head and call."""
+    model: RealModel = LONGEST
+    """The layer."""
+    impl: Impl = "flex"
+    """Of the block-sparse kernel."""
+    device: str | None = "cpu"
+    """None is the GPU where there is one."""
+    dtype: str | None = None
+    """None is bfloat16 on a GPU and float32 on a CPU."""
+    seed: int = 0
+    """Of the tensors."""
+    repeats: int = 3
+    """Timed calls of dense SDPA, and after it of a planner, at each density."""
+
+
+def curve(config: CurveConfig, tell: Tell, say: Say) -> list[Row]:
+    """Check the kernels, time, and give the rows; ``tell`` gets them one by one, ``say`` lines for people.
+
+    Raises:
+        UsageError: an unknown name, or an implementation that cannot run here.
+        WrongKernelError: a kernel is wrong; then no speed was told.
+    """
+    device, model = device_named(config.device), config.model
+    dtype, about = dtype_named(config.dtype, device), facts(device)
+    asked = [(name, density) for name in config.planners for density in config.densities]
+    rules = {(name, density): sparse_rule(f"{name}:density={density}", model) for name, density in asked}
+    with torch.no_grad():
+        for check in require_right(config.impl, dtype, [model.width], device):
+            tell({"bench": "check", **check, **about})
+        q, k, v = query_key_value(model.grid, model.heads, model.width, dtype, device, config.seed)
+        say(
+            f"{heading(about, dtype, config.seed)}\n{model.title}: {list(q.shape)}, impl {config.impl}; {model.scaling}"
+        )
+        say(COLUMNS)
+        rows = []
+        for (name, density), rule in rules.items():
+            rows.append({"planner": name, "asked": density, **_point(config, rule, q, k, v), **about})
+            tell(rows[-1])
+            say(line_of(rows[-1]))
+    say(verdict(rows))
+    return rows
+
+
+def _point(config: CurveConfig, rule: SparseRule, q: Tensor, k: Tensor, v: Tensor) -> Row:
+    """One point of the curve, with dense attention of its own."""
+    dense = [elapsed(lambda: F.scaled_dot_product_attention(q, k, v), q.device) for _ in range(config.repeats)]
+    found = planned(rule, config.model, q, k, v, impl=config.impl, repeats=config.repeats)
+    if isinstance(found, str):
+        raise UsageError(f"{rule.name} cannot be timed: {found}")
+    return _row(config, q, statistics.median(dense), found)
+
+
+def _row(config: CurveConfig, q: Tensor, dense_ms: float, found: Planned) -> Row:
+    model = config.model
+    return {
+        "bench": "curve",
+        "shape": model.name,
+        "tensor": list(q.shape),
+        "volume": list(model.volume),
+        "scaled_from": model.scaled_from,
+        "dtype": dtype_name(q.dtype),
+        "seed": config.seed,
+        "repeats": config.repeats,
+        "dense_ms": dense_ms,
+        "anew_ms": found.fresh.ms,
+        "ms": found.whole.ms,
+        "low_ms": found.whole.low_ms,
+        "high_ms": found.whole.high_ms,
+        **found.parts(),
+        "anew": dense_ms / found.fresh.ms,
+        "under_way": dense_ms / found.whole.ms,
+        "tflops": tflops(q.shape, found.density, found.attention_ms),
+        "tflops_is": FORMULA,
+    }
+
+
+COLUMNS = "planner     asked  density  dense ms  planner ms  attention ms   anew  under way"
+
+
+def line_of(row: Row) -> str:
+    """One row for people: the planner's time is that from nothing."""
+    times = f"{row['dense_ms']:10.0f}{row['planner_first_ms'] or 0:12.1f}{row['attention_ms']:14.0f}"
+    ratios = f"{row['anew']:7.2f}{row['under_way']:11.2f}"
+    return f"{row['planner']:10}{row['asked']:7.1f}{row['density']:9.3f}{times}{ratios}"
+
+
+def verdict(rows: list[Row]) -> str:
+    """Whether each planner that was asked for the goal's density reaches the goal."""
+    said = []
+    for name in dict.fromkeys(row["planner"] for row in rows):
+        asked = [row for row in rows if row["planner"] == name and row["asked"] == GOAL_DENSITY]
+        said += [
+            f"{name} at density {row['density']:.3f}: {row['anew']:.2f} x dense with its planning counted in every "
+            f"call; the goal of {GOAL} is {'reached' if row['anew'] >= GOAL else 'missed'}"
+            for row in asked
+        ]
+    return "\n".join(said)

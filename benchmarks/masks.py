@@ -1,0 +1,42 @@
+"""Masks of an exact density, to time the kernel apart from any planner."""
+
+import torch
+from torch import Tensor
+
+from genkit.attention.grid import VideoGrid
+from genkit.attention.plan import BlockPlan
+from genkit.attention.planners.kept import kept_always
+
+MASKS = ("band", "scattered")
+"""``band``: the nearest blocks, one table for all heads, which caches like; ``scattered``: blocks drawn at random for
+each head, which they do not. The masks of planners lie between the two."""
+
+
+def mask_of(kind: str, grid: VideoGrid, heads: int, *, block: int, density: float, seed: int) -> BlockPlan:
+    """A plan with as many blocks in every row, the diagonal among them, for a density in (0, 1].
+
+    Text is read by all and reads all, which counts on top.
+    """
+    blocks = -(-grid.tokens // block)
+    count = max(1, round(density * blocks))
+    if density == 1:
+        keep = torch.ones(1, 1, blocks, blocks, dtype=torch.bool)
+    else:
+        chosen = _nearest(blocks, count) if kind == "band" else _scattered(blocks, heads, count, seed)
+        keep = chosen | kept_always(grid, block, first_frame=False)
+    return BlockPlan(keep, block, grid.tokens, grid.tokens)
+
+
+def _nearest(blocks: int, count: int) -> Tensor:
+    """A window around the diagonal, moved inside where it would reach out; bool ``[1, 1, blocks, blocks]``."""
+    index = torch.arange(blocks)
+    first = (index - count // 2).clamp(0, blocks - count)[:, None]
+    return ((index >= first) & (index < first + count))[None, None]
+
+
+def _scattered(blocks: int, heads: int, count: int, seed: int) -> Tensor:
+    """Blocks drawn for each row of each head, bool ``[1, heads, blocks, blocks]``."""
+    score = torch.rand(1, heads, blocks, blocks, generator=torch.Generator().manual_seed(seed))
+    score.diagonal(dim1=-2, dim2=-1).fill_(2)
+    chosen = score.topk(count, dim=-1).indices
+    return torch.zeros(score.shape, dtype=torch.bool).scatter_(-1, chosen, True)

@@ -1,0 +1,244 @@
+"""`genkit bench gpu`, `tune`, `kernel` and `curve`: parts that are resumed, goals, launch numbers, the picture."""
+
+import json
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from genkit.apps.cli import main
+from genkit.attention.block_sparse import triton as kernel
+from genkit.attention.block_sparse.launch import Launch, launch_for
+from genkit.attention.grid import VideoGrid
+from genkit.benchmarks import attention, curve_drawing, gpu, kernels, tuning
+from genkit.benchmarks.attention_curve import LONGEST, CurveConfig, curve
+from genkit.benchmarks.gpu_goals import goal_lines, goals, latest
+from genkit.benchmarks.operators import OPERATORS
+from genkit.benchmarks.real_models import MODELS
+
+REPOSITORY = Path(__file__).parent.parent
+
+
+class Parts:
+    """Three parts that note when they run; the second fails as long as it is told to."""
+
+    def __init__(self) -> None:
+        self.ran: list[str] = []
+        self.fails = True
+
+    def of(self, device: str | None) -> dict[str, gpu.Run]:
+        return {name: self.part(name) for name in ("check one", "tune two", "tune three")}
+
+    def part(self, name: str) -> gpu.Run:
+        def run(tell: Callable[[dict[str, Any]], None], say: Callable[[str], None]) -> None:
+            self.ran.append(name)
+            tell({"bench": "check", "value": len(self.ran)})
+            if name == "tune two" and self.fails:
+                raise RuntimeError("out of memory\nat length")
+
+        return run
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Parts:
+    fake = Parts()
+    monkeypatch.setattr(gpu, "parts", fake.of)
+    return fake
+
+
+def test_finished_parts_are_not_run_again_and_failed_ones_are(fake: Parts, tmp_path: Path, capsys: Any) -> None:
+    words = ["bench", "gpu", "--device", "cpu", "--out", str(tmp_path)]
+    assert main(words) == 1
+    assert fake.ran == ["check one", "tune two", "tune three"]
+    said = capsys.readouterr().out
+    assert "tune two failed: out of memory\n" in said and "left to run by the same command: tune two" in said
+    fake.ran, fake.fails = [], False
+    assert main(words) == 0
+    assert fake.ran == ["tune two"] and "all 3 parts are finished" in capsys.readouterr().out
+    fake.ran = []
+    assert main([*words, "tune", "--again"]) == 0
+    assert fake.ran == ["tune two", "tune three"]
+    (path,) = tmp_path.glob("gpu_*.jsonl")
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [row["part"] for row in rows if row["bench"] == "finished"] == [
+        "check one", "tune three", "tune two", "tune two", "tune three",
+    ]  # fmt: skip
+    assert sum(row["bench"] == "check" for row in rows) == 6, "the lines of the failed part stay"
+    assert all(row["device_name"] and row["versions"]["torch"] for row in rows if row["bench"] == "finished")
+
+
+def test_no_part_is_begun_when_the_time_is_up(fake: Parts, tmp_path: Path, capsys: Any) -> None:
+    assert main(["bench", "gpu", "--device", "cpu", "--out", str(tmp_path), "--minutes", "0"]) == 1
+    assert fake.ran == []
+    assert "left to run by the same command: check one, tune two, tune three" in capsys.readouterr().out
+
+
+def test_what_cannot_be_run_is_one_sentence(
+    fake: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    assert main(["bench", "gpu", "tunes", "--device", "cpu", "--out", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == "genkit: there is no part called 'tunes'; did you mean 'tune two'?\n"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert main(["bench", "gpu", "--out", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.startswith("genkit: device 'cuda' is not on this machine")
+
+
+def test_the_parts_are_everything_that_is_to_be_known() -> None:
+    names = list(gpu.parts("cpu"))
+    assert names[:3] == ["check float32", "check float16", "check bfloat16"]
+    assert {f"attention {name}" for name in MODELS} <= set(names)
+    assert {"step wan-14b-720p", "step hunyuan-720p", "tune 128 bfloat16 128", "tune 64 float16 64"} <= set(names)
+
+
+def timed(density: float, ms: float, **change: Any) -> dict[str, Any]:
+    side = "block_sparse, all" if density == 1 else f"block_sparse, band {density:g}"
+    return {
+        "bench": "attention", "shape": "wan-14b-720p", "kind": "kernel", "side": side, "asked": density,
+        "density": density, "ms": ms, "ratios": {"sdpa flash": 90 / ms}, "unavailable": None, "part": "a", "begun": 1,
+    } | change  # fmt: skip
+
+
+def test_goals_by_hand() -> None:
+    """Flash takes 90 ms, ours 100 dense; a fifth takes 25 ms: 4 times faster, and 0.85 / 0.2 = 4.25 is needed."""
+    rows = [timed(1.0, 100.0), timed(0.5, 50.0), timed(0.2, 25.0)]
+    dense, half, fifth = goals(rows)
+    assert dense.value == pytest.approx(0.9) and dense.reached
+    assert half.value == pytest.approx(2.0) and half.needed == pytest.approx(1.7) and half.reached
+    assert fifth.value == pytest.approx(4.0) and fifth.needed == pytest.approx(4.25) and not fifth.reached
+    assert goals([timed(0.5, 50.0)]) == []
+
+
+def test_goals_are_told_of_the_last_finished_run_only() -> None:
+    done = {"bench": "finished", "part": "a", "begun": 2}
+    old, new = [timed(1.0, 300.0)], [timed(1.0, 90.0, begun=2)]
+    step = {"bench": "step", "part": "a", "begun": 2, "side": "radial", "model": "m", "ratio": 1.5, "ms": 7.0}
+    rows = [*old, *new, step | {"unavailable": None}, done, timed(1.0, 1.0, begun=3)]
+    lines = goal_lines(latest(rows))
+    assert lines == [
+        "reached  wan-14b-720p: dense speed as a share of SDPA's flash backend: 1.00, 0.90 is needed",
+        "step     m with radial: 1.50 x dense, 7 ms",
+    ]
+    assert goal_lines(latest(old)) == ["nothing was timed yet"]
+
+
+def test_launch_numbers_are_tried_checked_and_put_back() -> None:
+    rows: list[dict[str, Any]] = []
+    config = tuning.TuneConfig(
+        widths=(16,), dtypes=("float32",), blocks=(16,), candidates=(Launch(16, 16, 4, 2), Launch(32, 16, 4, 2)),
+        grid=VideoGrid(frames=2, rows=4, cols=6), device="cpu", repeats=1,
+    )  # fmt: skip
+    said: list[str] = []
+    tuning.tune(config, rows.append, said.append)
+    (row,) = rows
+    assert row["launch"] == {"queries": 16, "keys": 16, "warps": 4, "stages": 2}, "32 rows are wider than the block"
+    assert row["unavailable"] is None and row["dense_ms"] > 0 and row["sparse_tflops"] > 0
+    assert said[0].startswith("D 16 float32 in blocks of 16: queries 16, keys 16, warps 4, stages 2; ")
+    assert kernel.launch_for is launch_for
+
+
+def test_inside_the_kernel_runs_with_the_numbers() -> None:
+    with pytest.raises(RuntimeError, match="on purpose"), tuning.launched(Launch(16, 32, 8, 3)):
+        assert kernel.launch_for(torch.zeros(1), 64) == Launch(16, 32, 8, 3)
+        raise RuntimeError("on purpose")
+    assert kernel.launch_for is launch_for
+
+
+def candidate(dense: float, sparse: float, **change: Any) -> dict[str, Any]:
+    launch = {"queries": int(dense), "keys": 16, "warps": 4, "stages": 2}
+    row = {"width": 64, "dtype": "bfloat16", "block": 128, "launch": launch, "unavailable": None}
+    return row | {"dense_ms": dense, "sparse_ms": sparse, "dense_tflops": 5.0, "sparse_tflops": 4.0} | change
+
+
+def test_the_best_launch_has_the_least_product_of_times() -> None:
+    wrong = candidate(1, 1, unavailable="it errs")
+    table = tuning.launch_table([candidate(10, 5), candidate(12, 3), wrong, candidate(7, 7, width=128)])
+    assert table["D 64 bfloat16, block 128"]["queries"] == 12 and table["D 128 bfloat16, block 128"]["queries"] == 7
+    assert tuning.best_of([wrong]) is None and tuning.launch_table([wrong]) == {}
+
+
+def test_widths_that_the_kernel_does_not_have_are_refused(capsys: Any) -> None:
+    assert main(["bench", "tune", "--width", "512"]) == 2
+    assert capsys.readouterr().err == "genkit: width=512 cannot be tuned; the kernel's heads are 16 to 256 wide\n"
+
+
+def test_every_operator_has_a_row_with_its_rate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Any) -> None:
+    monkeypatch.setattr(attention, "CPU_TOKENS", 200)
+    out = tmp_path / "rows.jsonl"
+    assert main(["bench", "kernel", "--repeats", "1", "--block", "16", "--out", str(out)]) == 0
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    timed = {row["kernel"]: row for row in rows if row["bench"] == "kernel"}
+    assert list(timed) == list(OPERATORS)
+    batch, heads, tokens, width = timed["pool"]["tensor"]
+    pool, mass = timed["pool"], timed["block_mass"]
+    assert pool["rate"] == pytest.approx(batch * heads * tokens * width * 4 / pool["ms"] / 1e6)
+    assert mass["rate"] == pytest.approx(2 * batch * heads * tokens**2 * width / mass["ms"] / 1e9)
+    assert pool["unit"] == "GB/s" and pool["ratio"] == pytest.approx(pool["reference_ms"] / pool["ms"])
+    assert all(row["scaled_from"]["tokens"] == 32_760 for row in timed.values())
+    assert "scaled down from 32,760 tokens" in capsys.readouterr().out
+    assert main(["bench", "kernel", "pools"]) == 2
+    assert capsys.readouterr().err == "genkit: there is no kernel called 'pools'; did you mean 'pool'?\n"
+
+
+def test_inputs_of_an_operator_are_one_layer_of_the_model() -> None:
+    given = kernels.inputs_of(MODELS["cogvideox"].scaled(150, 2), torch.float32, torch.device("cpu"), 16, 0)
+    assert given.q.shape[2] == given.plan.queries == given.order.shape[2] == len(given.order.unique())
+
+
+@pytest.fixture(scope="module")
+def points() -> list[dict[str, Any]]:
+    """A curve of two planners and two densities on 96 tokens."""
+    model = replace(LONGEST, volume=(6, 4, 4), heads=1)
+    config = CurveConfig(densities=(0.2, 1.0), model=model, impl="reference", repeats=1)
+    rows: list[dict[str, Any]] = []
+    said: list[str] = []
+    found = curve(config, rows.append, said.append)
+    assert [row for row in rows if row["bench"] == "curve"] == found
+    assert said[-1].count("with its planning counted in every call; the goal of 3.3 is") == 2
+    return found
+
+
+def test_the_curve_counts_planning_in(points: list[dict[str, Any]]) -> None:
+    assert [(row["planner"], row["asked"]) for row in points] == [
+        ("radial", 0.2), ("radial", 1.0), ("sparge", 0.2), ("sparge", 1.0),
+    ]  # fmt: skip
+    for row in points:
+        assert row["anew"] == row["dense_ms"] / row["anew_ms"] and row["under_way"] == row["dense_ms"] / row["ms"]
+        assert row["anew_ms"] > row["attention_ms"] and row["tensor"] == [1, 1, 96, 64]
+    assert points[1]["density"] == points[3]["density"] == 1 and points[2]["density"] < 0.6
+
+
+def test_the_longest_ltx_is_long_enough() -> None:
+    assert LONGEST.grid.tokens == 8448 and LONGEST.grid.pixel_frames == 257 and LONGEST.width == 64
+    assert LONGEST.scaled_from is not None and LONGEST.scaled_from["heads"] == 2 * LONGEST.heads == 32
+
+
+def test_the_picture_shows_every_point(points: list[dict[str, Any]], tmp_path: Path) -> None:
+    root = ElementTree.fromstring(curve_drawing.picture(points))
+    names = [shape.tag.rpartition("}")[2] for shape in root.iter()]
+    assert names.count("polyline") == 3 and names.count("circle") == 4
+    words = [shape.text for shape in root.iter() if shape.tag.endswith("text")]
+    assert {"radial", "sparge", "1 / density"} <= set(words)
+    assert main(["bench", "curve", "--picture", str(tmp_path / "a.png")]) == 2
+
+
+def test_the_table_of_the_documentation_is_that_of_the_committed_result() -> None:
+    rows = [json.loads(x) for x in (REPOSITORY / "benchmarks/results/attention_cpu.jsonl").read_text().splitlines()]
+    last = [row for row in rows if row["bench"] == "curve" and row["time"] == rows[-1]["time"]]
+    table = curve_drawing.table(last)
+    assert table in (REPOSITORY / "docs/speed.md").read_text(encoding="utf-8")
+
+
+def test_the_ceilings_of_the_documentation_follow_from_their_formula() -> None:
+    """1 / ((1 - a) + a (w + (1 - w) d / 0.88)), for the density and the dense share of each column."""
+    text = (REPOSITORY / "docs/speed.md").read_text(encoding="utf-8").partition("## How much a whole video")[2]
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ") and "%" in line]
+    assert len(rows) == 7
+    for name, _, share, *ceilings in rows:
+        a = float(share.removesuffix(" %")) / 100
+        for (density, dense), told in zip(((0.3, 0.25), (0.15, 0.2), (0.1, 0.1), (0.0, 0.2)), ceilings, strict=True):
+            exact = 1 / ((1 - a) + a * (dense + (1 - dense) * density / 0.88))
+            assert float(told) == pytest.approx(exact, abs=0.011), name

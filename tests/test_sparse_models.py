@@ -1,0 +1,122 @@
+"""The sparse plug-ins inside stock pipelines: dense where all is kept, and the same video whatever went on before."""
+
+from functools import cache
+from itertools import product
+from typing import Any
+from unittest import mock
+
+import families
+import pytest
+import torch
+from sparse_settings import DENSE, SPARSE, made, short_native
+from torch import Tensor
+
+import genkit
+
+NAMES = sorted(SPARSE)
+SMALL = {"num_frames": 13, "height": 64, "width": 48}
+"""A clip of another length and shape than the usual one."""
+
+
+@pytest.fixture(autouse=True)
+def long_clips() -> Any:
+    """Every clip is longer than what the model is said to be trained on."""
+    with mock.patch("genkit.handle.card_of", short_native):
+        yield
+
+
+def latents(pipe: Any, family: str = "wan", plan: Any = None, **changes: Any) -> Tensor:
+    """What the pipeline makes; the caller's random numbers must not be touched."""
+    before = torch.get_rng_state()
+    if plan is not None:
+        plan.begin_run(fps=16)
+    found: Tensor = pipe(**families.call_arguments(family, **changes)).frames
+    assert torch.equal(torch.get_rng_state(), before)
+    return found
+
+
+@cache
+def plain(family: str) -> Tensor:
+    """Without plug-ins."""
+    return latents(families.FAMILIES[family](), family)
+
+
+@cache
+def fresh(name: str, **changes: Any) -> Tensor:
+    """By a pipeline that never made anything else."""
+    pipe = families.wan()
+    with genkit.apply(pipe, made(SPARSE, name)) as plan:
+        found = latents(pipe, plan=plan, **changes)
+        assert float(min(plan.session.run.densities[name])) < 1
+    return found
+
+
+@pytest.mark.parametrize(("name", "family"), list(product(NAMES, ["wan", "hunyuan", "cogvideox"])))
+def test_keeping_all_is_dense(name: str, family: str) -> None:
+    """Text apart, text last with a padding mask, and text first with both branches in a batch."""
+    pipe = families.FAMILIES[family]()
+    with genkit.apply(pipe, made(DENSE, name)) as plan:
+        found = latents(pipe, family, plan)
+        densities = [float(share) for share in plan.session.run.densities[name]]
+        assert densities == pytest.approx([1] * len(densities)) and not plan.session.run.refusals
+        assert len(densities) == sum(plan.session.run.routed[f"transformer.{layer}"] for layer in _over_all(plan))
+    torch.testing.assert_close(found, plain(family), atol=2e-4, rtol=1e-4)
+
+
+def _over_all(plan: Any) -> list[str]:
+    """Layers that attend over all frames."""
+    return [layer.name for layer in plan.session.layers if layer.kind in ("self", "joint")]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_other_sizes_and_taking_it_out_leave_no_trace(name: str) -> None:
+    pipe, plugin = families.wan(), made(SPARSE, name)
+    with genkit.apply(pipe, plugin) as plan:
+        assert torch.equal(latents(pipe, plan=plan), fresh(name))
+        assert torch.equal(latents(pipe, plan=plan, **SMALL), fresh(name, **SMALL))
+        assert torch.equal(latents(pipe, plan=plan), fresh(name))
+    assert torch.equal(latents(pipe), plain("wan"))
+    with genkit.apply(pipe, plugin) as plan:
+        assert torch.equal(latents(pipe, plan=plan), fresh(name))
+    assert (fresh(name) - plain("wan")).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize(("name", "other"), list(zip(NAMES, NAMES[1:] + NAMES[:1], strict=True)))
+def test_two_pipelines_take_turns(name: str, other: str) -> None:
+    """The second one, of another method, makes a whole video between two steps of the first."""
+    one, two, between = families.wan(), families.wan(), []
+    with genkit.apply(one, made(SPARSE, name)) as plan, genkit.apply(two, made(SPARSE, other)) as second:
+
+        def turn(pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+            if step == 0:
+                between.append(latents(two, plan=second))
+            return tensors
+
+        assert torch.equal(latents(one, plan=plan, callback_on_step_end=turn), fresh(name))
+    (found,) = between
+    assert torch.equal(found, fresh(other))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_guidance_branches_may_come_in_either_order_or_alone(name: str) -> None:
+    both, turned = branches(name, "cond", "uncond"), branches(name, "uncond", "cond")
+    assert both.keys() == turned.keys() and all(torch.equal(both[key], turned[key]) for key in both)
+    alone = branches(name, "cond")
+    assert all(torch.equal(both[key], alone[key]) for key in alone)
+
+
+def branches(name: str, *order: str) -> dict[tuple[str, int], Tensor]:
+    """What the transformer makes of each guidance branch in two steps."""
+    pipe, found = families.wan(), {}
+    pipe.scheduler.set_timesteps(4)
+    model = pipe.transformer
+    with genkit.apply(pipe, made(SPARSE, name)) as plan, torch.no_grad():
+        for index, branch in product(range(2), order):
+            pipe.scheduler._step_index = index
+            draw = torch.Generator().manual_seed(10 * index + len(branch))
+            video, text = (torch.randn(1, *shape, generator=draw) for shape in ((4, 5, 6, 8), (16, 32)))
+            with model.cache_context(branch):
+                out = model(video, pipe.scheduler.timesteps[index : index + 1], text).sample
+            found[branch, index] = out
+        assert len(plan.session.run.densities[name]) == 2 * len(order) * len(_over_all(plan))
+    return found

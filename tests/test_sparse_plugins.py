@@ -1,0 +1,276 @@
+"""The plug-ins of the sparse methods by their values: defaults, messages, texts, the page, and what the rule gets."""
+
+import dataclasses
+import json
+from itertools import combinations
+from typing import Any
+
+import pytest
+from sparse_settings import DENSE, SPARSE
+
+from genkit import catalogue
+from genkit.apps import page_form, page_plugins
+from genkit.attention.planners.rule import SparseRule
+from genkit.conflicts import check_together, conflict
+from genkit.errors import UsageError
+from genkit.plugin import Target
+from genkit.plugins.freelong import FreeLong
+from genkit.plugins.freenoise import FreeNoise
+from genkit.plugins.sparse import Sparse
+
+PAPERS: dict[str, dict[str, Any]] = {
+    "adaspa": {"density": 0.2, "adaptive": True, "searches": (30 / 50,), "dense_steps": 10 / 50, "dense_layers": 0},
+    "frame-anchors": {"near": 3, "first": 1, "key_frames": None, "rotate": True, "dense_steps": 0, "dense_layers": 0},
+    "radial": {"density": None, "decay": 1.0, "dense_steps": 12 / 50, "dense_layers": 1},
+    "sliding-tile": {"tile": (6, 8, 8), "window": (3, 3, 3), "dense_steps": 12 / 50, "dense_layers": 0},
+    "sparge": {"choose": "topk", "density": 0.5, "mass": 0.98, "similarity": -0.1},
+    "svg": {"density": 0.3, "rows": 64, "dense_steps": 0.2, "dense_layers": 1},
+    "svg2": {"top_p": 0.9, "least": 0.1, "query_cluster": 256, "key_cluster": 76, "rounds": 2, "dense_steps": 0.2},
+    "threshold": {"tau": 1.0, "dense_steps": 0.2, "dense_layers": 1},
+    "vmoba": {"threshold": 0.25, "dense_steps": 0.25, "dense_layers": 0},
+}
+"""What the sources say, with steps as shares of theirs; 3 % of the layers (SVG) is 1 of 40."""
+SHARED: dict[str, Any] = {
+    "block": 32, "recall": 0.9, "most": 0.8, "dense_steps": 0.5, "dense_layers": 3, "min_tokens": 10,
+    "impl": "reference",
+}  # fmt: skip
+OTHERS: dict[str, dict[str, Any]] = {
+    "adaspa": {"density": 0.4, "adaptive": False, "searches": (0.3, 0.7), "first_frame": True},
+    "frame-anchors": {"near": 1, "first": 2, "key_frames": 4, "rotate": False},
+    "radial": {"density": 0.4, "decay": 0.5, "first_frame": False},
+    "sliding-tile": {"tile": (2, 4, 3), "window": (5, 1, 3)},
+    "sparge": {"choose": "cdf", "density": 0.4, "mass": 0.9, "similarity": 0.25, "first_frame": True},
+    "svg": {"density": 0.4, "rows": 16, "first_frame": False},
+    "svg2": {
+        "top_p": 0.8, "least": 0.2, "query_cluster": 64, "key_cluster": 32, "first_rounds": 4, "rounds": 1,
+        "tail": True,
+    },
+    "threshold": {"tau": -1.5, "first_frame": True},
+    "vmoba": {"threshold": 0.5},
+}  # fmt: skip
+"""Another value for every field of the method itself."""
+
+NAMES = sorted(PAPERS)
+WAN = Target(family="f", title="F", native_frames=5, kinds=frozenset({"self", "cross"}))
+JOINT = dataclasses.replace(WAN, kinds=frozenset({"joint"}))
+UNET = dataclasses.replace(WAN, title="Some UNet", kinds=frozenset({"temporal", "spatial", "cross"}))
+
+
+def sparse(name: str, **values: Any) -> Sparse:
+    found = catalogue.make(catalogue.plugin_class(name), values)
+    assert isinstance(found, Sparse)
+    return found
+
+
+def rule_of(plugin: Sparse, target: Target = WAN) -> SparseRule:
+    (rule,) = plugin.parts(target).rules
+    assert isinstance(rule, SparseRule)
+    return rule
+
+
+def changed(name: str) -> list[Sparse]:
+    """The plug-in with every field changed: ``recall`` and ``budget`` in one each, since they exclude one another."""
+    with_budget = SHARED | {"recall": None, "budget": "a, 'b'.json"}
+    return [sparse(name, **OTHERS[name], **SHARED), sparse(name, **OTHERS[name], **with_budget)]
+
+
+def test_these_are_all_of_them() -> None:
+    chosen = [name for name in catalogue.names() if issubclass(catalogue.plugin_class(name), Sparse)]
+    assert chosen == NAMES == sorted(OTHERS) == sorted(SPARSE) == sorted(DENSE)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_defaults_are_the_papers(name: str) -> None:
+    plugin = sparse(name)
+    assert {field: getattr(plugin, field) for field in PAPERS[name]} == PAPERS[name]
+    assert (plugin.block, plugin.recall, plugin.most, plugin.budget, plugin.impl) == (None, None, 1.0, None, "auto")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_texts_json_and_the_page_keep_every_field(name: str) -> None:
+    default = sparse(name)
+    for plugin in changed(name):
+        for field in dataclasses.fields(plugin):
+            excluded = "budget" if plugin.recall else "recall"
+            assert field.name == excluded or getattr(plugin, field.name) != getattr(default, field.name), field.name
+        assert catalogue.parse(catalogue.text_of(plugin)) == plugin
+        assert catalogue.make(type(plugin), json.loads(json.dumps(dataclasses.asdict(plugin)))) == plugin
+        shown = page_plugins.settings(catalogue.text_of(plugin))
+        assert page_plugins.made(name, shown) == dataclasses.replace(plugin, budget=None)
+    assert catalogue.text_of(default) == name and page_plugins.made(name, page_plugins.settings(name)) == default
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_own_parameters_come_first_and_all_are_described(name: str) -> None:
+    card = catalogue.describe(catalogue.plugin_class(name))
+    shared = ["block", "recall", "most", "budget", "dense_steps", "dense_layers", "min_tokens", "impl"]
+    assert [entry.name for entry in card.parameters] == [*OTHERS[name], *shared]
+    assert all(entry.description.endswith(".") for entry in card.parameters)
+    assert card.seams == ("attention",)
+    assert ("the one to begin with" in card.summary) == (name == "threshold")
+    assert ("weak without training, 16.0 dB" in card.summary) == (name == "vmoba")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_parameter_reaches_the_rule_or_its_planner(name: str) -> None:
+    plugin, _ = changed(name)
+    rule = rule_of(plugin)
+    told = [field for field in SHARED if field != "block"]
+    assert {field: getattr(rule, field) for field in told} == {field: SHARED[field] for field in told}
+    planner: Any = rule.planner
+    names = {"first_frame": "sink"} if name == "radial" else {}
+    own = {field: getattr(planner, names.get(field, field)) for field in OTHERS[name]}
+    assert own == OTHERS[name] and planner.block == 32 and planner.name == plugin.name == name
+    assert rule_of(sparse(name)).budget is None
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if "first_frame" in OTHERS[name]])
+def test_the_first_frame_is_read_where_text_stays_out(name: str) -> None:
+    for target, follows in ((WAN, True), (JOINT, False)):
+        for choice, reads in ((None, follows), (True, True), (False, False)):
+            planner: Any = rule_of(sparse(name, first_frame=choice), target).planner
+            assert (planner.sink if name == "radial" else planner.first_frame) is reads
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_unets_are_refused(name: str) -> None:
+    with pytest.raises(UsageError, match=f"{name} needs attention over all frames at once, and Some UNet attends"):
+        sparse(name).parts(UNET)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("svg:block=0", "svg: block=0 must be at least 1"),
+        ("svg:recall=0", r"svg: recall=0.0 must lie in \(0, 1\]; 1 is everything"),
+        ("svg:recall=1.01", r"svg: recall=1.01 must lie in \(0, 1\]"),
+        ("svg:most=0", r"svg: most=0.0 must lie in \(0, 1\]"),
+        ("svg:recall=0.9,budget=a.json", "svg: recall=0.9 and budget='a.json' both say how much is kept; leave one"),
+        ("svg:dense_steps=-0.1", r"svg: dense_steps=-0.1 is a share of the steps and must lie in \[0, 1\]"),
+        ("svg:dense_layers=-1", "svg: dense_layers=-1 must be at least 0"),
+        ("svg:min_tokens=-1", "svg: min_tokens=-1 must be at least 0"),
+        ("svg:density=0", r"svg: density=0.0 must lie in \(0, 1\]"),
+        ("svg:rows=0", "svg: rows=0 must be at least 1"),
+        ("svg:first_frame=maybe", "svg: first_frame='maybe' is not of type bool or None"),
+        ("radial:density=2", r"radial: density=2.0 must lie in \(0, 1\]"),
+        ("radial:decay=0", "radial: decay=0.0 must be more than 0"),
+        ("sparge:choose=best", "sparge: choose='best' is not of type 'topk' or 'cdf'"),
+        ("sparge:density=0", r"sparge: density=0.0 must lie in \(0, 1\]"),
+        ("sparge:mass=1.5", r"sparge: mass=1.5 must lie in \(0, 1\]"),
+        ("sparge:similarity=-2", r"sparge: similarity=-2.0 is a mean cosine and must lie in \[-1, 1\]"),
+        ("adaspa:density=0", r"adaspa: density=0.0 must lie in \(0, 1\]"),
+        ("adaspa:searches=0.2x1", r"adaspa: searches=\(0.2, 1.0\) are shares of the steps and must lie in \(0, 1\)"),
+        ("adaspa:searches=soon", "adaspa: searches='soon' is not of type shares joined by x, or none"),
+        ("threshold:impl=flex", "threshold: impl='flex' is not of type 'auto' or 'triton' or 'reference'"),
+        ("svg2:top_p=0", r"svg2: top_p=0.0 must lie in \(0, 1\]"),
+        ("svg2:least=-1", r"svg2: least=-1.0 is a share of the clusters and must lie in \[0, 1\]"),
+        ("svg2:query_cluster=0", "svg2: query_cluster=0 must be at least 1"),
+        ("svg2:key_cluster=0", "svg2: key_cluster=0 must be at least 1"),
+        ("svg2:first_rounds=-1", "svg2: first_rounds=-1 must be at least 0"),
+        ("svg2:rounds=-1", "svg2: rounds=-1 must be at least 0"),
+        ("svg2:tail=true,impl=flex", "svg2: impl='flex' cannot do tail=True; choose another impl, or leave tail out"),
+        ("sliding-tile:tile=6x8", "sliding-tile: tile='6x8' is not of type frames x rows x columns"),
+        ("sliding-tile:tile=6x8x8.5", "sliding-tile: tile='6x8x8.5' is not of type frames x rows x columns"),
+        ("sliding-tile:window=none", "sliding-tile: window='none' is not of type frames x rows x columns"),
+        ("sliding-tile:window=3x0x3", r"window=\(3, 0, 3\) must be three numbers of at least 1: frames, rows and col"),
+        ("vmoba:threshold=0", r"vmoba: threshold=0.0 must lie in \(0, 1\]"),
+        ("frame-anchors:near=-1", "frame-anchors: near=-1 must be at least 0"),
+        ("frame-anchors:first=-1", "frame-anchors: first=-1 must be at least 0"),
+        ("frame-anchors:key_frames=-1", "frame-anchors: key_frames=-1 must be at least 0"),
+    ],
+)
+def test_mistakes_get_a_sentence(text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        catalogue.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("svg", {"impl": "cuda"}, "svg: impl='cuda' must be 'auto' or 'triton' or 'flex' or 'reference'"),
+        ("threshold", {"impl": "flex"}, "threshold: impl='flex' must be 'auto' or 'triton' or 'reference'"),
+        ("threshold", {"tau": float("-inf")}, "threshold: tau=-inf must be a finite number; -1000 reads every block"),
+        ("threshold", {"tau": float("nan")}, "threshold: tau=nan must be a finite number"),
+        ("sparge", {"choose": "best"}, "sparge: choose='best' must be 'topk' or 'cdf'"),
+        ("sliding-tile", {"tile": (6, 8)}, r"sliding-tile: tile=\(6, 8\) must be three numbers of at least 1"),
+        ("svg", {"dense_steps": float("nan")}, "svg: dense_steps=nan is a share"),
+        ("svg", {"most": float("nan")}, "svg: most=nan must lie"),
+    ],
+)
+def test_mistakes_in_python_get_a_sentence(name: str, values: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        catalogue.plugin_class(name)(**values)
+
+
+def test_tuples_are_read_from_texts_and_lists() -> None:
+    tiles = [catalogue.parse("sliding-tile: tile = 2X4x3 "), sparse("sliding-tile", tile=[2, 4, 3])]
+    assert tiles == [sparse("sliding-tile", tile=(2, 4, 3))] * 2
+    assert catalogue.text_of(tiles[0]) == "sliding-tile:tile=2x4x3"
+    assert catalogue.parse("adaspa:searches=none") == sparse("adaspa", searches=[])
+    assert catalogue.text_of(sparse("adaspa", searches=())) == "adaspa:searches=none"
+    for wrong in ([2, True, 3], [2, 4], "2x4x3x1", 2, "", {"a": 1}):
+        with pytest.raises(UsageError, match="is not of type frames x rows x columns"):
+            sparse("sliding-tile", tile=wrong)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_budget_is_read_for_its_method(name: str, tmp_path: Any) -> None:
+    path = tmp_path / "budget.json"
+    with pytest.raises(UsageError, match=f"^{name}: .*budget.json"):
+        sparse(name, budget=str(path)).parts(WAN)
+    layer, fields = "transformer.blocks.1.attn1", {"block": 16}
+    head = {"format": "genkit attention budget", "version": 1, "measured": {}}
+    path.write_text(json.dumps(head | {"method": name, "layers": {layer: fields}}))
+    assert rule_of(sparse(name, budget=str(path))).budget == {layer: fields}
+    path.write_text(json.dumps(head | {"method": "another", "layers": {}}))
+    with pytest.raises(UsageError, match=f"{name}: the budget .* was made for another, not for {name}"):
+        sparse(name, budget=str(path)).parts(WAN)
+
+
+@pytest.mark.parametrize(("one", "other"), list(combinations(NAMES, 2)))
+def test_a_pipeline_takes_one_of_them(one: str, other: str) -> None:
+    reason = "both are a kind of sparse attention, and a pipeline takes one of a kind; leave one out"
+    for pair in ((one, other), (other, one)):
+        with pytest.raises(UsageError, match=f"{pair[0]} and {pair[1]} cannot be combined: {reason}"):
+            check_together([sparse(name) for name in pair])
+        assert conflict(*(catalogue.plugin_class(name) for name in pair)) == reason
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_freelong_is_refused_only_where_nothing_would_be_sparse(name: str) -> None:
+    plugin = sparse(name, dense_steps=0.5)
+    check_together([FreeLong(until=0.6), plugin])
+    for pair in ([FreeLong(until=0.5), plugin], [plugin, FreeLong(until=0.2)]):
+        if name not in ("sliding-tile", "svg", "svg2", "vmoba"):
+            check_together(pair)
+            continue
+        with pytest.raises(UsageError, match=rf"{name} cannot be sparse in FreeLong's windows.*until=0.[25]\) before"):
+            check_together(pair)
+
+
+def test_anchors_have_nothing_to_do_in_freenoise() -> None:
+    with pytest.raises(UsageError, match="freenoise and frame-anchors cannot be combined: FreeNoise's windows"):
+        check_together([FreeNoise(), sparse("frame-anchors")])
+
+
+def test_the_page_shows_tuples_and_what_may_be_left_to_the_model() -> None:
+    tile = {field.name: field for field in page_plugins.fields("sliding-tile")}
+    assert (tile["tile"].kind, tile["tile"].default, tile["tile"].type) == ("text", "6x8x8", "frames x rows x columns")
+    first = next(field for field in page_plugins.fields("svg") if field.name == "first_frame")
+    assert (first.kind, first.default, first.choices) == ("choice", "none", ("none", "true", "false"))
+    assert (tile["recall"].kind, tile["recall"].default) == ("number", None)
+    for answer, text in (("none", "svg"), ("true", "svg:first_frame=True"), ("false", "svg:first_frame=False")):
+        request = page_form.check(page_form.defaults() | {"svg": True, "svg.first_frame": answer}).request
+        assert request is not None and request.plugins == (text,)
+    checked = page_form.check(page_form.defaults() | {"sliding-tile": True, "sliding-tile.tile": "6x8"})
+    assert "tile='6x8' is not of type frames x rows x columns" in checked.wrong["sliding-tile"]
+    both = {"svg": True, "freelong": True, "freelong.until": 0.1}
+    assert set(page_form.check(page_form.defaults() | both).wrong) == {"svg", "freelong"}
+
+
+def test_the_page_reads_no_file_of_this_machine() -> None:
+    assert not [key for key in page_form.defaults() if key.endswith(".budget")]
+    values, notes = page_form.settings({"prompt": "a fox", "plugins": ["svg:density=0.4,budget=/etc/passwd"]})
+    assert notes == ["not taken over, because the page does not set it: svg.budget"]
+    request = page_form.check(values | {"svg.budget": "/etc/passwd"}).request
+    assert request is not None and request.plugins == ("svg:density=0.4",)
