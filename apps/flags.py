@@ -69,7 +69,7 @@ def request_from(values: dict[str, Any], settings: Iterable[str] = ()) -> Reques
     Raises:
         UsageError: a setting without ``=``, an unknown field in ``values``, or a value of the wrong type.
     """
-    merged, options = dict(values), {}
+    merged, options = dict(values), dict[str, Any]()
     for text in settings:
         key, value = _setting(text)
         (merged if key in Request.model_fields else options)[key] = value

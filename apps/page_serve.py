@@ -110,7 +110,7 @@ def launched(
             server_name=host,
             server_port=port,
             share=False,
-            auth=accounts,  # type: ignore[arg-type] - a list of pairs, as its documentation says
+            auth=accounts,  # type: ignore[arg-type]  # a list of pairs, as its documentation says
             allowed_paths=[str(store.folder)],
             blocked_paths=[str(store.state)],
             max_file_size=LARGEST_UPLOAD,

@@ -70,7 +70,7 @@ class ModelCard:
         return int(getattr(pipe, self.stride_attribute)) if self.stride_attribute else 1
 
 
-def _video(module: nn.Module, arguments: Arguments) -> Volume:
+def _video(module: Any, arguments: Arguments) -> Volume:
     """``hidden_states [B, C, F, H, W]`` and a patch size in the configuration."""
     *_, frames, height, width = arguments["hidden_states"].shape
     patch = module.config.patch_size
@@ -82,14 +82,14 @@ def _time_patch(module: nn.Module) -> int:
     return getattr(module.config, "patch_size_t", None) or 1
 
 
-def _frames_first(module: nn.Module, arguments: Arguments) -> Volume:
+def _frames_first(module: Any, arguments: Arguments) -> Volume:
     """CogVideoX: ``hidden_states [B, F, C, H, W]``."""
     _, frames, _, height, width = arguments["hidden_states"].shape
     patch = module.config.patch_size
     return frames // _time_patch(module), height // patch, width // patch
 
 
-def _packed(module: nn.Module, arguments: Arguments) -> Volume:
+def _packed(module: Any, arguments: Arguments) -> Volume:
     """LTX: tokens are packed already; the latent volume comes beside them."""
     time, patch = _time_patch(module), module.config.patch_size
     return arguments["num_frames"] // time, arguments["height"] // patch, arguments["width"] // patch

@@ -129,7 +129,7 @@ class Session:
         """Run one attention module with its attention routed; outside a model's forward, untouched."""
         if self._forward is None:
             return forward()
-        processor = getattr(layer.module, "processor", None)
+        processor: Any = getattr(layer.module, "processor", None)
         chosen = getattr(processor, "_attention_backend", None)
         has_choice = hasattr(processor, "_attention_backend")
         if has_choice:

@@ -111,7 +111,7 @@ def _normal(image_TCHW: Tensor, mean: tuple[float, ...], spread: tuple[float, ..
 
 
 def _unit(frame: NDArray[Any]) -> NDArray[np.float32]:
-    return frame.astype(np.float32) / 255 if frame.dtype == np.uint8 else frame
+    return np.asarray(frame.astype(np.float32) / 255 if frame.dtype == np.uint8 else frame, np.float32)
 
 
 def _blocks(image: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -120,5 +120,5 @@ def _blocks(image: NDArray[np.float32]) -> NDArray[np.float32]:
         count = min(BLOCKS, size)
         edges = np.arange(count) * size // count
         lengths = np.diff([*edges, size]).astype(np.float32)
-        image = np.add.reduceat(image, edges, axis) / np.expand_dims(lengths, 1 - axis)
+        image = np.asarray(np.add.reduceat(image, edges, axis) / np.expand_dims(lengths, 1 - axis), np.float32)
     return image

@@ -35,7 +35,10 @@ class Target:
 class NoisePlan(Protocol):
     """Changes the initial latents."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Name of the plug-in, for the receipt."""
+        ...
 
     def plan(self, latents: Tensor, frame_axis: int, generator: torch.Generator | None) -> Tensor:
         """Return latents of the same shape, drawn with the caller's generator."""

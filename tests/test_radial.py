@@ -11,8 +11,8 @@ from torch import Tensor
 
 from genkit.attention.call import Call, Kind, Step
 from genkit.attention.grid import VideoGrid
-from genkit.attention.planners.radial import RadialPlanner
 from genkit.attention.planners.kept import default_block
+from genkit.attention.planners.radial import RadialPlanner
 from genkit.attention.planners.radial_mask import BlockRule, radial_plan
 from genkit.attention.planners.rule import SparseRule
 from genkit.attention.run import Run

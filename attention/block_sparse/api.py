@@ -107,7 +107,10 @@ def block_sparse(
     scale = q.shape[-1] ** -0.5 if scale is None else float(scale)
     chosen = auto_impl(q, plan, return_lse=return_lse, tail=tail) if impl == "auto" else impl
     out, lse = _run(chosen, q, k, v, seen, scale, return_lse, tail)
-    return (out, lse) if return_lse else out
+    if not return_lse:
+        return out
+    assert lse is not None
+    return out, lse
 
 
 def _run(
