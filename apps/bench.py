@@ -122,6 +122,7 @@ def curve(
     repeats: Annotated[int, Parameter(help="Timed calls of each.")] = 3,
     out: Out = None,
     picture: Annotated[Path | None, Parameter(help="SVG to write.")] = None,
+    page: Annotated[Path | None, Parameter(help="Markdown file with a place for the table, as docs/speed.md.")] = None,
 ) -> int:
     """Measure the speed-up over the density on this CPU, planning counted in, as a table and a picture."""
     from genkit.benchmarks import curve_drawing
@@ -131,6 +132,8 @@ def curve(
 
     if picture is not None and picture.suffix != ".svg":
         raise UsageError(f"the picture {str(picture)!r} is drawn as SVG; give it a name that ends in .svg")
+    if page is not None and not page.is_file():
+        raise UsageError(f"the page {str(page)!r} is not there; only the table in it is replaced")
     chosen: dict[str, Any] = {"planners": tuple(planner)} if planner else {}
     chosen |= {"densities": tuple(density)} if density else {}
     rows: list[dict[str, Any]] = []
@@ -139,6 +142,10 @@ def curve(
     if picture is not None:
         with replacing(picture) as (part,):
             part.write_text(curve_drawing.picture(rows), encoding="utf-8")
+    if page is not None:
+        text = curve_drawing.placed(page.read_text(encoding="utf-8"), rows)
+        with replacing(page) as (part,):
+            part.write_text(text, encoding="utf-8")
     print(curve_drawing.table(rows), end="")
     return 0
 

@@ -5,12 +5,15 @@ from collections.abc import Sequence
 from genkit.benchmarks.drawing import FAINT, Box, Drawing, Word
 from genkit.benchmarks.report_curves import ticks
 from genkit.benchmarks.results import Row
+from genkit.errors import UsageError
 
 WIDTH, HEIGHT = 640, 400
 LEFT, RIGHT, TOP, BOTTOM = 60, 20, 30, 50
 """Margins."""
 COLOURS = ("#0b6e99", "#c2410c", "#3f7d20")
 """Of the planners, in order; readable beside one another in grey as well."""
+BEGIN, END = "<!-- curve: begin -->", "<!-- curve: end -->"
+"""Marks around the table in a page."""
 HEAD = (
     "| planner | density asked | density computed | dense SDPA, ms | planner from nothing, ms | attention, ms "
     "| faster, planned anew in every call | faster, generation under way |"
@@ -25,6 +28,19 @@ def table(rows: Sequence[Row]) -> str:
         ratios = f"{row['anew']:.2f} x | {row['under_way']:.2f} x"
         lines.append(f"| {row['planner']} | {row['asked']:g} | {row['density']:.3f} | {times} | {ratios} |")
     return "\n".join(lines) + "\n"
+
+
+def placed(page: str, rows: Sequence[Row]) -> str:
+    """A Markdown page with the table between its two marks.
+
+    Raises:
+        UsageError: the page does not have them.
+    """
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise UsageError(f"the page has no place for the table; write {BEGIN} and {END} where it should stand")
+    return f"{before}{BEGIN}\n{table(rows)}{END}{after}"
 
 
 def picture(rows: Sequence[Row]) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from genkit.attention.run import Run
 from genkit.attention.session import Session
 from genkit.plugin import NoisePlan, TextPlan
 from genkit.step_cache import StepCache
@@ -42,6 +43,8 @@ def noise_seam(pipe: Any, session: Session, plan: NoisePlan | None, cache: StepC
     """Learn the batch size from the initial latents, let ``plan`` reorder their frames, and empty the step cache."""
 
     def prepared(original: Callable[..., Any], bound: inspect.BoundArguments) -> Any:
+        if session.run.routed:  # the pipeline is called directly, and again: nothing of the last video may stay
+            session.run = Run(state={key: kept for key, kept in session.run.state.items() if isinstance(key, str)})
         if cache is not None:
             cache.reset()
         latents = original(*bound.args, **bound.kwargs)

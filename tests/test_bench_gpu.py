@@ -15,10 +15,11 @@ from genkit.attention.block_sparse import triton as kernel
 from genkit.attention.block_sparse.launch import Launch, launch_for
 from genkit.attention.grid import VideoGrid
 from genkit.benchmarks import attention, curve_drawing, gpu, kernels, tuning
-from genkit.benchmarks.attention_curve import LONGEST, CurveConfig, curve
+from genkit.benchmarks.attention_curve import LONGEST, CurveConfig, curve, verdict
 from genkit.benchmarks.gpu_goals import goal_lines, goals, latest
 from genkit.benchmarks.operators import OPERATORS
 from genkit.benchmarks.real_models import MODELS
+from genkit.errors import UsageError
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -198,6 +199,7 @@ def points() -> list[dict[str, Any]]:
     found = curve(config, rows.append, said.append)
     assert [row for row in rows if row["bench"] == "curve"] == found
     assert said[-1].count("with its planning counted in every call; the goal of 3.3 is") == 2
+    assert all(0 < row["cpu_share"] for row in found)
     return found
 
 
@@ -209,6 +211,25 @@ def test_the_curve_counts_planning_in(points: list[dict[str, Any]]) -> None:
         assert row["anew"] == row["dense_ms"] / row["anew_ms"] and row["under_way"] == row["dense_ms"] / row["ms"]
         assert row["anew_ms"] > row["attention_ms"] and row["tensor"] == [1, 1, 96, 64]
     assert points[1]["density"] == points[3]["density"] == 1 and points[2]["density"] < 0.6
+
+
+def test_a_busy_machine_is_told() -> None:
+    row = {"planner": "radial", "asked": 0.2, "density": 0.21, "anew": 3.4, "device": "cpu", "cpu_share": 0.97}
+    assert verdict([row]) == (
+        "radial at density 0.210: 3.40 x dense with its planning counted in every call; the goal of 3.3 is reached"
+    )
+    busy = verdict([row, row | {"asked": 0.3, "cpu_share": 0.4}])
+    assert busy.endswith("dense attention had as little as 40% of the CPU; measure again")
+    assert "the goal of 3.3 is missed" in verdict([row | {"anew": 3.2}])
+
+
+def test_the_table_takes_the_place_of_the_old_one(points: list[dict[str, Any]]) -> None:
+    page = f"before\n{curve_drawing.BEGIN}\nold\n{curve_drawing.END}\nafter\n"
+    once = curve_drawing.placed(page, points)
+    assert once.startswith("before\n") and once.endswith("\nafter\n") and "old" not in once
+    assert curve_drawing.table(points) in once and curve_drawing.placed(once, points) == once
+    with pytest.raises(UsageError, match="the page has no place for the table; write <!-- curve: begin -->"):
+        curve_drawing.placed("before", points)
 
 
 def test_the_longest_ltx_is_long_enough() -> None:

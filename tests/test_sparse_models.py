@@ -120,3 +120,11 @@ def branches(name: str, *order: str) -> dict[tuple[str, int], Tensor]:
             found[branch, index] = out
         assert len(plan.session.run.densities[name]) == 2 * len(order) * len(_over_all(plan))
     return found
+
+
+@pytest.mark.parametrize("name", ["adaspa", "svg2"])
+def test_a_pipeline_that_is_called_directly_remembers_nothing_of_its_last_video(name: str) -> None:
+    pipe = families.wan()
+    with genkit.apply(pipe, made(SPARSE, name)):
+        first, second = latents(pipe), latents(pipe)
+    assert torch.equal(first, fresh(name)) and torch.equal(second, first)
