@@ -133,8 +133,8 @@ def line_of(row: Row) -> str:
 def verdict(rows: list[Row]) -> str:
     """Whether each planner that was asked for the goal's density reaches the goal, and whether that can be believed."""
     said = [
-        f"{row['planner']} at density {row['density']:.3f}: {row['anew']:.2f} x dense with its planning counted in every "
-        f"call; the goal of {GOAL} is {'reached' if row['anew'] >= GOAL else 'missed'}"
+        f"{row['planner']} at density {row['density']:.3f}: {row['anew']:.2f} x dense with its planning counted in "
+        f"every call; the goal of {GOAL} is {'reached' if row['anew'] >= GOAL else 'missed'}"
         for row in rows
         if row["asked"] == GOAL_DENSITY
     ]

@@ -3,16 +3,21 @@
     python -m genkit.benchmarks.planners_tiny --out benchmarks/results/planners_tiny.jsonl --docs docs/planners.md
 
 Each held-out prompt is made with dense attention and then, from the same noise, by each planner. A row of the file is
-one video: the density that was executed, PSNR and SSIM against the dense video of its prompt, what the oracle reads in
-each window of 17 frames, and seconds. The order goes by prompt, so that what else runs on the machine disturbs all
-planners alike; a run that was stopped goes on by the same command.
+one video: the density that was executed, PSNR and SSIM against the dense video of its prompt, what the oracle reads,
+and seconds. The order goes by prompt, so that what else runs on the machine disturbs all planners alike; a run that was
+stopped goes on by the same command.
 
-The model was trained on clips of 17 frames. With the carrier ``freelong`` all videos, the dense one too, are made by
-FreeLong, whose attention over all frames is then the sparse one; with ``none`` nothing but the planner is in.
+The model was trained on clips of 17 frames, and something has to carry it beyond them, the dense videos too:
+
+``interpolation``  positions of the frames are divided by the lengthening; the event is slower by as much, so the oracle
+                   reads every fourth frame, which are 17 again
+``freelong``       the plug-in; its attention over all frames is then the sparse one; every window of 17 is read
+``none``           nothing, and every window of 17 is read. The motions freeze, whatever the attention
 """
 
 import argparse
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
@@ -23,41 +28,41 @@ import torch
 from genkit import catalogue
 from genkit.attention.planners.rule import WARM_UP
 from genkit.benchmarks.backbones import sha256_of
+from genkit.benchmarks.interpolation import interpolated_positions
 from genkit.benchmarks.ledger import Ledger, Row, key_of
 from genkit.benchmarks.machine import facts, heading
 from genkit.benchmarks.planners_tiny_table import kept_promises, table, write_section
 from genkit.benchmarks.similarity import mse, psnr, ssim
 from genkit.errors import GenkitError, UsageError, nearest
 from genkit.tiny.evaluate import held_out_scenes
-from genkit.tiny.oracle import read_windows, score
+from genkit.tiny.oracle import Reading, read, read_windows, score
 from genkit.tiny.world import NATIVE_FRAMES, Scene, caption
 from genkit.video import Video
 
 DENSE = "dense"
 PLANNERS = {
-    "threshold": "threshold:tau=0.7",
+    "threshold": "threshold",
     "adaspa": "adaspa:density=0.3",
     "radial": "radial:density=0.3",
     "svg": "svg:density=0.25",
     "sparge": "sparge:density=0.3",
-    "svg2": "svg2:top_p=0.7,query_cluster=32,key_cluster=16",
+    "svg2": "svg2:top_p=0.6,query_cluster=32,key_cluster=16",
     "sliding-tile": "sliding-tile:tile=3x4x4,window=3x1x1",
     "vmoba": "vmoba:threshold=0.25",
     "frame-anchors": "frame-anchors",
 }
 """Settings with a density near 0.3 where the method has such a parameter; tiles and clusters are cut to a frame of 16
 tokens. All else is the plug-in's default, warm-up included."""
-CARRIERS = {"none": (), "freelong": ("freelong",)}
-
-Make = Callable[[str, int, tuple[str, ...]], Video]
-"""Makes the video of a prompt and a seed with plug-ins in their textual form."""
+INTERPOLATION = "interpolation"
+CARRIERS = {INTERPOLATION: (), "freelong": ("freelong",), "none": ()}
+"""What carries the model beyond its length, and which plug-ins that takes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlannersConfig:
     """What is made."""
 
-    prompts: int = 30
+    prompts: int = 60
     """Held-out prompts, with one and two things in turn; more of them begin with the same ones."""
     seed: int = 0
     """Chooses the prompts; video ``i`` starts from noise of seed ``1000 seed + i``."""
@@ -65,8 +70,8 @@ class PlannersConfig:
     """Pixel frames of each video."""
     steps: int = 20
     """Solver steps."""
-    carriers: tuple[str, ...] = tuple(CARRIERS)
-    """What carries the model beyond its length; each makes all rows."""
+    carriers: tuple[str, ...] = (INTERPOLATION,)
+    """Names in ``CARRIERS``; each makes all rows."""
     planners: tuple[str, ...] = tuple(PLANNERS)
     """Names in ``PLANNERS``."""
 
@@ -74,9 +79,16 @@ class PlannersConfig:
         for name, least in (("prompts", 1), ("steps", 1), ("frames", NATIVE_FRAMES)):
             if getattr(self, name) < least:
                 raise UsageError(f"{name}={getattr(self, name)} must be at least {least}")
+        if (self.frames - 1) % (NATIVE_FRAMES - 1):
+            raise UsageError(f"frames={self.frames} is not 1 + {NATIVE_FRAMES - 1} n, a whole multiple of the length")
         for names, known in ((self.carriers, CARRIERS), (self.planners, PLANNERS)):
             if wrong := [name for name in names if name not in known]:
                 raise UsageError(f"there is no {wrong[0]!r} to measure; {nearest(wrong[0], known)}")
+
+    @property
+    def lengthening(self) -> int:
+        """How many times as long as the training."""
+        return (self.frames - 1) // (NATIVE_FRAMES - 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +105,16 @@ class Job:
     @property
     def plugins(self) -> tuple[str, ...]:
         """The plug-ins in their textual form."""
-        return CARRIERS[self.carrier] + (() if self.planner == DENSE else (PLANNERS[self.planner],))
+        return plugins_of(self.carrier, self.planner)
+
+
+def plugins_of(carrier: str, planner: str) -> tuple[str, ...]:
+    """The plug-ins of a row in their textual form."""
+    return CARRIERS[carrier] + (() if planner == DENSE else (PLANNERS[planner],))
+
+
+Make = Callable[[Job], Video]
+"""Makes the video of a row."""
 
 
 def jobs(config: PlannersConfig) -> Iterator[list[Job]]:
@@ -109,8 +130,7 @@ def jobs(config: PlannersConfig) -> Iterator[list[Job]]:
 
 def measure(job: Job, video: Video, dense: Video) -> Row:
     """What is told about one video."""
-    frames = torch.from_numpy(video.frames).movedim(-1, 1)
-    answers = [score(reading, job.scene) for reading in read_windows(frames)]
+    answers = [score(reading, job.scene) for reading in _readings(job, video)]
     pairs = [] if job.planner == DENSE else list(zip(video.frames, dense.frames, strict=True))
     return {
         "prompt": caption(job.scene),
@@ -121,6 +141,13 @@ def measure(job: Job, video: Video, dense: Video) -> Row:
         "right": {name: [int(answer[name]) for answer in answers] for name in answers[0]},
         "seconds": video.receipt.seconds.denoise if video.receipt else None,
     }
+
+
+def _readings(job: Job, video: Video) -> list[Reading]:
+    frames = torch.from_numpy(video.frames).movedim(-1, 1)
+    if job.carrier == INTERPOLATION:
+        return [read(frames[:: (len(frames) - 1) // (NATIVE_FRAMES - 1)])]
+    return read_windows(frames)
 
 
 def _densities(planner: str, video: Video) -> Row:
@@ -143,12 +170,12 @@ def run(config: PlannersConfig, make: Make, ledger: Ledger, about: Row, say: Cal
         missing = [job for job in group if keys[job] not in ledger.rows]
         if not missing:
             continue
-        dense = make(caption(group[0].scene), group[0].seed, group[0].plugins)
+        dense = make(group[0])
         for job in missing:
-            video = dense if job.planner == DENSE else make(caption(job.scene), job.seed, job.plugins)
+            video = dense if job.planner == DENSE else make(job)
             row = measure(job, video, dense)
             ledger.add(keys[job], {**_asked(job, config), **row, **about})
-            say(f"{job.number + 1:3} {job.carrier:9} {job.planner:14} {_said(row)}")
+            say(f"{job.number + 1:3} {job.carrier:13} {job.planner:14} {_said(row)}")
 
 
 def _said(row: Row) -> str:
@@ -177,7 +204,8 @@ def check_same(rows: Sequence[Row], about: Row, config: PlannersConfig, path: Pa
     wanted = {name: about[name] for name in ("weights", "dtype", "device")}
     wanted |= {"frames": config.frames, "steps": config.steps}
     for row in rows:
-        for name, value in wanted.items():
+        plugins = list(plugins_of(row["carrier"], row["planner"]))
+        for name, value in {**wanted, "plugins": plugins}.items():
             if row[name] != value:
                 raise UsageError(
                     f"{str(path)!r} holds results with {name}={row[name]!r}, and this run has {value!r}; give another "
@@ -191,9 +219,12 @@ def maker(pipe: Any, config: PlannersConfig) -> Make:
 
     pipe.set_progress_bar_config(disable=True)
 
-    def make(prompt: str, seed: int, texts: tuple[str, ...]) -> Video:
-        with genkit.apply(pipe, *map(catalogue.parse, texts)) as plan:
-            return plan.generate(prompt, num_frames=config.frames, num_inference_steps=config.steps, seed=seed)
+    def make(job: Job) -> Video:
+        squeezed = job.carrier == INTERPOLATION
+        carrier = interpolated_positions(pipe.transformer, config.lengthening) if squeezed else nullcontext()
+        with carrier, genkit.apply(pipe, *map(catalogue.parse, job.plugins)) as plan:
+            frames, steps = config.frames, config.steps
+            return plan.generate(caption(job.scene), num_frames=frames, num_inference_steps=steps, seed=job.seed)
 
     return make
 
@@ -208,8 +239,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=default.seed, help="chooses prompts and noise")
     parser.add_argument("--frames", type=int, default=default.frames, help="pixel frames (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=default.steps, help="solver steps (default: %(default)s)")
-    parser.add_argument("--carriers", nargs="+", default=default.carriers, help="of: %(default)s")
-    parser.add_argument("--planners", nargs="+", default=default.planners, help="of: %(default)s")
+    parser.add_argument("--carriers", nargs="+", default=default.carriers, help=f"of: {', '.join(CARRIERS)}")
+    parser.add_argument("--planners", nargs="+", default=default.planners, help=f"of: {', '.join(PLANNERS)}")
     args = parser.parse_args(arguments)
     values = {name: getattr(args, name) for name in asdict(default)}
     try:

@@ -1,6 +1,6 @@
 """The results of ``planners_tiny`` as a table for the documentation, and whether two planners keep what is promised.
 
-Shares are means over the windows of a video and then over the prompts that all planners of a carrier have. The
+Shares are means over the readings of a video and then over the prompts that all planners of a carrier have. The
 difference to dense is paired by prompt, with its 95 % bootstrap interval.
 """
 
@@ -50,7 +50,7 @@ def complete(rows: Sequence[Row], carrier: str) -> list[Row]:
 
 
 def shares(rows: Iterable[Row], attribute: str) -> Samples:
-    """The windows of each prompt in which an attribute is right."""
+    """The readings of each prompt in which an attribute is right."""
     return {str(row["number"]): [Stat.of_curve(row["right"][attribute])] for row in rows}
 
 

@@ -199,7 +199,7 @@ def points() -> list[dict[str, Any]]:
     found = curve(config, rows.append, said.append)
     assert [row for row in rows if row["bench"] == "curve"] == found
     assert said[-1].count("with its planning counted in every call; the goal of 3.3 is") == 2
-    assert all(0 < row["cpu_share"] for row in found)
+    assert all(row["cpu_share"] > 0 for row in found)
     return found
 
 
@@ -247,10 +247,13 @@ def test_the_picture_shows_every_point(points: list[dict[str, Any]], tmp_path: P
 
 
 def test_the_table_of_the_documentation_is_that_of_the_committed_result() -> None:
-    rows = [json.loads(x) for x in (REPOSITORY / "benchmarks/results/attention_cpu.jsonl").read_text().splitlines()]
+    """The rows of the last run; without a committed result there is no table."""
+    path = REPOSITORY / "benchmarks/results/attention_cpu.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     last = [row for row in rows if row["bench"] == "curve" and row["time"] == rows[-1]["time"]]
-    table = curve_drawing.table(last)
-    assert table in (REPOSITORY / "docs/speed.md").read_text(encoding="utf-8")
+    page = (REPOSITORY / "docs/speed.md").read_text(encoding="utf-8")
+    told = page.partition(curve_drawing.BEGIN)[2].partition(curve_drawing.END)[0].strip()
+    assert told == (curve_drawing.table(last).strip() if last else "")
 
 
 def test_the_ceilings_of_the_documentation_follow_from_their_formula() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 import genkit
 from genkit.apps import doctor
-from genkit.apps.cli import main
+from genkit.apps.cli import app, main
 from genkit.apps.flags import request_from
 from genkit.apps.produce import free_name
 from genkit.apps.progress import progress_bar, time_left
@@ -347,6 +347,7 @@ def test_demo_runs_the_demo(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_help_names_every_field(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(app, "_fallback_console", None)  # made once a process, as wide as the first that printed
     assert main(["generate", "--help"]) == 0
     text = capsys.readouterr().out
     flags = {"plugins": "--with", "options": "--set", "num_inference_steps": "--steps"}

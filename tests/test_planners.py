@@ -236,7 +236,7 @@ def test_temporal_heads_are_found() -> None:
     q = 30 * torch.stack([place, frame])[None]
     v = torch.randn(1, 2, 256, 16, generator=torch.Generator().manual_seed(0))
     planner = SvgPlanner(density=0.2, block=16, first_frame=False)
-    here = sparse(planner)._here(q, call_of(grid))
+    here = sparse(planner)._here(planner, q, call_of(grid))
     assert planner._judge(q, q, v, here).tolist() == [[True, False]]
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,17 @@ from genkit import catalogue
 from genkit.attention.run import Run
 from genkit.benchmarks import planners_tiny
 from genkit.benchmarks.ledger import Ledger
-from genkit.benchmarks.planners_tiny import CARRIERS, DENSE, PLANNERS, PlannersConfig, check_same, jobs, run
+from genkit.benchmarks.planners_tiny import (
+    CARRIERS,
+    DENSE,
+    PLANNERS,
+    Job,
+    PlannersConfig,
+    check_same,
+    jobs,
+    measure,
+    run,
+)
 from genkit.benchmarks.planners_tiny_table import BEGIN, END, complete, kept_promises, table, write_section
 from genkit.conflicts import check_together
 from genkit.errors import UsageError
@@ -41,19 +52,19 @@ class Maker:
     """Paints what is asked for; sparse videos have one pixel changed, and are counted."""
 
     def __init__(self, stop: int | None = None) -> None:
-        self.asked: list[tuple[str, int, tuple[str, ...]]] = []
+        self.asked: list[Job] = []
         self.stop = stop
 
-    def __call__(self, prompt: str, seed: int, plugins: tuple[str, ...]) -> Video:
-        self.asked.append((prompt, seed, plugins))
+    def __call__(self, job: Job) -> Video:
+        self.asked.append(job)
         if len(self.asked) == self.stop:
             raise KeyboardInterrupt
-        clip = render([parse(prompt)], torch.Generator().manual_seed(seed), num_frames=17, side=64)[0]
+        clip = render([job.scene], torch.Generator().manual_seed(job.seed), num_frames=17, side=64)[0]
         frames = clip.movedim(1, -1).numpy().copy()
         record = Run()
-        if plugins:
+        if job.planner != DENSE:
             frames[:, 0, 0, 0] = 1 - frames[:, 0, 0, 0]
-            self._sparse(record, catalogue.parse(plugins[-1]).name)
+            self._sparse(record, job.planner)
         return Video(frames, 8.0, receipt=receipt(record))
 
     def _sparse(self, record: Run, name: str) -> None:
@@ -100,10 +111,10 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
 def test_the_dense_video_comes_first_and_all_start_from_its_noise(tmp_path: Path) -> None:
     maker = Maker()
     measured(tmp_path / "rows.jsonl", maker)
-    assert [plugins for *_, plugins in maker.asked] == 2 * [(), (PLANNERS["threshold"],), (PLANNERS["adaspa"],)]
-    assert [seed for _, seed, _ in maker.asked] == [0, 0, 0, 1, 1, 1]
-    prompts = [prompt for prompt, *_ in maker.asked]
-    assert len(set(prompts[:3])) == len(set(prompts[3:])) == 1 and prompts[0] != prompts[3]
+    assert [job.plugins for job in maker.asked] == 2 * [(), (PLANNERS["threshold"],), (PLANNERS["adaspa"],)]
+    assert [job.seed for job in maker.asked] == [0, 0, 0, 1, 1, 1]
+    scenes = [job.scene for job in maker.asked]
+    assert len(set(scenes[:3])) == len(set(scenes[3:])) == 1 and scenes[0] != scenes[3]
 
 
 def test_one_row_by_hand(rows: list[dict[str, Any]]) -> None:
@@ -127,20 +138,20 @@ def test_a_stopped_run_goes_on_without_making_a_row_twice(tmp_path: Path, rows: 
     path.write_text(path.read_text() + '{"key": "torn')  # as after a power failure
     maker = Maker()
     found = measured(path, maker)
-    assert [plugins for *_, plugins in maker.asked] == [(), (PLANNERS["threshold"],), (PLANNERS["adaspa"],)]
+    assert [job.plugins for job in maker.asked] == [(), (PLANNERS["threshold"],), (PLANNERS["adaspa"],)]
     assert found == rows
     more = Maker()
     assert measured(path, more) == rows and not more.asked
 
 
 def test_more_prompts_begin_with_the_same_ones() -> None:
-    few, many = (list(jobs(PlannersConfig(prompts=count))) for count in (2, 4))
+    few, many = (list(jobs(PlannersConfig(prompts=count, carriers=tuple(CARRIERS)))) for count in (2, 4))
     assert many[: len(few)] == few
     assert [group[0].carrier for group in few] == 2 * list(CARRIERS)
 
 
 def test_the_carrier_is_in_the_dense_video_too() -> None:
-    _, carried = list(jobs(PlannersConfig(prompts=1)))
+    (carried,) = jobs(PlannersConfig(prompts=1, carriers=("freelong",)))
     assert {job.plugins[0] for job in carried} == {"freelong"}
     assert carried[0].planner == DENSE and carried[0].plugins == ("freelong",)
 
@@ -174,7 +185,7 @@ def test_the_table_by_hand(rows: list[dict[str, Any]]) -> None:
     assert "17 frames, 3 steps, a chip (cpu, 1 threads), float32, torch 2.13.0, weights ffffffffffff." in text
     assert "Carrier: none. 2 prompts." in text
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| ")]
-    assert [row[0] for row in cells] == ["planner", "dense", "`threshold:tau=0.7`", "`adaspa:density=0.3`"]
+    assert [row[0] for row in cells] == ["planner", "dense", "`threshold`", "`adaspa:density=0.3`"]
     named = dict(zip(cells[0], cells[3], strict=True))
     assert (named["joint"], named["density"], named["with warm-up"]) == ("25.0", "0.300", "0.650")
     assert (named["PSNR"], named["seconds"]) == ("20.0", "2.5")
@@ -222,6 +233,8 @@ def test_other_weights_or_steps_do_not_mix(rows: list[dict[str, Any]]) -> None:
         check_same(rows, ABOUT | {"weights": "0"}, CONFIG, Path("rows.jsonl"))
     with pytest.raises(UsageError, match="with steps=3, and this run has 20"):
         check_same(rows, ABOUT, PlannersConfig(frames=17), Path("rows.jsonl"))
+    with pytest.raises(UsageError, match="with plugins=.'svg'., and this run has .'threshold'"):
+        check_same([{**rows[1], "plugins": ["svg"]}], ABOUT, CONFIG, Path("rows.jsonl"))
 
 
 @pytest.mark.parametrize(
@@ -229,6 +242,7 @@ def test_other_weights_or_steps_do_not_mix(rows: list[dict[str, Any]]) -> None:
     [
         (["--prompts", "0"], "prompts=0 must be at least 1"),
         (["--frames", "9"], "frames=9 must be at least 17"),
+        (["--frames", "37"], r"frames=37 is not 1 + 16 n, a whole multiple of the length"),
         (["--planners", "radail"], "there is no 'radail' to measure; did you mean 'radial'"),
         (["--carriers", "nothing"], "there is no 'nothing' to measure; did you mean 'none'"),
     ],
@@ -245,12 +259,12 @@ def test_mistakes_get_a_sentence(
 def test_the_real_model_is_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One prompt, one step beyond the warm-up of one: the videos differ, and the file says by how much."""
     path = tmp_path / "rows.jsonl"
-    arguments = ["--prompts", "1", "--steps", "2", "--carriers", "none", "--planners", "adaspa"]
+    arguments = ["--prompts", "1", "--steps", "2", "--carriers", "none", "interpolation", "--planners", "adaspa"]
     planners_tiny.main(["--out", str(path), *arguments])
-    dense, sparse = rows_of(path)
+    dense, sparse, squeezed, _ = rows_of(path)
     assert sparse["density"] < 0.35 and sparse["refused_calls"] == 0
     assert 5 < sparse["psnr"] < 60
-    assert len(dense["right"]["joint"]) == 4
+    assert [len(row["right"]["joint"]) for row in (dense, squeezed)] == [4, 1]
     assert dense["prompt"] == caption(parse(dense["prompt"]))
     assert json.dumps(dense["weights"])[1:13] in capsys.readouterr().out
 
@@ -261,7 +275,19 @@ def test_the_documentation_quotes_the_committed_results() -> None:
     assert section == f"\n{wanted}"
 
 
+def test_a_slow_event_is_read_at_its_own_pace() -> None:
+    """What circles around once in 65 frames does not in a window of 17, and every fourth frame shows that it does."""
+    scene = parse("a small red star circles around on a navy background")
+    clip = render([scene], torch.Generator().manual_seed(0), num_frames=17, side=64)[0].movedim(1, -1).numpy()
+    places = np.minimum(np.arange(65) // 4, 16)
+    video = Video(clip[places], 8.0, receipt=receipt(Run()))
+    job = Job(carrier="none", planner=DENSE, number=0, scene=scene, seed=0)
+    assert measure(replace(job, carrier="interpolation"), video, video)["right"]["joint"] == [1]
+    assert measure(job, video, video)["right"]["motion"] == [0, 0, 0, 0]
+
+
 def test_painted_frames_are_what_the_oracle_reads() -> None:
     """The fake of this file is a fair one."""
-    video = Maker()("a large red circle moves right on a navy background", 0, ())
+    scene = parse("a large red circle moves right on a navy background")
+    video = Maker()(Job(carrier="none", planner=DENSE, number=0, scene=scene, seed=0))
     assert video.frames.shape == (17, 64, 64, 3) and np.ptp(video.frames) > 0.1
