@@ -105,8 +105,8 @@ class Handle:
             guidance_scale: classifier-free guidance; None is the model's default.
             seed: of the noise, drawn on the CPU so that it means the same video everywhere; None or -1 draws one.
             fps: pixel frames a second; None is the family's own.
-            on_event: called with ``Progress`` after every step and for each piece decoded; whatever it raises stops the run
-                within that step.
+            on_event: called with ``Progress`` after every step and for each piece decoded; whatever it raises stops
+                the run within that step.
             options: any further argument of the pipeline's own ``__call__``.
 
         Raises:

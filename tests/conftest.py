@@ -2,7 +2,9 @@
 
 import os
 
-import torch
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin slow one another down where processors are few
+
+import torch  # noqa: E402
 
 if not torch.cuda.is_available():
     # Triton reads this when a kernel is decorated, so it is set before anything of ours is imported.

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 import signal
 import subprocess
@@ -380,3 +381,14 @@ sys.exit(cli.main(["say"]))
     assert child.stdout is not None and child.stderr is not None
     child.stdout.close()
     assert (child.wait(timeout=120), child.stderr.read()) == (0, b"")
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_threads_wait_asleep_unless_the_user_says_otherwise(
+    before: str | None, after: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    if before:
+        monkeypatch.setenv("OMP_WAIT_POLICY", before)
+    assert main(["models", "--json"]) == 0
+    assert os.environ["OMP_WAIT_POLICY"] == after
