@@ -10,10 +10,10 @@ OFFICIAL := vbench==0.1.5 decord==0.6.0 easydict==1.13 omegaconf==2.3.0 opencv-p
     torchvision==0.28.0 setuptools==69.5.1 wheel==0.45.1
 OFFICIAL_SOURCES := antlr4-python3-runtime==4.9.3 openai-clip==1.0.1 dreamsim==0.2.1
 
-.PHONY: help venv demo report test check bench parity clean
+.PHONY: help venv demo report test check bench bench-gpu parity clean
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 venv: $(INSTALLED)  ## create .venv and install genkit into it
 
@@ -46,8 +46,11 @@ check: venv  ## style, types of the built package, import directions, fast tests
 	cd $(CHECKED) && $(abspath $(BIN))/mypy --config-file $(CURDIR)/pyproject.toml --package genkit
 	$(BIN)/pytest --numprocesses auto --dist loadfile -m "not slow and not gpu"
 
-bench: venv  ## speed of the attention kernels on this machine
-	$(BIN)/python -m genkit.benchmarks.block_sparse
+bench: venv  ## speed of attention on this machine
+	$(BIN)/genkit bench attention
+
+bench-gpu: venv  ## everything about one GPU; again for what is left
+	$(BIN)/genkit bench gpu
 
 parity: $(PARITY)/.installed  ## the evaluator against the official VBench 0.1.5, in a second environment
 	$(BIN)/python -m genkit.benchmarks.parity $(PARITY)

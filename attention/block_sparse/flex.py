@@ -57,6 +57,8 @@ def _no_compiler() -> str | None:
 
 def forward(q: Tensor, k: Tensor, v: Tensor, seen: Seen, scale: float, with_lse: bool) -> tuple[Tensor, Tensor | None]:
     """Output ``[B, H, Nq, D]`` and natural log-sum-exp ``[B, H, Nq]``, or None where none is asked for."""
+    if q.device.type == "cpu":  # rows of one head that lie far apart cost more than their copy
+        q, k, v = (x.contiguous() for x in (q, k, v))
     small = q.device.type == "cuda" and seen.plan.block < 128
     tile = min(GPU_TILE, seen.plan.block)
     options = {"BLOCK_M": tile, "BLOCK_N": tile} if small else None
