@@ -185,7 +185,12 @@ def test_the_table_by_hand(rows: list[dict[str, Any]]) -> None:
     assert "17 frames, 3 steps, a chip (cpu, 1 threads), float32, torch 2.13.0, weights ffffffffffff." in text
     assert "Carrier: none. 2 prompts." in text
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| ")]
-    assert [row[0] for row in cells] == ["planner", "dense", "`threshold`", "`adaspa:density=0.3`"]
+    assert [row[0] for row in cells] == [
+        "planner",
+        "dense",
+        "`threshold:tau=0.65,first_frame=false`",
+        "`adaspa:density=0.3`",
+    ]
     named = dict(zip(cells[0], cells[3], strict=True))
     assert (named["joint"], named["density"], named["with warm-up"]) == ("25.0", "0.300", "0.650")
     assert (named["PSNR"], named["seconds"]) == ("20.0", "2.5")
@@ -233,7 +238,7 @@ def test_other_weights_or_steps_do_not_mix(rows: list[dict[str, Any]]) -> None:
         check_same(rows, ABOUT | {"weights": "0"}, CONFIG, Path("rows.jsonl"))
     with pytest.raises(UsageError, match="with steps=3, and this run has 20"):
         check_same(rows, ABOUT, PlannersConfig(frames=17), Path("rows.jsonl"))
-    with pytest.raises(UsageError, match="with plugins=.'svg'., and this run has .'threshold'"):
+    with pytest.raises(UsageError, match="with plugins=.'svg'., and this run has .'threshold:tau"):
         check_same([{**rows[1], "plugins": ["svg"]}], ABOUT, CONFIG, Path("rows.jsonl"))
 
 

@@ -137,8 +137,6 @@ def test_it_looks_right_in_light_dark_and_on_a_phone(page: Any) -> None:
 
 def test_the_report_of_the_documentation_plays(chromium: Any) -> None:
     path = Path(__file__).parents[1] / "docs" / "report" / "index.html"
-    if not path.exists():
-        pytest.skip("docs/report/index.html is not there; `make report` writes it")
     with watched(chromium, path) as page:
         names = [text.strip() for text in page.locator(".take:visible .players figcaption").all_text_contents()]
         assert names == ["plain", "radial:density=0.5", "freenoise", "freelong"]
