@@ -4,8 +4,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-ROUNDING = 1e-6
-"""What rounding may take from a recall, or add to a density."""
+from genkit.attention.planners.measure import ROUNDING
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from genkit.attention.planners.here import Here, Planner
 from genkit.attention.run import Run
 
 ROUNDING = 1e-6
-"""What rounding may take from a recall of 1."""
+"""What rounding may take from a recall, or add to a density."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +78,7 @@ def reaching(planner: Planner, recall: float, most: float, q: Tensor, k: Tensor,
         tried: Planner = replace(planner, **level)  # type: ignore[type-var]
         found = measure(tried, q, k, v, here)
         density, least = float(found.density), float(found.recall.min())
-        if density > most + 1e-9:
+        if density > most + ROUNDING:
             break
         if least >= recall - ROUNDING:
             here.call.run.measured(planner.name, "recall", found.recall)

@@ -45,7 +45,7 @@ class AdaSpa(Sparse):
         """The search for a target."""
         return AdaSpaPlanner(
             density=self.density,
-            adaptive=self.adaptive and self.density < 1,  # where all is kept, no head can take what others give
+            adaptive=self.adaptive,
             searches=self.searches,
             block=self.block,
             first_frame=reads_first_frame(target, self.first_frame),
