@@ -22,7 +22,7 @@ app = App(
 Dtype = Annotated[str | None, Parameter(help="float32, float16 or bfloat16; without it bfloat16, on a CPU float32.")]
 Device = Annotated[str | None, Parameter(help="cuda or cpu; without it the GPU where there is one.")]
 Impl = Annotated[
-    str, Parameter(help="Of the kernel: auto, triton, flex or reference; an explicit choice never falls back.")
+    str, Parameter(help="Of the kernel: auto, triton, gather, flex or reference; an explicit choice never falls back.")
 ]
 Seed = Annotated[int, Parameter(help="Of tensors and weights.")]
 Repeats = Annotated[int | None, Parameter(help="Timed calls of each; tables show median and quartiles.")]
@@ -117,7 +117,10 @@ def kernel(
 @app.command
 def curve(
     *,
-    planner: Annotated[list[str] | None, Parameter(help="A plug-in with a density; repeatable.")] = None,
+    planner: Annotated[
+        list[str] | None, Parameter(help="A plug-in with a density, as in radial:block=128; repeatable.")
+    ] = None,
+    impl: Annotated[list[str] | None, Parameter(help="Of the kernel; gather and flex without it; repeatable.")] = None,
     density: Annotated[list[float] | None, Parameter(help="In (0, 1]; repeatable.")] = None,
     repeats: Annotated[int, Parameter(help="Timed calls of each.")] = 3,
     out: Out = None,
@@ -126,6 +129,7 @@ def curve(
 ) -> int:
     """Measure the speed-up over the density on this CPU, planning counted in, as a table and a picture."""
     from genkit.benchmarks import curve_drawing
+    from genkit.benchmarks.attention import impl_named
     from genkit.benchmarks.attention_curve import CurveConfig
     from genkit.benchmarks.attention_curve import curve as timed
     from genkit.outputs import replacing
@@ -136,6 +140,7 @@ def curve(
         raise UsageError(f"the page {str(page)!r} is not there; only the table in it is replaced")
     chosen: dict[str, Any] = {"planners": tuple(planner)} if planner else {}
     chosen |= {"densities": tuple(density)} if density else {}
+    chosen |= {"impls": tuple(map(impl_named, impl))} if impl else {}
     rows: list[dict[str, Any]] = []
     if code := _told(out, lambda tell: rows.extend(timed(CurveConfig(repeats=repeats, **chosen), tell, _say))):
         return code

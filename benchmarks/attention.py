@@ -114,7 +114,7 @@ def impl_of(asked: Impl, model: RealModel, dtype: torch.dtype, device: torch.dev
     if asked != "auto":
         return asked
     q = torch.empty(1, 1, model.grid.tokens, model.width, dtype=dtype, device=device)
-    return auto_impl(q, mask_of("band", model.grid, 1, block=BLOCK, density=0.5, seed=0))
+    return auto_impl(q, q, q)
 
 
 @dataclass
@@ -152,7 +152,7 @@ class Shape:
         heads, block = q.shape[1], self.block
         plan = mask_of(mask, self.model.grid, heads, block=block, density=density, seed=self.config.seed)
         plan = plan.to(q.device)
-        impl = auto_impl(q, plan) if self.config.impl == "auto" else self.config.impl
+        impl = auto_impl(q, k, v) if self.config.impl == "auto" else self.config.impl
         found = attempt(lambda: block_sparse(q, k, v, plan, impl=impl), q.device, repeats)
         name = "block_sparse, all" if density == 1 else f"block_sparse, {mask} {density:g}"
         self._report(q, name, "kernel", found, density=plan.density, asked=density, mask=mask, impl=impl, block=block)

@@ -10,23 +10,25 @@ from genkit.errors import UsageError
 WIDTH, HEIGHT = 640, 400
 LEFT, RIGHT, TOP, BOTTOM = 60, 20, 30, 50
 """Margins."""
-COLOURS = ("#0b6e99", "#c2410c", "#3f7d20")
-"""Of the planners, in order; readable beside one another in grey as well."""
+COLOURS = ("#0b6e99", "#c2410c", "#3f7d20", "#7a3e9d", "#b08900", "#111827")
+"""Of the lines, in order; readable beside one another in grey as well."""
 BEGIN, END = "<!-- curve: begin -->", "<!-- curve: end -->"
 """Marks around the table in a page."""
 HEAD = (
-    "| planner | density asked | density computed | dense SDPA, ms | planner from nothing, ms | attention, ms "
-    "| faster, planned anew in every call | faster, generation under way |"
+    "| planner | computed by | density asked | density computed | dense SDPA, ms | planner from nothing, ms "
+    "| attention, ms | faster, planned anew in every call | faster, generation under way |"
 )
 
 
 def table(rows: Sequence[Row]) -> str:
     """The rows as Markdown."""
-    lines = [HEAD, "|---|" + "---:|" * 7]
+    lines = [HEAD, "|---|---|" + "---:|" * 7]
     for row in rows:
         times = f"{row['dense_ms']:.0f} | {row['planner_first_ms'] or 0:.1f} | {row['attention_ms']:.0f}"
         ratios = f"{row['anew']:.2f} x | {row['under_way']:.2f} x"
-        lines.append(f"| {row['planner']} | {row['asked']:g} | {row['density']:.3f} | {times} | {ratios} |")
+        lines.append(
+            f"| {row['planner']} | {row['impl']} | {row['asked']:g} | {row['density']:.3f} | {times} | {ratios} |"
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -46,16 +48,20 @@ def placed(page: str, rows: Sequence[Row]) -> str:
 def picture(rows: Sequence[Row]) -> str:
     """Speed-up, planned anew in every call, over the density that was computed, as SVG; dashed is the ideal 1 / d."""
     highest = max(4.0, max(row["anew"] for row in rows) * 1.15)
-    names = list(dict.fromkeys(row["planner"] for row in rows))
+    names = list(dict.fromkeys(map(_name, rows)))
     shapes = [*_axes(highest), *_legend(names)]
     title = f"Times faster than dense attention over the density, {rows[0]['device_name']}"
     text = Drawing(title=title, width=WIDTH, height=HEIGHT, shapes=shapes).svg()
     ideal = [(1 / (highest - i * (highest - 1) / 40), highest - i * (highest - 1) / 40) for i in range(41)]
     lines = [_line(ideal, highest, FAINT, dashed=True)]
     for colour, name in zip(COLOURS, names, strict=False):
-        points = sorted((row["density"], row["anew"]) for row in rows if row["planner"] == name)
+        points = sorted((row["density"], row["anew"]) for row in rows if _name(row) == name)
         lines.append(_line(points, highest, colour, dashed=False))
     return text.replace("</svg>", "\n".join([*lines, "</svg>"]))
+
+
+def _name(row: Row) -> str:
+    return f"{row['planner']}, {row['impl']}"
 
 
 def _x(density: float) -> float:
@@ -84,7 +90,7 @@ def _legend(names: Sequence[str]) -> list[Box | Word]:
     shapes: list[Box | Word] = []
     for place, (colour, name) in enumerate(zip((*COLOURS[: len(names)], FAINT), (*names, "1 / density"), strict=True)):
         y = TOP + 16 + 20 * place
-        shapes += [Box(WIDTH - 150, y - 2, 24, 4, colour), Word(WIDTH - 118, y, name)]
+        shapes += [Box(WIDTH - 220, y - 2, 24, 4, colour), Word(WIDTH - 188, y, name)]
     return shapes
 
 

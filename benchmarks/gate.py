@@ -17,7 +17,7 @@ from genkit.attention.plan import BlockPlan
 from genkit.attention.threshold import threshold_attention
 from genkit.benchmarks.baselines import reason_of
 from genkit.benchmarks.machine import dtype_name
-from genkit.benchmarks.operators import OPERATORS, Inputs
+from genkit.benchmarks.operators import OPERATORS, Inputs, own_impl
 from genkit.errors import GenkitError, UsageError
 
 BLOCK = 64
@@ -99,14 +99,9 @@ def _verdicts(names: Iterable[str], given: Inputs, impl: str) -> Iterator[Verdic
     for name in names:
         for case in _cases(name, given):
             try:
-                yield judged(name, case, _own(impl, flex=OPERATORS[name].flex))
+                yield judged(name, case, own_impl(OPERATORS[name], impl))
             except ValueError as error:
                 raise UsageError(str(error)) from error
-
-
-def _own(impl: str, *, flex: bool) -> Any:
-    """What an operator takes when ``impl`` was asked for."""
-    return impl if impl in ("triton", "reference") or flex else "auto"
 
 
 def judged(name: str, given: Inputs, impl: str) -> Verdict:
@@ -175,7 +170,7 @@ def _selection(given: Inputs, impl: str) -> Verdict:
     block, width, dtype = given.plan.block, given.q.shape[3], given.q.dtype
     make = torch.Generator().manual_seed(1)
     q, k, v = (torch.randn(1, 2, 20 * block, width, generator=make).to(given.q.device, dtype) for _ in range(3))
-    own = _own(impl, flex=False)
+    own: Any = own_impl(OPERATORS["threshold"], impl)
     _, ours = threshold_attention(q, k, v, block=block, impl=own)
     _, true = threshold_attention(q.double(), k.double(), v.double(), block=block, impl="reference")
     return Verdict(

@@ -11,7 +11,7 @@ from genkit.benchmarks.baselines import attempt
 from genkit.benchmarks.gate import require_right
 from genkit.benchmarks.machine import Timing, device_named, dtype_name, dtype_named, facts, heading
 from genkit.benchmarks.masks import mask_of
-from genkit.benchmarks.operators import OPERATORS, Inputs, Operator
+from genkit.benchmarks.operators import OPERATORS, Inputs, Operator, own_impl
 from genkit.benchmarks.real_models import RealModel
 from genkit.benchmarks.results import Row, Say, Tell
 from genkit.benchmarks.structure import query_key_value
@@ -87,7 +87,7 @@ def inputs_of(model: RealModel, dtype: torch.dtype, device: torch.device, block:
 
 
 def _timed(operator: Operator, given: Inputs, impl: str, repeats: int) -> Row:
-    own: Any = impl if impl != "flex" or operator.flex else "auto"
+    own: Any = own_impl(operator, impl)
     ours = attempt(lambda: operator.run(given, own), given.q.device, repeats)
     plain = attempt(lambda: operator.run(given, "reference"), given.q.device, repeats)
     row: Row = {"impl": own, "reference_ms": plain.ms if isinstance(plain, Timing) else None}

@@ -5,18 +5,19 @@ The same table serves two ends: an operator is checked by it before any speed is
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize, pad
 
 from genkit.attention.block_mass import block_mass
-from genkit.attention.block_sparse import block_sparse
+from genkit.attention.block_sparse import Impl, block_sparse
 from genkit.attention.permute import permute
 from genkit.attention.plan import BlockPlan
 from genkit.attention.pool import pool
 from genkit.attention.threshold import threshold_attention
+from genkit.attention.threshold.api import ThresholdImpl
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +71,8 @@ class Operator:
     formula: str
     """Says what ``work`` counts."""
     unit: str = "TFLOP/s"
-    flex: bool = False
-    """Whether it also runs on FlexAttention."""
+    impls: tuple[str, ...] = ("auto", "triton", "reference")
+    """Implementations that can be asked for."""
 
 
 def _seen(given: Inputs, keep: Tensor) -> Tensor:
@@ -152,19 +153,21 @@ OPERATORS: dict[str, Operator] = {
         plain=_sparse,
         work=_sparse_work,
         formula="4 * B * H * N^2 * D * density",
-        flex=True,
+        impls=get_args(Impl),
     ),
     "block_sparse with tail": Operator(
         run=lambda x, impl: block_sparse(x.q, x.k, x.v, x.plan, tail=True, impl=impl),
         plain=lambda x: _with_tail(x, x.plan.keep),
         work=_sparse_work,
         formula="4 * B * H * N^2 * D * density; the tail counts as nothing",
+        impls=get_args(ThresholdImpl),
     ),
     "threshold": Operator(
         run=lambda x, impl: threshold_attention(x.q, x.k, x.v, block=x.plan.block, tau=x.tau, impl=impl)[0],
         plain=_threshold,
         work=_threshold_work,
         formula="4 * B * H * N^2 * D * share of exact blocks; the tail counts as nothing",
+        impls=get_args(ThresholdImpl),
     ),
     "block_mass": Operator(
         run=lambda x, impl: block_mass(x.q, x.k, x.lse, x.plan.block, impl=impl),
@@ -188,3 +191,8 @@ OPERATORS: dict[str, Operator] = {
     ),
 }
 """By name; each is a folder of `genkit.attention`."""
+
+
+def own_impl(operator: Operator, asked: str) -> str:
+    """What an operator takes where ``asked`` is what the command was given: ``auto`` if it has no such thing."""
+    return asked if asked in operator.impls else "auto"

@@ -191,21 +191,24 @@ def test_inputs_of_an_operator_are_one_layer_of_the_model() -> None:
 
 @pytest.fixture(scope="module")
 def points() -> list[dict[str, Any]]:
-    """A curve of two planners and two densities on 96 tokens."""
+    """A curve of two planners, two densities and two implementations on 96 tokens."""
     model = replace(LONGEST, volume=(6, 4, 4), heads=1)
-    config = CurveConfig(densities=(0.2, 1.0), model=model, impl="reference", repeats=1)
+    config = CurveConfig(
+        densities=(0.2, 1.0), planners=("radial", "sparge"), model=model, impls=("gather", "reference"), repeats=1
+    )
     rows: list[dict[str, Any]] = []
     said: list[str] = []
     found = curve(config, rows.append, said.append)
     assert [row for row in rows if row["bench"] == "curve"] == found
-    assert said[-1].count("with its planning counted in every call; the goal of 3.3 is") == 2
+    assert said[-1] == "" or "other processes" in said[-1], "no mask of 96 tokens is as sparse as the goal"
     assert all(row["cpu_share"] > 0 for row in found)
     return found
 
 
 def test_the_curve_counts_planning_in(points: list[dict[str, Any]]) -> None:
-    assert [(row["planner"], row["asked"]) for row in points] == [
-        ("radial", 0.2), ("radial", 1.0), ("sparge", 0.2), ("sparge", 1.0),
+    assert [(row["impl"], row["planner"], row["asked"]) for row in points] == [
+        (impl, planner, asked)
+        for impl in ("gather", "reference") for planner in ("radial", "sparge") for asked in (0.2, 1.0)
     ]  # fmt: skip
     for row in points:
         assert row["anew"] == row["dense_ms"] / row["anew_ms"] and row["under_way"] == row["dense_ms"] / row["ms"]
@@ -214,13 +217,24 @@ def test_the_curve_counts_planning_in(points: list[dict[str, Any]]) -> None:
 
 
 def test_a_busy_machine_is_told() -> None:
-    row = {"planner": "radial", "asked": 0.2, "density": 0.21, "anew": 3.4, "device": "cpu", "cpu_share": 0.97}
-    assert verdict([row]) == (
-        "radial at density 0.210: 3.40 x dense with its planning counted in every call; the goal of 3.3 is reached"
-    )
-    busy = verdict([row, row | {"asked": 0.3, "cpu_share": 0.4}])
+    assert "other processes" not in verdict([curve_row(0.2, 3.4)])
+    busy = verdict([curve_row(0.2, 3.4), curve_row(0.3, 3.0, cpu_share=0.4)])
     assert busy.endswith("dense attention had as little as 40% of the CPU; measure again")
-    assert "the goal of 3.3 is missed" in verdict([row | {"anew": 3.2}])
+
+
+def curve_row(density: float, anew: float, **change: Any) -> dict[str, Any]:
+    row = {"planner": "radial", "impl": "gather", "density": density, "anew": anew, "device": "cpu", "cpu_share": 0.97}
+    return row | change
+
+
+def test_the_goal_is_judged_at_its_own_density() -> None:
+    """Times of 1 / 4 at 0.1 and 1 / 2 at 0.3 are 3 / 8 at 0.2: 2.67 times faster."""
+    told = "radial by gather at density 0.2: {} x dense with its planning counted in every call; the goal of 3.3 is {}"
+    assert verdict([curve_row(0.1, 4.0), curve_row(0.3, 2.0), curve_row(0.5, 1.0)]) == told.format("2.67", "missed")
+    assert verdict([curve_row(0.2, 3.4)]) == told.format("3.40", "reached")
+    assert verdict([curve_row(0.21, 9.0), curve_row(0.3, 8.0)]) == "", "nothing is told where there is no other side"
+    both = verdict([curve_row(0.2, 3.4), curve_row(0.2, 3.0, impl="flex")])
+    assert both.splitlines()[1].startswith("radial by flex at density 0.2: 3.00 x")
 
 
 def test_the_table_takes_the_place_of_the_old_one(points: list[dict[str, Any]]) -> None:
@@ -232,6 +246,13 @@ def test_the_table_takes_the_place_of_the_old_one(points: list[dict[str, Any]]) 
         curve_drawing.placed("before", points)
 
 
+def test_a_planner_of_the_curve_keeps_its_other_settings() -> None:
+    model = replace(LONGEST, volume=(6, 4, 4), heads=1)
+    config = CurveConfig(densities=(1.0,), planners=("radial:block=8",), model=model, impls=("gather",), repeats=1)
+    (row,) = curve(config, lambda row: None, lambda line: None)
+    assert row["planner"] == "radial:block=8" and row["density"] == 1
+
+
 def test_the_longest_ltx_is_long_enough() -> None:
     assert LONGEST.grid.tokens == 8448 and LONGEST.grid.pixel_frames == 257 and LONGEST.width == 64
     assert LONGEST.scaled_from is not None and LONGEST.scaled_from["heads"] == 2 * LONGEST.heads == 32
@@ -240,9 +261,9 @@ def test_the_longest_ltx_is_long_enough() -> None:
 def test_the_picture_shows_every_point(points: list[dict[str, Any]], tmp_path: Path) -> None:
     root = ElementTree.fromstring(curve_drawing.picture(points))
     names = [shape.tag.rpartition("}")[2] for shape in root.iter()]
-    assert names.count("polyline") == 3 and names.count("circle") == 4
+    assert names.count("polyline") == 5 and names.count("circle") == 8
     words = [shape.text for shape in root.iter() if shape.tag.endswith("text")]
-    assert {"radial", "sparge", "1 / density"} <= set(words)
+    assert {"radial, gather", "sparge, reference", "1 / density"} <= set(words)
     assert main(["bench", "curve", "--picture", str(tmp_path / "a.png")]) == 2
 
 

@@ -79,7 +79,7 @@ def test_rows_say_what_ran_and_are_ratios_of_one_run(tmp_path: Path, capsys: Any
     assert dense["side"] == "dense" and dense["ratio"] == 1
     assert radial["ratio"] == dense["ms"] / radial["ms"] and 0.3 < radial["density"] < 0.9
     assert radial["sparse_share"] == pytest.approx(2 / 3), "the first of three layers is dense"
-    assert radial["backends"]["reference"] > 0 and radial["scaled_from"]["tokens"] == 32_760
+    assert radial["backends"]["gather"] > 0 and radial["scaled_from"]["tokens"] == 32_760
     assert radial["parameters"] == dense["parameters"] and radial["versions"]["torch"] == torch.__version__
     assert anchors["density"] is None and anchors["sparse_share"] == 0
     assert any("no more than the" in reason for reason in anchors["refused"])

@@ -65,7 +65,10 @@ def test_the_text_names_only_what_differs():
         ("radial:dense_steps=12", r"dense_steps=12.0 is a share of the steps and must lie in \[0, 1\]"),
         ("radial:dense_layers=-1", "dense_layers=-1 must be at least 0"),
         ("radial:block=0.5", "radial: block='0.5' is not of type int or None"),
-        ("radial:impl=cuda", "radial: impl='cuda' is not of type 'auto' or 'triton' or 'flex' or 'reference'"),
+        (
+            "radial:impl=cuda",
+            "radial: impl='cuda' is not of type 'auto' or 'triton' or 'gather' or 'flex' or 'reference'",
+        ),
         ("freenoise:window=1", "window=1 must be at least 2"),
         ("freenoise:stride=0", "stride=0 must be at least 1"),
         ("freelong:until=2", r"until=2.0 is a share of the steps and must lie in \[0, 1\]"),

@@ -246,7 +246,7 @@ def test_the_rule_attends_by_the_mask_and_says_what_ran() -> None:
     out = attend(q, k, v, call)
     plan = radial_plan(GRID, block=16, density=0.4)
     torch.testing.assert_close(out, masked(q, k, v, plan.keep, 16), atol=2e-6, rtol=1e-5)
-    assert call.run.densities == {"radial": [plan.density]} and dict(call.run.backends) == {"reference": 1}
+    assert call.run.densities == {"radial": [plan.density]} and dict(call.run.backends) == {"gather": 1}
     assert not call.run.refusals and not call.run.notes
 
 
@@ -330,7 +330,7 @@ def test_warm_up_steps_and_layers_run_dense_as_asked(index: int, depth: int, war
     call = make_call(GRID, index=index, depth=depth)
     out = rule_of(dense_steps=0.21, dense_layers=2).wrap(dense)(q, k, v, call)
     assert torch.equal(out, dense(q, k, v, call)) == warm
-    assert dict(call.run.backends) == ({"dense (warm-up)": 1} if warm else {"reference": 1})
+    assert dict(call.run.backends) == ({"dense (warm-up)": 1} if warm else {"gather": 1})
     assert not call.run.refusals
 
 

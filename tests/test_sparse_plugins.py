@@ -161,7 +161,7 @@ def test_unets_are_refused(name: str) -> None:
         ("adaspa:density=0", r"adaspa: density=0.0 must lie in \(0, 1\]"),
         ("adaspa:searches=0.2x1", r"adaspa: searches=\(0.2, 1.0\) are shares of the steps and must lie in \(0, 1\)"),
         ("adaspa:searches=soon", "adaspa: searches='soon' is not of type shares joined by x, or none"),
-        ("threshold:impl=flex", "threshold: impl='flex' is not of type 'auto' or 'triton' or 'reference'"),
+        ("threshold:impl=flex", "threshold: impl='flex' is not of type 'auto' or 'triton' or 'gather' or 'reference'"),
         ("svg2:top_p=0", r"svg2: top_p=0.0 must lie in \(0, 1\]"),
         ("svg2:least=-1", r"svg2: least=-1.0 is a share of the clusters and must lie in \[0, 1\]"),
         ("svg2:query_cluster=0", "svg2: query_cluster=0 must be at least 1"),
@@ -187,8 +187,8 @@ def test_mistakes_get_a_sentence(text: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("name", "values", "message"),
     [
-        ("svg", {"impl": "cuda"}, "svg: impl='cuda' must be 'auto' or 'triton' or 'flex' or 'reference'"),
-        ("threshold", {"impl": "flex"}, "threshold: impl='flex' must be 'auto' or 'triton' or 'reference'"),
+        ("svg", {"impl": "cuda"}, "svg: impl='cuda' must be 'auto' or 'triton' or 'gather' or 'flex' or 'reference'"),
+        ("threshold", {"impl": "flex"}, "threshold: impl='flex' must be 'auto' or 'triton' or 'gather' or 'reference'"),
         ("threshold", {"tau": float("-inf")}, "threshold: tau=-inf must be a finite number; -1000 reads every block"),
         ("threshold", {"tau": float("nan")}, "threshold: tau=nan must be a finite number"),
         ("sparge", {"choose": "best"}, "sparge: choose='best' must be 'topk' or 'cdf'"),

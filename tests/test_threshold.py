@@ -14,7 +14,7 @@ def draw(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tens
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
 
 
-@pytest.mark.parametrize("impl", ["reference", "triton"])
+@pytest.mark.parametrize("impl", ["reference", "gather", "triton"])
 def test_a_threshold_of_minus_infinity_is_dense(impl: str) -> None:
     q, k, v = (draw(2, 2, 150, 32, seed=i) for i in range(3))
     out, exact = threshold_attention(q, k, v, block=16, tau=-INF, impl=impl)  # type: ignore[arg-type]
@@ -22,7 +22,7 @@ def test_a_threshold_of_minus_infinity_is_dense(impl: str) -> None:
     torch.testing.assert_close(out, scaled_dot_product_attention(q, k, v), atol=2e-6, rtol=2e-6)
 
 
-@pytest.mark.parametrize("impl", ["reference", "triton"])
+@pytest.mark.parametrize("impl", ["reference", "gather", "triton"])
 def test_a_threshold_of_infinity_reads_neighbours_and_sinks_only(impl: str) -> None:
     q, k, v = (draw(1, 1, 160, 16, seed=i) for i in range(3))
     sinks = torch.zeros(10, dtype=torch.bool)
@@ -53,6 +53,17 @@ def test_the_kernel_is_the_definition(dtype: torch.dtype, tokens: int, width: in
     assert torch.equal(exact, count)
     unit = torch.finfo(dtype).eps
     torch.testing.assert_close(out.double(), expected, atol=8 * unit, rtol=8 * unit)
+
+
+def test_gathered_blocks_are_the_definition() -> None:
+    q, k, v = (draw(2, 2, 130, 32, seed=i) for i in range(3))
+    sinks, valid = torch.arange(9) == 1, torch.arange(130) < torch.tensor([[130], [121]])
+    wide = (x.double() for x in (q, k, v))
+    expected, count = threshold_attention(*wide, block=16, tau=0.8, sinks=sinks, valid=valid, impl="reference")
+    for impl in ("gather", "auto"):
+        out, exact = threshold_attention(q, k, v, block=16, tau=0.8, sinks=sinks, valid=valid, impl=impl)  # type: ignore[arg-type]
+        assert torch.equal(exact, count)
+        torch.testing.assert_close(out.double(), expected, atol=2e-6, rtol=2e-6)
 
 
 def test_every_query_block_reads_itself() -> None:

@@ -4,21 +4,16 @@ Shape letters, here and in this folder:
     B batch    H heads    Nq, Nk query and key tokens    D head width    Qb, Kb query and key blocks    F frames
 """
 
-from typing import Literal, overload
+from typing import Literal, get_args, overload
 
 import torch
 from torch import Tensor
 
-from genkit.attention.block_sparse import flex, reference
+from genkit.attention.block_sparse import flex, gather, reference
 from genkit.attention.block_sparse.seen import Seen
 from genkit.attention.plan import BlockPlan
 
-Impl = Literal["auto", "triton", "flex", "reference"]
-
-FLEX_MIN_TOKENS = 4096
-"""Queries from which ``auto`` takes FlexAttention. It is faster than dense from about 1,000 tokens on a CPU, but a new
-kind of call compiles for 4 to 11 s, which a short video never earns back: at 4,096 tokens and a density of 0.25 a call
-of 12 heads saves some 0.4 s."""
+Impl = Literal["auto", "triton", "gather", "flex", "reference"]
 
 
 @overload
@@ -85,9 +80,9 @@ def block_sparse(
         valid: bool ``[B or 1, Nk]``; False keys are padding and never read; None is all.
         tail: whether a block that the plan leaves out counts as its number of keys, all at their mean, instead of not
             at all; not with ``visible``.
-        impl: ``"triton"`` is the kernel for CUDA devices; ``"reference"`` runs anywhere and defines the result;
-            ``"flex"`` is PyTorch's FlexAttention. An explicit choice never falls back; ``"auto"`` takes what
-            ``auto_impl`` says.
+        impl: ``"triton"`` is the kernel for CUDA devices; ``"gather"`` is the fast path on CPUs; ``"reference"`` runs
+            anywhere and defines the result; ``"flex"`` is PyTorch's FlexAttention. An explicit choice never falls back;
+            ``"auto"`` takes what ``auto_impl`` says.
         return_lse: whether to return the natural log-sum-exp of the scaled logits as well.
 
     Returns:
@@ -95,7 +90,7 @@ def block_sparse(
         float ``[B, H, Nq]``. A query that reads nothing gives 0, and -inf.
 
     Raises:
-        ValueError: a shape or choice above is not respected, or ``"flex"`` cannot do this call here.
+        ValueError: a shape or choice above is not respected, or an explicit choice cannot do this call here.
     """
     _check(q, k, v, plan)
     _check_restrictions(q, k, frames_q, frames_k, visible, valid, tail)
@@ -105,7 +100,7 @@ def block_sparse(
     )
     seen = Seen(plan, frames_q, frames_k, visible, valid)
     scale = q.shape[-1] ** -0.5 if scale is None else float(scale)
-    chosen = auto_impl(q, plan, return_lse=return_lse, tail=tail) if impl == "auto" else impl
+    chosen = auto_impl(q, k, v) if impl == "auto" else impl
     out, lse = _run(chosen, q, k, v, seen, scale, return_lse, tail)
     if not return_lse:
         return out
@@ -118,40 +113,33 @@ def _run(
 ) -> tuple[Tensor, Tensor | None]:
     """Run one implementation, or say why it cannot."""
     if impl == "reference":
-        if tail:
-            return reference.with_tail(q, k, v, seen, scale)
-        return reference.forward(q, k, v, seen, scale, return_lse)
+        return reference.forward(q, k, v, seen, scale, tail)
+    if impl == "gather":
+        _require(impl, gather.refusal(q, k, v))
+        return gather.forward(q, k, v, seen, scale, return_lse, tail)
     if impl == "flex":
-        if reason := flex.refusal(q, seen.plan, return_lse, tail):
-            raise ValueError(f"impl='flex' cannot do this call: {reason}; or use impl='reference'")
+        _require(impl, flex.refusal(q, seen.plan, return_lse, tail))
         return flex.forward(q, k, v, seen, scale, return_lse)
     if impl == "triton":
         from genkit.attention.block_sparse import triton
 
-        if reason := triton.refusal(q):
-            raise ValueError(f"impl='triton' cannot do this call: {reason}; or use impl='reference'")
+        _require(impl, triton.refusal(q))
         return triton.forward(q, k, v, seen, scale, tail)
-    raise ValueError(f"impl={impl!r} is unknown; known: auto, triton, flex, reference")
+    raise ValueError(f"impl={impl!r} is unknown; known: {', '.join(get_args(Impl))}")
 
 
-def auto_impl(
-    q: Tensor, plan: BlockPlan, *, return_lse: bool = False, tail: bool = False
-) -> Literal["triton", "flex", "reference"]:
-    """What ``impl="auto"`` takes: Triton on a GPU, FlexAttention where this CPU can run it and it pays.
+def _require(impl: str, reason: str | None) -> None:
+    if reason:
+        raise ValueError(f"impl={impl!r} cannot do this call: {reason}; or use impl='reference'")
 
-    Args:
-        q: the queries.
-        plan: the blocks.
-        return_lse: whether the log-sum-exp is asked for.
-        tail: whether the blocks left out count by their means.
-    """
+
+def auto_impl(q: Tensor, k: Tensor, v: Tensor) -> Literal["triton", "gather", "reference"]:
+    """What ``impl="auto"`` takes: Triton on a GPU, gathered blocks on a CPU, the definition where neither can."""
     if q.device.type == "cuda":
         from genkit.attention.block_sparse import triton
 
         return "reference" if triton.refusal(q) else "triton"
-    if q.shape[2] < FLEX_MIN_TOKENS or flex.refusal(q, plan, return_lse, tail) is not None:
-        return "reference"
-    return "flex"
+    return "reference" if gather.refusal(q, k, v) else "gather"
 
 
 def _check(q: Tensor, k: Tensor, v: Tensor, plan: BlockPlan) -> None:

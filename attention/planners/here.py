@@ -74,7 +74,7 @@ class Here:
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, plan: BlockPlan, *, tail: bool = False) -> Tensor:
         """Attention over the blocks of ``plan`` and the visible frames; says in the record which implementation ran."""
-        impl = auto_impl(q, plan, tail=tail) if self.impl == "auto" else self.impl
+        impl = auto_impl(q, k, v) if self.impl == "auto" else self.impl
         visible = self.call.visible
         frames = None if visible is None else self.frames
         out = block_sparse(
@@ -104,7 +104,6 @@ class Here:
             whole = torch.ones(1, 1, blocks, blocks, dtype=torch.bool, device=self.device)
             plan = BlockPlan(whole, 128, q.shape[2], k.shape[2])
         frames = None if self.call.visible is None else self.frames
-        impl: Impl = "auto" if self.device.type == "cuda" else "reference"
         return block_sparse(
             q,
             k,
@@ -115,7 +114,6 @@ class Here:
             frames_k=frames,
             visible=self.call.visible,
             valid=self.valid,
-            impl=impl,
             return_lse=True,
         )
 

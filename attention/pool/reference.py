@@ -2,22 +2,19 @@
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize, pad
+
+from genkit.attention.blocks import in_blocks
 
 
 def forward(x: Tensor, block: int, valid: Tensor | None) -> tuple[Tensor, Tensor]:
     """Means ``[B, H, Xb, D]`` and self-similarities ``[B, H, Xb]``; see ``pool``."""
-    wide = x.to(torch.float64 if x.dtype == torch.float64 else torch.float32)
-    counted = torch.ones(1, x.shape[2], dtype=torch.bool, device=x.device) if valid is None else valid
-    weight = counted[:, None, :, None].to(wide.dtype)
-    count = _sums(weight, block).clamp_min(1)
-    mean = _sums(wide * weight, block) / count
-    unit = _sums(normalize(wide, dim=-1, eps=1e-12) * weight, block) / count
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    ones = torch.ones(1, x.shape[2], dtype=torch.bool, device=x.device) if valid is None else valid
+    counted = ones[:, None].to(wide.dtype)
+    weights = torch.stack([counted.expand(wide.shape[:3]), counted / wide.norm(dim=-1).clamp_min(1e-12)], 3)
+    # Both sums of a block, of its tokens and of their directions, are one product; no tensor as large as x is made.
+    sums = in_blocks(weights, block).mT @ in_blocks(wide, block)
+    count = in_blocks(counted[..., None], block).sum(3)
+    mean, unit = (sums / count.clamp_min(1)[..., None]).unbind(3)
     # The mean over pairs of x.y is the squared length of the mean of x.
-    similarity = unit.square().sum(-1)
-    return mean, similarity.where((_sums(weight, block) > 0)[..., 0], 1.0)
-
-
-def _sums(x: Tensor, block: int) -> Tensor:
-    """Sums over blocks ``[B, H, Xb, D]`` of ``[B, H, N, D]``."""
-    return pad(x, (0, 0, 0, -x.shape[2] % block)).unflatten(2, (-1, block)).sum(3)
+    return mean.contiguous(), unit.square().sum(-1).where((count > 0)[..., 0], 1.0)

@@ -8,7 +8,7 @@ from torch import Tensor
 from genkit.attention.choice import kernel_of
 from genkit.attention.threshold import reference
 
-ThresholdImpl = Literal["auto", "triton", "reference"]
+ThresholdImpl = Literal["auto", "triton", "gather", "reference"]
 
 
 def threshold_attention(
@@ -37,7 +37,8 @@ def threshold_attention(
         scale: factor on the logits; None is ``D ** -0.5``.
         sinks: bool ``[blocks]``, blocks that are read by all and read all exactly; None is none.
         valid: bool ``[B or 1, N]``; False keys are padding and never read; None is all.
-        impl: ``"triton"`` needs a CUDA device; an explicit choice never falls back.
+        impl: ``"triton"`` needs a CUDA device; ``"gather"`` plans as the definition does and is fast on CPUs, where
+            ``"auto"`` takes it; an explicit choice never falls back.
 
     Returns:
         ``[B, H, N, D]`` in the dtype of ``q``, and int32 ``[B, H, blocks]``: how many blocks each query block read
@@ -56,7 +57,7 @@ def threshold_attention(
     if sinks.shape != (blocks,):
         raise ValueError(f"sinks must hold one flag for each of {blocks} blocks, got {list(sinks.shape)}")
     sinks, scale = sinks.to(q.device), q.shape[-1] ** -0.5 if scale is None else float(scale)
-    if kernel := kernel_of("threshold", impl, q, block):
+    if kernel := kernel_of("threshold", impl, q, block, others=("gather",)):
         attended: tuple[Tensor, Tensor] = kernel.forward(q, k, v, block, tau, scale, sinks, valid)
         return attended
-    return reference.forward(q, k, v, block, tau, scale, sinks, valid)
+    return reference.forward(q, k, v, block, tau, scale, sinks, valid, impl)

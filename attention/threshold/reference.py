@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from genkit.attention.block_sparse import block_sparse
+from genkit.attention.block_sparse import Impl, block_sparse
 from genkit.attention.plan import BlockPlan
 from genkit.attention.pool import pool
 
@@ -43,9 +43,17 @@ def spread_of(means: Tensor, block: int, valid: Tensor | None) -> tuple[Tensor, 
 
 
 def forward(
-    q: Tensor, k: Tensor, v: Tensor, block: int, tau: float, scale: float, sinks: Tensor, valid: Tensor | None
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    block: int,
+    tau: float,
+    scale: float,
+    sinks: Tensor,
+    valid: Tensor | None,
+    impl: Impl = "reference",
 ) -> tuple[Tensor, Tensor]:
-    """Output ``[B, H, N, D]`` and the number of exact blocks int32 ``[B, H, blocks]``."""
+    """Output ``[B, H, N, D]`` and the number of exact blocks int32 ``[B, H, blocks]``; ``impl`` of the attention."""
     plan = threshold_plan(q, k, block=block, tau=tau, scale=scale, sinks=sinks, valid=valid)
-    out = block_sparse(q, k, v, plan, scale=scale, valid=valid, tail=True, impl="reference")
+    out = block_sparse(q, k, v, plan, scale=scale, valid=valid, tail=True, impl=impl)
     return out, plan.keep.sum(-1, dtype=torch.int32)
