@@ -22,7 +22,10 @@ app = App(
 Dtype = Annotated[str | None, Parameter(help="float32, float16 or bfloat16; without it bfloat16, on a CPU float32.")]
 Device = Annotated[str | None, Parameter(help="cuda or cpu; without it the GPU where there is one.")]
 Impl = Annotated[
-    str, Parameter(help="Of the kernel: auto, triton, gather, flex or reference; an explicit choice never falls back.")
+    str,
+    Parameter(
+        help="Of the kernel: auto, triton, gather, flex, xformers or reference; an explicit choice never falls back."
+    ),
 ]
 Seed = Annotated[int, Parameter(help="Of tensors and weights.")]
 Repeats = Annotated[int | None, Parameter(help="Timed calls of each; tables show median and quartiles.")]

@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol
 from torch import Tensor
 
 from genkit.attention.grid import VideoGrid
+from genkit.attention.layout import Layout
 from genkit.attention.run import Run
 
 Kind = Literal["self", "joint", "temporal", "spatial", "cross"]
@@ -47,6 +48,8 @@ class Call:
     """The model's own attention mask: bool (True is seen) or additive; broadcasts to ``[B, H, N, N]``."""
     scale: float | None = None
     """Factor on the logits; None is ``D ** -0.5``."""
+    layout: Layout | None = None
+    """Order in which the video tokens come, set by the model's hooks; None is frame by frame."""
     visible: Tensor | None = None
     """Which key frames a query frame may read: bool ``[frames, frames]``; text is always read. None is all."""
     options: dict[str, Any] = field(default_factory=dict)

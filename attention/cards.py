@@ -36,6 +36,8 @@ class ModelCard:
     """Pipeline attribute with the pixel frames of a latent frame; None: each pixel frame is a latent one."""
     published_stride: int = 4
     """What ``stride`` is in the checkpoints of ``hub_ids``: for what must be known before a model is opened."""
+    blocks: tuple[str, ...] = ()
+    """Lists of a model's blocks, in the order in which they run; empty: tokens are not the same sequence throughout."""
     components: tuple[str, ...] = ("transformer",)
     """Pipeline components that are hooked, where present."""
     text_first: bool = False
@@ -113,6 +115,7 @@ _WAN = ModelCard(
     title="Wan 2.1",
     pipeline="WanPipeline",
     layers=_DIT_LAYERS["wan"],
+    blocks=("blocks",),
     volume=_video,
     native_frames=81,
     fps=16,
@@ -151,6 +154,7 @@ CARDS: tuple[ModelCard, ...] = (
         title="HunyuanVideo",
         pipeline="HunyuanVideoPipeline",
         layers=_DIT_LAYERS["hunyuan"],
+        blocks=("transformer_blocks", "single_transformer_blocks"),
         volume=_video,
         native_frames=129,
         fps=24,
@@ -162,6 +166,7 @@ CARDS: tuple[ModelCard, ...] = (
         title="CogVideoX",
         pipeline="CogVideoXPipeline",
         layers=_DIT_LAYERS["joint"],
+        blocks=("transformer_blocks",),
         volume=_frames_first,
         native_frames=49,
         fps=8,
@@ -177,6 +182,7 @@ CARDS: tuple[ModelCard, ...] = (
         title="LTX-Video",
         pipeline="LTXPipeline",
         layers=_DIT_LAYERS["ltx"],
+        blocks=("transformer_blocks",),
         volume=_packed,
         native_frames=121,
         fps=25,
@@ -191,6 +197,7 @@ CARDS: tuple[ModelCard, ...] = (
         title="Mochi 1",
         pipeline="MochiPipeline",
         layers=_DIT_LAYERS["joint"],
+        blocks=("transformer_blocks",),
         volume=_video,
         native_frames=163,
         fps=30,

@@ -67,6 +67,18 @@ def register(module: nn.Module, hook: Any) -> Registered:
     return state
 
 
+def refuse_ring(component: str, model: nn.Module) -> None:
+    """Raise ``ValueError`` where diffusers' context parallelism hands parts of the keys around."""
+    config: Any = getattr(getattr(model, "_parallel_config", None), "context_parallel_config", None)
+    degree = getattr(config, "ring_degree", None) or 1
+    if degree > 1:
+        raise ValueError(
+            f"{component} runs in ring context parallelism (ring_degree={degree}), where no device sees all keys of a "
+            "call, so nothing can be planned there; use ContextParallelConfig(ulysses_degree=...) instead, or leave "
+            "the plug-ins out"
+        )
+
+
 def make_layer_hook(layer: Any, route: Callable[[Any, Callable[[], Any]], Any]) -> Any:
     """A hook for an attention module: its forward runs through ``route``; eager even in a compiled model."""
     from diffusers.hooks import ModelHook

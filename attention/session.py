@@ -19,7 +19,9 @@ from genkit.attention.call import Attend, Call, Kind, Rule, Step, compose
 from genkit.attention.cards import ModelCard, Volume
 from genkit.attention.dense import dense
 from genkit.attention.grid import VideoGrid
-from genkit.attention.hooks import Registered, Watcher, make_layer_hook, make_model_hook, register
+from genkit.attention.hoist import Hoist
+from genkit.attention.hooks import Registered, Watcher, make_layer_hook, make_model_hook, refuse_ring, register
+from genkit.attention.layout import Layout, ordered
 from genkit.attention.run import Run
 
 NATIVE = "native"
@@ -51,7 +53,9 @@ class Session:
         parts = {name: getattr(pipe, name, None) for name in card.components}
         self.models = {name: getattr(part, "_orig_mod", part) for name, part in parts.items() if part is not None}
         self.layers = [layer for name, model in self.models.items() for layer in _layers(name, model, card)]
+        self.layout = _layout_of(rules)
         self.hooks: list[Registered] = []
+        self.hoists: list[Hoist] = []
         self.watchers: list[Watcher] = []
         self.batch: int | None = None
         self._forward: _Forward | None = None
@@ -61,7 +65,10 @@ class Session:
 
         Raises:
             LookupError: the pipeline has no attention module of its family's card.
+            ValueError: a model splits the keys of a call over devices.
         """
+        for name, model in self.models.items():
+            refuse_ring(name, model)
         if not self.layers:
             raise LookupError(
                 f"no attention module of {type(self.pipe).__name__} matches the card of {self.card.title}; "
@@ -71,9 +78,16 @@ class Session:
             self.hooks.append(register(layer.module, make_layer_hook(layer, self.route)))
         for name, model in self.models.items():
             self.hooks.append(register(model, make_model_hook(name, self)))
+        if self.layout is not None and self.card.blocks:
+            for model in self.models.values():
+                blocks: list[nn.Module] = [block for name in self.card.blocks for block in getattr(model, name)]
+                self.hoists.append(Hoist(blocks, self._enter))
+                self.hoists[-1].install()
 
     def remove(self) -> None:
         """Take every hook out again, last in first out."""
+        while self.hoists:
+            self.hoists.pop().remove()
         while self.hooks:
             self.hooks.pop().remove()
 
@@ -81,7 +95,12 @@ class Session:
     def begin(
         self, component: str, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], context: Any
     ) -> None:
-        """Read shape and step once, before the model's forward."""
+        """Read shape and step once, before the model's forward.
+
+        Raises:
+            ValueError: the model splits the keys of a call over devices.
+        """
+        refuse_ring(component, model)
         arguments = _bound(model, args, kwargs)
         sample = arguments["hidden_states"] if "hidden_states" in arguments else arguments["sample"]
         step = self._step(arguments["timestep"], sample.shape[0], context)
@@ -158,6 +177,7 @@ class Session:
             kind=layer.kind,
             model=layer.component,
             grid=self._grid(layer.kind, q),
+            layout=self._forward.layout if layer.kind in ("self", "joint") else None,
             step=self._branch(q, number),
             run=self.run,
             mask=given.get("attn_mask"),
@@ -165,6 +185,20 @@ class Session:
             options=options,
         )
         return self.attends[layer.kind](q, k, v, call)
+
+    def _enter(self, hidden: Tensor) -> Tensor | None:
+        """The order for the hidden states of a first block; None where they are not the tokens of the video."""
+        if self._forward is None:
+            return None
+        frames, rows, cols = self._forward.volume
+        grid = VideoGrid(frames=frames, rows=rows, cols=cols)
+        if self.layout is None or hidden.shape[1] != grid.tokens:
+            return None
+        self._forward.layout, key = self.layout, ("layout", self.layout, grid, str(hidden.device))
+        if key not in self.run.state:
+            self.run.state[key] = ordered(grid, self.layout).to(hidden.device)
+        order: Tensor = self.run.state[key]
+        return order
 
     def _grid(self, kind: Kind, q: Tensor) -> VideoGrid:
         assert self._forward is not None
@@ -220,6 +254,7 @@ class _Forward:
     step: Step
     batch: int
     calls: dict[str, int]
+    layout: Layout | None = None
 
 
 class _Router(TorchFunctionMode):
@@ -235,6 +270,11 @@ class _Router(TorchFunctionMode):
         given = dict(zip(names, args, strict=False)) | kwargs
         q, k, v = (given.pop(name) for name in names[:3])
         return self.session.attend(self.layer, self.backend, q, k, v, given)
+
+
+def _layout_of(rules: list[Rule]) -> Layout | None:
+    """The order of the tokens that the only rule asks for; None with other rules, which count tokens frame by frame."""
+    return getattr(rules[0], "layout", None) if len(rules) == 1 else None
 
 
 def _layers(component: str, model: nn.Module, card: ModelCard) -> list[Layer]:

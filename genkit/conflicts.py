@@ -38,7 +38,7 @@ def conflict(one: Plugin | type[Plugin], other: Plugin | type[Plugin]) -> str | 
 def _idle(one: object, other: object) -> str | None:
     """Why a sparse method would never be asked: FreeLong's windows are dense to it, and its attention over all frames
     ends before the method begins."""
-    if not (isinstance(one, Sparse) and isinstance(other, FreeLong)) or one.hides_frames:
+    if not (isinstance(one, Sparse) and isinstance(other, FreeLong)) or one.can_hide_frames:
         return None
     if other.until > one.dense_steps:
         return None

@@ -74,7 +74,7 @@ class Handle:
                 self._shadows.append(text_seam(self.pipe, self.session, self.text))
         except BaseException as error:
             self.remove()
-            if isinstance(error, LookupError):
+            if isinstance(error, LookupError | ValueError) and not isinstance(error, GenkitError):
                 raise UsageError(str(error)) from None
             raise
         self.pipe.__dict__["_genkit_handle"] = self

@@ -289,7 +289,9 @@ def test_an_explicit_choice_never_falls_back() -> None:
         with pytest.raises(ValueError, match=rf"impl='{impl}' .* no gradient; use torch.no_grad\(\); or use impl="):
             block_sparse(q.requires_grad_(), k, v, plan, impl=impl)  # type: ignore[call-overload]
     assert gather.refusal(q.to("meta")) == "it is for CPUs, and these queries are on meta"
-    with pytest.raises(ValueError, match="impl='cuda' is unknown; known: auto, triton, gather, flex, reference"):
+    with pytest.raises(
+        ValueError, match="impl='cuda' is unknown; known: auto, triton, gather, flex, xformers, reference"
+    ):
         block_sparse(q, k, v, plan, impl="cuda")  # type: ignore[call-overload]
 
 

@@ -67,7 +67,7 @@ def test_the_text_names_only_what_differs():
         ("radial:block=0.5", "radial: block='0.5' is not of type int or None"),
         (
             "radial:impl=cuda",
-            "radial: impl='cuda' is not of type 'auto' or 'triton' or 'gather' or 'flex' or 'reference'",
+            "radial: impl='cuda' is not of type 'auto' or 'triton' or 'gather' or 'flex' or 'xformers' or 'reference'",
         ),
         ("freenoise:window=1", "window=1 must be at least 2"),
         ("freenoise:stride=0", "stride=0 must be at least 1"),

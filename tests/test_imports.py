@@ -22,7 +22,7 @@ OURS_ALLOWED = {
 }
 """Where only some of our modules may be imported."""
 OURS_FORBIDDEN = {"genkit": ("genkit.benchmarks", "genkit.apps"), "benchmarks": ("genkit.apps",), "apps": ()}
-THIRD_PARTY_ALLOWED = {"attention": ("torch", "triton", "diffusers"), "schedulers": ("torch",)}
+THIRD_PARTY_ALLOWED = {"attention": ("torch", "triton", "diffusers", "xformers"), "schedulers": ("torch",)}
 HEAVY = ("diffusers", "transformers", "triton", "gradio", "av", "imageio", "matplotlib", "cv2", "xformers", "ray")
 NAMED_ELSEWHERE = ("attention", "schedulers", "benchmarks", "apps")
 """Folder names that would work from the top of the repository only."""

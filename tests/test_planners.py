@@ -1,5 +1,6 @@
 """What every planner must do: dense at full density, no empty row, exact text, state and random numbers of its own."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +17,7 @@ from genkit.attention.planners.frame_anchors import FrameAnchorsPlanner, frame_b
 from genkit.attention.planners.kept import kept_always, top_share
 from genkit.attention.planners.radial import RadialPlanner
 from genkit.attention.planners.rule import SparseRule
-from genkit.attention.planners.sliding_tile import SlidingTilePlanner, tiled
+from genkit.attention.planners.sliding_tile import SlidingTilePlanner
 from genkit.attention.planners.sparge import SpargePlanner
 from genkit.attention.planners.svg import SvgPlanner, band_of
 from genkit.attention.planners.svg2 import Svg2Planner, k_means
@@ -33,6 +34,9 @@ SPARSE: dict[str, Any] = {
     "adaspa": AdaSpaPlanner(density=0.3, block=16),
     "adaspa-recall": AdaSpaPlanner(recall=0.6, block=16),
     "threshold": ThresholdPlanner(block=16),
+    "sparge-morton": SpargePlanner(density=0.3, block=16, order="morton", first_frame=True),
+    "adaspa-morton": AdaSpaPlanner(density=0.3, block=16, order="morton-2d"),
+    "threshold-morton": ThresholdPlanner(block=16, order="morton", first_frame=False),
     "svg2": Svg2Planner(top_p=0.3, least=0.05, block=16, query_cluster=24, key_cluster=12),
     "sliding-tile": SlidingTilePlanner(tile=(2, 2, 2), window=(3, 1, 1), block=16),
     "vmoba": VMoBAPlanner(block=16),
@@ -46,6 +50,7 @@ FULL: dict[str, Any] = {
     "adaspa": AdaSpaPlanner(density=1.0, block=16),
     "adaspa-recall": AdaSpaPlanner(recall=1.0, block=16),
     "threshold": ThresholdPlanner(tau=-INF, block=16),
+    "threshold-morton": ThresholdPlanner(tau=-INF, block=16, order="morton"),
     "svg2": Svg2Planner(top_p=1.0, least=1.0, block=16, query_cluster=24, key_cluster=12),
     "sliding-tile": SlidingTilePlanner(tile=(2, 2, 2), window=(99, 99, 99), block=16),
     "vmoba": VMoBAPlanner(threshold=1.1, block=16),
@@ -154,17 +159,17 @@ def test_the_callers_random_numbers_stay_as_they_were(planner: Any) -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.parametrize("name", ["svg", "svg2", "vmoba", "sliding-tile"])
+@pytest.mark.parametrize("name", ["svg", "svg2", "vmoba", "sliding-tile", "sparge-morton"])
 def test_planners_that_reorder_do_not_hide_frames_and_say_so(name: str) -> None:
     grid = GRIDS["video"]
     call = call_of(grid, visible=torch.ones(11, 11, dtype=torch.bool))
     out = sparse(SPARSE[name]).wrap(dense)(*draw(grid), call)
     assert torch.equal(out, dense(*draw(grid), call))
     ((plugin, reason),) = call.run.refusals
-    assert plugin == name and "cannot hide frames" in reason
+    assert plugin == SPARSE[name].name and "cannot hide frames" in reason
 
 
-@pytest.mark.parametrize("name", ["radial", "sparge", "adaspa", "threshold", "frame-anchors"])
+@pytest.mark.parametrize("name", ["radial", "sparge", "adaspa", "adaspa-morton", "threshold", "frame-anchors"])
 def test_hidden_frames_are_not_read(name: str) -> None:
     grid = GRIDS["video"]
     frames = torch.arange(11)
@@ -256,11 +261,21 @@ def test_blocks_hold_the_frames_that_are_read() -> None:
     assert frame_blocks(grid, read, 8).int().tolist() == [[1, 1, 0], [1, 1, 1], [0, 1, 1]]
 
 
-def test_tiles_hold_whole_cubes() -> None:
-    grid = VideoGrid(frames=4, rows=4, cols=6, text_tokens=3)
-    order, tile_of = tiled(grid, (2, 2, 3))
-    assert order.sort().values.tolist() == list(range(99)) and order[96:].tolist() == [96, 97, 98]
-    assert order[:12].tolist() == [0, 1, 2, 6, 7, 8, 24, 25, 26, 30, 31, 32] and (tile_of[:12] == 0).all()
+@pytest.mark.parametrize(
+    ("tile", "block", "fix"),
+    [
+        ((3, 5, 5), 64, "tiles of a multiple of 64 tokens would not"),
+        ((3, 4, 4), 64, "block=48 would not"),
+        ((4, 4, 4), 64, None),
+    ],
+)
+def test_blocks_that_do_not_divide_tiles_are_told(tile: tuple[int, int, int], block: int, fix: str | None) -> None:
+    grid = VideoGrid(frames=9, rows=8, cols=8)
+    call = call_of(grid)
+    sparse(SlidingTilePlanner(tile=tile, window=(1, 1, 1), block=block)).wrap(dense)(*draw(grid), call)
+    told = [note for note in call.run.notes if note.startswith("sliding-tile")]
+    start = f"sliding-tile: blocks of {block} tokens do not divide tiles of {math.prod(tile)}, so blocks that lie in"
+    assert [note.startswith(start) and note.endswith(f"; {fix}") for note in told] == ([True] if fix else [])
 
 
 def test_k_means_finds_clear_clusters() -> None:

@@ -231,7 +231,7 @@ def masked(q: Tensor, k: Tensor, v: Tensor, plan_keep: Tensor, block: int, also:
     return F.scaled_dot_product_attention(q.double(), k.double(), v.double(), attn_mask=seen).float()
 
 
-RULE = {"dense_steps", "dense_layers", "min_tokens", "impl"}
+RULE = {"dense_steps", "dense_sigma", "dense_layers", "min_tokens", "impl"}
 
 
 def rule_of(**how: Any) -> SparseRule:
@@ -332,6 +332,15 @@ def test_warm_up_steps_and_layers_run_dense_as_asked(index: int, depth: int, war
     assert torch.equal(out, dense(q, k, v, call)) == warm
     assert dict(call.run.backends) == ({"dense (warm-up)": 1} if warm else {"gather": 1})
     assert not call.run.refusals
+
+
+@pytest.mark.parametrize(("sigma", "warm"), [(0.9, True), (0.5, False), (0.2, False), (None, False)])
+def test_noisy_steps_run_dense_whatever_their_number(sigma: float | None, warm: bool) -> None:
+    call = replace(make_call(GRID), step=Step(index=1, total=4, sigma=sigma))
+    rule_of(dense_steps=0.0, dense_sigma=0.5).wrap(dense)(*draw_qkv(GRID.tokens), call)
+    assert ("dense (warm-up)" in call.run.backends) == warm
+    told = "radial: the scheduler tells no noise level, so dense_sigma=0.5 did nothing"
+    assert (told in call.run.notes) == (sigma is None)
 
 
 def test_shares_that_are_whole_steps_are_not_rounded_up() -> None:

@@ -31,21 +31,23 @@ PAPERS: dict[str, dict[str, Any]] = {
 }
 """What the sources say, with steps as shares of theirs; 3 % of the layers (SVG) is 1 of 40."""
 SHARED: dict[str, Any] = {
-    "block": 32, "recall": 0.9, "most": 0.8, "dense_steps": 0.5, "dense_layers": 3, "min_tokens": 10,
-    "impl": "reference",
+    "block": 32, "recall": 0.9, "most": 0.8, "dense_steps": 0.5, "dense_sigma": 0.7, "dense_layers": 3,
+    "min_tokens": 10, "impl": "reference",
 }  # fmt: skip
 OTHERS: dict[str, dict[str, Any]] = {
-    "adaspa": {"density": 0.4, "adaptive": False, "searches": (0.3, 0.7), "first_frame": True},
+    "adaspa": {"density": 0.4, "adaptive": False, "searches": (0.3, 0.7), "order": "morton", "first_frame": True},
     "frame-anchors": {"near": 1, "first": 2, "key_frames": 4, "rotate": False},
     "radial": {"density": 0.4, "decay": 0.5, "first_frame": False},
     "sliding-tile": {"tile": (2, 4, 3), "window": (5, 1, 3)},
-    "sparge": {"choose": "cdf", "density": 0.4, "mass": 0.9, "similarity": 0.25, "first_frame": True},
+    "sparge": {
+        "choose": "cdf", "density": 0.4, "mass": 0.9, "similarity": 0.25, "order": "morton-2d", "first_frame": True,
+    },
     "svg": {"density": 0.4, "rows": 16, "first_frame": False},
     "svg2": {
         "top_p": 0.8, "least": 0.2, "query_cluster": 64, "key_cluster": 32, "first_rounds": 4, "rounds": 1,
         "tail": True,
     },
-    "threshold": {"tau": -1.5, "first_frame": True},
+    "threshold": {"tau": -1.5, "first_frame": True, "order": "morton"},
     "vmoba": {"threshold": 0.5},
 }  # fmt: skip
 """Another value for every field of the method itself."""
@@ -103,7 +105,7 @@ def test_texts_json_and_the_page_keep_every_field(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_its_own_parameters_come_first_and_all_are_described(name: str) -> None:
     card = catalogue.describe(catalogue.plugin_class(name))
-    shared = ["block", "recall", "most", "budget", "dense_steps", "dense_layers", "min_tokens", "impl"]
+    shared = ["block", "recall", "most", "budget", "dense_steps", "dense_sigma", "dense_layers", "min_tokens", "impl"]
     assert [entry.name for entry in card.parameters] == [*OTHERS[name], *shared]
     assert all(entry.description.endswith(".") for entry in card.parameters)
     assert card.seams == ("attention",)
@@ -147,6 +149,7 @@ def test_unets_are_refused(name: str) -> None:
         ("svg:most=0", r"svg: most=0.0 must lie in \(0, 1\]"),
         ("svg:recall=0.9,budget=a.json", "svg: recall=0.9 and budget='a.json' both say how much is kept; leave one"),
         ("svg:dense_steps=-0.1", r"svg: dense_steps=-0.1 is a share of the steps and must lie in \[0, 1\]"),
+        ("svg:dense_sigma=1.5", r"svg: dense_sigma=1.5 is a noise level and must lie in \[0, 1\]"),
         ("svg:dense_layers=-1", "svg: dense_layers=-1 must be at least 0"),
         ("svg:min_tokens=-1", "svg: min_tokens=-1 must be at least 0"),
         ("svg:density=0", r"svg: density=0.0 must lie in \(0, 1\]"),
@@ -155,6 +158,7 @@ def test_unets_are_refused(name: str) -> None:
         ("radial:density=2", r"radial: density=2.0 must lie in \(0, 1\]"),
         ("radial:decay=0", "radial: decay=0.0 must be more than 0"),
         ("sparge:choose=best", "sparge: choose='best' is not of type 'topk' or 'cdf'"),
+        ("sparge:order=hilbert", "sparge: order='hilbert' is not of type 'frames' or 'morton' or 'morton-2d'"),
         ("sparge:density=0", r"sparge: density=0.0 must lie in \(0, 1\]"),
         ("sparge:mass=1.5", r"sparge: mass=1.5 must lie in \(0, 1\]"),
         ("sparge:similarity=-2", r"sparge: similarity=-2.0 is a mean cosine and must lie in \[-1, 1\]"),
@@ -187,7 +191,11 @@ def test_mistakes_get_a_sentence(text: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("name", "values", "message"),
     [
-        ("svg", {"impl": "cuda"}, "svg: impl='cuda' must be 'auto' or 'triton' or 'gather' or 'flex' or 'reference'"),
+        (
+            "svg",
+            {"impl": "cuda"},
+            "svg: impl='cuda' must be 'auto' or 'triton' or 'gather' or 'flex' or 'xformers' or 'reference'",
+        ),
         ("threshold", {"impl": "flex"}, "threshold: impl='flex' must be 'auto' or 'triton' or 'gather' or 'reference'"),
         ("threshold", {"tau": float("-inf")}, "threshold: tau=-inf must be a finite number; -1000 reads every block"),
         ("threshold", {"tau": float("nan")}, "threshold: tau=nan must be a finite number"),

@@ -9,11 +9,11 @@ from typing import Literal, get_args, overload
 import torch
 from torch import Tensor
 
-from genkit.attention.block_sparse import flex, gather, reference
+from genkit.attention.block_sparse import flex, gather, reference, xformers
 from genkit.attention.block_sparse.seen import Seen
 from genkit.attention.plan import BlockPlan
 
-Impl = Literal["auto", "triton", "gather", "flex", "reference"]
+Impl = Literal["auto", "triton", "gather", "flex", "xformers", "reference"]
 
 
 @overload
@@ -81,8 +81,8 @@ def block_sparse(
         tail: whether a block that the plan leaves out counts as its number of keys, all at their mean, instead of not
             at all; not with ``visible``.
         impl: ``"triton"`` is the kernel for CUDA devices; ``"gather"`` is the fast path on CPUs; ``"reference"`` runs
-            anywhere and defines the result; ``"flex"`` is PyTorch's FlexAttention. An explicit choice never falls back;
-            ``"auto"`` takes what ``auto_impl`` says.
+            anywhere and defines the result; ``"flex"`` is PyTorch's FlexAttention; ``"xformers"`` does everything and
+            windows on a GPU. An explicit choice never falls back; ``"auto"`` takes what ``auto_impl`` says.
         return_lse: whether to return the natural log-sum-exp of the scaled logits as well.
 
     Returns:
@@ -120,6 +120,9 @@ def _run(
     if impl == "flex":
         _require(impl, flex.refusal(q, seen.plan, return_lse, tail))
         return flex.forward(q, k, v, seen, scale, return_lse)
+    if impl == "xformers":
+        _require(impl, xformers.refusal(q, seen, return_lse, tail))
+        return xformers.forward(q, k, v, seen, scale), None
     if impl == "triton":
         from genkit.attention.block_sparse import triton
 

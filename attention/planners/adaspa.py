@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from genkit.attention.block_mass import block_mass, recall
+from genkit.attention.layout import Layout, TokenOrder, layout_of
 from genkit.attention.plan import BlockPlan
 from genkit.attention.planners.here import Here
-from genkit.attention.planners.kept import DENSITIES, top_share
+from genkit.attention.planners.kept import DENSITIES, layout_refusal, top_share
 
 GOOD_RECALL = 0.8
 """Heads that keep more than this at the common density may give some of it away."""
@@ -37,11 +38,18 @@ class AdaSpaPlanner:
     """Tokens of a block; None is 64, or less for small frames."""
     first_frame: bool = False
     """Whether every query reads the first frame."""
+    order: TokenOrder = "frames"
+    """Order of the tokens in which blocks are cut."""
     name: str = "adaspa"
 
+    @property
+    def layout(self) -> Layout | None:
+        """The order that tokens are given in."""
+        return layout_of(self.order)
+
     def refusal(self, here: Here) -> str | None:
-        """It applies to every call."""
-        return None
+        """It applies to every call, unless frames are hidden from one another and its order mixes them."""
+        return layout_refusal(here.call.visible, self.layout)
 
     def levels(self, recall: float | None = None) -> tuple[dict[str, Any], ...]:
         """Settings from sparse to dense."""
@@ -51,6 +59,9 @@ class AdaSpaPlanner:
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, here: Here) -> tuple[Tensor, Tensor]:
         """Search where it is due, and attend by the last plan."""
+        return here.in_order(self.layout, q, k, v, self._attend)
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, here: Here) -> tuple[Tensor, Tensor]:
         phase = self._phase(here)
         found: tuple[int, BlockPlan, Tensor] | None = here.own(lambda: None, "plan")
         if found is None or found[0] != phase:

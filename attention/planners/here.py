@@ -1,7 +1,7 @@
 """Where a planner stands: one attention call, what it may remember, and how it attends."""
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -10,10 +10,16 @@ from torch import Tensor
 from genkit.attention.block_sparse import Impl, auto_impl, block_sparse
 from genkit.attention.call import Call
 from genkit.attention.grid import VideoGrid
+from genkit.attention.layout import Layout, ordered
+from genkit.attention.permute import inverse, permute
 from genkit.attention.plan import BlockPlan, pairs_in_blocks
 from genkit.attention.planners.kept import default_block, kept_always
 
 T = TypeVar("T")
+Attended = tuple[Tensor, Tensor]
+"""Output ``[B, H, N, D]`` and the share of the token pairs that were computed, a tensor of one number."""
+AttendHere = Callable[[Tensor, Tensor, Tensor, "Here"], Attended]
+"""A planner's ``attend``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +38,21 @@ class Here:
     impl: Impl
     """Which implementation of ``block_sparse`` was asked for."""
     device: torch.device
+    layout: Layout | None = None
+    """Order of the tokens that the planner is given; None is frame by frame."""
+
+    def in_order(self, layout: Layout | None, q: Tensor, k: Tensor, v: Tensor, attend: AttendHere) -> Attended:
+        """What ``attend`` gives for the tokens in the order of ``layout``, put back; None is frame by frame.
+
+        The hooks of the model may have put them in order already.
+        """
+        there = replace(self, layout=layout)
+        if layout == self.call.layout:
+            return attend(q, k, v, there)
+        assert layout is not None
+        order = self.shared(lambda: ordered(self.grid, layout).to(self.device)[None, None], "order", layout)
+        out, density = attend(permute(q, order), permute(k, order), permute(v, order), there)
+        return permute(out, inverse(order)), density
 
     def shared(self, make: Callable[[], T], *key: Hashable) -> T:
         """``make()``, once a generation for this grid, whatever the layer."""
@@ -64,8 +85,8 @@ class Here:
 
     def kept_always(self, block: int, *, first_frame: bool) -> Tensor:
         """``kept.kept_always`` of this grid, on the device of the call; made once a generation."""
-        made = lambda: kept_always(self.grid, block, first_frame=first_frame).to(self.device)  # noqa: E731
-        return self.shared(made, "kept", block, first_frame)
+        made = lambda: kept_always(self.grid, block, self.layout, first_frame=first_frame).to(self.device)  # noqa: E731
+        return self.shared(made, "kept", block, first_frame, self.layout)
 
     @property
     def frames(self) -> Tensor:
@@ -150,6 +171,6 @@ class Planner(Protocol):
         """
         ...
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, here: Here) -> tuple[Tensor, Tensor]:
-        """Output ``[B, H, N, D]`` and the share of the token pairs that were computed, a tensor of one number."""
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, here: Here) -> Attended:
+        """What is read here, and how much of everything that is."""
         ...

@@ -2,8 +2,10 @@
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from genkit.attention.grid import VideoGrid
+from genkit.attention.layout import Layout, ordered
 
 DENSITIES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 1.0)
 """What is tried, from sparse to dense, when a recall is asked for of a planner that follows a density."""
@@ -15,7 +17,7 @@ def default_block(grid: VideoGrid, most: int = 128) -> int:
     return min(most, 1 << (quarter.bit_length() - 1))
 
 
-def kept_always(grid: VideoGrid, block: int, *, first_frame: bool) -> Tensor:
+def kept_always(grid: VideoGrid, block: int, layout: Layout | None = None, *, first_frame: bool) -> Tensor:
     """Bool ``[blocks, blocks]`` on the CPU.
 
     A query block reads its own keys, so that no row is ever empty. Blocks with text in them are read by all and read
@@ -25,10 +27,21 @@ def kept_always(grid: VideoGrid, block: int, *, first_frame: bool) -> Tensor:
     keep = torch.eye(blocks, dtype=torch.bool)
     text = spanned(grid.text, block, blocks)
     keep |= text[:, None] | text
-    if first_frame:
-        begin = grid.video.start
-        keep |= spanned(slice(begin, begin + grid.tokens_per_frame), block, blocks)
-    return keep
+    return keep | in_first_frame(grid, block, layout) if first_frame else keep
+
+
+def in_first_frame(grid: VideoGrid, block: int, layout: Layout | None) -> Tensor:
+    """Which blocks hold a token of the first latent frame; bool ``[blocks]``, tokens in the order of ``layout``."""
+    token = torch.arange(grid.tokens) if layout is None else ordered(grid, layout)
+    first = (token >= grid.video.start) & (token < grid.video.start + grid.tokens_per_frame)
+    return pad(first, (0, -len(first) % block)).unflatten(0, (-1, block)).any(1)
+
+
+def layout_refusal(visible: Tensor | None, layout: Layout | None) -> str | None:
+    """Why a planner that orders tokens by ``layout`` cannot take a call with hidden frames; None when it can."""
+    if visible is None or layout is None or not layout.mixes_frames:
+        return None
+    return "it orders tokens across frames and cannot hide frames"
 
 
 def spanned(tokens: slice, block: int, blocks: int) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from genkit.attention.block_sparse import Impl
 from genkit.attention.call import Attend, Call, Kind
+from genkit.attention.layout import Layout
 from genkit.attention.planners.here import Here, Planner
 from genkit.attention.planners.measure import reaching
 
@@ -28,6 +29,8 @@ class SparseRule:
     planner: Planner
     dense_steps: float = 0.25
     """Share of the steps, from the first, that run dense, in [0, 1]; rounded up to whole steps."""
+    dense_sigma: float | None = None
+    """Noise level in [0, 1] above which steps run dense, whatever their number; None goes by the number alone."""
     dense_layers: int = 1
     """Layers, from the first, that run dense."""
     min_tokens: int = 256
@@ -48,6 +51,11 @@ class SparseRule:
     def name(self) -> str:
         """Name of the planner."""
         return self.planner.name
+
+    @property
+    def layout(self) -> Layout | None:
+        """Order in which the planner wants the tokens; None is frame by frame, or an order that each head has."""
+        return getattr(self.planner, "layout", None)
 
     def wrap(self, attend: Attend) -> Attend:
         """The attention that this rule makes of ``attend``."""
@@ -90,7 +98,17 @@ class SparseRule:
     def _warming_up(self, call: Call) -> bool:
         # 0.28 * 25 is 7.000000000000001: without the rounding that would be 8 steps.
         steps = math.ceil(round(self.dense_steps * call.step.total, 6))
-        return call.step.index < steps or call.depth < self.dense_layers
+        return call.step.index < steps or self._too_noisy(call) or call.depth < self.dense_layers
+
+    def _too_noisy(self, call: Call) -> bool:
+        if self.dense_sigma is None:
+            return False
+        if call.step.sigma is None:
+            call.run.note(
+                f"{self.name}: the scheduler tells no noise level, so dense_sigma={self.dense_sigma} did nothing"
+            )
+            return False
+        return call.step.sigma > self.dense_sigma
 
     def _refusal(self, q: Tensor, k: Tensor, call: Call) -> str | None:
         tokens = q.shape[2]

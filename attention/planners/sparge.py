@@ -11,9 +11,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from genkit.attention.layout import Layout, TokenOrder, layout_of
 from genkit.attention.plan import BlockPlan
 from genkit.attention.planners.here import Here
-from genkit.attention.planners.kept import DENSITIES, top_share
+from genkit.attention.planners.kept import DENSITIES, layout_refusal, top_share
 from genkit.attention.pool import pool
 
 
@@ -34,11 +35,18 @@ class SpargePlanner:
     """Tokens of a block; None is 64, or less for small frames."""
     first_frame: bool = False
     """Whether every query reads the first frame."""
+    order: TokenOrder = "frames"
+    """Order of the tokens in which blocks are cut."""
     name: str = "sparge"
 
+    @property
+    def layout(self) -> Layout | None:
+        """The order that tokens are given in."""
+        return layout_of(self.order)
+
     def refusal(self, here: Here) -> str | None:
-        """It applies to every call."""
-        return None
+        """It applies to every call, unless frames are hidden from one another and its order mixes them."""
+        return layout_refusal(here.call.visible, self.layout)
 
     def levels(self, recall: float | None = None) -> tuple[dict[str, Any], ...]:
         """Settings from sparse to dense."""
@@ -46,6 +54,9 @@ class SpargePlanner:
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, here: Here) -> tuple[Tensor, Tensor]:
         """Plan and attend."""
+        return here.in_order(self.layout, q, k, v, self._attend)
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, here: Here) -> tuple[Tensor, Tensor]:
         plan = self.plan(q, k, here)
         return here.attend(q, k, v, plan), here.density(plan)
 

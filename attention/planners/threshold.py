@@ -6,9 +6,10 @@ from typing import Any
 
 from torch import Tensor
 
+from genkit.attention.layout import Layout, TokenOrder, layout_of
 from genkit.attention.plan import BlockPlan
 from genkit.attention.planners.here import Here
-from genkit.attention.planners.kept import spanned
+from genkit.attention.planners.kept import in_first_frame, layout_refusal, spanned
 from genkit.attention.threshold import threshold_attention, threshold_plan
 
 
@@ -22,11 +23,18 @@ class ThresholdPlanner:
     """Tokens of a block; None is 64, or less for small frames."""
     first_frame: bool = True
     """Whether the first frame is read exactly by all and reads all exactly."""
+    order: TokenOrder = "frames"
+    """Order of the tokens in which blocks are cut."""
     name: str = "threshold"
 
+    @property
+    def layout(self) -> Layout | None:
+        """The order that tokens are given in."""
+        return layout_of(self.order)
+
     def refusal(self, here: Here) -> str | None:
-        """It applies to every call."""
-        return None
+        """It applies to every call, unless frames are hidden from one another and its order mixes them."""
+        return layout_refusal(here.call.visible, self.layout)
 
     def levels(self, recall: float | None = None) -> tuple[dict[str, Any], ...]:
         """Settings from sparse to dense."""
@@ -34,12 +42,17 @@ class ThresholdPlanner:
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, here: Here) -> tuple[Tensor, Tensor]:
         """Attend; a call whose frames are not all visible is planned and cut, without the tail."""
+        return here.in_order(self.layout, q, k, v, self._attend)
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, here: Here) -> tuple[Tensor, Tensor]:
         if here.call.visible is not None:
             plan = self.plan(q, k, here)
             here.call.run.note("threshold: where frames are hidden, blocks left out are not counted by their means")
             return here.attend(q, k, v, plan), here.density(plan)
-        if here.impl == "flex":
-            raise ValueError("impl='flex' cannot do this call: threshold attention has its own kernel; use impl='auto'")
+        if here.impl in ("flex", "xformers"):
+            raise ValueError(
+                f"impl={here.impl!r} cannot do this call: threshold attention has its own kernel; use impl='auto'"
+            )
         out, exact = threshold_attention(
             q,
             k,
@@ -62,8 +75,9 @@ class ThresholdPlanner:
 
     def _sinks(self, here: Here) -> Tensor:
         """Blocks with text or the first frame in them, bool ``[blocks]``."""
+        return here.shared(lambda: self._find_sinks(here).to(here.device), "sinks")
+
+    def _find_sinks(self, here: Here) -> Tensor:
         grid, block = here.grid, here.block(self.block)
-        first = slice(grid.video.start, grid.video.start + grid.tokens_per_frame * self.first_frame)
-        blocks = -(-grid.tokens // block)
-        made = lambda: (spanned(grid.text, block, blocks) | spanned(first, block, blocks)).to(here.device)  # noqa: E731
-        return here.shared(made, "sinks")
+        text = spanned(grid.text, block, -(-grid.tokens // block))
+        return text | in_first_frame(grid, block, here.layout) if self.first_frame else text

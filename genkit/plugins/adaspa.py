@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
+from genkit.attention.layout import TokenOrder
 from genkit.attention.planners.adaspa import AdaSpaPlanner
 from genkit.errors import UsageError
 from genkit.plugin import Target
@@ -28,6 +29,9 @@ class AdaSpa(Sparse):
     """Whether heads that keep much of their mass give density to those that keep little; the sum stays the same."""
     searches: Shares = (0.6,)
     """When to search again after the first sparse step, as shares of the steps in (0, 1) (the paper: step 30 of 50)."""
+    order: TokenOrder = "frames"
+    """Order of the tokens in which blocks are cut: ``frames``, one after the other, row by row; ``morton``, a Z-curve
+    through space and time; ``morton-2d``, one in each frame. Applied once in a forward of the model."""
     first_frame: bool | None = None
     """Whether every query reads the first frame; None is yes where the model keeps text out of self-attention."""
     dense_steps: float = 0.2
@@ -38,6 +42,7 @@ class AdaSpa(Sparse):
     def check(self) -> None:
         """Shares."""
         self.check_shares("density")
+        self.check_choices("order")
         if not all(0 < share < 1 for share in self.searches):
             raise UsageError(f"adaspa: searches={self.searches} are shares of the steps and must lie in (0, 1)")
 
@@ -49,4 +54,5 @@ class AdaSpa(Sparse):
             searches=self.searches,
             block=self.block,
             first_frame=reads_first_frame(target, self.first_frame),
+            order=self.order,
         )

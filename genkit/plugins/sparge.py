@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from genkit.attention.layout import TokenOrder
 from genkit.attention.planners.sparge import SpargePlanner
 from genkit.errors import UsageError
 from genkit.plugin import Target
@@ -29,12 +30,15 @@ class SpargeAttention(Sparse):
     """Probability to keep with ``cdf``, in (0, 1]; the block that crosses it is left out, as in the published code."""
     similarity: float = -0.1
     """Mean cosine inside a block, in [-1, 1], below which the block is not judged but read whole; 1 is dense."""
+    order: TokenOrder = "frames"
+    """Order of the tokens in which blocks are cut: ``frames``, one after the other, row by row; ``morton``, a Z-curve
+    through space and time; ``morton-2d``, one in each frame. Applied once in a forward of the model."""
     first_frame: bool | None = None
     """Whether every query reads the first frame; None is yes where the model keeps text out of self-attention."""
 
     def check(self) -> None:
         """Shares and cosines."""
-        self.check_choices("choose")
+        self.check_choices("choose", "order")
         self.check_shares("density", "mass")
         if not -1 <= self.similarity <= 1:
             raise UsageError(f"sparge: similarity={self.similarity} is a mean cosine and must lie in [-1, 1]")
@@ -48,4 +52,5 @@ class SpargeAttention(Sparse):
             similarity=self.similarity,
             block=self.block,
             first_frame=reads_first_frame(target, self.first_frame),
+            order=self.order,
         )

@@ -37,6 +37,9 @@ class Sparse(ABC):
     """JSON file written by ``genkit probe``, whose settings by layer replace the method's own; not with ``recall``."""
     dense_steps: float = 0.25
     """Share of the steps, from the first, that run dense; 0 is none."""
+    dense_sigma: float | None = None
+    """Noise level in [0, 1] above which steps run dense as well, whatever their number, as is right for few steps or a
+    video that is begun from another; None goes by ``dense_steps`` alone."""
     dense_layers: int = 1
     """Layers, from the first, that run dense; 0 is none."""
     min_tokens: int = 256
@@ -55,6 +58,8 @@ class Sparse(ABC):
             raise UsageError(
                 f"{self.name}: dense_steps={self.dense_steps} is a share of the steps and must lie in [0, 1]"
             )
+        if self.dense_sigma is not None and not 0 <= self.dense_sigma <= 1:
+            raise UsageError(f"{self.name}: dense_sigma={self.dense_sigma} is a noise level and must lie in [0, 1]")
         self.check_least(0, "dense_layers", "min_tokens")
         self.check_choices("impl")
         self.check()
@@ -81,6 +86,7 @@ class Sparse(ABC):
             most=self.most,
             budget=self._read_budget(type(planner)),
             dense_steps=self.dense_steps,
+            dense_sigma=self.dense_sigma,
             dense_layers=self.dense_layers,
             min_tokens=self.min_tokens,
             impl=self.impl,
@@ -94,6 +100,11 @@ class Sparse(ABC):
             return read_budget(self.budget, self.name, planner)
         except ValueError as error:
             raise UsageError(f"{self.name}: {error}") from None
+
+    @property
+    def can_hide_frames(self) -> bool:
+        """``hides_frames``, unless the tokens are given an order that mixes frames."""
+        return self.hides_frames and getattr(self, "order", "frames") != "morton"
 
     def check_shares(self, *fields: str) -> None:
         """Raise ``UsageError`` unless each field is None or a share in (0, 1]."""

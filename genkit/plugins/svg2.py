@@ -46,8 +46,8 @@ class SVG2(Sparse):
             raise UsageError(f"svg2: least={self.least} is a share of the clusters and must lie in [0, 1]")
         self.check_least(1, "query_cluster", "key_cluster")
         self.check_least(0, "first_rounds", "rounds")
-        if self.tail and self.impl == "flex":
-            raise UsageError("svg2: impl='flex' cannot do tail=True; choose another impl, or leave tail out")
+        if self.tail and self.impl in ("flex", "xformers"):
+            raise UsageError(f"svg2: impl={self.impl!r} cannot do tail=True; choose another impl, or leave tail out")
 
     def planner(self, target: Target) -> Svg2Planner:
         """The clusters for a target."""

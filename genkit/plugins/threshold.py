@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
+from genkit.attention.layout import TokenOrder
 from genkit.attention.planners.threshold import ThresholdPlanner
 from genkit.attention.threshold.api import ThresholdImpl
 from genkit.errors import UsageError
@@ -28,6 +29,9 @@ class Threshold(Sparse):
     first_frame: bool | None = None
     """Whether the first frame is read exactly by all and reads all exactly; None is yes where the model keeps text out
     of self-attention."""
+    order: TokenOrder = "frames"
+    """Order of the tokens in which blocks are cut: ``frames``, one after the other, row by row; ``morton``, a Z-curve
+    through space and time; ``morton-2d``, one in each frame. Applied once in a forward of the model."""
     dense_steps: float = 0.2
     """Share of the steps, from the first, that run dense (the paper: 0.2); 0 is none."""
     impl: ThresholdImpl = "auto"
@@ -37,8 +41,9 @@ class Threshold(Sparse):
         """A number."""
         if not math.isfinite(self.tau):
             raise UsageError(f"threshold: tau={self.tau} must be a finite number; -1000 reads every block exactly")
+        self.check_choices("order")
 
     def planner(self, target: Target) -> ThresholdPlanner:
         """The threshold for a target."""
         first = reads_first_frame(target, self.first_frame)
-        return ThresholdPlanner(tau=self.tau, block=self.block, first_frame=first)
+        return ThresholdPlanner(tau=self.tau, block=self.block, first_frame=first, order=self.order)

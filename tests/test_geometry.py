@@ -1,0 +1,99 @@
+"""Any frame size, any number of frames, any place of the text: no query of any planner loses its own block."""
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from genkit.attention.call import Call, Kind, Step
+from genkit.attention.grid import VideoGrid
+from genkit.attention.plan import BlockPlan
+from genkit.attention.planners.adaspa import AdaSpaPlanner
+from genkit.attention.planners.frame_anchors import FrameAnchorsPlanner
+from genkit.attention.planners.here import Here
+from genkit.attention.planners.radial import RadialPlanner
+from genkit.attention.planners.sliding_tile import SlidingTilePlanner
+from genkit.attention.planners.sparge import SpargePlanner
+from genkit.attention.planners.svg import SvgPlanner
+from genkit.attention.planners.svg2 import Svg2Planner
+from genkit.attention.planners.threshold import ThresholdPlanner
+from genkit.attention.planners.vmoba import VMoBAPlanner
+from genkit.attention.run import Run
+
+PLANNERS: dict[str, Callable[[int], Any]] = {
+    "radial": lambda block: RadialPlanner(density=0.2, block=block),
+    "svg": lambda block: SvgPlanner(density=0.2, block=block),
+    "sparge": lambda block: SpargePlanner(density=0.2, block=block),
+    "sparge-cdf": lambda block: SpargePlanner(choose="cdf", mass=0.5, block=block),
+    "adaspa": lambda block: AdaSpaPlanner(density=0.2, block=block),
+    "threshold": lambda block: ThresholdPlanner(tau=2.0, block=block),
+    "sparge-morton": lambda block: SpargePlanner(density=0.2, block=block, order="morton"),
+    "svg2": lambda block: Svg2Planner(top_p=0.3, least=0.05, block=block),
+    "sliding-tile": lambda block: SlidingTilePlanner(window=(1, 1, 1), block=block),
+    "vmoba": lambda block: VMoBAPlanner(block=block),
+    "frame-anchors": lambda block: FrameAnchorsPlanner(near=1, block=block),
+}
+SAMPLES = 40
+MOST_TOKENS = 4500
+"""Of one sample, so that all of them take seconds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watched(Here):
+    """Keeps the plans and does not attend."""
+
+    plans: list[BlockPlan] = field(default_factory=list)
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, plan: BlockPlan, *, tail: bool = False) -> Tensor:
+        self.plans.append(plan)
+        return v
+
+    def saw(self, q: Tensor, k: Tensor, v: Tensor, plan: Callable[[], BlockPlan]) -> None:
+        self.plans.append(plan())
+
+
+def grids(seed: int) -> list[VideoGrid]:
+    """Tokens a frame in 1..4096 and frames in 1..128; many small frames, some large ones, most with odd sides."""
+    draw, found = random.Random(seed), []
+    while len(found) < SAMPLES:
+        side = draw.choice([3, 9, 22, 64])
+        rows, cols, text = draw.randint(1, side), draw.randint(1, side), draw.choice([0, 0, 7, 226])
+        frames = draw.randint(1, min(128, max(1, MOST_TOKENS // (rows * cols))))
+        first = draw.random() < 0.5
+        found.append(
+            VideoGrid(frames=frames, rows=rows, cols=cols, native_frames=5, text_tokens=text, text_first=first)
+        )
+    return found
+
+
+@pytest.mark.parametrize("name", PLANNERS)
+def test_every_query_block_keeps_its_own(name: str) -> None:
+    seen: Counter[str] = Counter()
+    for number, grid in enumerate(grids(seed=0)):
+        block = (64, 128)[number % 2]
+        planner = PLANNERS[name](block)
+        here = watched(planner, grid)
+        if planner.refusal(here):
+            seen["refused"] += 1
+            continue
+        q, k, v = torch.randn(3, 1, 2, grid.tokens, 16, generator=torch.Generator().manual_seed(number))
+        with torch.no_grad():
+            _, density = planner.attend(q, k, v, here)
+        assert here.plans and 0 < float(density) <= 1 + 1e-6, grid
+        for plan in here.plans:
+            assert plan.keep.diagonal(dim1=-2, dim2=-1).all(), (grid, block)
+        seen["sparse" if float(density) < 0.999 else "dense"] += 1
+    assert seen["sparse"] >= SAMPLES // 4, f"too few of these geometries leave anything out: {dict(seen)}"
+
+
+def watched(planner: Any, grid: VideoGrid) -> Watched:
+    """A call of the eighth of ten steps."""
+    kind: Kind = "joint" if grid.text_tokens else "self"
+    call = Call(layer="blocks.3.attn1", depth=3, kind=kind, grid=grid, step=Step(index=8, total=10), run=Run())
+    device = torch.device("cpu")
+    return Watched(planner=planner, call=call, grid=grid, scale=0.25, valid=None, impl="auto", device=device)

@@ -1,0 +1,184 @@
+"""Static orders of tokens: which, once in a forward of the model, and without a trace."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import families
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import genkit
+from genkit import AdaSpa, SlidingTile, SpargeAttention, Threshold, Timeline
+from genkit.attention import hoist
+from genkit.attention.call import Attend, Call
+from genkit.attention.grid import VideoGrid
+from genkit.attention.layout import Layout, Morton, Tiles, layout_of, ordered
+from genkit.attention.planners import here
+from genkit.attention.planners.kept import in_first_frame
+from genkit.attention.session import Session
+
+TRANSFORMERS = ["wan", "hunyuan", "cogvideox", "ltx", "mochi"]
+LAYOUTS: list[Layout] = [Tiles((2, 3, 2)), Morton(), Morton(mixes_frames=False)]
+SPARSE: dict[str, Any] = {"min_tokens": 1, "dense_steps": 0, "dense_layers": 0, "block": 16}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=str)
+@pytest.mark.parametrize("text_first", [True, False])
+def test_an_order_holds_every_token_once_and_leaves_text(layout: Layout, text_first: bool) -> None:
+    grid = VideoGrid(frames=5, rows=3, cols=7, text_tokens=4, text_first=text_first)
+    order = ordered(grid, layout)
+    assert order.sort().values.equal(torch.arange(grid.tokens))
+    assert order[grid.text].equal(torch.arange(grid.tokens)[grid.text])
+    frame = (order[grid.video] - grid.video.start) // 21
+    assert frame.equal(frame.sort().values) == (not layout.mixes_frames)
+
+
+def test_the_z_curve_by_hand() -> None:
+    #   0 1 | 4 5
+    #   2 3 | 6 7
+    flat = ordered(VideoGrid(frames=1, rows=2, cols=4), Morton(mixes_frames=False))
+    assert flat.tolist() == [0, 1, 4, 5, 2, 3, 6, 7]
+    # Two frames of 2 x 4: the first eight places are the cube of the left half.
+    cube = ordered(VideoGrid(frames=2, rows=2, cols=4), Morton())
+    assert sorted(cube[:8].tolist()) == [0, 1, 4, 5, 8, 9, 12, 13]
+
+
+def test_tiles_by_hand() -> None:
+    order = ordered(VideoGrid(frames=4, rows=4, cols=6, text_tokens=3), Tiles((2, 2, 3)))
+    assert order[:12].tolist() == [0, 1, 2, 6, 7, 8, 24, 25, 26, 30, 31, 32] and order[96:].tolist() == [96, 97, 98]
+    odd = ordered(VideoGrid(frames=2, rows=3, cols=2), Tiles((2, 2, 2)))
+    assert odd.tolist() == [0, 1, 2, 3, 6, 7, 8, 9, 4, 5, 10, 11]
+
+
+def test_blocks_of_the_first_frame_follow_the_order() -> None:
+    grid = VideoGrid(frames=4, rows=4, cols=4)
+    assert in_first_frame(grid, 16, None).tolist() == [True, False, False, False]
+    assert in_first_frame(grid, 8, Morton(mixes_frames=False)).sum() == 2
+    # Cubes of two frames: each of the four first ones holds four of its tokens.
+    assert in_first_frame(grid, 8, Morton()).tolist() == [True] * 4 + [False] * 4
+
+
+@dataclass(frozen=True)
+class Watching:
+    """A rule that changes nothing and keeps the calls."""
+
+    layout: Layout | None
+    seen: list[Call]
+    name: str = "watching"
+    order: Any = "support"
+    kinds: Any = frozenset({"self", "joint"})
+
+    def wrap(self, attend: Attend) -> Attend:
+        def watched(q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:
+            self.seen.append(call)
+            return attend(q, k, v, call)
+
+        return watched
+
+
+def frames_of(pipe: Any, name: str) -> Any:
+    return np.asarray(pipe(**families.call_arguments(name)).frames, dtype=np.float64)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS[:2], ids=str)
+@pytest.mark.parametrize("name", TRANSFORMERS)
+def test_a_model_gives_the_same_in_any_order_and_is_left_as_it_was(name: str, layout: Layout) -> None:
+    pipe = families.FAMILIES[name]()
+    plain = frames_of(pipe, name)
+    seen: list[Call] = []
+    with genkit.apply(pipe) as plan:
+        session = Session(pipe, plan.card, [Watching(layout, seen)])
+    session.install()
+    ordered_frames = frames_of(pipe, name)
+    session.remove()
+    assert seen and all(call.layout == layout for call in seen)
+    assert np.abs(ordered_frames - plain).max() < 2e-5
+    assert not np.array_equal(ordered_frames, plain), "sums in another order round otherwise"
+    assert np.array_equal(frames_of(pipe, name), plain)
+    assert not any(x._forward_pre_hooks or x._forward_hooks for x in pipe.transformer.modules())
+
+
+@pytest.mark.parametrize("name", TRANSFORMERS)
+@pytest.mark.parametrize(
+    "plugin",
+    [
+        SlidingTile(tile=(2, 2, 2), window=(1, 1, 1), **SPARSE),
+        Threshold(order="morton", first_frame=False, tau=0.5, **SPARSE | {"block": 8}),
+        SpargeAttention(order="morton", density=0.4, **SPARSE),
+        AdaSpa(order="morton-2d", density=0.4, **SPARSE),
+    ],
+    ids=lambda plugin: plugin.name,
+)
+def test_ordered_once_or_in_every_layer_is_the_same(name: str, plugin: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe = families.FAMILIES[name]()
+    calls: Counter[str] = Counter()
+
+    def counted(module: Any, function: str) -> None:
+        real = getattr(module, function)
+
+        def counting(*args: Any, **kwargs: Any) -> Any:
+            calls[function] += 1
+            return real(*args, **kwargs)
+
+        monkeypatch.setattr(module, function, counting)
+
+    counted(here, "permute")
+    counted(hoist, "inverse")
+    with genkit.apply(pipe, plugin) as plan:
+        once, density = frames_of(pipe, name), plan.session.run.densities[plugin.name][0]
+        forwards = calls["inverse"]
+    assert forwards > 0 and calls["permute"] == 0, "no layer moves tokens"
+    with genkit.apply(pipe, plugin) as plan:
+        for hoisted in plan.session.hoists:
+            hoisted.remove()
+        every = frames_of(pipe, name)
+        assert float(plan.session.run.densities[plugin.name][0]) == pytest.approx(float(density))
+    assert calls["permute"] >= 4 * forwards and float(density) < 1
+    assert np.abs(once - every).max() < 2e-5
+
+
+def test_beside_another_rule_tokens_come_frame_by_frame() -> None:
+    pipe = families.FAMILIES["wan"]()
+    with genkit.apply(pipe, SlidingTile(), Timeline()) as plan:
+        assert plan.session.layout is None and not plan.session.hoists
+
+
+def test_hidden_states_of_another_length_and_tokens_told_by_place_are_left() -> None:
+    """What a block adds for the first frame alone, and sequences with more than the video's tokens."""
+
+    class Block(torch.nn.Module):
+        def forward(self, hidden_states: Tensor, temb: Tensor, token_replace_emb: Tensor | None = None) -> Tensor:
+            return hidden_states + temb
+
+    blocks: list[torch.nn.Module] = [Block(), Block()]
+    order = torch.tensor([*range(1, 16), 0])
+    came: list[int] = []
+
+    def enter(hidden: Tensor) -> Tensor | None:
+        came.append(hidden.shape[1])
+        return order if hidden.shape[1] == 16 else None
+
+    hooks = hoist.Hoist(blocks, enter)
+    hooks.install()
+    add, start = 100 * torch.arange(16.0)[None, :, None], torch.arange(16.0)[None, :, None]
+    hidden = start
+    for block in blocks:
+        hidden = block(hidden, add)
+    assert hidden.flatten().tolist() == [201 * i for i in range(16)] and came == [16]
+    inside = blocks[0](start, add)
+    assert inside.flatten().tolist() == [101 * i for i in [*range(1, 16), 0]], "between the blocks they are in order"
+    longer = blocks[0](torch.arange(17.0)[None, :, None], torch.zeros(1))
+    assert longer.flatten().tolist() == list(range(17))
+    apart = blocks[0](start, add, token_replace_emb=add)
+    assert apart.flatten().tolist() == [101 * i for i in range(16)] and came == [16, 16, 17]
+    short = blocks[0](start[:, :3], add[:, :3])
+    assert short.flatten().tolist() == [0, 101, 202] and came == [16, 16, 17], "too few to be told from other axes"
+    hooks.remove()
+
+
+def test_names_of_orders() -> None:
+    assert layout_of("frames") is None
+    assert layout_of("morton") == Morton() and layout_of("morton-2d") == Morton(mixes_frames=False)
