@@ -9,7 +9,7 @@ from typing import Any
 from genkit import catalogue
 from genkit.attention.cards import ModelCard, card_of
 
-ALWAYS = "block=8,min_tokens=1,dense_steps=0,dense_layers=0,impl=reference"
+ALWAYS = "block=8,min_tokens=1,dense_steps=0,dense_layers=0"
 SPARSE = {
     "adaspa": "density=0.3",
     "frame-anchors": "near=0,key_frames=0",

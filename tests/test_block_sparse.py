@@ -168,6 +168,14 @@ def test_gathered_groups_and_threads_change_nothing(
     torch.testing.assert_close(part, whole, atol=1e-6, rtol=1e-6)
 
 
+def test_gathering_in_inference_mode_leaves_nothing_that_others_cannot_write() -> None:
+    q, k, v = draw(1, 2, 100, 48)
+    plan = random_plan(1, 2, 100, 100, 32)
+    with torch.inference_mode():
+        inside = block_sparse(q, k, v, plan, impl="gather")
+    assert torch.equal(block_sparse(q, k, v, plan, impl="gather"), inside)
+
+
 def test_threads_of_the_workers_compute_alone() -> None:
     """Each piece sees one thread, on a thread that is not the caller's; an error comes back to the caller."""
     before = torch.get_num_threads()

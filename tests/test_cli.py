@@ -162,7 +162,8 @@ def test_exit_codes(
 def test_interrupt_from_the_keyboard(tmp_path: Path) -> None:
     """A real signal, in the middle of a step."""
     code = """
-import sys, time, genkit
+import signal, sys, time, genkit
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 def make(request, on_event=None):
     print("step", flush=True)
     time.sleep(60)

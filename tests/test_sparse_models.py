@@ -51,9 +51,9 @@ def fresh(name: str, **changes: Any) -> Tensor:
     return found
 
 
-@pytest.mark.parametrize(("name", "family"), list(product(NAMES, ["wan", "hunyuan", "cogvideox"])))
+@pytest.mark.parametrize(("name", "family"), list(product(NAMES, ["wan", "hunyuan", "cogvideox", "ltx", "mochi"])))
 def test_keeping_all_is_dense(name: str, family: str) -> None:
-    """Text apart, text last with a padding mask, and text first with both branches in a batch."""
+    """Text apart, last with a padding mask, first with both branches in a batch, and last without its padding."""
     pipe = families.FAMILIES[family]()
     with genkit.apply(pipe, made(DENSE, name)) as plan:
         found = latents(pipe, family, plan)

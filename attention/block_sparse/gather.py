@@ -197,7 +197,8 @@ def _picked(name: str, table: Tensor, rows: Tensor) -> Tensor:
     shape = (len(rows), table.shape[1])
     room = getattr(_mine, name, None)
     if room is None or room.dtype != table.dtype or room.numel() < math.prod(shape):
-        room = table.new_empty(math.prod(shape))
+        with torch.inference_mode(False):  # what is made in that mode cannot be written to outside it
+            room = table.new_empty(math.prod(shape))
         setattr(_mine, name, room)
     return torch.index_select(table, 0, rows, out=room[: math.prod(shape)].view(shape))
 
