@@ -52,6 +52,8 @@ class Call:
     """Order in which the video tokens come, set by the model's hooks; None is frame by frame."""
     visible: Tensor | None = None
     """Which key frames a query frame may read: bool ``[frames, frames]``; text is always read. None is all."""
+    counted: bool = False
+    """Whether the record has this call already, under the name of what it is for."""
     options: dict[str, Any] = field(default_factory=dict)
     """Further arguments that the model gave to ``scaled_dot_product_attention``, as given."""
 

@@ -12,11 +12,12 @@ from genkit.attention.call import Call
 
 def dense(q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:
     """Attend with the arguments that the model gave, on the backend that the user chose; ``[B, H, N, D]``."""
-    if call.visible is not None:
-        call.run.ran("dense (windowed)")
-        return _windowed(q, k, v, call)
     backend = call.options.get("backend")
-    call.run.ran(f"dense ({backend})" if backend else "dense")
+    how = "windowed" if call.visible is not None else backend
+    if not call.counted:
+        call.run.ran(f"dense ({how})" if how else "dense")
+    if call.visible is not None:
+        return _windowed(q, k, v, call)
     return sdpa(q, k, v, call, call.mask, backend)
 
 

@@ -22,8 +22,8 @@ class Run:
     """Share of the query-key pairs that were computed in each sparse call, by plug-in."""
     backends: Counter[str] = field(default_factory=Counter)
     """Calls by the implementation that did them."""
-    refusals: dict[tuple[str, str], Counter[str]] = field(default_factory=dict)
-    """Calls that did not run as asked: (plug-in, reason) to the layers and how often."""
+    refusals: dict[tuple[str, str], Counter[tuple[str, int]]] = field(default_factory=dict)
+    """Calls that did not run as asked: (plug-in, reason) to the layers and solver steps and how often."""
     measures: dict[tuple[str, str], list[Tensor]] = field(default_factory=dict)
     """What planners measured, such as their recall: (plug-in, measure) to tensors of any shape."""
     notes: list[str] = field(default_factory=list)
@@ -43,9 +43,9 @@ class Run:
         """Record what a planner measured in one call; read only when the run is told."""
         self.measures.setdefault((plugin, measure), []).append(values)
 
-    def refused(self, plugin: str, reason: str, layer: str) -> None:
-        """Record that ``plugin`` let one call pass unchanged, and why."""
-        self.refusals.setdefault((plugin, reason), Counter())[layer] += 1
+    def refused(self, plugin: str, reason: str, layer: str, step: int) -> None:
+        """Record that ``plugin`` let one call of a layer pass unchanged in a solver step, and why."""
+        self.refusals.setdefault((plugin, reason), Counter())[layer, step] += 1
 
     def note(self, sentence: str) -> None:
         """Add a sentence once."""

@@ -4,6 +4,7 @@ import math
 import numbers
 import platform
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Annotated, Any
@@ -57,7 +58,16 @@ class Refusal(Record):
     plugin: str = Field(description="Which plug-in.")
     reason: str = Field(description="Why, as a sentence.")
     layers: tuple[str, ...] = Field(description="In which layers.")
+    steps: tuple[int, ...] = Field(default=(), description="In which solver steps, 0 first.")
     calls: int = Field(description="How many calls in all.")
+
+    @classmethod
+    def of(cls, plugin: str, reason: str, where: Counter[tuple[str, int]]) -> "Refusal":
+        """Sum up how often it was in each layer and step."""
+        layers, steps = (dict.fromkeys(part) for part in zip(*where, strict=True))
+        return cls(
+            plugin=plugin, reason=reason, layers=tuple(layers), steps=tuple(sorted(steps)), calls=sum(where.values())
+        )
 
 
 class Skipped(Record):
@@ -86,10 +96,7 @@ class Attention(Record):
             calls=sum(run.routed.values()),
             densities={plugin: _density(shares) for plugin, shares in run.densities.items() if shares},
             backends=dict(run.backends),
-            refusals=tuple(
-                Refusal(plugin=plugin, reason=reason, layers=tuple(layers), calls=sum(layers.values()))
-                for (plugin, reason), layers in run.refusals.items()
-            ),
+            refusals=tuple(Refusal.of(plugin, reason, where) for (plugin, reason), where in run.refusals.items()),
             skipped=_skipped(run),
         )
 

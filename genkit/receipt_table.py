@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from genkit.receipt import Receipt, Seconds
+    from genkit.receipt import Receipt, Refusal, Seconds
 
 LABEL, WIDTH = 11, 100
 """Columns of the label, and of a whole line."""
@@ -41,7 +41,7 @@ def _rows(receipt: "Receipt") -> Iterator[tuple[str, str]]:
     yield "made with", ", ".join(f"{name} {number}" for name, number in receipt.versions.items()) or "unknown versions"
     yield "started", receipt.started
     for refusal in receipt.attention.refusals:
-        yield "! refused", _refusal(refusal.plugin, refusal.reason, len(refusal.layers), refusal.calls)
+        yield "! refused", _refusal(refusal)
     for note in receipt.notes:
         yield "! note", note
 
@@ -77,6 +77,20 @@ def _time(seconds: "Seconds") -> str:
     return ", ".join(f"{name} {value:.2f} s{more}" for name, value, more in stages if value is not None)
 
 
-def _refusal(plugin: str, reason: str, layers: int, calls: int) -> str:
-    where = f"{calls:,} call{'s' if calls != 1 else ''} in {layers} layer{'s' if layers != 1 else ''}"
-    return f"{plugin}, {where}: {reason}"
+def _refusal(refusal: "Refusal") -> str:
+    """Which layers is in the JSON; here, how many, or the only one."""
+    calls, layers = refusal.calls, len(refusal.layers)
+    where = f"in {layers} layers" if layers != 1 else f"in {refusal.layers[0]}"
+    when = f", step{_s(len(refusal.steps))} {_spans(refusal.steps)}" if refusal.steps else ""
+    return f"{refusal.plugin}, {calls:,} call{_s(calls)} {where}{when}: {refusal.reason}"
+
+
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"
+
+
+def _spans(numbers: tuple[int, ...]) -> str:
+    """Ascending numbers, runs of them as ``first-last``."""
+    begins = [n for n in numbers if n - 1 not in numbers]
+    ends = [n for n in numbers if n + 1 not in numbers]
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in zip(begins, ends, strict=True))

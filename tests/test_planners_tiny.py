@@ -72,8 +72,8 @@ class Maker:
             record.sparse(name, density)
         record.ran("dense (warm-up)")
         record.ran("dense (warm-up)")
-        record.refused(name, "for a reason", "blocks.0.attn1")
-        record.refused("freelong", "for another", "blocks.0.attn1")
+        record.refused(name, "for a reason", "blocks.0.attn1", 2)
+        record.refused("freelong", "for another", "blocks.0.attn1", 2)
 
 
 def receipt(record: Run) -> Receipt:

@@ -371,8 +371,8 @@ def test_what_cannot_run_as_asked_passes_and_is_recorded(
     call = replace(make_call(GRID), **change)
     out = rule_of(**rule).wrap(dense)(q, k, v, call)
     assert torch.equal(out, dense(q, k, v, call))
-    ((plugin, said), layers) = next(iter(call.run.refusals.items()))
-    assert plugin == "radial" and said.startswith(reason) and dict(layers) == {"blocks.3.attn1": 1}
+    ((plugin, said), where) = next(iter(call.run.refusals.items()))
+    assert plugin == "radial" and said.startswith(reason) and dict(where) == {("blocks.3.attn1", call.step.index): 1}
     assert not call.run.densities
 
 

@@ -21,9 +21,9 @@ def run() -> Run:
         record.sparse("Radial", density)
     for backend in ("flex", "flex", "dense"):
         record.ran(backend)
-    for layer in ("blocks.0.attn1", "blocks.0.attn1", "blocks.1.attn1"):
-        record.refused("Radial", "the first 12 steps are dense", layer)
-    record.refused("FreeLong", "fewer frames than the window", "blocks.1.attn1")
+    for layer, step in (("blocks.0.attn1", 4), ("blocks.0.attn1", 5), ("blocks.1.attn1", 4), ("blocks.1.attn1", 9)):
+        record.refused("Radial", "its mask is not known", layer, step)
+    record.refused("FreeLong", "fewer frames than the window", "blocks.1.attn1", 7)
     record.note("num_frames=66 became 65, because this model makes 4k+1 frames")
     return record
 
@@ -61,8 +61,9 @@ def test_a_run_is_summed_up() -> None:
     assert (attention.layers, attention.calls) == (2, 80)
     assert attention.backends == {"flex": 2, "dense": 1}
     radial, freelong = attention.refusals
-    assert (radial.plugin, radial.calls, radial.layers) == ("Radial", 3, ("blocks.0.attn1", "blocks.1.attn1"))
-    assert (freelong.reason, freelong.calls) == ("fewer frames than the window", 1)
+    assert (radial.plugin, radial.calls, radial.layers) == ("Radial", 4, ("blocks.0.attn1", "blocks.1.attn1"))
+    assert radial.steps == (4, 5, 9)
+    assert (freelong.reason, freelong.calls, freelong.steps) == ("fewer frames than the window", 1, (7,))
 
 
 def test_a_run_without_plugins_is_empty() -> None:
@@ -134,8 +135,8 @@ def test_the_table() -> None:
             "device     cpu, float32",
             "made with  python 3.11, torch 2.13.0",
             "started    2026-01-02T03:04:05+00:00",
-            "! refused  Radial, 3 calls in 2 layers: the first 12 steps are dense",
-            "! refused  FreeLong, 1 call in 1 layer: fewer frames than the window",
+            "! refused  Radial, 4 calls in 2 layers, steps 4-5, 9: its mask is not known",
+            "! refused  FreeLong, 1 call in blocks.1.attn1, step 7: fewer frames than the window",
             "! note     num_frames=66 became 65, because this model makes 4k+1 frames",
         ]
     )

@@ -176,10 +176,10 @@ def test_rules_leave_the_callers_tensors_alone():
 def test_a_run_remembers_what_happened():
     run = Run()
     for layer in ("a", "b", "a"):
-        run.refused("radial", "too short", layer)
+        run.refused("radial", "too short", layer, 3)
         run.ran("dense")
         run.note("once")
     run.sparse("radial", 0.25)
-    assert run.refusals == {("radial", "too short"): {"a": 2, "b": 1}}
+    assert run.refusals == {("radial", "too short"): {("a", 3): 2, ("b", 3): 1}}
     assert (run.backends, run.notes, run.densities) == ({"dense": 3}, ["once"], {"radial": [0.25]})
     assert Run().notes == [] and Run().state == {}

@@ -122,6 +122,16 @@ def branches(name: str, *order: str) -> dict[tuple[str, int], Tensor]:
     return found
 
 
+def test_the_record_counts_every_call_once() -> None:
+    """Warm-up by layers and by steps, cross-attention, and sparse calls."""
+    pipe = families.wan()
+    with genkit.apply(pipe, genkit.Radial(density=0.5, block=8, min_tokens=1, dense_steps=0.5, dense_layers=1)) as plan:
+        latents(pipe, plan=plan)
+        run = plan.session.run
+    assert run.backends["dense (warm-up)"] > 0 < run.backends["gather"] == len(run.densities["radial"])
+    assert sum(run.backends.values()) == sum(run.routed.values())
+
+
 @pytest.mark.parametrize("name", ["adaspa", "svg2"])
 def test_a_pipeline_that_is_called_directly_remembers_nothing_of_its_last_video(name: str) -> None:
     pipe = families.wan()

@@ -63,14 +63,14 @@ class SparseRule:
         def sparse(q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:
             if self._warming_up(call):
                 call.run.ran(WARM_UP)
-                return attend(q, k, v, call)
+                return attend(q, k, v, replace(call, counted=True))
             if reason := self._refusal(q, k, call):
-                call.run.refused(self.name, reason, call.layer)
+                call.run.refused(self.name, reason, call.layer, call.step.index)
                 return attend(q, k, v, call)
             planner = self._budgeted(call)
             here = self._here(planner, q, call)
             if reason := planner.refusal(here):
-                call.run.refused(self.name, reason, call.layer)
+                call.run.refused(self.name, reason, call.layer, call.step.index)
                 return attend(q, k, v, call)
             if self.recall is not None:
                 planner = self._reaching(planner, self.recall, q, k, v, here)
