@@ -154,7 +154,7 @@ class _Rows:
             for name, table in (("keys", self.keys), ("values", self.values))
         )
         bias = self._bias(group, listed)
-        if self.tail is not None:
+        if self.tail is not None and bias is not None:
             head = self._head(group)
             keys = torch.cat([keys, self.tail.keys.flatten(0, 1)[head, None].to(keys.dtype)], 2)
             values = torch.cat([values, self.tail.values.flatten(0, 1)[head, None].to(values.dtype)], 2)

@@ -49,7 +49,7 @@ class ThresholdPlanner:
             plan = self.plan(q, k, here)
             here.call.run.note("threshold: where frames are hidden, blocks left out are not counted by their means")
             return here.attend(q, k, v, plan), here.density(plan)
-        if here.impl in ("flex", "xformers"):
+        if here.impl == "flex" or here.impl == "xformers":
             raise ValueError(
                 f"impl={here.impl!r} cannot do this call: threshold attention has its own kernel; use impl='auto'"
             )
