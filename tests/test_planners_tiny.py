@@ -189,7 +189,7 @@ def test_the_table_by_hand(rows: list[dict[str, Any]]) -> None:
         "planner",
         "dense",
         "`threshold:tau=0.65,first_frame=false`",
-        "`adaspa:density=0.3`",
+        "`adaspa:density=0.33,first_frame=false,dense_layers=1`",
     ]
     named = dict(zip(cells[0], cells[3], strict=True))
     assert (named["joint"], named["density"], named["with warm-up"]) == ("25.0", "0.300", "0.650")
