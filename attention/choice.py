@@ -28,5 +28,5 @@ def kernel_of(operator: str, impl: str, x: Tensor, *limits: int, others: tuple[s
     kernel = import_module(f"genkit.attention.{operator}.triton")
     reason = kernel.refusal(x, *limits)
     if reason and impl == "triton":
-        raise ValueError(f"impl='triton' cannot do this call: {reason}; or use impl='reference'")
+        raise ValueError(f"impl='triton' cannot do this call: {reason}; or use impl='auto'")
     return None if reason else kernel

@@ -291,7 +291,7 @@ def test_an_explicit_choice_never_falls_back() -> None:
     plan = random_plan(1, 1, 32, 32, 16)
     with pytest.raises(ValueError, match="impl='flex' cannot do this call: it does not compute in torch.float64"):
         block_sparse(q.double(), k.double(), v.double(), plan, impl="flex")
-    with pytest.raises(ValueError, match="on a CPU it returns no log-sum-exp; or use impl='reference'"):
+    with pytest.raises(ValueError, match="on a CPU it returns no log-sum-exp; or use impl='auto'"):
         block_sparse(q, k, v, plan, impl="flex", return_lse=True)
     for impl in ("flex", "gather"):
         with pytest.raises(ValueError, match=rf"impl='{impl}' .* no gradient; use torch.no_grad\(\); or use impl="):

@@ -139,7 +139,7 @@ def test_what_the_kernel_cannot_do_is_said() -> None:
         (torch.float32, 8, "its heads are 16 to 256 wide, not 8"),
     ]:
         q, k, v = (draw(1, 1, 32, width, dtype=dtype, seed=i) for i in range(3))
-        with pytest.raises(ValueError, match=f"impl='triton' cannot do this call: {reason}; or use impl='reference'"):
+        with pytest.raises(ValueError, match=f"impl='triton' cannot do this call: {reason}; or use impl='auto'"):
             block_sparse(q, k, v, plan, impl="triton")
 
 

@@ -133,7 +133,7 @@ def _run(
 
 def _require(impl: str, reason: str | None) -> None:
     if reason:
-        raise ValueError(f"impl={impl!r} cannot do this call: {reason}; or use impl='reference'")
+        raise ValueError(f"impl={impl!r} cannot do this call: {reason}; or use impl='auto'")
 
 
 def auto_impl(q: Tensor, k: Tensor, v: Tensor) -> Literal["triton", "gather", "reference"]:
