@@ -58,7 +58,7 @@ def _laid_out() -> tuple[Form, dict[str, Any]]:
     with gr.Row():
         with gr.Column():
             first_fields(form)
-            parts = {"make": gr.Button("Make a video", variant="primary", elem_id="make")}
+            parts: dict[str, Any] = {"make": gr.Button("Make a video", variant="primary", elem_id="make")}
             form.say("make")
             files: dict[str, Any] = {"file_types": [".mp4"], "elem_id": "load-file"}
             parts["upload"] = gr.UploadButton("Load the settings of a video file", size="md", **files)
@@ -81,7 +81,7 @@ def _laid_out() -> tuple[Form, dict[str, Any]]:
 
 def _watched() -> dict[str, Any]:
     """What is said and shown of one job, and what can be done with it."""
-    found = {key: gr.HTML("", elem_id=key, elem_classes="said") for key in ("status", "preview")}
+    found: dict[str, Any] = {key: gr.HTML("", elem_id=key, elem_classes="said") for key in ("status", "preview")}
     about: dict[str, Any] = {"label": "Video", "interactive": False, "visible": False}
     found["player"] = gr.Video(autoplay=True, loop=True, buttons=["download"], elem_id="player", **about)
     with gr.Row():
