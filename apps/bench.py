@@ -6,6 +6,7 @@ Tables go to standard output. Exit codes: 0 done, 1 a kernel is wrong and nothin
 
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,6 +36,25 @@ Plugins = Annotated[
 ]
 
 
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class How:
+    """What most commands here take."""
+
+    dtype: Dtype = None
+    device: Device = None
+    seed: Seed = 0
+    repeats: Repeats = None
+    out: Out = None
+
+    def values(self) -> dict[str, Any]:
+        """Those that a benchmark's configuration has, too."""
+        return {"dtype": self.dtype, "device": self.device, "seed": self.seed, "repeats": self.repeats}
+
+
+DEFAULT = How()
+
+
 @app.command
 def attention(
     *,
@@ -42,11 +62,7 @@ def attention(
     plugin: Plugins = None,
     density: Annotated[list[float] | None, Parameter(help="Of the kernel alone, in (0, 1]; repeatable.")] = None,
     impl: Impl = "auto",
-    dtype: Dtype = None,
-    device: Device = None,
-    seed: Seed = 0,
-    repeats: Repeats = None,
-    out: Out = None,
+    how: How = DEFAULT,
 ) -> int:
     """Time kernels and planners at the shapes of real models; on a CPU at likenesses of them."""
     from genkit.benchmarks.attention import AttentionConfig, impl_named
@@ -57,13 +73,10 @@ def attention(
         shapes=tuple(shape or ()),
         plugins=None if plugin is None else tuple(plugin),
         impl=impl_named(impl),
-        dtype=dtype,
-        device=device,
-        seed=seed,
-        repeats=repeats,
+        **how.values(),
         **chosen,
     )
-    return _told(out, lambda tell: timed(config, tell, _say))
+    return _told(how.out, lambda tell: timed(config, tell, _say))
 
 
 @app.command
@@ -71,11 +84,7 @@ def step(
     *,
     model: Annotated[list[str] | None, Parameter(help="Such as hunyuan-720p; repeatable.")] = None,
     plugin: Plugins = None,
-    dtype: Dtype = None,
-    device: Device = None,
-    seed: Seed = 0,
-    repeats: Repeats = None,
-    out: Out = None,
+    how: How = DEFAULT,
 ) -> int:
     """Time a denoising step of a real-size transformer with random weights; on a CPU of a likeness."""
     from genkit.benchmarks.step import StepConfig
@@ -83,8 +92,8 @@ def step(
 
     chosen: dict[str, Any] = {"models": tuple(model)} if model else {}
     chosen |= {"plugins": tuple(plugin)} if plugin else {}
-    config = StepConfig(dtype=dtype, device=device, seed=seed, repeats=repeats, **chosen)
-    return _told(out, lambda tell: timed(config, tell, _say))
+    config = StepConfig(**how.values(), **chosen)
+    return _told(how.out, lambda tell: timed(config, tell, _say))
 
 
 @app.command
@@ -93,11 +102,7 @@ def kernel(
     shape: Annotated[str, Parameter(help="The model whose attention it is.")] = "wan-1.3b-480p",
     impl: Impl = "auto",
     block: Annotated[int, Parameter(help="Tokens of a block.")] = 64,
-    dtype: Dtype = None,
-    device: Device = None,
-    seed: Seed = 0,
-    repeats: Repeats = None,
-    out: Out = None,
+    how: How = DEFAULT,
 ) -> int:
     """Time every operator by itself against its definition in PyTorch."""
     from genkit.benchmarks.attention import impl_named
@@ -109,12 +114,9 @@ def kernel(
         shape=shape,
         impl=impl_named(impl),
         block=block,
-        dtype=dtype,
-        device=device,
-        seed=seed,
-        repeats=repeats,
+        **how.values(),
     )
-    return _told(out, lambda tell: timed(config, tell, _say))
+    return _told(how.out, lambda tell: timed(config, tell, _say))
 
 
 @app.command
