@@ -15,15 +15,16 @@ from torch import Tensor
 from genkit.attention.block_mass import block_mass, recall
 from genkit.attention.layout import Layout, TokenOrder, layout_of
 from genkit.attention.plan import BlockPlan
-from genkit.attention.planners.here import Here
-from genkit.attention.planners.kept import DENSITIES, layout_refusal, top_share
+from genkit.attention.planners.here import Attended, Here
+from genkit.attention.planners.kept import DENSITIES, top_share
+from genkit.attention.planners.ordered import OrderedPlanner
 
 GOOD_RECALL = 0.8
 """Heads that keep more than this at the common density may give some of it away."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdaSpaPlanner:
+class AdaSpaPlanner(OrderedPlanner):
     """Blocks by exact mass, per head; found at the first sparse step and at ``searches``."""
 
     density: float = 0.2
@@ -47,21 +48,14 @@ class AdaSpaPlanner:
         """The order that tokens are given in."""
         return layout_of(self.order)
 
-    def refusal(self, here: Here) -> str | None:
-        """It applies to every call, unless frames are hidden from one another and its order mixes them."""
-        return layout_refusal(here.call.visible, self.layout)
-
     def levels(self, recall: float | None = None) -> tuple[dict[str, Any], ...]:
         """Settings from sparse to dense."""
         if recall is not None:
             return ({"recall": recall},)
         return tuple({"recall": None, "density": density} for density in DENSITIES)
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, here: Here) -> tuple[Tensor, Tensor]:
+    def attend_ordered(self, q: Tensor, k: Tensor, v: Tensor, here: Here) -> Attended:
         """Search where it is due, and attend by the last plan."""
-        return here.in_order(self.layout, q, k, v, self._attend)
-
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor, here: Here) -> tuple[Tensor, Tensor]:
         phase = self._phase(here)
         found: tuple[int, BlockPlan, Tensor] | None = here.own(lambda: None, "plan")
         if found is None or found[0] != phase:

@@ -2,8 +2,8 @@
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
+from genkit.attention.blocks import count_in_blocks
 from genkit.attention.grid import VideoGrid
 from genkit.attention.layout import Layout, ordered
 
@@ -34,14 +34,7 @@ def in_first_frame(grid: VideoGrid, block: int, layout: Layout | None) -> Tensor
     """Which blocks hold a token of the first latent frame; bool ``[blocks]``, tokens in the order of ``layout``."""
     token = torch.arange(grid.tokens) if layout is None else ordered(grid, layout)
     first = (token >= grid.video.start) & (token < grid.video.start + grid.tokens_per_frame)
-    return pad(first, (0, -len(first) % block)).unflatten(0, (-1, block)).any(1)
-
-
-def layout_refusal(visible: Tensor | None, layout: Layout | None) -> str | None:
-    """Why a planner that orders tokens by ``layout`` cannot take a call with hidden frames; None when it can."""
-    if visible is None or layout is None or not layout.mixes_frames:
-        return None
-    return "it orders tokens across frames and cannot hide frames"
+    return count_in_blocks(first, block) > 0
 
 
 def spanned(tokens: slice, block: int, blocks: int) -> Tensor:

@@ -16,15 +16,15 @@ from torch import Tensor
 from genkit.attention.grid import VideoGrid
 from genkit.attention.layout import Sides, Tiles
 from genkit.attention.plan import BlockPlan
-from genkit.attention.planners.here import Here
-from genkit.attention.planners.kept import layout_refusal
+from genkit.attention.planners.here import Attended, Here
+from genkit.attention.planners.ordered import OrderedPlanner
 
 EVERY_TILE = 1 << 20
 """A window wider than any video."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class SlidingTilePlanner:
+class SlidingTilePlanner(OrderedPlanner):
     """A window of whole tiles around each tile."""
 
     tile: Sides = (6, 8, 8)
@@ -40,19 +40,12 @@ class SlidingTilePlanner:
         """Tokens come tile by tile."""
         return Tiles(self.tile)
 
-    def refusal(self, here: Here) -> str | None:
-        """Tiles mix frames."""
-        return layout_refusal(here.call.visible, self.layout)
-
     def levels(self, recall: float | None = None) -> tuple[dict[str, Any], ...]:
         """Settings from sparse to dense."""
         return tuple({"window": (side, side, side)} for side in (1, 3, 5, 7, 9, 13, 19, 27, EVERY_TILE))
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, here: Here) -> tuple[Tensor, Tensor]:
+    def attend_ordered(self, q: Tensor, k: Tensor, v: Tensor, here: Here) -> Attended:
         """Attend by the windows of the tiles."""
-        return here.in_order(self.layout, q, k, v, self._attend)
-
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor, here: Here) -> tuple[Tensor, Tensor]:
         plan, density = here.shared(lambda: self._planned(here), "plan")
         return here.attend(q, k, v, plan), density
 

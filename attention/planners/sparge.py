@@ -13,13 +13,14 @@ from torch import Tensor
 
 from genkit.attention.layout import Layout, TokenOrder, layout_of
 from genkit.attention.plan import BlockPlan
-from genkit.attention.planners.here import Here
-from genkit.attention.planners.kept import DENSITIES, layout_refusal, top_share
+from genkit.attention.planners.here import Attended, Here
+from genkit.attention.planners.kept import DENSITIES, top_share
+from genkit.attention.planners.ordered import OrderedPlanner
 from genkit.attention.pool import pool
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpargePlanner:
+class SpargePlanner(OrderedPlanner):
     """Blocks by the softmax of pooled queries and keys, planned anew in every call."""
 
     choose: Literal["topk", "cdf"] = "topk"
@@ -44,19 +45,12 @@ class SpargePlanner:
         """The order that tokens are given in."""
         return layout_of(self.order)
 
-    def refusal(self, here: Here) -> str | None:
-        """It applies to every call, unless frames are hidden from one another and its order mixes them."""
-        return layout_refusal(here.call.visible, self.layout)
-
     def levels(self, recall: float | None = None) -> tuple[dict[str, Any], ...]:
         """Settings from sparse to dense."""
         return tuple({"choose": "topk", "density": density} for density in DENSITIES)
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, here: Here) -> tuple[Tensor, Tensor]:
+    def attend_ordered(self, q: Tensor, k: Tensor, v: Tensor, here: Here) -> Attended:
         """Plan and attend."""
-        return here.in_order(self.layout, q, k, v, self._attend)
-
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor, here: Here) -> tuple[Tensor, Tensor]:
         plan = self.plan(q, k, here)
         return here.attend(q, k, v, plan), here.density(plan)
 

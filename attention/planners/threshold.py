@@ -8,13 +8,14 @@ from torch import Tensor
 
 from genkit.attention.layout import Layout, TokenOrder, layout_of
 from genkit.attention.plan import BlockPlan
-from genkit.attention.planners.here import Here
-from genkit.attention.planners.kept import in_first_frame, layout_refusal, spanned
+from genkit.attention.planners.here import Attended, Here
+from genkit.attention.planners.kept import in_first_frame, spanned
+from genkit.attention.planners.ordered import OrderedPlanner
 from genkit.attention.threshold import threshold_attention, threshold_plan
 
 
 @dataclass(frozen=True, kw_only=True)
-class ThresholdPlanner:
+class ThresholdPlanner(OrderedPlanner):
     """Blocks whose pooled score stands out are read exactly, all others by their mean."""
 
     tau: float = 1.0
@@ -32,19 +33,12 @@ class ThresholdPlanner:
         """The order that tokens are given in."""
         return layout_of(self.order)
 
-    def refusal(self, here: Here) -> str | None:
-        """It applies to every call, unless frames are hidden from one another and its order mixes them."""
-        return layout_refusal(here.call.visible, self.layout)
-
     def levels(self, recall: float | None = None) -> tuple[dict[str, Any], ...]:
         """Settings from sparse to dense."""
         return tuple({"tau": tau} for tau in (2.0, 1.5, 1.0, 0.5, 0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -math.inf))
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, here: Here) -> tuple[Tensor, Tensor]:
+    def attend_ordered(self, q: Tensor, k: Tensor, v: Tensor, here: Here) -> Attended:
         """Attend; a call whose frames are not all visible is planned and cut, without the tail."""
-        return here.in_order(self.layout, q, k, v, self._attend)
-
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor, here: Here) -> tuple[Tensor, Tensor]:
         if here.call.visible is not None:
             plan = self.plan(q, k, here)
             here.call.run.note("threshold: where frames are hidden, blocks left out are not counted by their means")
