@@ -153,19 +153,17 @@ class _Rows:
             _picked(name, table, pick).view(len(queries), 1, listed.shape[1] * block, table.shape[1] // block)
             for name, table in (("keys", self.keys), ("values", self.values))
         )
-        bias = self._bias(group, listed)
-        if self.tail is not None and bias is not None:
-            head = self._head(group)
-            keys = torch.cat([keys, self.tail.keys.flatten(0, 1)[head, None].to(keys.dtype)], 2)
-            values = torch.cat([values, self.tail.values.flatten(0, 1)[head, None].to(values.dtype)], 2)
-            bias = torch.cat([bias, self._bias_of_tail(group)], 3)
+        if self.tail is None:
+            return queries, keys, values, self._bias(group, listed) if any(self.cut[group]) else None
+        head = self._head(group)
+        keys = torch.cat([keys, self.tail.keys.flatten(0, 1)[head, None].to(keys.dtype)], 2)
+        values = torch.cat([values, self.tail.values.flatten(0, 1)[head, None].to(values.dtype)], 2)
+        bias = torch.cat([self._bias(group, listed), self._bias_of_tail(group, self.tail.count)], 3)
         return queries, keys, values, bias
 
-    def _bias(self, group: slice, listed: Tensor) -> Tensor | None:
-        """``[G, 1, queries or 1, tokens]`` for the listed blocks, -inf for what is not read; None where all is."""
+    def _bias(self, group: slice, listed: Tensor) -> Tensor:
+        """``[G, 1, queries or 1, tokens]`` for the listed blocks: -inf for what is not read, else 0."""
         plan = self.seen.plan
-        if self.tail is None and not any(self.cut[group]):
-            return None
         inside = torch.arange(plan.block)
         token = (listed[..., None] * plan.block + inside).flatten(1)
         read, token = token < plan.keys, token.clamp_max(plan.keys - 1)
@@ -176,10 +174,9 @@ class _Rows:
             read = read & self.tokens.table[row[:, :, None], self.tokens.cols[token][:, None]]
         return torch.zeros(read.shape, dtype=_wide(self.keys)).masked_fill_(~read, -INF)[:, None]
 
-    def _bias_of_tail(self, group: slice) -> Tensor:
+    def _bias_of_tail(self, group: slice, count: Tensor) -> Tensor:
         """``[G, 1, 1, Kb]``: the mean of a block that is left out stands for as many keys as exist in it."""
-        assert self.tail is not None
-        size = self._of_batch(self.tail.count, group)
+        size = self._of_batch(count, group)
         return size.log().masked_fill(self.keep[self.place[group]], -INF)[:, None, None]
 
     def _head(self, group: slice) -> Tensor:
