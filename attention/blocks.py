@@ -11,3 +11,8 @@ def in_blocks(x: Tensor, block: int) -> Tensor:
     """
     spare = -x.shape[2] % block
     return (pad(x, (0, 0, 0, spare)) if spare else x).unflatten(2, (-1, block))
+
+
+def count_in_blocks(x: Tensor, block: int) -> Tensor:
+    """How many are True in each block: int64 ``[.., blocks]`` of bool ``[.., N]``."""
+    return pad(x, (0, -x.shape[-1] % block)).unflatten(-1, (-1, block)).sum(-1)

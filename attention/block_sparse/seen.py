@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
+from genkit.attention.blocks import count_in_blocks
 from genkit.attention.plan import BlockPlan, pairs_in_blocks, with_text
 from genkit.attention.pool import pool
 
@@ -80,9 +80,7 @@ class Seen:
     def tail(self, k: Tensor, v: Tensor) -> Tail:
         """Means and sizes of all key blocks."""
         keys, values = (pool(x, self.plan.block, valid=self.valid)[0] for x in (k, v))
-        one = self.tokens().valid
-        count = pad(one, (0, -self.plan.keys % self.plan.block)).unflatten(1, (-1, self.plan.block)).sum(-1)
-        return Tail(keys, values, count.to(keys.dtype))
+        return Tail(keys, values, count_in_blocks(self.tokens().valid, self.plan.block).to(keys.dtype))
 
     def blocks(self) -> tuple[Tensor, Tensor]:
         """Blocks of which some pairs are read, and blocks of which all are; bool ``[B or 1, H or 1, Qb, Kb]``."""

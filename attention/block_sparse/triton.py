@@ -36,8 +36,8 @@ def forward(
     if with_tail:
         far = seen.tail(k, v)
         tail = (
-            far.keys.to(k.dtype),
-            far.values.to(v.dtype),
+            far.keys.to(k.dtype).contiguous(),
+            far.values.to(v.dtype).contiguous(),
             far.count.log2().float(),
             plan.keep.expand(*lists[1].shape).contiguous(),
         )

@@ -17,4 +17,4 @@ def forward(x: Tensor, block: int, valid: Tensor | None) -> tuple[Tensor, Tensor
     count = in_blocks(counted[..., None], block).sum(3)
     mean, unit = (sums / count.clamp_min(1)[..., None]).unbind(3)
     # The mean over pairs of x.y is the squared length of the mean of x.
-    return mean.contiguous(), unit.square().sum(-1).where((count > 0)[..., 0], 1.0)
+    return mean, unit.square().sum(-1).where((count > 0)[..., 0], 1.0)

@@ -2,9 +2,9 @@
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from genkit.attention.block_sparse import Impl, block_sparse
+from genkit.attention.blocks import count_in_blocks
 from genkit.attention.plan import BlockPlan
 from genkit.attention.pool import pool
 
@@ -34,9 +34,7 @@ def spread_of(means: Tensor, block: int, valid: Tensor | None) -> tuple[Tensor, 
     """Mean and variance ``[B, H, D]`` of the means ``[B, H, Kb, D]`` of those key blocks that hold keys."""
     if valid is None:
         return means.mean(2), means.var(2, unbiased=False)
-    weight = (
-        pad(valid, (0, -valid.shape[1] % block)).unflatten(1, (-1, block)).any(-1)[:, None, :, None].to(means.dtype)
-    )
+    weight = (count_in_blocks(valid, block) > 0)[:, None, :, None].to(means.dtype)
     blocks = weight.sum(2).clamp_min(1)
     mean = (means * weight).sum(2) / blocks
     return mean, ((means - mean[:, :, None]).square() * weight).sum(2) / blocks

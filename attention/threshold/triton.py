@@ -10,6 +10,7 @@ import triton.language as tl
 from torch import Tensor
 
 from genkit.attention import triton as shared
+from genkit.attention.blocks import count_in_blocks
 from genkit.attention.pool import pool
 from genkit.attention.threshold.reference import spread_of
 from genkit.attention.triton import load_queries, take
@@ -32,13 +33,12 @@ def forward(
 ) -> tuple[Tensor, Tensor]:
     """Output ``[B, H, N, D]`` and the number of exact blocks int32 ``[B, H, blocks]``."""
     exists = torch.ones(1, k.shape[2], dtype=torch.bool, device=k.device) if valid is None else valid
-    spare = -k.shape[2] % block
-    count = torch.nn.functional.pad(exists, (0, spare)).unflatten(1, (-1, block)).sum(-1).float()
+    count = count_in_blocks(exists, block).float()
     (keys, _), (values, _) = pool(k, block, valid=valid), pool(v, block, valid=valid)
     mean, var = spread_of(keys, block, valid)
-    return attend(
-        q, k, v, keys.to(k.dtype), values.to(v.dtype), count.log2(), mean, var, sinks, exists, block, tau, scale
-    )
+    means = (x.contiguous() for x in (keys.to(k.dtype), values.to(v.dtype)))  # the kernel counts on packed rows
+    spread = (x.contiguous() for x in (mean, var))
+    return attend(q, k, v, *means, count.log2(), *spread, sinks, exists, block, tau, scale)
 
 
 @torch.library.custom_op("genkit::threshold", mutates_args=())
