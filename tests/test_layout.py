@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import families
@@ -13,6 +14,7 @@ from torch import Tensor
 import genkit
 from genkit import AdaSpa, SlidingTile, SpargeAttention, Threshold, Timeline
 from genkit.attention import hoist
+from genkit.attention.budget import Budget
 from genkit.attention.call import Attend, Call
 from genkit.attention.grid import VideoGrid
 from genkit.attention.layout import Layout, Morton, Tiles, layout_of, ordered
@@ -137,6 +139,21 @@ def test_ordered_once_or_in_every_layer_is_the_same(name: str, plugin: Any, monk
         every = frames_of(pipe, name)
         assert float(plan.session.run.densities[plugin.name][0]) == pytest.approx(float(density))
     assert calls["permute"] >= 4 * forwards and float(density) < 1
+    assert np.abs(once - every).max() < 2e-5
+
+
+@pytest.mark.parametrize("wanted", ["frames", "morton-2d"])
+def test_a_layer_may_want_another_order_than_the_model_has(wanted: str, tmp_path: Path) -> None:
+    """A budget can set the order of a single layer; the video is the one of tokens that come frame by frame."""
+    pipe = families.FAMILIES["wan"]()
+    layers = [f"transformer.blocks.{i}.attn1" for i in range(3)]
+    settings = {layers[0]: {"order": wanted}, layers[1]: {"order": "morton"}, layers[2]: {"order": wanted}}
+    budget = str(Budget(method="sparge", layers=settings).save(tmp_path / "budget.json"))
+    with genkit.apply(pipe, SpargeAttention(order="morton", density=0.4, budget=budget, **SPARSE)) as plan:
+        once = frames_of(pipe, "wan")
+        for hoisted in plan.session.hoists:
+            hoisted.remove()
+        every = frames_of(pipe, "wan")
     assert np.abs(once - every).max() < 2e-5
 
 

@@ -49,10 +49,17 @@ class Here:
         there = replace(self, layout=layout)
         if layout == self.call.layout:
             return attend(q, k, v, there)
-        assert layout is not None
-        order = self.shared(lambda: ordered(self.grid, layout).to(self.device)[None, None], "order", layout)
+        order = self.shared(lambda: self._order_to(layout), "order", layout, self.call.layout)
         out, density = attend(permute(q, order), permute(k, order), permute(v, order), there)
         return permute(out, inverse(order)), density
+
+    def _order_to(self, layout: Layout | None) -> Tensor:
+        """The place in this call of each token in the order of ``layout``, int64 ``[1, 1, N]``."""
+        have, want = (
+            torch.arange(self.grid.tokens) if one is None else ordered(self.grid, one)
+            for one in (self.call.layout, layout)
+        )
+        return inverse(have)[want].to(self.device)[None, None]
 
     def shared(self, make: Callable[[], T], *key: Hashable) -> T:
         """``make()``, once a generation for this grid, whatever the layer."""
