@@ -17,14 +17,14 @@ from genkit.attention.layout import Layout, TokenOrder, layout_of
 from genkit.attention.plan import BlockPlan
 from genkit.attention.planners.here import Attended, Here
 from genkit.attention.planners.kept import DENSITIES, top_share
-from genkit.attention.planners.ordered import OrderedPlanner
+from genkit.attention.planners.ordered import InOrder
 
 GOOD_RECALL = 0.8
 """Heads that keep more than this at the common density may give some of it away."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdaSpaPlanner(OrderedPlanner):
+class AdaSpaPlanner(InOrder):
     """Blocks by exact mass, per head; found at the first sparse step and at ``searches``."""
 
     density: float = 0.2

@@ -8,7 +8,7 @@ from genkit.attention.layout import Layout
 from genkit.attention.planners.here import Attended, Here
 
 
-class OrderedPlanner(ABC):
+class InOrder(ABC):
     """A planner that attends to tokens in the order of ``layout``."""
 
     @property

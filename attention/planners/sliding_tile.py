@@ -17,14 +17,14 @@ from genkit.attention.grid import VideoGrid
 from genkit.attention.layout import Sides, Tiles
 from genkit.attention.plan import BlockPlan
 from genkit.attention.planners.here import Attended, Here
-from genkit.attention.planners.ordered import OrderedPlanner
+from genkit.attention.planners.ordered import InOrder
 
 EVERY_TILE = 1 << 20
 """A window wider than any video."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class SlidingTilePlanner(OrderedPlanner):
+class SlidingTilePlanner(InOrder):
     """A window of whole tiles around each tile."""
 
     tile: Sides = (6, 8, 8)

@@ -15,12 +15,12 @@ from genkit.attention.layout import Layout, TokenOrder, layout_of
 from genkit.attention.plan import BlockPlan
 from genkit.attention.planners.here import Attended, Here
 from genkit.attention.planners.kept import DENSITIES, top_share
-from genkit.attention.planners.ordered import OrderedPlanner
+from genkit.attention.planners.ordered import InOrder
 from genkit.attention.pool import pool
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpargePlanner(OrderedPlanner):
+class SpargePlanner(InOrder):
     """Blocks by the softmax of pooled queries and keys, planned anew in every call."""
 
     choose: Literal["topk", "cdf"] = "topk"

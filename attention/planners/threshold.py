@@ -10,12 +10,12 @@ from genkit.attention.layout import Layout, TokenOrder, layout_of
 from genkit.attention.plan import BlockPlan
 from genkit.attention.planners.here import Attended, Here
 from genkit.attention.planners.kept import in_first_frame, spanned
-from genkit.attention.planners.ordered import OrderedPlanner
+from genkit.attention.planners.ordered import InOrder
 from genkit.attention.threshold import threshold_attention, threshold_plan
 
 
 @dataclass(frozen=True, kw_only=True)
-class ThresholdPlanner(OrderedPlanner):
+class ThresholdPlanner(InOrder):
     """Blocks whose pooled score stands out are read exactly, all others by their mean."""
 
     tau: float = 1.0
