@@ -99,6 +99,7 @@ def planned(sides: Sequence[Request], prompts: Sequence[Any], seeds: int, kept: 
         raise UsageError(f"the prompt {_text(twice)!r} stands twice; a video more of it takes another seed")
     first = sides[0].seed if sides[0].seed is not None or kept is None else kept["seeds"][0]
     begin = drawn_seed(first)
+    drawn_seed(begin + seeds - 1)  # the last one counts too
     return Plan(sides=tuple(sides), prompts=every, seeds=tuple(range(begin, begin + seeds)))
 
 

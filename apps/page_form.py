@@ -13,6 +13,7 @@ from genkit.arguments import check_prompt, drawn_seed
 from genkit.errors import UsageError
 from genkit.plugin import Plugin
 from genkit.request import Request
+from genkit.schedulers.seeds import LARGEST
 
 PROMPT = "a large red circle moves right on a navy background"
 """What stands in the form at first: the embedded model knows these words."""
@@ -115,7 +116,7 @@ def _seed(values: Values, key: str) -> int | None:
     text = str(values.get(key) or "").strip()
     if text in ("", "-1"):
         return None
-    if not (text.isascii() and text.isdigit() and len(text) < 20):
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(LARGEST))):
         raise UsageError(f"{text[:40]!r} is no seed; give a whole number from 0 up, or nothing to draw one")
     return drawn_seed(int(text))
 

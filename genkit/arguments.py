@@ -1,13 +1,11 @@
 """From what the user asks to the arguments of one pipeline's call, checked before anything runs."""
 
 import inspect
-import secrets
 from typing import Any
 
 from genkit.attention.cards import ModelCard
 from genkit.errors import UsageError, nearest
-
-SEEDS = 2**31
+from genkit.schedulers import seeds
 
 
 def call_arguments(pipe: Any, card: ModelCard, asked: dict[str, Any]) -> dict[str, Any]:
@@ -85,14 +83,13 @@ def check_size(pipe: Any, card: ModelCard, arguments: dict[str, Any]) -> None:
             raise UsageError(f"{name}={value}: {card.title} makes multiples of {unit}; the nearest is {near}")
 
 
-def drawn_seed(seed: int | None) -> int:
-    """The seed itself, or a fresh one for None and -1.
+def drawn_seed(seed: Any) -> int:
+    """Return the seed as an int, or a fresh one for None and -1.
 
     Raises:
-        UsageError: not a whole number in [-1, 2**63).
+        UsageError: not a whole number from -1 to 2**64 - 1.
     """
-    if seed is None or seed == -1:
-        return secrets.randbelow(SEEDS)
-    if not isinstance(seed, int) or not 0 <= seed < 2**63:
-        raise UsageError(f"seed={seed!r} must be a whole number from 0 to 2**63 - 1, or -1 to draw one")
-    return seed
+    try:
+        return seeds.drawn_seed(seed)
+    except ValueError as error:
+        raise UsageError(str(error)) from None

@@ -103,7 +103,8 @@ class Handle:
             height, width: pixels; None is the model's default.
             num_inference_steps: solver steps; None is the model's default.
             guidance_scale: classifier-free guidance; None is the model's default.
-            seed: of the noise, drawn on the CPU so that it means the same video everywhere; None or -1 draws one.
+            seed: of the noise, 0 to 2**64 - 1, drawn on the CPU so that it means the same video everywhere; None or -1
+                draws one.
             fps: pixel frames a second; None is the family's own.
             on_event: called with ``Progress`` after every step and for each piece decoded; whatever it raises stops
                 the run within that step.

@@ -16,6 +16,7 @@ from genkit.errors import GenkitError, UsageError
 from genkit.events import OnEvent
 from genkit.preview import preview
 from genkit.receipt import Attention, Receipt, Seconds, peak_memory_bytes, versions
+from genkit.schedulers.seeds import generator_of
 from genkit.video import Video
 from genkit.watch import Watch
 
@@ -44,7 +45,7 @@ def sample(
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
     watch = Watch(total=steps, on_event=on_event, preview=partial(preview, pipe, fps=fps))
     with watch.decoding(pipe):
-        output = _run(pipe, arguments | _callback(pipe, watch), torch.Generator("cpu").manual_seed(number))
+        output = _run(pipe, arguments | _callback(pipe, watch), generator_of(number))
     run.state.pop("prompt", None)
     seconds = _seconds(watch, time.perf_counter())
     frames = output.frames[0]

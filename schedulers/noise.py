@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from genkit.schedulers.seeds import generator_of
+
 
 def shuffled_order(frames: int, window: int, stride: int, generator: torch.Generator | None) -> Tensor:
     """Which base frame's noise each latent frame gets, int64 ``[frames]``; the first ``window`` frames keep theirs.
@@ -34,7 +36,7 @@ def shuffled_order(frames: int, window: int, stride: int, generator: torch.Gener
 def _host(generator: torch.Generator | None) -> torch.Generator | None:
     if generator is None or generator.device.type == "cpu":
         return generator
-    return torch.Generator().manual_seed(generator.initial_seed())
+    return generator_of(generator.initial_seed())
 
 
 @dataclass(frozen=True, kw_only=True)
