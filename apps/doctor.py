@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import genkit
+from genkit_video import install_extra, namesake, reinstall
 
 GIB = 2**30
 
@@ -31,7 +32,7 @@ class Check:
 
 def checks() -> list[Check]:
     """Look at everything; nothing is downloaded, and a check that fails never ends the list."""
-    looks = (_python, _machine, _torch, _gpu, _diffusers, _triton, _flex, _xformers, _weights, _h264, _gradio)
+    looks = (_python, _name, _machine, _torch, _gpu, _diffusers, _triton, _flex, _xformers, _weights, _h264, _gradio)
     return [_safely(look) for look in looks]
 
 
@@ -53,6 +54,12 @@ def _python() -> Check:
     new_enough = sys.version_info >= (3, 10)
     fix = "" if new_enough else "install Python 3.10 or newer"
     return Check(name="python", ok=new_enough, found=platform.python_version(), fix=fix, needed=True)
+
+
+def _name() -> Check:
+    other = namesake()
+    found = other or f"'genkit' is {genkit.__distribution__}"
+    return Check(name="import name", ok=other is None, found=found, needed=True)
 
 
 def _machine() -> Check:
@@ -108,11 +115,11 @@ def _flex() -> Check:
 
 
 def _xformers() -> Check:
-    return _optional("xformers", "attention backend of diffusers", "pip install 'genkit-video[xformers]'")
+    return _optional("xformers", "attention backend of diffusers", install_extra("xformers"))
 
 
 def _gradio() -> Check:
-    return _optional("gradio", "web page", "pip install 'genkit-video[ui]'")
+    return _optional("gradio", "web page", install_extra("ui"))
 
 
 def _optional(package: str, purpose: str, fix: str) -> Check:
@@ -124,7 +131,7 @@ def _optional(package: str, purpose: str, fix: str) -> Check:
 def _weights() -> Check:
     there = (Path(genkit.__file__).parent / "tiny" / "weights" / "model_index.json").is_file()
     found = "in the package, no download needed" if there else "not in this installation"
-    fix = "" if there else "install genkit-video again"
+    fix = "" if there else reinstall()
     return Check(name="tiny model", ok=there, found=found, fix=fix, needed=True)
 
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from genkit.errors import UsageError
+from genkit_video import install_extra
 
 app = App(name="eval", help="Measure videos, and compare methods with intervals.")
 
@@ -105,7 +106,7 @@ def doctor(
 def _states(row: dict[str, Any]) -> list[tuple[str, str]]:
     """The lines of one metric: ready, or one for each thing that is missing."""
     missing = row["missing"]
-    lines = [f"missing {', '.join(missing)}: pip install 'genkit-video[eval]'"] if missing else []
+    lines = [f"missing {', '.join(missing)}: {install_extra('eval')}"] if missing else []
     lines += [f"missing {want}" for want in row["wants"]]
     names = [row["metric"], *[""] * len(lines)]
     return list(zip(names, lines or ["ready"], strict=False))

@@ -11,6 +11,7 @@ from typing import Any
 from genkit.apps.jobs import Store
 from genkit.apps.keeper import Keeper
 from genkit.errors import UsageError
+from genkit_video import install_extra
 
 LARGEST_UPLOAD = "64mb"
 WAITING_EVENTS = 50
@@ -100,7 +101,7 @@ def launched(
     try:
         import gradio  # noqa: F401 - to tell a person who lacks it
     except ImportError as error:
-        raise UsageError(f"the page needs Gradio ({error}); pip install 'genkit-video[ui]'") from error
+        raise UsageError(f"the page needs Gradio ({error}); {install_extra('ui')}") from error
     from genkit.apps.page import build
     from genkit.apps.page_style import CSS, theme
 

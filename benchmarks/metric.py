@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 from genkit.benchmarks.stats import Estimate, Reduction, Samples, Stat, estimate
 from genkit.errors import GenkitError, UsageError, nearest
 from genkit.video import Video
+from genkit_video import install_extra
 
 T = TypeVar("T")
 
@@ -129,9 +130,7 @@ class Suite:
     def check_ready(self) -> None:
         """Raise GenkitError if a package or anything that a user has to bring is missing."""
         if missing := self.missing():
-            raise GenkitError(
-                f"suite {self.name!r} needs {', '.join(missing)}; install it: pip install 'genkit-video[eval]'"
-            )
+            raise GenkitError(f"suite {self.name!r} needs {', '.join(missing)}; install it: {install_extra('eval')}")
         if wanting := [(metric.name, wants[0]) for metric in self.metrics if (wants := metric.wants())]:
             name, first = wanting[0]
             raise GenkitError(

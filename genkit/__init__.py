@@ -4,6 +4,8 @@ from importlib import import_module
 from typing import Any
 
 __version__ = "0.1.0"
+__distribution__ = "genkit-video"
+"""Tells this package from PyPI's `genkit`, which is another project."""
 
 _EXPORTS = {
     "load": "genkit.loading",

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from genkit.errors import GenkitError, UsageError, nearest
+from genkit_video import reinstall
 
 TINY_WEIGHTS = Path(__file__).parent / "tiny" / "weights"
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -49,7 +50,7 @@ def _opened(model: str | Path, dtype: str | torch.dtype | None, device: str | No
     tiny = str(model) == "tiny"
     folder = TINY_WEIGHTS if tiny else Path(model)
     if tiny and not folder.exists():
-        raise GenkitError("the embedded model's weights are missing from this installation; install genkit-video again")
+        raise GenkitError(f"the embedded model's weights are missing from this installation; {reinstall()}")
     if not folder.is_dir() and not _looks_like_hub_id(str(model)):
         raise UsageError(
             f"there is no model {str(model)!r}: it is not 'tiny', no folder, and no hub id of the form owner/name; "

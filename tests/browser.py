@@ -21,7 +21,7 @@ def chromium() -> Iterator[Any]:
 
     One for each module: its driver keeps an event loop running in this thread, which other tests must not find.
     """
-    driver = pytest.importorskip("playwright.sync_api", reason="needs pip install 'genkit-video[dev]' for playwright")
+    driver = pytest.importorskip("playwright.sync_api", reason="needs playwright")
     program = next(filter(None, map(shutil.which, NAMES)), None)
     if program is None:
         pytest.skip(f"needs a browser: one of {', '.join(NAMES)}, such as Debian's package chromium")

@@ -83,9 +83,7 @@ def test_what_it_cannot_do_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     gpu: Any = SimpleNamespace(device=torch.device("cuda"))
     seen = Seen(plan, None, None, None, None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert xformers.refusal(gpu, seen, False, False) == (
-        "xformers is not installed; pip install 'genkit-video[xformers]'"
-    )
+    assert xformers.refusal(gpu, seen, False, False) == ("xformers is not installed; pip install xformers")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
     assert xformers.refusal(gpu, seen, False, False) is None
     assert xformers.refusal(gpu, seen, True, False) == "here it has no log-sum-exp"

@@ -336,7 +336,7 @@ def test_doctor_says_what_to_do(
     assert main(["doctor"]) == 1
     text = capsys.readouterr().out
     assert re.search(r"^without flex +FlexAttention needs a C\+\+ compiler on a CPU; install g\+\+$", text, re.M)
-    assert re.search(r"^missing tiny model +not in this installation; install genkit-video again$", text, re.M)
+    assert re.search(r"^missing tiny model +not in this installation; pip install --force-reinstall", text, re.M)
     assert re.search(r"^missing h264 +ModuleNotFoundError: .*; install it again$", text, re.M)
 
 

@@ -22,7 +22,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 @pytest.fixture(scope="module")
 def client(store: Store) -> Iterator[Any]:
     """A browser's connection to a page on all addresses of this machine."""
-    pytest.importorskip("gradio", reason="the page needs pip install 'genkit-video[ui]'")
+    pytest.importorskip("gradio", reason="the page needs gradio")
     import httpx
 
     with pytest.MonkeyPatch.context() as patch, page_serve.isolated():

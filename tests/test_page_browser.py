@@ -45,7 +45,7 @@ class Served:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    pytest.importorskip("gradio", reason="the page needs pip install 'genkit-video[ui]'")
+    pytest.importorskip("gradio", reason="the page needs gradio")
     folder = tmp_path_factory.mktemp("browser") / "out"
     program = f"from genkit.apps.cli import main; raise SystemExit(main(['ui', '--output', {str(folder)!r}]))"
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:

@@ -104,7 +104,7 @@ def _unchanged(value: Any) -> bool:
 
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    gr = pytest.importorskip("gradio", reason="the page needs pip install 'genkit-video[ui]'")
+    gr = pytest.importorskip("gradio", reason="the page needs gradio")
     from genkit.apps.page_fields import Form, first_fields, other_fields
 
     form = Form()

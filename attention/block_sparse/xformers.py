@@ -14,7 +14,7 @@ def refusal(q: Tensor, seen: Seen, with_lse: bool, with_tail: bool) -> str | Non
     if q.device.type != "cuda":
         return f"it is for NVIDIA GPUs, and these queries are on {q.device.type}"
     if importlib.util.find_spec("xformers") is None:
-        return "xformers is not installed; pip install 'genkit-video[xformers]'"
+        return "xformers is not installed; pip install xformers"
     if with_lse or with_tail:
         return f"here it has no {'log-sum-exp' if with_lse else 'tail'}"
     if not seen.by_blocks or windows_of(seen.plan) is None:
