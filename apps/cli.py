@@ -1,9 +1,11 @@
 """The command `genkit`: results on standard output, everything else on standard error.
 
 Exit codes: 0 done, 1 the generation failed, 2 the command is wrong, 130 interrupted.
+No failure shows a traceback unless ``--debug`` stands among the words, or GENKIT_DEBUG is set.
 """
 
 import dataclasses
+import io
 import json
 import os
 import sys
@@ -12,19 +14,20 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
+from cyclopts import App, Parameter
 
 from genkit.apps.bench import app as bench
+from genkit.apps.ending import ended_by, without_debug
 from genkit.apps.evaluation import app as evaluation
 from genkit.apps.flags import Settings, request_from, with_request_flags
 from genkit.apps.progress import quiet_libraries
 from genkit.apps.versus import folded
-from genkit.errors import GenkitError, UsageError
 from genkit.request import Request
 
 app = App(
     name="genkit",
-    help="Make text-to-video models faster, longer and directable, without training.",
+    help="Make text-to-video models faster, longer and directable, without training. With --debug, every "
+    "command also shows where in the code a failure came from.",
     version=lambda: version("genkit-video"),
     default_parameter=Parameter(negative=()),
     suppress_keyboard_interrupt=False,
@@ -189,23 +192,14 @@ def main(tokens: Sequence[str] | None = None) -> int:
     """Run one command; ``tokens`` are those of the process if None. Returns the exit code."""
     quiet_libraries()
     _wait_asleep()
+    _print_anything()
+    words, debug = without_debug(sys.argv[1:] if tokens is None else tokens)
     try:
-        words = folded(sys.argv[1:] if tokens is None else tokens)
-        code = app(words, exit_on_error=False, print_error=False, result_action="return_value") or 0
+        code = app(folded(words), exit_on_error=False, print_error=False, result_action="return_value") or 0
         sys.stdout.flush()
-        return code
-    except UnusedCliTokensError as error:
-        extra = " ".join(map(repr, error.unused_tokens or ()))
-        return _refuse(f"{extra} cannot be placed; put a text of several words in quotes", 2)
-    except (CycloptsError, UsageError) as error:
-        return _refuse(error, 2)
-    except GenkitError as error:
-        return _refuse(error, 1)
-    except KeyboardInterrupt:
-        return _refuse("stopped; nothing was written", 130)
-    except BrokenPipeError:  # the reader of a pipe, such as `head`, has what it wanted
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return int(code)
+    except BaseException as error:
+        return ended_by(error, debug)
 
 
 def _wait_asleep() -> None:
@@ -217,6 +211,7 @@ def _wait_asleep() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
-def _refuse(reason: object, code: int) -> int:
-    print(f"genkit: {str(reason).strip()}", file=sys.stderr)
-    return code
+def _print_anything() -> None:
+    """Show as an escape what a terminal or a pipe of another encoding cannot show."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import genkit
 from genkit.apps import doctor
@@ -393,3 +394,78 @@ def test_threads_wait_asleep_unless_the_user_says_otherwise(
         monkeypatch.setenv("OMP_WAIT_POLICY", before)
     assert main(["models", "--json"]) == 0
     assert os.environ["OMP_WAIT_POLICY"] == after
+
+
+FAULTS = [
+    (
+        RuntimeError("shapes do not fit\nat line 2"),
+        "RuntimeError: shapes do not fit; this is a fault in genkit: --debug",
+    ),
+    (AssertionError(), "AssertionError: no reason was given; this is a fault in genkit"),
+    (RecursionError("too deep"), "RecursionError: too deep; this is a fault in genkit"),
+    (OSError(28, "No space left on device"), r"OSError: \[Errno 28\] No space left on device; the system refused it"),
+    (ModuleNotFoundError("No module named 'av'"), "No module named 'av'; a package is missing or does not fit"),
+    (MemoryError(), "the memory is full \\(MemoryError: no reason was given\\); make fewer frames"),
+    (torch.OutOfMemoryError("CUDA out of memory. Tried"), "the memory is full .*CUDA out of memory"),
+    (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), "the memory is full "),
+    (RuntimeError("MPS backend out of memory (MPS allocated: 1 GB)"), "the memory is full "),
+    (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), "UnicodeDecodeError: "),
+]
+
+
+@pytest.mark.parametrize(("error", "sentence"), FAULTS)
+def test_what_nobody_foresaw_is_one_line_too(
+    error: Exception, sentence: str, make: FakeMake, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    make.error = error
+    assert main(["generate", "a", "--output", "clip.mp4"]) == 1
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.startswith("genkit: ") and said.err.count("\n") == 1
+    assert re.search(sentence, said.err) and "Traceback" not in said.err
+    assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize("command", ["plugins", "models", "doctor", "demo", "ui", "evaluate x", "bench attention"])
+def test_every_command_has_the_last_line_of_defence(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*words: Any, **options: Any) -> int:
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr("genkit.apps.cli.app", broken)
+    assert main(command.split()) == 1
+    assert capsys.readouterr().err.startswith("genkit: ZeroDivisionError: division by zero; this is a fault in genkit")
+
+
+@pytest.mark.parametrize("error", [RuntimeError("odd"), GenkitError("known"), UsageError("wrong")])
+@pytest.mark.parametrize(("words", "variable"), [(["--debug"], None), ([], "1")])
+def test_debug_shows_the_traceback_and_changes_nothing_else(
+    error: Exception, words: list[str], variable: str | None, make: FakeMake, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    make.error = error
+    code = main(["generate", "a"])
+    plain = capsys.readouterr().err
+    if variable:
+        monkeypatch.setenv("GENKIT_DEBUG", variable)
+    assert main(["generate", *words, "a"]) == code
+    loud = capsys.readouterr().err
+    assert loud.startswith("Traceback") and loud.endswith(plain) and "Traceback" not in plain
+
+
+def test_debug_behind_two_dashes_is_a_text(make: FakeMake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GENKIT_DEBUG", "0")
+    assert main(["generate", "--steps", "1", "--", "--debug"]) == 0
+    assert make.requests[0].prompt == "--debug"
+
+
+def test_standard_output_of_another_encoding_is_no_error(tmp_path: Path) -> None:
+    code = """
+import sys
+from genkit.apps import cli
+cli.app.command(lambda: print("m\\u00fcde \\U0001f534"), name="say")
+sys.exit(cli.main(["say"]))
+"""
+    ascii_only = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=ascii_only, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "m\\xfcde \\U0001f534\n", "")
