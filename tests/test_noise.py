@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from genkit.attention.windows import window_starts
 from genkit.schedulers.noise import ShuffledNoise, largest_stride, shuffled_order
 
 
@@ -19,6 +20,16 @@ def test_each_window_holds_each_base_noise_once(frames, window, stride):
     assert order[:window].tolist() == list(range(min(window, frames)))
     tail = order[-(frames % stride or stride) :]
     assert len(set(tail.tolist())) == len(tail)
+
+
+@pytest.mark.parametrize(("window", "stride"), [(9, 3), (16, 4), (21, 7), (5, 2), (13, 4), (16, 5), (4, 4), (3, 1)])
+def test_no_window_that_is_fused_holds_a_noise_twice(window, stride):
+    """At every length, the window that was added to end with the video included."""
+    for frames in range(window + 1, 4 * window + 3):
+        for seed in range(40):
+            order = shuffled_order(frames, window, stride, generator(seed)).tolist()
+            for start in window_starts(frames, window, stride):
+                assert sorted(order[start : start + window]) == list(range(window)), (frames, seed, start)
 
 
 def test_groups_come_from_one_window_back_and_are_shuffled():
