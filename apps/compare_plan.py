@@ -22,7 +22,7 @@ from genkit.request import Request
 
 FOLDER = Path("outputs")
 PLAN = "plan.json"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 NOT_A_DIFFERENCE = ("prompt", "seed", "plugins", "options")
 """Fields that are not shown as one in the name of a side."""
 

@@ -3,7 +3,6 @@
 import ast
 import dataclasses
 import inspect
-import re
 import types
 import typing
 from dataclasses import dataclass
@@ -11,8 +10,10 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
+from genkit.earlier import check_name
 from genkit.errors import UsageError, nearest
 from genkit.plugin import Plugin
+from genkit.plugin_text import join_text, split_text
 
 PLUGINS = {
     "adaspa": "genkit.plugins.adaspa:AdaSpa",
@@ -77,13 +78,11 @@ def plugin_class(name: str) -> type[Plugin]:
     """
     known = PLUGINS if name in PLUGINS else _known()  # looking for those of other packages takes a while
     if name not in known:
+        check_name(name)
         raise UsageError(f"there is no plug-in called {name!r}; {nearest(name, known)}")
     module, _, attribute = known[name].partition(":")
     found: type[Plugin] = getattr(import_module(module), attribute)
     return found
-
-
-_PART = re.compile(r"""(?:[^,'"]|'[^']*'|"[^"]*")+""")  # commas inside quotes do not separate
 
 
 def parse(text: str) -> Plugin:
@@ -92,17 +91,8 @@ def parse(text: str) -> Plugin:
     Raises:
         UsageError: an unknown name or parameter, or a value of the wrong type.
     """
-    name, _, rest = text.partition(":")
-    cls = plugin_class(name.strip().lower())
-    values = dict(_assignment(part, name) for part in _PART.findall(rest) if part.strip())
-    return make(cls, values)
-
-
-def _assignment(part: str, name: str) -> tuple[str, str]:
-    key, equals, value = part.partition("=")
-    if not equals:
-        raise UsageError(f"{name}: {part.strip()!r} is no parameter; write name=value")
-    return key.strip().replace("-", "_"), value.strip()
+    cls = plugin_class(text.partition(":")[0].strip().lower())
+    return make(cls, dict(split_text(text)[1]))
 
 
 def make(cls: type[Plugin], values: dict[str, Any]) -> Plugin:
@@ -185,12 +175,12 @@ def type_name(hint: Any) -> str:
 
 def text_of(plugin: Plugin) -> str:
     """The shortest text that ``parse`` turns into this plug-in."""
-    changed = [
-        f"{field.name}={_value_text(getattr(plugin, field.name))}"
+    changed = {
+        field.name: _value_text(getattr(plugin, field.name))
         for field in _fields(type(plugin))
         if getattr(plugin, field.name) != field.default
-    ]
-    return f"{plugin.name}:{','.join(changed)}" if changed else plugin.name
+    }
+    return join_text(plugin.name, changed)
 
 
 def _value_text(value: Any) -> str:

@@ -9,11 +9,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from genkit.decode import Header
+from genkit.earlier import Made, texts_today
 from genkit.errors import UsageError
 from genkit.outputs import sidecar_path
 from genkit.receipt import Receipt
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Of what is written; recipes of every schema from 1 on are read, with plug-ins as they were meant (``earlier``)."""
 GENERATOR = "genkit-video"
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 """The IPTC term that marks media made by a trained model."""
@@ -110,17 +112,28 @@ def _describes(data: dict[str, Any], header: Header) -> bool:
 
 def _parsed(path: Path, data: dict[str, Any]) -> Recipe:
     found = data.get("schema_version")
-    if found != SCHEMA_VERSION:
+    if type(found) is not int or not 1 <= found <= SCHEMA_VERSION:
         raise UsageError(
             f"the recipe in {str(path)!r} has schema version {found!r} (written by {data['generator']}), "
-            f"but this installation reads version {SCHEMA_VERSION}; use that release"
+            f"but this installation reads versions 1 to {SCHEMA_VERSION}; use that release"
         )
     request, receipt, file = (data.get(key) for key in ("request", "receipt", "file"))
     if not isinstance(request, dict) or not isinstance(file, dict):
         raise UsageError(f"the recipe in {str(path)!r} is damaged: it has no request")
     try:
-        return Recipe(request=request, receipt=None if receipt is None else Receipt.model_validate(receipt), file=file)
+        ran = None if receipt is None else Receipt.model_validate(receipt)
+        return Recipe(request=_meant(request, found, ran), receipt=ran, file=file)
     except ValidationError as error:
         problem = error.errors()[0]
         place = ".".join(map(str, problem["loc"]))
         raise UsageError(f"the receipt in {str(path)!r} is damaged: {place}: {problem['msg']}") from error
+
+
+def _meant(request: dict[str, Any], schema: int, receipt: Receipt | None) -> dict[str, Any]:
+    """The request with its plug-ins in today's terms."""
+    texts = request.get("plugins")
+    if schema == SCHEMA_VERSION or not isinstance(texts, list):
+        return request
+    frames = request.get("num_frames") if receipt is None else receipt.frames
+    made = Made(family=receipt and receipt.family, frames=frames if isinstance(frames, int) else None)
+    return request | {"plugins": texts_today(texts, schema, made)}

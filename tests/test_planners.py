@@ -255,6 +255,38 @@ def test_anchors_are_bounded_whatever_the_length_and_move_on() -> None:
     assert first[20, 14] and not first[20, 15] and second[20, 15]
 
 
+@pytest.mark.parametrize(
+    ("frames", "native", "interval", "mean"),
+    [(41, 21, 3, 64 / 3), (61, 21, 4, 23.5), (83, 21, 6, 65 / 3), (126, 21, 9, 197 / 9), (65, 33, 3, 88 / 3),
+     (45, 33, 2, 30), (25, 21, 2, 20), (33, 9, 32, 318 / 32)],
+)  # fmt: skip
+def test_anchors_make_up_the_training_length_as_in_the_published_code(
+    frames: int, native: int, interval: int, mean: float
+) -> None:
+    """Turn by turn: ``ceil(T / k)`` key frames that wrap around, the first frame, and seven others."""
+    planner, grid = FrameAnchorsPlanner(), VideoGrid(frames=frames, rows=1, cols=1, native_frames=native)
+    assert planner.interval(grid) == interval
+    counts = []
+    for turn in range(2 * interval):
+        keys = {(turn % interval + number * interval) % frames for number in range(math.ceil(frames / interval))}
+        read = planner.frames_read(grid, turn)
+        assert set(read.all(0).nonzero().flatten().tolist()) >= keys | {0}
+        assert set(read.sum(1).tolist()) == {len(keys | {0}) + 7}
+        counts.append(float(read.sum(1).float().mean()))
+    assert sum(counts) / len(counts) == pytest.approx(mean)
+
+
+def test_windows_between_anchors_grow_to_the_left_and_right_in_turn() -> None:
+    """Frame 12 of 40, anchors at 0, 3, 6...: 10, 11, 13 and 14 lie within two frames; the fifth comes from the left."""
+    grid = VideoGrid(frames=40, rows=1, cols=1, native_frames=19)
+    planner = FrameAnchorsPlanner(near=2, first=1, key_frames=14)
+    other = [frame for frame in planner.frames_read(grid, 0)[12].nonzero().flatten().tolist() if frame % 3]
+    assert other == [8, 10, 11, 13, 14]
+    ends = [planner.frames_read(grid, 0)[row].nonzero().flatten().tolist() for row in (0, 39)]
+    assert [frame for frame in ends[0] if frame % 3] == [1, 2, 4, 5, 7]
+    assert [frame for frame in ends[1] if frame % 3] == [32, 34, 35, 37, 38]
+
+
 def test_blocks_hold_the_frames_that_are_read() -> None:
     grid = VideoGrid(frames=4, rows=1, cols=6)
     read = torch.eye(4, dtype=torch.bool)

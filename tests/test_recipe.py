@@ -53,7 +53,7 @@ def test_the_recipe_lies_beside_the_file_too(saved: Path) -> None:
     with av.open(str(saved)) as container:
         assert json.loads(container.metadata["comment"]) == beside
         assert container.metadata["title"].startswith('two lines and "quotes"')
-    assert beside["schema_version"] == 1 and beside["generator"].startswith("genkit-video ")
+    assert beside["schema_version"] == 2 and beside["generator"].startswith("genkit-video ")
     assert beside["digitalSourceType"].endswith("/digitalsourcetype/trainedAlgorithmicMedia")
     assert beside["file"]["enlarge"] == 4
     assert "红色的圆, 🎬" in (saved.parent / "clip.mp4.json").read_text("utf-8")
@@ -147,7 +147,7 @@ def with_comment(path: Path, comment: str) -> Path:
         ("a holiday film", "holds no genkit recipe"),
         ('{"prompt": "of another tool"}', "holds no genkit recipe"),
         ("[" * 100_000, "holds no genkit recipe"),
-        ('{"generator": "genkit-video 9.0", "schema_version": 2}', r"schema version 2 \(written by genkit-video 9.0\)"),
+        ('{"generator": "genkit-video 9.0", "schema_version": 3}', r"schema version 3 \(written by genkit-video 9.0\)"),
         ('{"generator": "genkit-video 0.1", "schema_version": 1, "request": 5, "file": {}}', "it has no request"),
         (
             '{"generator": "genkit-video 0.1", "schema_version": 1, "request": {}, "file": {}, "receipt": {"a": "x"}}',

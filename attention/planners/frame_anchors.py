@@ -2,9 +2,20 @@
 
 Source: "LVSA", arXiv 2605.31057, and its published code: a bounded number of frames is read whatever the length, and
 the grid of key frames moves on by one in every step, so that no frame is left out for long.
+
+For ``T`` frames of a model trained on ``R`` the anchors are the first ``first`` frames and the frames ``(turn + i k) %
+T`` for ``i < ceil(T / k)``, whose number does not depend on the turn. The interval ``k`` is the largest whose anchors
+and window still make up ``R`` frames, but not below ``ceil((T - m) / (R - m))`` with ``m = 2 near + first``: videos
+just above ``R`` stay sparse. A frame reads the anchors and the ``2 near + 1`` other frames around it: with the
+defaults 21 to 24 frames of 41, 61, 83 or 126 for a model trained on 21.
+
+Different from the source: a frame always reads itself (there only ``near=0`` leaves it out), videos of the training
+length or shorter are not touched at all, and ``key_frames`` asks for a number of key frames where the published code
+asks for their interval.
 """
 
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 import torch
@@ -28,7 +39,7 @@ class FrameAnchorsPlanner:
     first: int = 1
     """Latent frames at the beginning that all frames read."""
     key_frames: int | None = None
-    """Latent frames, spread evenly over the video, that all frames read; None makes up the training length."""
+    """Most latent frames, spread evenly over the video, that all frames read; None makes up the training length."""
     rotate: bool = True
     """Whether the key frames move on by one latent frame in every step."""
     block: int | None = None
@@ -59,15 +70,54 @@ class FrameAnchorsPlanner:
 
     def frames_read(self, grid: VideoGrid, turn: int) -> Tensor:
         """Which key frames (columns) a query frame reads, bool ``[frames, frames]``."""
-        index, width = torch.arange(grid.frames), 2 * self.near + 1
-        keys = max(1, grid.native_frames - self.first - width) if self.key_frames is None else self.key_frames
-        for_all = index < self.first
-        if keys:
-            for_all = for_all | ((index - turn) % -(-grid.frames // keys) == 0)
-        place = (~for_all).cumsum(0) - (~for_all).long()  # rank among the frames that are not read by all
-        begin = (place - self.near).clamp(0, max(0, int((~for_all).sum()) - width))
-        near = (place >= begin[:, None]) & (place < begin[:, None] + width) & ~for_all
-        return near | for_all | torch.eye(grid.frames, dtype=torch.bool)
+        frames, width = grid.frames, 2 * self.near + 1
+        anchors = torch.arange(frames) < self.first
+        if interval := self.interval(grid):
+            anchors[(turn % interval + torch.arange(0, frames, interval)) % frames] = True
+        wanted = 0 if self.near == 0 else min(width, frames - int(anchors.sum()))
+        read = anchors.repeat(frames, 1) | torch.eye(frames, dtype=torch.bool)
+        for frame in range(frames):
+            low, high = window_around(frame, self.near, wanted, anchors)
+            read[frame, low:high] = True
+        return read
+
+    def interval(self, grid: VideoGrid) -> int:
+        """Latent frames from one key frame to the next; 0 is no key frames."""
+        if self.key_frames is not None:
+            return ceil(grid.frames / self.key_frames) if self.key_frames else 0
+        return key_frame_interval(grid.frames, grid.native_frames, self.near, self.first)
+
+
+def key_frame_interval(frames: int, native: int, near: int, first: int) -> int:
+    """Return the largest interval of key frames at which a frame reads ``native`` frames, as the module says."""
+    wanted = max(first, native - 2 * near - 1)
+    grids = ((interval, len({*range(first), *range(0, frames, interval)})) for interval in range(frames, 0, -1))
+    reaching = next((interval for interval, anchors in grids if anchors >= wanted), 1)
+    fixed = 2 * near + first
+    return max(reaching, ceil(max(frames - fixed, native - fixed) / max(1, native - fixed)))
+
+
+def window_around(frame: int, near: int, wanted: int, anchors: Tensor) -> tuple[int, int]:
+    """First frame, and the one after the last, of the window of a frame.
+
+    It begins as ``near`` frames to either side, moved inside the video, and grows by a frame to the left and to the
+    right in turn until ``wanted`` of its frames are not ``anchors`` (bool ``[frames]``).
+    """
+    frames, others = len(anchors), (~anchors).tolist()
+    low = max(0, min(frame - near, frames - 1 - 2 * near))
+    high = min(frames, max(frame + near, 2 * near) + 1)
+    if not wanted:
+        return frame, frame
+    held, left = sum(others[low:high]), True
+    while held < wanted:
+        if left and low > 0:
+            low -= 1
+            held += others[low]
+        elif not left and high < frames:
+            held += others[high]
+            high += 1
+        left = not left
+    return low, high
 
 
 def frame_blocks(grid: VideoGrid, read: Tensor, block: int) -> Tensor:

@@ -26,7 +26,7 @@ class FrameAnchors(Sparse):
     first: int = 1
     """Latent frames at the beginning that all frames read."""
     key_frames: int | None = None
-    """Latent frames, spread evenly, that all frames read; None makes up the training length, 0 is none."""
+    """Most latent frames, spread evenly, that all frames read; None makes up the training length, 0 is none."""
     rotate: bool = True
     """Whether the key frames move on by one latent frame in every step."""
     dense_steps: float = 0.0

@@ -1,0 +1,118 @@
+"""What the plug-ins of a recipe that an earlier release wrote are called today.
+
+A recipe names of each plug-in only what differs from the defaults. Where a default or a parameter has changed since,
+the text is completed with what it meant, so that the same video comes of it; where the method itself has changed, it is
+marked as ``name@schema``, which ``catalogue.parse`` refuses with the reason. Whoever changes a default or a method
+raises ``recipe.SCHEMA_VERSION`` and adds here what recipes of the schema before meant; a test holds the defaults.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from genkit.errors import UsageError
+from genkit.plugin_text import join_text, split_text
+from genkit.schedulers.noise import largest_stride
+
+RELEASES = {1: "genkit-video 0.1.0"}
+"""What wrote recipes of each earlier schema."""
+LENGTHS_1 = {
+    "tiny": (9, 2),
+    "wan": (21, 4),
+    "wan2.2": (21, 4),
+    "hunyuanvideo": (33, 4),
+    "cogvideox": (13, 4),
+    "ltx": (16, 8),
+    "mochi": (28, 6),
+    "animatediff": (16, 1),
+    "text-to-video-sd": (16, 1),
+}
+"""By family: latent frames of the training, and pixel frames of each of them, as schema 1 had them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """The video that a recipe made."""
+
+    family: str | None
+    """Family of its model; None if the recipe does not tell."""
+    frames: int | None
+    """Its pixel frames; None if the recipe does not tell."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """What was different about a plug-in."""
+
+    defaults: Mapping[str, str] = field(default_factory=dict)
+    """Parameters and what they were when a text left them out."""
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    """Parameters that have another name today."""
+    differs: Callable[[Mapping[str, str], Made], bool] = lambda values, made: False
+    """Whether no parameters of today make the same video."""
+    reason: str = ""
+    """What it did, where that is not to be had any more."""
+
+
+def _partial_group(values: Mapping[str, str], made: Made) -> bool:
+    """Whether the shuffled noise of schema 1 ended with a part of a group, which could repeat a noise in a window."""
+    if made.family not in LENGTHS_1 or made.frames is None:
+        return True
+    native, stride = LENGTHS_1[made.family]
+    window = int(values.get("window") or native)
+    over = (made.frames - 1) // stride + 1 - window
+    return over > 0 and over % int(values.get("stride") or largest_stride(window)) > 0
+
+
+def _freenoise(values: Mapping[str, str], made: Made) -> bool:
+    given = {key: value for key, value in values.items() if value.lower() != "none"}
+    long = made.frames is None or made.frames > int(given.get("window") or LENGTHS_1["animatediff"][0])
+    return _partial_group(given, made) or (made.family == "animatediff" and long)
+
+
+def _freelong(values: Mapping[str, str], made: Made) -> bool:
+    return values.get("noise") != "plain" and _partial_group({}, made)
+
+
+CHANGES: dict[int, dict[str, Change]] = {
+    1: {
+        "frame-anchors": Change(
+            differs=lambda values, made: True, reason="read key frames further apart than its source"
+        ),
+        "freelong": Change(differs=_freelong, reason="could begin with the same noise twice in the last window"),
+        "freenoise": Change(differs=_freenoise, reason="could begin with the same noise twice in the last window"),
+    }
+}
+"""By schema and plug-in."""
+
+
+def texts_today(texts: list[Any], schema: int, made: Made) -> list[Any]:
+    """Return plug-in texts of a recipe of ``schema`` as texts of today; what is no text of a plug-in stays as it is."""
+    changes = CHANGES.get(schema, {})
+    return [_today(text, changes, schema, made) if isinstance(text, str) else text for text in texts]
+
+
+def _today(text: str, changes: Mapping[str, Change], schema: int, made: Made) -> str:
+    try:
+        name, values = split_text(text)
+        change = changes.get(name)
+        if change is None:
+            return text
+        if change.differs(values, made):
+            return join_text(f"{name}@{schema}", values)
+    except (UsageError, ValueError):  # not written by us: refused by whoever reads it
+        return text
+    values = {change.renamed.get(key, key): value for key, value in values.items()}
+    return join_text(name, values | {key: value for key, value in change.defaults.items() if key not in values})
+
+
+def check_name(name: str) -> None:
+    """Raise ``UsageError`` for a plug-in ``name@schema`` that is not to be had any more, with the reason."""
+    bare, at, number = name.partition("@")
+    schema = int(number) if number.isdecimal() else 0
+    change = CHANGES.get(schema, {}).get(bare)
+    if at and change is not None:
+        raise UsageError(
+            f"{bare} of {RELEASES[schema]}, which made this video, {change.reason}; this release cannot make that "
+            f"video again: choose today's method (--set plugins={bare}) or rerun it with that release"
+        )
