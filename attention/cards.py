@@ -1,107 +1,11 @@
-"""What must be known of each model family and cannot be read from its configuration. A new family is one card."""
+"""What is known of each model family; the configuration of a pipeline has the last word. A new family is one card."""
 
-import re
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
-from torch import Tensor, nn
-
 from genkit.attention.call import Kind
-
-Arguments = dict[str, Any]
-Volume = tuple[int, int, int]
-"""Frames, rows and columns of tokens (of the finest level, in a UNet)."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelCard:
-    """One family of video models."""
-
-    family: str
-    """Short name."""
-    title: str
-    """Name that people use, with versions."""
-    pipeline: str
-    """Class name of the diffusers pipeline."""
-    layers: dict[Kind, str]
-    """Regular expressions that match the full names of the attention modules of each kind."""
-    volume: Callable[[nn.Module, Arguments], Volume]
-    """Reads the token volume from a forward call of the model."""
-    native_frames: int
-    """Pixel frames of the clips that the model was trained on."""
-    fps: float
-    """Pixel frames a second of those clips."""
-    stride_attribute: str | None
-    """Pipeline attribute with the pixel frames of a latent frame; None: each pixel frame is a latent one."""
-    published_stride: int = 4
-    """What ``stride`` is in the checkpoints of ``hub_ids``: for what must be known before a model is opened."""
-    blocks: tuple[str, ...] = ()
-    """Lists of a model's blocks, in the order in which they run; empty: tokens are not the same sequence throughout."""
-    components: tuple[str, ...] = ("transformer",)
-    """Pipeline components that are hooked, where present."""
-    text_first: bool = False
-    """Whether text tokens stand before the video tokens in joint attention."""
-    batched_guidance: bool = False
-    """True: one forward holds ``[uncond, cond]``; False: one forward for each."""
-    latent_frame_axis: int | None = 2
-    """Axis of the frames in the initial latents; None: tokens packed frame by frame in axis 1."""
-    ascending_sigmas: bool = False
-    """Whether the scheduler's sigmas rise from 0 to 1 as the noise falls."""
-    frame_multiple: int | None = None
-    """Legal lengths are this times k plus 1, where that is more than the latent frame rate; None: the rate itself."""
-    rope: str = "rotary"
-    """How time enters attention: ``rotary``, ``learned``, ``absolute``, or ``none`` (convolutions carry it)."""
-    hub_ids: tuple[str, ...] = ()
-    """Checkpoints known to be of this family."""
-    defaults: Arguments = field(default_factory=dict)
-    """Arguments that this model needs when the caller does not say otherwise."""
-    longest: Callable[[Any], int | None] = lambda pipe: None
-    """Reads the largest number of pixel frames that the pipeline can make; None: no limit."""
-
-    def kind_of(self, module_name: str) -> Kind | None:
-        """The kind of an attention module, by its full name inside the model; None if it is none of ours."""
-        return next((kind for kind, pattern in self.layers.items() if re.fullmatch(pattern, module_name)), None)
-
-    def frame_step(self, pipe: Any) -> int:
-        """Legal lengths in pixel frames are this times k plus 1."""
-        return self.frame_multiple or self.stride(pipe)
-
-    def stride(self, pipe: Any) -> int:
-        """Pixel frames of a latent frame."""
-        return int(getattr(pipe, self.stride_attribute)) if self.stride_attribute else 1
-
-
-def _video(module: Any, arguments: Arguments) -> Volume:
-    """``hidden_states [B, C, F, H, W]`` and a patch size in the configuration."""
-    *_, frames, height, width = arguments["hidden_states"].shape
-    patch = module.config.patch_size
-    time, down, right = patch if isinstance(patch, (tuple, list)) else (_time_patch(module), patch, patch)
-    return frames // time, height // down, width // right
-
-
-def _time_patch(module: nn.Module) -> int:
-    return getattr(module.config, "patch_size_t", None) or 1
-
-
-def _frames_first(module: Any, arguments: Arguments) -> Volume:
-    """CogVideoX: ``hidden_states [B, F, C, H, W]``."""
-    _, frames, _, height, width = arguments["hidden_states"].shape
-    patch = module.config.patch_size
-    return frames // _time_patch(module), height // patch, width // patch
-
-
-def _packed(module: Any, arguments: Arguments) -> Volume:
-    """LTX: tokens are packed already; the latent volume comes beside them."""
-    time, patch = _time_patch(module), module.config.patch_size
-    return arguments["num_frames"] // time, arguments["height"] // patch, arguments["width"] // patch
-
-
-def _unet(module: nn.Module, arguments: Arguments) -> Volume:
-    """UNets: ``sample [B, C, F, H, W]``; deeper levels are found from each call's own token count."""
-    sample: Tensor = arguments["sample"]
-    return sample.shape[2], sample.shape[3], sample.shape[4]
-
+from genkit.attention.model_card import ModelCard
+from genkit.attention.volume import channels_first, configured, frames_first, packed, patch_of, plain_model, unet
 
 _DIT_LAYERS: dict[str, dict[Kind, str]] = {
     "wan": {"self": r"blocks\.\d+\.attn1", "cross": r"blocks\.\d+\.attn2"},
@@ -110,13 +14,53 @@ _DIT_LAYERS: dict[str, dict[Kind, str]] = {
     "ltx": {"self": r"transformer_blocks\.\d+\.attn1", "cross": r"transformer_blocks\.\d+\.attn2"},
 }
 
+
+def _is_embedded(pipe: Any) -> bool:
+    """Its autoencoder is one matrix, of a class that no other model has."""
+    vae = plain_model(getattr(pipe, "vae", None))
+    return "PatchAutoencoder" in (kind.__name__ for kind in type(vae).__mro__)
+
+
+def _is_wan_5b(pipe: Any) -> bool:
+    """Wan 2.2 TI2V-5B: 48 latent channels of 16 x 16 pixels, and a noise level for each token."""
+    wide = configured(getattr(pipe, "transformer", None), "in_channels") == 48
+    return wide or bool(configured(pipe, "expand_timesteps")) or getattr(pipe, "vae_scale_factor_spatial", 8) == 16
+
+
+def _has_two_experts(pipe: Any) -> bool:
+    return getattr(pipe, "transformer_2", None) is not None or configured(pipe, "boundary_ratio") is not None
+
+
+def _has_time_patches(pipe: Any) -> bool:
+    return patch_of(getattr(pipe, "transformer", None))[0] > 1
+
+
+def _cogvideox(card: ModelCard, pipe: Any) -> ModelCard:
+    """A checkpoint that was trained on longer clips says so; one without rotary positions adds a sinusoid."""
+    model = card.model(pipe)
+    frames = configured(model, "sample_frames") or 0
+    rope = "rotary" if configured(model, "use_rotary_positional_embeddings") else "absolute"
+    return replace(card, native_frames=max(card.native_frames, frames), rope=rope)
+
+
+def _sliced_positions(pipe: Any) -> tuple[int, int]:
+    """CogVideoX 1.5 cuts its rotary table out of one of the usual size, which its configuration has in latents."""
+    rows, cols = (configured(pipe.transformer, name) for name in ("sample_height", "sample_width"))
+    return rows * pipe.vae_scale_factor_spatial, cols * pipe.vae_scale_factor_spatial
+
+
+def _animatediff(card: ModelCard, pipe: Any) -> ModelCard:
+    """No motion module was trained on more frames than it has positions."""
+    return replace(card, native_frames=min(card.native_frames, card.longest(pipe) or card.native_frames))
+
+
 _WAN = ModelCard(
     family="wan",
     title="Wan 2.1",
     pipeline="WanPipeline",
     layers=_DIT_LAYERS["wan"],
     blocks=("blocks",),
-    volume=_video,
+    volume=channels_first,
     native_frames=81,
     fps=16,
     stride_attribute="vae_scale_factor_temporal",
@@ -124,11 +68,30 @@ _WAN = ModelCard(
     hub_ids=("Wan-AI/Wan2.1-T2V-1.3B-Diffusers", "Wan-AI/Wan2.1-T2V-14B-Diffusers"),
 )
 
-CARDS: tuple[ModelCard, ...] = (
+_COGVIDEOX = ModelCard(
+    family="cogvideox",
+    title="CogVideoX",
+    pipeline="CogVideoXPipeline",
+    read=_cogvideox,
+    layers=_DIT_LAYERS["joint"],
+    blocks=("transformer_blocks",),
+    volume=frames_first,
+    native_frames=49,
+    fps=8,
+    stride_attribute="vae_scale_factor_temporal",
+    text_first=True,
+    batched_guidance=True,
+    latent_frame_axis=1,
+    frame_multiple=8,
+    hub_ids=("THUDM/CogVideoX-2b", "THUDM/CogVideoX-5b"),
+)
+
+CARDS: tuple[ModelCard, ...] = (  # of one pipeline class, the more particular first
     replace(
         _WAN,
         family="tiny",
         title="the embedded model",
+        mark=_is_embedded,
         native_frames=17,
         fps=8,
         published_stride=2,
@@ -142,51 +105,58 @@ CARDS: tuple[ModelCard, ...] = (
         },
         hub_ids=("tiny",),
     ),
-    _WAN,
+    replace(
+        _WAN,
+        family="wan2.2-5b",
+        title="Wan 2.2 TI2V-5B",
+        mark=_is_wan_5b,
+        native_frames=121,
+        fps=24,
+        defaults={"num_frames": 121, "height": 704, "width": 1280},
+        hub_ids=("Wan-AI/Wan2.2-TI2V-5B-Diffusers",),
+    ),
     replace(
         _WAN,
         family="wan2.2",
         title="Wan 2.2",
-        hub_ids=("Wan-AI/Wan2.2-T2V-A14B-Diffusers", "Wan-AI/Wan2.2-TI2V-5B-Diffusers"),
+        mark=_has_two_experts,
+        hub_ids=("Wan-AI/Wan2.2-T2V-A14B-Diffusers",),
     ),
+    _WAN,
     ModelCard(
         family="hunyuanvideo",
         title="HunyuanVideo",
         pipeline="HunyuanVideoPipeline",
         layers=_DIT_LAYERS["hunyuan"],
         blocks=("transformer_blocks", "single_transformer_blocks"),
-        volume=_video,
+        volume=channels_first,
         native_frames=129,
         fps=24,
         stride_attribute="vae_scale_factor_temporal",
         hub_ids=("hunyuanvideo-community/HunyuanVideo",),
     ),
-    ModelCard(
-        family="cogvideox",
-        title="CogVideoX",
-        pipeline="CogVideoXPipeline",
-        layers=_DIT_LAYERS["joint"],
-        blocks=("transformer_blocks",),
-        volume=_frames_first,
-        native_frames=49,
-        fps=8,
-        stride_attribute="vae_scale_factor_temporal",
-        text_first=True,
-        batched_guidance=True,
-        latent_frame_axis=1,
-        frame_multiple=8,
-        hub_ids=("THUDM/CogVideoX-2b", "THUDM/CogVideoX-5b"),
+    replace(
+        _COGVIDEOX,
+        family="cogvideox1.5",
+        title="CogVideoX 1.5",
+        mark=_has_time_patches,
+        native_frames=81,
+        fps=16,
+        largest=_sliced_positions,
+        hub_ids=("THUDM/CogVideoX1.5-5B",),
     ),
+    _COGVIDEOX,
     ModelCard(
         family="ltx",
         title="LTX-Video",
         pipeline="LTXPipeline",
         layers=_DIT_LAYERS["ltx"],
         blocks=("transformer_blocks",),
-        volume=_packed,
-        native_frames=121,
+        volume=packed,
+        native_frames=161,
         fps=25,
         stride_attribute="vae_temporal_compression_ratio",
+        size_attribute="vae_spatial_compression_ratio",
         published_stride=8,
         batched_guidance=True,
         latent_frame_axis=None,
@@ -198,10 +168,11 @@ CARDS: tuple[ModelCard, ...] = (
         pipeline="MochiPipeline",
         layers=_DIT_LAYERS["joint"],
         blocks=("transformer_blocks",),
-        volume=_video,
+        volume=channels_first,
         native_frames=163,
         fps=30,
         stride_attribute="vae_temporal_scale_factor",
+        size_attribute="vae_spatial_scale_factor",
         published_stride=6,
         batched_guidance=True,
         ascending_sigmas=True,
@@ -212,20 +183,22 @@ CARDS: tuple[ModelCard, ...] = (
         family="animatediff",
         title="AnimateDiff",
         pipeline="AnimateDiffPipeline",
+        read=_animatediff,
         components=("unet",),
         layers={
             "temporal": r".*motion_modules\.\d+\.transformer_blocks\.\d+\.attn[12]",
             "spatial": r".*\battentions\.\d+\.transformer_blocks\.\d+\.attn1",
             "cross": r".*\battentions\.\d+\.transformer_blocks\.\d+\.attn2",
         },
-        volume=_unet,
+        volume=unet,
         native_frames=16,
         fps=8,
         stride_attribute=None,
+        size_attribute="vae_scale_factor",
         published_stride=1,
         batched_guidance=True,
         rope="absolute",
-        longest=lambda pipe: getattr(pipe.unet.config, "motion_max_seq_length", None),
+        longest=lambda pipe: configured(pipe.unet, "motion_max_seq_length"),
         hub_ids=("guoyww/animatediff-motion-adapter-v1-5-3",),
     ),
     ModelCard(
@@ -238,10 +211,11 @@ CARDS: tuple[ModelCard, ...] = (
             "spatial": r".*\battentions\.\d+\.transformer_blocks\.\d+\.attn1",
             "cross": r".*\battentions\.\d+\.transformer_blocks\.\d+\.attn2",
         },
-        volume=_unet,
+        volume=unet,
         native_frames=16,
         fps=8,
         stride_attribute=None,
+        size_attribute="vae_scale_factor",
         published_stride=1,
         batched_guidance=True,
         rope="none",
@@ -251,21 +225,18 @@ CARDS: tuple[ModelCard, ...] = (
 
 
 def card_of(pipe: Any) -> ModelCard:
-    """The card of a diffusers pipeline.
+    """The card of a diffusers pipeline, or of a subclass of one, with what its configuration says.
 
     Raises:
         LookupError: no card has this pipeline class; the sentence says what a new card needs.
     """
-    name = type(pipe).__name__
-    found = {card.family: card for card in CARDS if card.pipeline == name}
-    if not found:
-        known = ", ".join(dict.fromkeys(card.pipeline for card in CARDS))
-        raise LookupError(
-            f"{name} is of no known family (known: {known}); to support it, add a ModelCard to attention/cards.py with "
-            "the names of its attention modules, its token order, its latent frame rate and its training length"
-        )
-    if type(getattr(pipe, "vae", None)).__name__ == "PatchAutoencoder":
-        return found["tiny"]
-    if getattr(pipe, "transformer_2", None) is not None:
-        return found["wan2.2"]
-    return found.get("wan") or next(iter(found.values()))
+    classes = {kind.__name__ for kind in type(pipe).__mro__}
+    for card in CARDS:
+        if card.pipeline in classes and card.mark(pipe):
+            return card.read(card, pipe)
+    known = ", ".join(dict.fromkeys(card.pipeline for card in CARDS))
+    raise LookupError(
+        f"{type(pipe).__name__} is of no known family (known: {known}); to support it, add a ModelCard to "
+        "attention/cards.py with the names of its attention modules, its token order, its latent frame rate and its "
+        "training length"
+    )

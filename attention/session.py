@@ -16,13 +16,14 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from genkit.attention.call import Attend, Call, Kind, Rule, Step, compose
-from genkit.attention.cards import ModelCard, Volume
 from genkit.attention.dense import dense
 from genkit.attention.grid import VideoGrid
 from genkit.attention.hoist import Hoist
 from genkit.attention.hooks import Registered, Watcher, make_layer_hook, make_model_hook, refuse_ring, register
 from genkit.attention.layout import Layout, ordered
+from genkit.attention.model_card import ModelCard
 from genkit.attention.run import Run
+from genkit.attention.volume import Volume, plain_model
 
 NATIVE = "native"
 
@@ -51,7 +52,7 @@ class Session:
         kinds: list[Kind] = list(card.layers)
         self.attends: dict[Kind, Attend] = {kind: compose(dense, rules, kind) for kind in kinds}
         parts = {name: getattr(pipe, name, None) for name in card.components}
-        self.models = {name: getattr(part, "_orig_mod", part) for name, part in parts.items() if part is not None}
+        self.models = {name: plain_model(part) for name, part in parts.items() if part is not None}
         self.layers = [layer for name, model in self.models.items() for layer in _layers(name, model, card)]
         self.layout = _layout_of(rules)
         self.hooks: list[Registered] = []
@@ -203,14 +204,13 @@ class Session:
     def _grid(self, kind: Kind, q: Tensor) -> VideoGrid:
         assert self._forward is not None
         frames, rows, cols = self._forward.volume
-        stride = self.card.stride(self.pipe)
         grid = VideoGrid(
             frames=frames,
             rows=rows,
             cols=cols,
-            stride=stride,
+            stride=self.card.stride(self.pipe),
             fps=self.fps,
-            native_frames=(self.card.native_frames - 1) // stride + 1,
+            native_frames=self.card.token_frames(self.pipe, self.card.native_frames),
             text_first=self.card.text_first,
         )
         if self.card.stride_attribute is None:

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from genkit.attention.call import Kind
-from genkit.attention.cards import CARDS, ModelCard
+from genkit.attention.cards import CARDS
 from genkit.attention.grid import VideoGrid
+from genkit.attention.model_card import ModelCard
 from genkit.errors import UsageError, nearest
 
 Volume = tuple[int, int, int]
@@ -60,15 +61,16 @@ class RealModel:
     def grid(self) -> VideoGrid:
         """The geometry of one attention call."""
         card, (frames, rows, cols) = self.card, self.volume
+        stride = card.published_stride * self.config.get("patch_size_t", 1)
         return VideoGrid(
             frames=frames,
             rows=rows,
             cols=cols,
             text_tokens=self.text,
             text_first=card.text_first,
-            stride=card.published_stride,
+            stride=stride,
             fps=card.fps,
-            native_frames=(card.native_frames - 1) // card.published_stride + 1,
+            native_frames=(card.native_frames - 1) // stride + 1,
         )
 
     def scaled(self, tokens: int, heads: int, layers: int | None = None) -> "RealModel":

@@ -3,7 +3,7 @@
 import inspect
 from typing import Any
 
-from genkit.attention.cards import ModelCard
+from genkit.attention.model_card import ModelCard
 from genkit.errors import UsageError, nearest
 from genkit.schedulers import seeds
 
@@ -73,14 +73,24 @@ def check_numbers(arguments: dict[str, Any]) -> None:
 
 def check_size(pipe: Any, card: ModelCard, arguments: dict[str, Any]) -> None:
     """Refuse a height or width that the model would round, with the nearest that it can make."""
-    if card.family not in ("tiny", "wan", "wan2.2"):
-        return
-    patch = next(getattr(pipe, name) for name in card.components if getattr(pipe, name, None)).config.patch_size
-    for name, cells in (("height", patch[1]), ("width", patch[2])):
-        value, unit = arguments.get(name), pipe.vae_scale_factor_spatial * cells
+    for name, unit in zip(("height", "width"), card.size_steps(pipe), strict=True):
+        value = arguments.get(name)
         if value is not None and value % unit:
             near = max(1, round(value / unit)) * unit
             raise UsageError(f"{name}={value}: {card.title} makes multiples of {unit}; the nearest is {near}")
+    _check_largest(pipe, card, arguments)
+
+
+def _check_largest(pipe: Any, card: ModelCard, arguments: dict[str, Any]) -> None:
+    if card.largest is None:
+        return
+    for name, what, most in zip(("height", "width"), ("rows", "columns"), card.largest(pipe), strict=True):
+        value = arguments.get(name)
+        if value is not None and value > most:
+            raise UsageError(
+                f"{name}={value}: the positions of this {card.title} model end at {most} {what} of pixels; the largest "
+                f"is {most}"
+            )
 
 
 def drawn_seed(seed: Any) -> int:

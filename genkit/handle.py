@@ -53,11 +53,10 @@ class Handle:
 
     def target(self) -> Target:
         """The pipeline in numbers, as plug-ins see it."""
-        stride = self.card.stride(self.pipe)
         return Target(
             family=self.card.family,
             title=self.card.title,
-            native_frames=(self.card.native_frames - 1) // stride + 1,
+            native_frames=self.card.token_frames(self.pipe, self.card.native_frames),
             kinds=frozenset(self.card.layers),
         )
 

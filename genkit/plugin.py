@@ -22,7 +22,7 @@ class Target:
     family: str
     title: str
     native_frames: int
-    """Training length in latent frames."""
+    """Training length in latent frames, after temporal patching: what attention counts in."""
     kinds: frozenset[str]
     """Kinds of attention that the model has."""
 

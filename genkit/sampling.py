@@ -126,8 +126,8 @@ def _check_text(handle: "Handle", prompt: Any, arguments: dict[str, Any], fps: f
     texts = [arguments["prompt"]]
     if handle.text is not None:
         frames = arguments.get("num_frames") or _default(handle.pipe, "num_frames")
-        stride = handle.card.stride(handle.pipe)
-        grid = VideoGrid(frames=(frames - 1) // stride + 1, rows=1, cols=1, stride=stride, fps=fps)
+        card, pipe = handle.card, handle.pipe
+        grid = VideoGrid(frames=card.token_frames(pipe, frames), rows=1, cols=1, stride=card.stride(pipe), fps=fps)
         handle.text.check(prompt, grid)
         handle.session.run.state["prompt"] = prompt
         texts = handle.text.split(prompt)

@@ -60,14 +60,15 @@ def noise_seam(pipe: Any, session: Session, plan: NoisePlan | None, cache: StepC
 
 
 def _planned(latents: Tensor, plan: NoisePlan, session: Session, arguments: dict[str, Any]) -> Tensor:
+    """Latent frames that share a token stay together: a plan counts in the frames that attention sees."""
     generator = arguments.get("generator")
     generator = generator[0] if isinstance(generator, list) else generator
-    axis = session.card.latent_frame_axis
-    if axis is not None:
-        return plan.plan(latents, axis, generator)
-    frames = (arguments["num_frames"] - 1) // session.card.stride(session.pipe) + 1
-    per_frame = latents.unflatten(1, (frames, -1))
-    return plan.plan(per_frame, 1, generator).flatten(1, 2)
+    card, axis = session.card, session.card.latent_frame_axis
+    if axis is None:
+        axis, shape = 1, (card.token_frames(session.pipe, arguments["num_frames"]), -1)
+    else:
+        shape = (-1, card.time_patch(session.pipe))
+    return plan.plan(latents.unflatten(axis, shape), axis, generator).flatten(axis, axis + 1)
 
 
 def text_seam(pipe: Any, session: Session, plan: TextPlan) -> Shadow:

@@ -27,6 +27,7 @@ from family_parts import (
     t5,
     tokenizer,
     umt5,
+    wan22_vae,
     wan_vae,
 )
 
@@ -49,12 +50,12 @@ def _seeded(build: Callable[[], DiffusionPipeline]) -> Callable[[], DiffusionPip
     return seeded
 
 
-def _wan_transformer() -> diffusers.WanTransformer3DModel:
+def _wan_transformer(channels: int = 4) -> diffusers.WanTransformer3DModel:
     return diffusers.WanTransformer3DModel(
         num_attention_heads=2,
         attention_head_dim=32,
-        in_channels=4,
-        out_channels=4,
+        in_channels=channels,
+        out_channels=channels,
         text_dim=TEXT_WIDTH,
         freq_dim=32,
         ffn_dim=64,
@@ -96,6 +97,19 @@ def wan22() -> DiffusionPipeline:
 
 
 @_seeded
+def wan22_5b() -> DiffusionPipeline:
+    """Wan 2.2 TI2V-5B: 48 channels of 16 x 16 pixels, a noise level for each token."""
+    return diffusers.WanPipeline(
+        tokenizer=tokenizer(512),
+        text_encoder=umt5(),
+        vae=wan22_vae(),
+        scheduler=_unipc(),
+        transformer=_wan_transformer(48),
+        expand_timesteps=True,
+    )
+
+
+@_seeded
 def hunyuan() -> DiffusionPipeline:
     """HunyuanVideo: two double blocks, two single blocks, two blocks that refine the text."""
     return diffusers.HunyuanVideoPipeline(
@@ -121,9 +135,7 @@ def hunyuan() -> DiffusionPipeline:
     )
 
 
-@_seeded
-def cogvideox() -> DiffusionPipeline:
-    """CogVideoX with rotary positions, as the 5B model has them: three blocks."""
+def _cogvideox(**changes: Any) -> DiffusionPipeline:
     return diffusers.CogVideoXPipeline(
         tokenizer=tokenizer(226),
         text_encoder=t5(),
@@ -138,14 +150,25 @@ def cogvideox() -> DiffusionPipeline:
             num_layers=3,
             sample_width=8,
             sample_height=6,
-            sample_frames=17,
             max_text_seq_length=TEXT,
-            use_rotary_positional_embeddings=True,
+            **{"sample_frames": 17, "use_rotary_positional_embeddings": True, **changes},
         ).eval(),
         scheduler=diffusers.CogVideoXDDIMScheduler(
             prediction_type="v_prediction", rescale_betas_zero_snr=True, timestep_spacing="trailing"
         ),
     )
+
+
+@_seeded
+def cogvideox() -> DiffusionPipeline:
+    """CogVideoX with rotary positions, as the 5B model has them: three blocks."""
+    return _cogvideox()
+
+
+@_seeded
+def cogvideox15() -> DiffusionPipeline:
+    """CogVideoX 1.5: two latent frames share a token."""
+    return _cogvideox(patch_size_t=2, patch_bias=False, sample_frames=81)
 
 
 @_seeded
@@ -253,11 +276,16 @@ FAMILIES: dict[str, Callable[[], DiffusionPipeline]] = {
     "text_to_video_sd": text_to_video_sd,
 }
 
+VARIANTS: dict[str, Callable[[], DiffusionPipeline]] = {"wan22_5b": wan22_5b, "cogvideox15": cogvideox15}
+"""Checkpoints of a pipeline class above that only their configuration tells apart."""
+
 _CLIP = {"num_frames": 17, "height": 48, "width": 64, "num_inference_steps": 2, "max_sequence_length": TEXT}
 _FRAMES = {"num_frames": 8, "height": 48, "width": 64, "num_inference_steps": 2}
 _SIZES: dict[str, dict[str, Any]] = {
     "wan": {**_CLIP, "guidance_scale": 5.0},
     "wan22": {**_CLIP, "num_inference_steps": 3, "guidance_scale": 5.0, "guidance_scale_2": 3.0},
+    "wan22_5b": {**_CLIP, "height": 96, "width": 128, "guidance_scale": 5.0},
+    "cogvideox15": {**_CLIP, "guidance_scale": 6.0},
     "hunyuan": {**_CLIP, "guidance_scale": 6.0, "true_cfg_scale": 2.0, "max_sequence_length": 2 * TEXT},
     "cogvideox": {**_CLIP, "guidance_scale": 6.0},
     "ltx": {**_CLIP, "num_frames": 33, "height": 96, "width": 128, "guidance_scale": 3.0},

@@ -128,6 +128,23 @@ def wan_vae() -> diffusers.AutoencoderKLWan:
     ).eval()
 
 
+def wan22_vae() -> diffusers.AutoencoderKLWan:
+    """Strides 4 and 16, in the form of Wan 2.2 TI2V-5B."""
+    return diffusers.AutoencoderKLWan(
+        base_dim=4,
+        z_dim=48,
+        dim_mult=[1, 1, 1, 1],
+        num_res_blocks=1,
+        latents_mean=[0.1] * 48,
+        latents_std=[1.2] * 48,
+        in_channels=12,
+        out_channels=12,
+        patch_size=2,
+        is_residual=True,
+        scale_factor_spatial=16,
+    ).eval()
+
+
 def hunyuan_vae() -> diffusers.AutoencoderKLHunyuanVideo:
     """Strides 4 and 8."""
     return diffusers.AutoencoderKLHunyuanVideo(

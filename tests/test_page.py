@@ -211,8 +211,8 @@ def test_settings_from_a_file_are_not_trusted() -> None:
 def test_lengths_are_known_for_every_family() -> None:
     steps = {card.family: page_models.frame_step(card) for card in CARDS}
     assert steps == {
-        "tiny": 2, "wan": 4, "wan2.2": 4, "hunyuanvideo": 4, "cogvideox": 8, "ltx": 8, "mochi": 6, "animatediff": 1,
-        "text-to-video-sd": 1,
+        "tiny": 2, "wan": 4, "wan2.2": 4, "wan2.2-5b": 4, "hunyuanvideo": 4, "cogvideox": 8, "cogvideox1.5": 8,
+        "ltx": 8, "mochi": 6, "animatediff": 1, "text-to-video-sd": 1,
     }  # fmt: skip
     for card in CARDS:
         assert page_models.check_length(card, None) == card.native_frames
