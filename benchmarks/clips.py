@@ -15,16 +15,16 @@ from typing import Any
 
 import numpy as np
 
-from genkit.decode import read_frames, read_header
+from genkit.decode import read_film, read_header
 from genkit.errors import GenkitError, UsageError
 from genkit.outputs import replacing
 from genkit.recipe import recipe_of
 from genkit.video import Video
 
-DECODE = "rgb24-bt709.1"
+DECODE = "rgb24-exact.2"
 """Names how frames come out of a file; a part of every row's key. Raw frames are taken as they are."""
-DECODE_TAGGED = "rgb24-tagged.1"
-"""The same for a decoding by the file's colour tags."""
+DECODE_TAGGED = "rgb24-usual.2"
+"""The same where colours are converted to the bit as other tools do."""
 SUFFIXES = (".mp4", ".mkv", ".mov", ".webm", ".avi", ".m4v", ".npz")
 """What counts as a video when a folder is given; a file that is named itself may have any suffix."""
 
@@ -95,7 +95,7 @@ def decode(path: Path) -> Video:
 
 
 def decode_tagged(path: Path) -> Video:
-    """As :func:`decode`, with the colours that the file's tags say, BT.601 where there are none, as other tools do."""
+    """As :func:`decode`, with colours converted to the bit as OpenCV, decord and PyAV do: within two steps of exact."""
     return _decoded(path, tagged=True)
 
 
@@ -125,7 +125,8 @@ def save_raw(video: Video, path: Path) -> Path:
 
 
 def _read_file(path: Path, tagged: bool) -> Video:
-    return Video(read_frames(path, tagged=tagged), read_header(path).fps)
+    film = read_film(path, tagged=tagged)
+    return Video(film.frames, film.fps)
 
 
 def _read_raw(path: Path) -> Video:

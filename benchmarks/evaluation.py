@@ -37,7 +37,7 @@ class Pair:
         """The name of a measurement; the prompt is a part of it where it decides the numbers."""
         reference = self.reference.sha256 if self.reference else None
         prompt = self.clip.request.get("prompt") if suite.prompted else None
-        how = DECODE_TAGGED if suite.colours == "tagged" else DECODE
+        how = DECODE_TAGGED if suite.colours == "usual" else DECODE
         return key_of(self.clip.sha256, reference, prompt, how, metric.identity())
 
 
@@ -137,7 +137,7 @@ def _row(metric: Metric, sample: Sample) -> Row:
 def _decoded(clip: Clip, suite: Suite, ledger: Ledger) -> Video | None:
     """The frames of a video; None, and a row with the reason, if there are none."""
     try:
-        return decode_tagged(clip.path) if suite.colours == "tagged" else decode(clip.path)
+        return decode_tagged(clip.path) if suite.colours == "usual" else decode(clip.path)
     except GenkitError as error:
         # The row belongs to the content, which may lie under other names too.
         reason = str(error).replace(repr(str(clip.path)), "the file")

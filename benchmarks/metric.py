@@ -116,8 +116,8 @@ class Suite:
     """Whether the prompt decides the numbers."""
     mode: str | None = None
     """How its measurements are read; None if there is one way only."""
-    colours: Literal["bt709", "tagged"] = "bt709"
-    """How files are decoded: all by BT.709, or by their tags as other tools do."""
+    colours: Literal["exact", "usual"] = "exact"
+    """How the colours of files are converted: with exact rounding, or to the bit as other tools do."""
 
     def __post_init__(self) -> None:
         check_told_together(self.name, {metric.name: metric.role for metric in self.metrics})

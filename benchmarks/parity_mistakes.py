@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from genkit import colours
 from genkit.benchmarks import backbones_vit, clips, evaluation, preprocessing, vbench_dimensions, vbench_features
 from genkit.benchmarks.stats import Reduction, Stat
 from genkit.video import Video
@@ -107,7 +108,7 @@ MISTAKES = (
     Mistake(
         about="BT.709 assumed where the file has no colour tags",
         dimensions=("temporal_flickering", CLIP),
-        changes=((evaluation, "decode_tagged", clips.decode),),
+        changes=((colours, "UNTAGGED", "bt709"), (evaluation, "decode_tagged", clips.decode)),
     ),
     Mistake(about="red and blue swapped", dimensions=(CLIP,), changes=((evaluation, "decode_tagged", _blue_first),)),
     Mistake(

@@ -80,4 +80,4 @@ def suite_with(
         GenkitError: a weight file is not the published one.
     """
     metrics = [dimension(name, mode=mode, backbones=backbones, allow_random=allow_random) for name in only]
-    return Suite(name="vbench", metrics=tuple(metrics), mode=mode, colours="tagged")
+    return Suite(name="vbench", metrics=tuple(metrics), mode=mode, colours="usual")

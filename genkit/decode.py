@@ -1,7 +1,6 @@
-"""Reading a video file: what its header says, and its frames."""
+"""Reading a video file: what its header says, and its frames as players show them."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,13 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from genkit.colours import Exact, usual
+from genkit.container import COMMENT_CHARACTERS, ffmpeg_errors, is_cut, open_video
 from genkit.errors import GenkitError, UsageError
+from genkit.packets import survey
 
-TO_RGB = [
-    # Both words of the matrix are given, so that a player's guess or a lost tag cannot change the colours.
-    ("scale", {"in_color_matrix": "bt709", "in_range": "tv", "flags": "accurate_rnd+full_chroma_int+full_chroma_inp"}),
-    ("format", "rgb24"),
-]
+FILM_BYTES = 2**33
+"""Bytes that the decoded frames of one file may take: 1040 frames of 1920x1080 have 6.5 GB."""
+CHUNK = 16
+"""Frames by which an array grows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +30,7 @@ class Header:
     width: int
     """Columns of pixels in the file."""
     fps: float
-    """Frames per second."""
+    """Frames per second, as the container says; :func:`read_film` measures them."""
     comment: str
     """The comment tag, empty where there is none."""
 
@@ -37,73 +38,134 @@ class Header:
 def read_header(path: Path) -> Header:
     """Read the header of a video file.
 
+    For a file that a stranger has sent use :func:`genkit.apart.read_header_apart`.
+
     Raises:
-        UsageError: there is no such file, it is empty, or no video can be found in it.
+        UsageError: there is no such file, its name is none of a video, it is empty, no video can be found in it, or
+            its frames or its comment are too large.
     """
-    with _opened(path) as (_, header):
-        return header
+    with open_video(path) as (container, stream):
+        context = stream.codec_context
+        return Header(
+            frames=stream.frames,
+            height=context.height,
+            width=context.width,
+            fps=float(stream.average_rate or 0),
+            comment=_comment(path, container.metadata),
+        )
 
 
-def read_frames(path: Path, *, tagged: bool = False) -> NDArray[np.uint8]:
-    """Decode a whole video file under BT.709.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Film:
+    """The frames of a file."""
+
+    frames: NDArray[np.uint8]
+    """``[T, H, W, 3]``, RGB."""
+    fps: float
+    """Frames over seconds."""
+
+
+class TooLittleMemory(GenkitError):
+    """The frames of a file do not fit into the memory that is free now; another time they may."""
+
+
+def read_film(path: Path, *, tagged: bool = False) -> Film:
+    """Decode the frames of a video file that players show, turned as they show them.
+
+    Colours are those that the file's tags say, BT.601 where there are none. The frames are held in memory once.
 
     Args:
         path: the file.
-        tagged: follow the colour tags of the file instead, and take BT.601 where there are none, as OpenCV, decord
-            and PyAV do of themselves.
-
-    Returns:
-        ``[T, H, W, 3]``, RGB.
+        tagged: convert the colours to the bit as OpenCV, decord and PyAV do of themselves; else with exact rounding.
 
     Raises:
-        UsageError: as :func:`read_header`.
-        GenkitError: the file ends early or cannot be decoded.
+        UsageError: as :func:`read_header`; or the frames take more than :data:`FILM_BYTES`.
+        TooLittleMemory: they take more memory than is free.
+        GenkitError: the file ends early, is damaged, or its frames change their size.
     """
-    frames: list[NDArray[np.uint8]] = []
-    problem: Exception | None = None
-    with _opened(path) as (file, header):
-        try:
-            frames.extend(file.iter() if tagged else file.iter(filter_sequence=TO_RGB))
-        except (OSError, ValueError) as error:  # what FFmpeg's own errors derive from
-            problem = error
-    if not frames or len(frames) < header.frames:
+    packets = survey(path)
+    with open_video(path) as (container, stream):
+        context = stream.codec_context
+        _check_fits(path, packets.frames, context.height, context.width)
+        frames, problem = _decoded(path, _sound_frames(container, stream), usual if tagged else Exact())
+    if problem or not packets.whole or is_cut(path) or not len(frames):
         raise GenkitError(
-            f"only {len(frames)} of {header.frames} frames of {str(path)!r} can be decoded: "
+            f"only {len(frames)} of {packets.stored} frames of {str(path)!r} can be decoded: "
             "the file is cut short or damaged"
+            if len(frames) < packets.stored
+            else f"{str(path)!r} breaks off after {len(frames)} frames: the file is cut short or damaged"
         ) from problem
-    return np.stack(frames)
+    return Film(frames=frames, fps=packets.fps)
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[tuple[Any, Header]]:
-    import imageio.v3 as iio
-    from imageio.core.request import InitializationError
-
-    if not path.is_file():
-        raise UsageError(f"there is no video file {str(path)!r}")
-    if path.stat().st_size == 0:
-        raise UsageError(f"{str(path)!r} is empty: it holds no video")
-    with ExitStack() as stack:
-        try:
-            file = stack.enter_context(iio.imopen(str(path), "r", plugin="pyav"))
-            header = _header(file)
-        # Where a stream or its codec is missing, the plugin trips over None.
-        except (InitializationError, OSError, ValueError, IndexError, AttributeError, TypeError) as error:
-            raise UsageError(
-                f"{str(path)!r} cannot be read as a video: it is damaged, cut short or not a video{_guess(path)}"
-            ) from error
-        yield file, header
+def read_frames(path: Path, *, tagged: bool = False) -> NDArray[np.uint8]:
+    """Decode the frames of a video file, ``[T, H, W, 3]``; arguments and errors are those of :func:`read_film`."""
+    return read_film(path, tagged=tagged).frames
 
 
-def _guess(path: Path) -> str:
-    """What the first bytes tell of a file that FFmpeg gave up."""
-    with path.open("rb") as file:
-        mp4 = file.read(8)[4:] == b"ftyp"
-    return "; it begins as an MP4 does but its index is missing, so it was cut: fetch or copy it again" if mp4 else ""
+def _comment(path: Path, metadata: dict[str, str]) -> str:
+    comment = next((value for key, value in metadata.items() if key.lower() == "comment"), "")  # Matroska: capitals
+    if len(comment) > COMMENT_CHARACTERS:
+        raise UsageError(
+            f"the comment in {str(path)!r} has {len(comment):,} characters; at most {COMMENT_CHARACTERS:,} are read"
+        )
+    return comment
 
 
-def _header(file: Any) -> Header:
-    frames, height, width, _ = file.properties().shape
-    about = file.metadata()
-    tags = {key.lower(): value for key, value in file.container_metadata.items()}  # Matroska writes capitals
-    return Header(frames=frames, height=height, width=width, fps=about["fps"], comment=tags.get("comment", ""))
+def _check_fits(path: Path, count: int, height: int, width: int) -> None:
+    """Refuse a film that would not fit, before a frame is decoded."""
+    from psutil import virtual_memory
+
+    needed, free = count * height * width * 3, virtual_memory().available
+    about = f"the {count} frames of {width}x{height} in {str(path)!r} take {needed / 2**30:.3g} GiB of memory"
+    if needed > FILM_BYTES:
+        raise UsageError(f"{about}; at most {FILM_BYTES / 2**30:g} are read: cut it or scale it down first")
+    if needed > free:
+        raise TooLittleMemory(f"{about}, but {free / 2**30:.3g} are free: cut it or scale it down first")
+
+
+def _sound_frames(container: Any, stream: Any) -> Iterator[Any]:
+    """The frames up to the first damage, which is raised."""
+    stream.thread_type = "AUTO"
+    for packet in container.demux(stream):
+        if packet.is_corrupt and not packet.is_discard:
+            yield from stream.codec_context.decode(None)
+            raise ValueError("a packet is not complete")
+        for frame in packet.decode():
+            if frame.is_corrupt:
+                raise ValueError("a frame is damaged")
+            yield frame
+
+
+def _check_goes_on(path: Path, count: int, film: NDArray[np.uint8], picture: NDArray[np.uint8]) -> None:
+    """Refuse a next frame that the packets did not promise: headers lie."""
+    if picture.shape != film.shape[1:]:
+        sizes = [f"{width}x{height}" for height, width, _ in (film.shape[1:], picture.shape)]
+        raise GenkitError(
+            f"frame {count} of {str(path)!r} has {sizes[1]} pixels and those before it have {sizes[0]}; "
+            "a video has one size: cut it there, or scale it"
+        )
+    if count * picture.nbytes > FILM_BYTES:
+        raise UsageError(f"{str(path)!r} holds more than {FILM_BYTES / 2**30:g} GiB of frames: cut it first")
+
+
+def _decoded(path: Path, frames: Iterator[Any], to_rgb: Any) -> tuple[NDArray[np.uint8], Exception | None]:
+    """The frames as one array, and what ended them before their time."""
+    film, count = np.empty((0, 0, 0, 3), np.uint8), 0
+    try:
+        for frame in frames:
+            picture = to_rgb(frame)
+            if not count:
+                film = np.empty((0, *picture.shape), np.uint8)
+            _check_goes_on(path, count, film, picture)
+            if count == len(film):
+                # In place: stacking a list at the end would hold the frames twice.
+                film.resize((count + CHUNK, *picture.shape), refcheck=False)
+            film[count] = picture
+            count += 1
+    except GenkitError:
+        raise
+    except ffmpeg_errors() as error:
+        return film[:count], error
+    film.resize((count, *film.shape[1:]), refcheck=False)
+    return film, None

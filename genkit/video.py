@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genkit.decode import read_frames, read_header
+from genkit.decode import read_film, read_header
 from genkit.encode import encode, enlargement, file_frame
 from genkit.errors import GenkitError, UsageError
 from genkit.frames import as_frames, to_uint8
@@ -143,9 +143,9 @@ def read(path: str | os.PathLike[str]) -> Video:
         UsageError: no such file, no video, or nothing in or beside it tells that genkit made it.
         GenkitError: the file ends early or cannot be decoded.
     """
-    header = read_header(Path(path))
-    recipe = recipe_of(Path(path), header)
-    return Video(read_frames(Path(path)), header.fps, recipe.request, recipe.receipt)
+    recipe = recipe_of(Path(path), read_header(Path(path)))
+    film = read_film(Path(path))
+    return Video(film.frames, film.fps, recipe.request, recipe.receipt)
 
 
 def read_request(path: str | os.PathLike[str]) -> dict[str, Any]:

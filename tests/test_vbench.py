@@ -357,7 +357,7 @@ def test_a_whole_installation_is_ready(files: dict[str, Path], capsys: Any, monk
     assert [line.split()[1:] for line in capsys.readouterr().out.splitlines()] == [["ready"]] * 7
 
 
-def test_files_are_read_by_their_colour_tags(tmp_path: Path) -> None:
+def test_files_are_read_by_their_colour_tags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a tag a file is BT.601, as VBench's readers take it; genkit's own files say BT.709."""
     av = pytest.importorskip("av")
     red = np.zeros((3, 64, 64, 3), np.uint8)
@@ -373,6 +373,8 @@ def test_files_are_read_by_their_colour_tags(tmp_path: Path) -> None:
     for name in ("untagged.mp4", "tagged.mp4"):
         found = clips.decode_tagged(tmp_path / name).frames.astype(int)
         assert np.abs(found - red).max() <= 4, name
+        assert np.abs(clips.decode(tmp_path / name).frames.astype(int) - red).max() <= 1, name
+    monkeypatch.setattr("genkit.colours.UNTAGGED", "bt709")
     assert np.abs(clips.decode(tmp_path / "untagged.mp4").frames.astype(int) - red).max() > 15
 
 

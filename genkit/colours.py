@@ -1,0 +1,80 @@
+"""From the pixels of a video file to RGB, by the colours that the file says it has.
+
+A file says by a tag which matrix its luma and chroma were made with; without a tag it is BT.601, whatever its size, as
+FFmpeg, OpenCV, decord and the writers that leave the tag out have it (diffusers' ``export_to_video`` is one).
+"""
+
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+MATRICES = {1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240m", 9: "bt2020", 10: "bt2020"}
+"""Name of the matrix by its number in ITU-T H.273; 2 means that the file does not say."""
+UNTAGGED = "bt601"
+FULL_RANGE = 2
+"""FFmpeg's number for luma in 0..255."""
+
+
+def usual(frame: Any) -> NDArray[np.uint8]:
+    """Convert a frame of PyAV as OpenCV, decord and PyAV do of themselves, to the bit; ``[H, W, 3]``."""
+    return _turned(frame, frame.to_ndarray(format="rgb24"))
+
+
+class Exact:
+    """Convert frames of PyAV with accurate rounding: FFmpeg's fast path is off by up to two steps of 255."""
+
+    def __init__(self) -> None:
+        self._graphs: dict[tuple[Any, ...], Any] = {}
+
+    def __call__(self, frame: Any) -> NDArray[np.uint8]:
+        """The frame as ``[H, W, 3]``, RGB."""
+        key = frame.format.name, frame.width, frame.height, int(frame.colorspace), int(frame.color_range)
+        if key not in self._graphs:
+            self._graphs = {key: _graph(*key)}
+        graph = self._graphs[key]
+        graph.push(frame)
+        return _turned(frame, graph.pull().to_ndarray())
+
+
+def _graph(pixels: str, width: int, height: int, matrix: int, extent: int) -> Any:
+    import av
+    import av.filter
+
+    flags = "accurate_rnd+full_chroma_int+full_chroma_inp"
+    said = f"in_color_matrix={MATRICES.get(matrix, UNTAGGED)}:in_range={_range(pixels, extent)}:"
+    graph = av.filter.Graph()
+    chain = [
+        graph.add_buffer(width=width, height=height, format=av.VideoFormat(pixels), time_base=Fraction(1, 1000)),
+        graph.add("scale", ("" if _has_no_matrix(pixels) else said) + f"flags={flags}"),
+        graph.add("format", "rgb24"),
+        graph.add("buffersink"),
+    ]
+    for before, after in zip(chain, chain[1:], strict=False):
+        before.link_to(after)
+    graph.configure()
+    return graph
+
+
+def _has_no_matrix(pixels: str) -> bool:
+    return "rgb" in pixels or "bgr" in pixels or pixels.startswith(("gbr", "pal", "mono"))
+
+
+def _range(pixels: str, extent: int) -> str:
+    return "pc" if extent == FULL_RANGE or pixels.startswith("yuvj") else "tv"
+
+
+def _turned(frame: Any, picture_HWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The picture as a player shows it, turned by whole quarters where the file says so (telephones do)."""
+    turns = _quarters(frame)
+    return np.rot90(picture_HWC, turns) if turns else picture_HWC
+
+
+def _quarters(frame: Any) -> int:
+    """Quarters to turn counter-clockwise, from the display matrix of a frame; mirrors and other angles are left out."""
+    for about in frame.side_data:
+        if about.type.name == "DISPLAYMATRIX":
+            matrix = np.frombuffer(bytes(about), np.int32)
+            return round(-np.degrees(np.arctan2(matrix[3], matrix[0])) / 90) % 4
+    return 0

@@ -1,0 +1,282 @@
+"""What a file from a stranger can do: nothing but be read as what its name says, within bounds."""
+
+import re
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from genkit import apart, container, decode
+from genkit.apart import read_header_apart
+from genkit.benchmarks import clips
+from genkit.container import FORMATS
+from genkit.decode import read_film, read_frames, read_header
+from genkit.errors import GenkitError, UsageError
+from genkit.video import Video
+
+FRAMES = np.random.default_rng(0).integers(0, 256, (9, 64, 64, 3), np.uint8)
+EVERY_READER = (read_header, read_header_apart, read_film, read_frames, clips.decode, clips.decode_tagged)
+
+
+def plain(path: Path, frames: np.ndarray = FRAMES, rate: int = 8, codec: str = "mpeg4") -> Path:
+    """A video that another tool has written, in the container that the name says."""
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream(codec, rate=rate)
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = "yuv420p"
+        for frame in frames:
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(frame)))
+        file.mux(stream.encode(None))
+    return path
+
+
+@contextmanager
+def listener() -> Iterator[tuple[int, list[str]]]:
+    """A port that writes down who comes by."""
+    visits: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.05)
+        ended = threading.Event()
+
+        def serve() -> None:
+            while not ended.is_set():
+                try:
+                    visits.append(str(server.accept()[1]))
+                except TimeoutError:
+                    continue
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield server.getsockname()[1], visits
+        finally:
+            ended.set()
+            thread.join()
+
+
+def references(port: int, other: Path) -> dict[str, str]:
+    """Texts that FFmpeg takes for videos: each one names another file, an address or a port."""
+    return {
+        "sdp": f"v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video {port} RTP/AVP 96\n"
+        "a=rtpmap:96 H264/90000\n",
+        "concat": f"ffconcat version 1.0\nfile '{other}'\n",
+        "concat of an address": f"ffconcat version 1.0\nfile 'http://127.0.0.1:{port}/a.mp4'\n",
+        "concat of itself": "ffconcat version 1.0\nfile 'clip.mp4'\n" * 50,
+        "hls": f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nhttp://127.0.0.1:{port}/a.ts\n#EXT-X-ENDLIST\n",
+        "hls of a file": f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile://{other}\n#EXT-X-ENDLIST\n",
+        "dash": '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static"><Period><AdaptationSet>'
+        f"<Representation><BaseURL>http://127.0.0.1:{port}/</BaseURL></Representation></AdaptationSet></Period></MPD>",
+        "playlist": f"[playlist]\nFile1=http://127.0.0.1:{port}/a.mp4\n",
+        "rtsp": f"rtsp://127.0.0.1:{port}/a\n",
+    }
+
+
+@pytest.mark.parametrize("kind", references(1, Path()))
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_a_list_of_files_or_addresses_is_not_a_video(kind: str, suffix: str, tmp_path: Path) -> None:
+    other = plain(tmp_path / "other.mp4")
+    with listener() as (port, visits):
+        path = tmp_path / f"clip{suffix}"
+        path.write_text(references(port, other)[kind])
+        for reader in (read_header, clips.decode):
+            with pytest.raises(UsageError, match=f"clip{suffix}' (cannot be read as a video|holds no pictures)"):
+                reader(path)
+        assert visits == []
+
+
+def test_a_port_is_not_opened_and_a_quick_answer_comes(tmp_path: Path) -> None:
+    path = tmp_path / "clip.mp4"
+    path.write_text(references(45454, path)["sdp"])
+    begun = time.monotonic()
+    for reader in EVERY_READER:
+        with pytest.raises(UsageError, match="cannot be read as a video"):
+            reader(path)
+    assert time.monotonic() - begun < 20  # FFmpeg's reader of such files waits for ever
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as port:
+        port.bind(("127.0.0.1", 45454))
+
+
+def lends_its_frames(film: Path, path: Path) -> Path:
+    """A QuickTime file without frames of its own; an ``alis`` data reference says that they are in ``film``."""
+    name = film.name.encode()
+    alias = bytearray(150)
+    alias[50 : 51 + len(name)] = bytes([len(name)]) + name
+    alias[130:134] = b"\0\1\0\1"  # one level up, one level down: the same folder
+    body = b"alis\0\0\0\0" + bytes(alias) + b"\0\2" + len(name).to_bytes(2, "big") + name + b"\xff\xff\0\0"
+    entry = (len(body) + 4).to_bytes(4, "big") + body
+    dref = (16 + len(entry)).to_bytes(4, "big") + b"dref" + b"\0\0\0\0\0\0\0\1" + entry
+    content = film.read_bytes()
+    old = content.index(b"dref") - 4
+    length = int.from_bytes(content[old : old + 4], "big")
+    content = content[:old] + dref + content[old + length :]
+    for box in (b"moov", b"trak", b"mdia", b"minf", b"dinf"):
+        place = content.index(box) - 4
+        size = int.from_bytes(content[place : place + 4], "big") + len(dref) - length
+        content = content[:place] + size.to_bytes(4, "big") + content[place + 4 :]
+    mdat = content.index(b"mdat")
+    end = mdat - 4 + int.from_bytes(content[mdat - 4 : mdat], "big")
+    path.write_bytes(content[: mdat + 4] + bytes(end - mdat - 4) + content[end:])
+    return path
+
+
+def test_frames_of_another_file_do_not_appear_in_this_one(tmp_path: Path) -> None:
+    path = lends_its_frames(plain(tmp_path / "target.mov"), tmp_path / "clip.mov")
+    with av.open(str(path), options={"enable_drefs": "1"}) as file:
+        assert len(list(file.decode(video=0))) == 9  # what is refused below would work
+    with pytest.raises(GenkitError, match="clip.mov' (holds no pictures|can be decoded)|only 0 of 9 frames"):
+        read_frames(path)
+
+
+def test_the_content_must_be_what_the_name_says(tmp_path: Path) -> None:
+    film = plain(tmp_path / "film.mkv")
+    for suffix in set(FORMATS) - {".mkv", ".webm"}:
+        path = film.rename(tmp_path / f"film{suffix}")
+        with pytest.raises(UsageError, match=r"its content begins as that of a \.mkv file does: rename it$"):
+            read_header(path)
+        film = path.rename(tmp_path / "film.mkv")
+    assert read_header(film).width == 64
+
+
+@pytest.mark.parametrize("name", ["film", "film.txt", "film.sdp", "film.m3u8", "film.mp4.part", "film%03d.png", ".mp4"])
+def test_a_name_of_no_video_is_refused_before_it_is_opened(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(Video(FRAMES, 8).save(tmp_path / "film.mp4").read_bytes())
+    with pytest.raises(
+        UsageError, match=f"{name}' is not named as a video that can be read: the name must end in .mp4"
+    ):
+        read_header(tmp_path / name)
+
+
+def test_names_that_ffmpeg_would_take_for_something_else(tmp_path: Path) -> None:
+    for name in ("film%03d.mp4", "http:film.mp4", "concat:a.mp4|b.mp4", "-i.mp4", "film\n.mp4", "data:,x.MP4"):
+        plain(tmp_path / "film.mp4").rename(tmp_path / name)
+        assert len(read_frames(tmp_path / name)) == 9
+
+
+def test_what_is_no_file_does_not_block(tmp_path: Path) -> None:
+    import os
+
+    os.mkfifo(tmp_path / "pipe.mp4")
+    (tmp_path / "folder.mp4").mkdir()
+    (tmp_path / "dangling.mp4").symlink_to(tmp_path / "absent")
+    (tmp_path / "device.mp4").symlink_to("/dev/zero")
+    for name in ("pipe", "folder", "dangling", "device", "absent"):
+        with pytest.raises(UsageError, match=f"there is no video file .*{name}.mp4'"):
+            read_header(tmp_path / f"{name}.mp4")
+    with pytest.raises(UsageError, match="there is no video file|cannot be read"):
+        read_header(tmp_path / ("long" * 100 + ".mp4"))
+    with pytest.raises(UsageError, match="there is no video file|cannot be read"):
+        read_header(Path("nul\0.mp4"))
+
+
+# Bounds
+
+
+def test_frames_too_large_are_refused_by_the_header(tmp_path: Path) -> None:
+    path = plain(tmp_path / "film.mkv", np.zeros((1, 64, 16400, 3), np.uint8), codec="ffv1")
+    with pytest.raises(UsageError, match=r"has frames of 16400x64 pixels; at most 67,108,864 pixels and 16,384 on a"):
+        read_header(path)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi"])
+def test_a_small_file_of_large_frames_is_refused_before_one_is_decoded(
+    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decode, "FILM_BYTES", 8 * 64 * 64 * 3)
+    monkeypatch.setattr(decode, "_decoded", lambda *_: pytest.fail("decoded"))
+    path = plain(tmp_path / f"film{suffix}")
+    with pytest.raises(
+        UsageError, match=r"the 9 frames of 64x64 in .* take .* GiB of memory; at most .* are read: cut"
+    ):
+        read_frames(path)
+
+
+def test_the_real_bound_is_some_gigabytes(tmp_path: Path) -> None:
+    """120 frames of 8192 x 8192 pixels were decoded, 24 GB, and the evaluation was killed."""
+    path = tmp_path / "film.mp4"
+    with pytest.raises(UsageError, match=r"the 120 frames of 8192x8192 in .* take 22.5 GiB of memory; at most 8 are"):
+        decode._check_fits(path, 120, 8192, 8192)
+    assert decode.FILM_BYTES / 8 > 161 * 720 * 1280 * 3
+
+
+def test_frames_that_do_not_fit_now_are_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("psutil.virtual_memory", lambda: type("Memory", (), {"available": 1000}))
+    with pytest.raises(decode.TooLittleMemory, match="the 9 frames of 64x64 .* but 9.31e-07 are free: cut it or scale"):
+        read_frames(plain(tmp_path / "film.mp4"))
+
+
+def test_more_frames_than_the_packets_promise_end_the_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode, "FILM_BYTES", 7 * 64 * 64 * 3)
+    monkeypatch.setattr(decode, "_check_fits", lambda *_: None)
+    with pytest.raises(UsageError, match="holds more than .* GiB of frames: cut it first"):
+        read_frames(plain(tmp_path / "film.mp4"))
+
+
+def test_a_size_that_changes_on_the_way_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "film.ts"  # a stream for broadcasting may change; so do two files one after the other
+    small = plain(tmp_path / "small.ts", FRAMES[:, :32, :32], codec="mpeg2video", rate=25)
+    path.write_bytes(plain(tmp_path / "large.ts", codec="mpeg2video", rate=25).read_bytes() + small.read_bytes())
+    with pytest.raises(GenkitError, match=r"frame \d of .* has 32x32 pixels and those before it have 64x64; a video"):
+        read_frames(path)
+
+
+def test_a_comment_of_any_length_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = Video(FRAMES, 8, {"prompt": "x" * 2000}).save(tmp_path / "film.mp4")
+    assert len(read_header(path).comment) > 2000
+    monkeypatch.setattr(decode, "COMMENT_CHARACTERS", 2000)
+    with pytest.raises(UsageError, match=r"the comment in .* has 2,\d+ characters; at most 2,000 are read"):
+        read_header(path)
+
+
+# In a process of its own
+
+
+def test_a_good_header_comes_back_from_the_process(tmp_path: Path) -> None:
+    path = Video(FRAMES, 8, {"prompt": "a café 視頻 \\ \u2028"}).save(tmp_path / "film.mp4")
+    assert read_header_apart(path) == read_header(path)
+    path.unlink()
+    with pytest.raises(UsageError, match=f"there is no video file {re.escape(repr(str(path)))}"):
+        read_header_apart(path)
+
+
+def test_nothing_is_imported_from_the_folder_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = Video(FRAMES, 8).save(tmp_path / "film.mp4")
+    for module in ("json", "av", "genkit", "subprocess", "tempfile"):
+        (tmp_path / f"{module}.py").write_text("open('ran', 'w')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend("")
+    assert read_header_apart(path).width == 256
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_file_that_takes_for_ever_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = Video(FRAMES, 8).save(tmp_path / "film.mp4")
+    monkeypatch.setattr(apart, "PROGRAM", "import time; time.sleep(600)")
+    begun = time.monotonic()
+    with pytest.raises(UsageError, match="film.mp4' was given up after 0.5 s: a good video is opened in less than one"):
+        read_header_apart(path, seconds=0.5)
+    assert time.monotonic() - begun < 30
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of memory are POSIX's")
+@pytest.mark.parametrize("breakdown", ["import os; os.abort()", "bytearray(2**40)", "print('no answer')"])
+def test_a_breakdown_of_ffmpeg_is_not_ours(breakdown: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = Video(FRAMES, 8).save(tmp_path / "film.mp4")
+    monkeypatch.setattr(apart, "PROGRAM", breakdown)
+    with pytest.raises(UsageError, match=r"film.mp4' cannot be read: FFmpeg broke down on it \(exit -?\d+\)"):
+        read_header_apart(path)
+
+
+def test_every_opening_of_a_container_is_the_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No other file of the tree opens a video, so that no other has to think of all this."""
+    top = Path(container.__file__).parent.parent
+    folders = [top / name for name in ("attention", "schedulers", "genkit", "benchmarks", "apps")]
+    opens = re.compile(r"av\.open\((?!.*\"w\")|imopen\(|iio\.|VideoCapture\(|imread\(")
+    files = [path for folder in folders for path in folder.rglob("*.py")]
+    assert [path.name for path in files if opens.search(path.read_text("utf-8"))] == ["container.py"]
