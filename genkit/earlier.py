@@ -74,12 +74,24 @@ def _freelong(values: Mapping[str, str], made: Made) -> bool:
     return values.get("noise") != "plain" and _partial_group({}, made)
 
 
+def _searches_for_recall(values: Mapping[str, str], made: Made) -> bool:
+    return bool({"recall", "budget"} & values.keys()) and values.get("searches", "").lower() != "none"
+
+
+FIRST_FRAME = {"first_frame": "none"}
 CHANGES: dict[int, dict[str, Change]] = {
     1: {
+        "adaspa": Change(
+            defaults=FIRST_FRAME,
+            differs=_searches_for_recall,
+            reason="searched again by a log-sum-exp of earlier steps, by which a recall is not to be had",
+        ),
         "frame-anchors": Change(
             differs=lambda values, made: True, reason="read key frames further apart than its source"
         ),
         "freelong": Change(differs=_freelong, reason="could begin with the same noise twice in the last window"),
+        "sparge": Change(defaults=FIRST_FRAME),
+        "threshold": Change(defaults=FIRST_FRAME),
         "freenoise": Change(differs=_freenoise, reason="could begin with the same noise twice in the last window"),
     }
 }

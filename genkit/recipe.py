@@ -135,5 +135,5 @@ def _meant(request: dict[str, Any], schema: int, receipt: Receipt | None) -> dic
     if schema == SCHEMA_VERSION or not isinstance(texts, list):
         return request
     frames = request.get("num_frames") if receipt is None else receipt.frames
-    made = Made(family=receipt and receipt.family, frames=frames if isinstance(frames, int) else None)
+    made = Made(family=receipt.family if receipt else None, frames=frames if isinstance(frames, int) else None)
     return request | {"plugins": texts_today(texts, schema, made)}

@@ -22,6 +22,8 @@ def today(*texts: Any, made: Made = TINY) -> list[Any]:
 @pytest.mark.parametrize(
     ("text", "made"),
     [
+        ("adaspa:recall=0.9", TINY),
+        ("adaspa:budget=b.json,searches=0.5", TINY),
         ("frame-anchors", TINY),
         ("frame-anchors:near=2", TINY),
         ("freenoise", Made(family="tiny", frames=33)),
@@ -57,6 +59,23 @@ def test_what_cannot_be_made_again_is_refused_in_a_sentence(text: str, made: Mad
 )
 def test_what_means_the_same_is_left_alone(text: str, made: Made) -> None:
     assert today(text, made=made) == [text]
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("threshold", "threshold:first_frame=none"),
+        ("threshold:tau=1.5", "threshold:tau=1.5,first_frame=none"),
+        ("threshold:first_frame=False", "threshold:first_frame=False"),
+        ("Threshold: first-frame=true", "threshold:first_frame=true"),
+        ("sparge:density=0.3", "sparge:density=0.3,first_frame=none"),
+        ("adaspa", "adaspa:first_frame=none"),
+        ("adaspa:recall=0.9,searches=none", "adaspa:recall=0.9,searches=none,first_frame=none"),
+    ],
+)
+def test_what_was_left_out_means_what_it_meant(text: str, meant: str) -> None:
+    assert today(text) == [meant]
+    catalogue.parse(meant)
 
 
 def test_what_is_no_text_is_left_alone() -> None:

@@ -19,16 +19,19 @@ from genkit.plugins.freenoise import FreeNoise
 from genkit.plugins.sparse import Sparse
 
 PAPERS: dict[str, dict[str, Any]] = {
-    "adaspa": {"density": 0.2, "adaptive": True, "searches": (30 / 50,), "dense_steps": 10 / 50, "dense_layers": 0},
+    "adaspa": {
+        "density": 0.2, "adaptive": True, "searches": (30 / 50,), "first_frame": False, "dense_steps": 10 / 50,
+        "dense_layers": 0,
+    },
     "frame-anchors": {"near": 3, "first": 1, "key_frames": None, "rotate": True, "dense_steps": 0, "dense_layers": 0},
     "radial": {"density": None, "decay": 1.0, "dense_steps": 12 / 50, "dense_layers": 1},
     "sliding-tile": {"tile": (6, 8, 8), "window": (3, 3, 3), "dense_steps": 12 / 50, "dense_layers": 0},
-    "sparge": {"choose": "topk", "density": 0.5, "mass": 0.98, "similarity": -0.1},
-    "svg": {"density": 0.3, "rows": 64, "dense_steps": 0.2, "dense_layers": 1},
+    "sparge": {"choose": "topk", "density": 0.5, "mass": 0.98, "similarity": -0.1, "first_frame": False},
+    "svg": {"density": 0.3, "rows": 64, "first_frame": None, "dense_steps": 0.2, "dense_layers": 1},
     "svg2": {"top_p": 0.9, "least": 0.1, "query_cluster": 256, "key_cluster": 76, "rounds": 2, "dense_steps": 0.2},
-    "threshold": {"tau": 1.0, "dense_steps": 0.2, "dense_layers": 1},
+    "threshold": {"tau": 1.0, "first_frame": False, "dense_steps": 0.2, "dense_layers": 1},
     "vmoba": {"threshold": 0.25, "dense_steps": 0.25, "dense_layers": 0},
-}
+}  # fmt: skip
 """What the sources say, with steps as shares of theirs; 3 % of the layers (SVG) is 1 of 40."""
 SHARED: dict[str, Any] = {
     "block": 32, "recall": 0.9, "most": 0.8, "dense_steps": 0.5, "dense_sigma": 0.7, "dense_layers": 3,

@@ -2,8 +2,10 @@
 
 Source: "AdaSpa", arXiv 2502.21079, sections 4.2 and 4.3; no code was published. The first search comes after the
 warm-up and needs the log-sum-exp of dense attention; later ones take that of the first, so that one pass is enough.
-Choices of our own: searches are given as shares of the run (the paper: steps 10 and 30 of 50), and instead of a density
-a recall can be asked for, which the exact mass answers by itself.
+Their mass is then no share of a softmax any more: it ranks blocks and heads, and no recall is put into the record.
+Different from the source: searches are given as shares of the run (the paper: steps 10 and 30 of 50); a block of
+queries always reads its own keys; ``first_frame`` is an addition, and off; instead of a density a recall can be asked
+for, which the exact mass answers by itself, with a log-sum-exp of its own at every search.
 """
 
 from dataclasses import dataclass
@@ -59,11 +61,15 @@ class AdaSpaPlanner(InOrder):
         phase = self._phase(here)
         found: tuple[int, BlockPlan, Tensor] | None = here.own(lambda: None, "plan")
         if found is None or found[0] != phase:
+            exact = found is None or self.recall is not None
+            if exact:
+                here.remember(here.dense(q, k, v)[1], "lse")
             lse = here.own(lambda: here.dense(q, k, v)[1], "lse")
             plan, kept = self.plan(q, k, lse, here)
             found = (phase, plan, here.density(plan))
             here.remember(found, "plan")
-            here.call.run.measured(self.name, "recall", kept)
+            if exact:
+                here.call.run.measured(self.name, "recall", kept)
         return here.attend(q, k, v, found[1]), found[2]
 
     def plan(self, q: Tensor, k: Tensor, lse: Tensor, here: Here) -> tuple[BlockPlan, Tensor]:

@@ -33,7 +33,8 @@ def threshold_attention(
     Args:
         q, k, v: ``[B, H, N, D]``; any strides.
         block: tokens of a block.
-        tau: deviations above the mean; 1 keeps about 16 % of the blocks, 1.5 about 7 %; ``-inf`` is dense.
+        tau: deviations above the mean; 1 keeps about 16 % of the blocks beside neighbours and sinks, 1.5 about 7 %, 2
+            about 3 %; ``-inf`` is dense.
         scale: factor on the logits; None is ``D ** -0.5``.
         sinks: bool ``[blocks]``, blocks that are read by all and read all exactly; None is none.
         valid: bool ``[B or 1, N]``; False keys are padding and never read; None is all.

@@ -32,8 +32,9 @@ class AdaSpa(Sparse):
     order: TokenOrder = "frames"
     """Order of the tokens in which blocks are cut: ``frames``, one after the other, row by row; ``morton``, a Z-curve
     through space and time; ``morton-2d``, one in each frame. Applied once in a forward of the model."""
-    first_frame: bool | None = None
-    """Whether every query reads the first frame; None is yes where the model keeps text out of self-attention."""
+    first_frame: bool | None = False
+    """Whether every query reads the first frame (the source: no), up to 5 points of density on 21 latent frames; None
+    is yes where the model keeps text out of self-attention."""
     dense_steps: float = 0.2
     """Share of the steps, from the first, that run dense (the paper: 10 of 50); 0 is none."""
     dense_layers: int = 0

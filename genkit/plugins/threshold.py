@@ -16,7 +16,8 @@ from genkit.plugins.sparse import Sparse, reads_first_frame
 class Threshold(Sparse):
     """Sparse attention, the one to begin with: blocks that stand out are read exactly, all others by their mean.
 
-    Source: "Sol-Attn", arXiv 2607.24027. Nothing is planned, sorted or remembered, and no block is dropped.
+    Source: "Sol-Attn", arXiv 2607.24027. Nothing is planned, sorted or remembered, and no block is dropped. As in the
+    source the first frame is nothing special.
     """
 
     name: ClassVar[str] = "threshold"
@@ -25,10 +26,10 @@ class Threshold(Sparse):
 
     tau: float = 1.0
     """Deviations above the mean score from which a block is read exactly: 1 reads about 16 % of the blocks, 1.5 about
-    7 %; a very negative one, such as -1000, reads all."""
-    first_frame: bool | None = None
-    """Whether the first frame is read exactly by all and reads all exactly; None is yes where the model keeps text out
-    of self-attention."""
+    7 %, 2 about 3 %; a very negative one, such as -1000, reads all."""
+    first_frame: bool | None = False
+    """Whether the first frame is read exactly by all and reads all exactly (the source: no), which turns 16 % of the
+    blocks into 24 % on 21 latent frames; None is yes where the model keeps text out of self-attention."""
     order: TokenOrder = "frames"
     """Order of the tokens in which blocks are cut: ``frames``, one after the other, row by row; ``morton``, a Z-curve
     through space and time; ``morton-2d``, one in each frame. Applied once in a forward of the model."""

@@ -1,0 +1,98 @@
+"""Figures that docstrings and documentation quote of the methods beside their sources, at the sizes of real models.
+
+Only plans are made here, not attention: they cost little at any length. Queries and keys are random, as in the figures.
+"""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from genkit import catalogue
+from genkit.attention.call import Call, Step
+from genkit.attention.dense import dense
+from genkit.attention.grid import VideoGrid
+from genkit.attention.planners.adaspa import AdaSpaPlanner
+from genkit.attention.planners.here import Here
+from genkit.attention.planners.rule import SparseRule
+from genkit.attention.pool import pool
+from genkit.attention.run import Run
+from genkit.plugin import Target
+
+WAN = Target(family="wan", title="Wan 2.1", native_frames=21, kinds=frozenset({"self", "cross"}))
+WAN_480P = VideoGrid(frames=21, rows=30, cols=52)
+"""81 frames of 480 x 832: 32,760 tokens, 512 blocks of 64."""
+
+
+def call_of(grid: VideoGrid, **changes: Any) -> Call:
+    return Call(layer="blocks.1.attn1", depth=1, kind="self", grid=grid, **{"run": Run(), "step": Step()} | changes)
+
+
+def planned(text: str, grid: VideoGrid = WAN_480P, target: Target = WAN) -> tuple[Any, Here, Tensor, Tensor]:
+    """The planner of a plug-in, where it stands, and random queries and keys of one head."""
+    (rule,) = catalogue.parse(text).parts(target).rules
+    assert isinstance(rule, SparseRule)
+    generator = torch.Generator().manual_seed(0)
+    q, k = (torch.randn(1, 1, grid.tokens, 128, generator=generator) for _ in range(2))
+    return rule.planner, rule._here(rule.planner, q, call_of(grid)), q, k
+
+
+@pytest.mark.parametrize(
+    ("setting", "density"),
+    [("tau=1", 0.164), ("tau=1.5", 0.072), ("tau=2", 0.0285), ("tau=1,first_frame=none", 0.243),
+     ("tau=1.5,first_frame=none", 0.161), ("tau=2,first_frame=none", 0.121)],
+)  # fmt: skip
+def test_threshold_reads_what_its_source_reads(setting: str, density: float) -> None:
+    planner, here, q, k = planned(f"threshold:{setting}")
+    assert float(planner.plan(q, k, here).density) == pytest.approx(density, abs=0.004)
+
+
+def test_threshold_by_means_of_half_precision_differs_in_less_than_a_block_of_a_thousand() -> None:
+    planner, here, q, k = planned("threshold:tau=1")
+    coarse = [pool(x, 64)[0].bfloat16().float().repeat_interleave(64, 2)[:, :, : q.shape[2]] for x in (q, k)]
+    changed = planner.plan(*coarse, here).keep != planner.plan(q, k, here).keep
+    assert 0 < float(changed.float().mean()) < 1 / 1000
+
+
+@pytest.mark.parametrize(
+    ("setting", "density"),
+    [("density=0.3", 0.302), ("density=0.5", 0.501), ("density=0.3,first_frame=none", 0.336),
+     ("density=0.5,first_frame=none", 0.525)],
+)  # fmt: skip
+def test_sparge_reads_what_is_asked_for_its_own_block_and_a_rounding(setting: str, density: float) -> None:
+    """154 blocks of a row at 0.3, where the source has 153, and the diagonal where it is not among them."""
+    planner, here, q, k = planned(f"sparge:{setting}")
+    plan = planner.plan(q, k, here)
+    assert float(plan.keep.float().mean()) == pytest.approx(density, abs=0.001)
+    if setting == "density=0.3":
+        assert set(plan.keep.sum(-1).unique().tolist()) == {154, 155}
+
+
+def searched(planner: AdaSpaPlanner) -> tuple[list[Tensor], list[Tensor]]:
+    """Recalls that AdaSpa records over a run with two searches, and the exact recalls of its plans, head by head."""
+    grid, run, exact = VideoGrid(frames=6, rows=4, cols=6), Run(), []
+    attend = SparseRule(planner=planner, min_tokens=1, dense_steps=0, dense_layers=0).wrap(dense)
+    for index in range(10):
+        generator = torch.Generator().manual_seed(index)
+        q, k, v = (2 + index) * torch.randn(3, 1, 3, grid.tokens, 8, generator=generator)
+        attend(q, k, v, call_of(grid, run=run, step=Step(index=index, total=10)))
+        _, plan, _ = run.state[next(key for key in run.state if key[-1] == "plan")]
+        kept = plan.keep.repeat_interleave(16, -1).repeat_interleave(16, -2)
+        exact.append(((q @ k.mT * 8**-0.5).softmax(-1) * kept).sum((-2, -1)) / grid.tokens)
+    return run.measures["adaspa", "recall"], [exact[0], exact[6]]
+
+
+def test_adaspa_records_a_recall_only_where_it_is_one() -> None:
+    """The second search ranks by the log-sum-exp of the first: what it keeps of that mass is no share of a softmax."""
+    recorded, exact = searched(AdaSpaPlanner(density=0.3, block=16))
+    assert len(recorded) == 1
+    torch.testing.assert_close(recorded[0].float(), exact[0], atol=1e-5, rtol=1e-4)
+
+
+def test_adaspa_holds_a_recall_that_was_asked_for_at_every_search() -> None:
+    recorded, exact = searched(AdaSpaPlanner(recall=0.8, block=16))
+    assert len(recorded) == 2
+    for told, true in zip(recorded, exact, strict=True):
+        torch.testing.assert_close(told.float(), true, atol=1e-5, rtol=1e-4)
+        assert (true >= 0.8 - 1e-5).all()
