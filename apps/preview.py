@@ -28,8 +28,8 @@ class Preview:
     def __call__(self, event: Progress) -> None:
         """Show the frames after a step, unless that would be too soon, or the model has none to show."""
         begun = time.monotonic()
-        if event.stage != "denoise" or begun < self._next:
-            return
+        if event.stage != "denoise" or begun < self._next or not self.path.parent.parent.is_dir():
+            return  # nothing is made where the folder of a store was moved away
         video = event.preview()
         if video is None:
             return

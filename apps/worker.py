@@ -1,4 +1,4 @@
-"""The one process that makes the videos of a job store: ``python -m genkit.apps.worker FOLDER``.
+"""The one process that makes the videos of a job store, started by `genkit.apps.keeper`.
 
 It ends when its standard input does, so that it never outlives the page that started it.
 """
@@ -6,7 +6,7 @@ It ends when its standard input does, so that it never outlives the page that st
 import contextlib
 import os
 import shutil
-import sqlite3
+import signal
 import sys
 import threading
 import time
@@ -14,27 +14,28 @@ import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from genkit.apps.jobs import Job, Store
+from genkit.apps import page_models
+from genkit.apps.jobs import Job, Store, StoreBroken, StoreError
 from genkit.apps.preview import Preview
+from genkit.apps.private import locked
 from genkit.apps.progress import quiet_libraries
+from genkit.apps.publishing import Cancelled, publish, reason_of
 from genkit.errors import GenkitError
 from genkit.events import Progress, nothing_to_see
-from genkit.outputs import sidecar_path
 from genkit.request import Request
 from genkit.video import Video
 
 PAUSE = 0.2
 """Seconds between two looks at an empty queue."""
+LEAVING = 3.0
+"""Seconds that a process which ends waits for the store."""
 OPENED_BY = ("model", "dtype", "device", "offload", "attention_backend")
 """The fields of a request that say how its model is opened."""
 Maker = Callable[..., Video]
 """``genkit.make`` or what stands for it: takes the request, ``on_event`` and ``pipe``."""
-
-
-class Cancelled(Exception):
-    """The job is to stop."""
+T = TypeVar("T")
 
 
 class Models:
@@ -61,8 +62,14 @@ class Models:
 
 
 def make(request: Request, on_event: Callable[[Progress], None], models: Models) -> Video:
-    """Make a video with a model that may be open already."""
+    """Make a video with a model that may be open already.
+
+    Raises:
+        UsageError: the model is none that the page offers: a row of a folder that came from elsewhere opens nothing.
+    """
     import genkit
+
+    page_models.card_of(request.model)
 
     on_event(Progress.begin("load"))
     return genkit.make(request, on_event=on_event, pipe=models.pipe(request))
@@ -78,15 +85,15 @@ def work(
         warm: open the embedded model before there is a job, so that the first need not wait for it.
         models: one of these may be open already; None opens its own.
     """
-    with _alone(store):
-        store.reclaim()
+    with locked(store.state / "worker.lock"), _in_hand(store):
+        _insist(store, store.reclaim)
         shutil.rmtree(store.making, ignore_errors=True)
         models = models or Models()
         if warm:
             with contextlib.suppress(GenkitError):  # a job that needs it will tell
                 models.pipe(Request(prompt=""))
-        while True:
-            job = store.claim()
+        while not _ending.is_set():
+            job = _insist(store, store.claim)
             if job is not None:
                 _do(store, job, maker, models)
             elif once:
@@ -95,17 +102,18 @@ def work(
                 time.sleep(PAUSE)
 
 
-@contextlib.contextmanager
-def _alone(store: Store) -> Iterator[None]:
-    """Hold a lock that the system takes back when this process ends, in whatever way."""
-    with contextlib.closing(sqlite3.connect(store.state / "worker.lock", timeout=0, isolation_level=None)) as lock:
-        while True:
-            try:
-                lock.execute("BEGIN EXCLUSIVE")
-                break
-            except sqlite3.OperationalError:
-                time.sleep(PAUSE)
-        yield
+def _insist(store: Store, action: Callable[[], T]) -> T:
+    """Do what has to be noted, however long the store cannot be written."""
+    while True:
+        try:
+            return action()
+        except StoreBroken:
+            with contextlib.suppress(GenkitError):
+                if store.state.is_dir():
+                    Store(store.folder)  # moves what is broken aside
+        except StoreError as error:
+            print(error, file=sys.stderr, flush=True)
+        time.sleep(PAUSE)
 
 
 def _do(store: Store, job: Job, maker: Maker, models: Models) -> None:
@@ -121,59 +129,71 @@ def _do(store: Store, job: Job, maker: Maker, models: Models) -> None:
 
     try:
         video = maker(job.request, on_event, models)
-        on_event(replace(last, stage="save", preview=nothing_to_see))
-        _publish(video, store, job)
-        store.finish(job, video.request, "" if video.receipt is None else str(video.receipt))
+        saving = replace(last, stage="save", preview=nothing_to_see)
+        on_event(saving)
+        publish(video, store, job, lambda: on_event(saving))
+        receipt = "" if video.receipt is None else str(video.receipt)
+        _insist(store, lambda: store.finish(job, video.request, receipt))
     except Cancelled:
-        store.stopped(job)
-    except GenkitError as error:
-        store.fail(job, str(error))
+        shutil.rmtree(store.making, ignore_errors=True)
+        _insist(store, lambda: store.stopped(job))
     except Exception as error:  # a crash in a model or a driver must not end the queue
-        traceback.print_exc()
-        models.forget()
-        store.fail(job, f"{type(error).__name__}: {str(error).strip() or 'no reason was given'}")
+        reason = reason_of(error)
+        if not isinstance(error, GenkitError):
+            traceback.print_exc()
+            models.forget()
+        shutil.rmtree(store.making, ignore_errors=True)  # first, so that a full disk has room to note it
+        _insist(store, lambda: store.fail(job, reason))
     finally:
         shutil.rmtree(store.making, ignore_errors=True)
 
 
-def _publish(video: Video, store: Store, job: Job) -> None:
-    """Write everything aside first, then move it to its place, the video last."""
-    film, picture = store.video(job), store.poster(job)
-    made = video.save(store.making / film.name)
-    poster = store.making / picture.name
-    _poster(video).save(poster, quality=85)
-    for part, place in ((poster, picture), (sidecar_path(made), sidecar_path(film)), (made, film)):
-        os.replace(part, place)
+_ending = threading.Event()
+"""Set when this process is about to end: no job is begun any more."""
+_held: list[Store] = []
+"""Stores whose one worker this process is."""
 
 
-def _poster(video: Video) -> Any:
-    """The frame in the middle, not smaller than what players show."""
-    from PIL import Image
+@contextlib.contextmanager
+def _in_hand(store: Store) -> Iterator[None]:
+    _held.append(store)
+    try:
+        yield
+    finally:
+        _held.remove(store)
 
-    from genkit.encode import enlargement
 
-    pixels = video.uint8()[len(video.frames) // 2]
-    height, width, _ = pixels.shape
-    factor = enlargement(height, width, None)
-    return Image.fromarray(pixels).resize((width * factor, height * factor), Image.Resampling.NEAREST)
+def end() -> None:
+    """End this process at once, even in the middle of a step; its job waits again, and no attempt is counted."""
+    _ending.set()
+    for store in _held:
+        with contextlib.suppress(Exception):
+            store.reclaim(crashed=False, patience=LEAVING)
+    os._exit(0)
 
 
 def end_with_input() -> None:
-    """End this process when its standard input does, even in the middle of a step."""
+    """End this process when its standard input does."""
 
     def wait() -> None:
-        while sys.stdin.buffer.read(1):
-            pass
-        os._exit(0)
+        with contextlib.suppress(OSError, ValueError):
+            while sys.stdin.buffer.read(1):
+                pass
+        end()
 
     threading.Thread(target=wait, daemon=True).start()
 
 
 def main() -> None:
-    """The worker of the folder that the command line names."""
+    """The worker of the folder that the command line names, which must be there: none is made."""
+    os.umask(0o077)
     end_with_input()
+    signal.signal(signal.SIGTERM, lambda *_: end())
     quiet_libraries()
-    work(Store(Path(sys.argv[1])), warm=True)
+    folder = Path(sys.argv[1])
+    if not (folder / ".page").is_dir():
+        raise SystemExit(f"there is no store in {str(folder)!r}; was the folder moved away?")
+    work(Store(folder), warm=True)
 
 
 if __name__ == "__main__":

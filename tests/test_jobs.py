@@ -1,5 +1,6 @@
 """The job store, the worker and its keeper: every way in which a job can end, and that nothing half-made is left."""
 
+import ast
 import os
 import signal
 import subprocess
@@ -255,13 +256,13 @@ def test_what_cannot_be_a_store(store: Store, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="cannot keep jobs in .*file"):
         Store(tmp_path / "file")
-    (tmp_path / "damaged" / ".page").mkdir(parents=True)
-    (tmp_path / "damaged" / ".page" / "jobs.sqlite").write_bytes(b"not a database" * 100)
-    with pytest.raises(UsageError, match="cannot keep jobs in .*damaged"):
-        Store(tmp_path / "damaged")
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / ".page").symlink_to(tmp_path)
+    with pytest.raises(UsageError, match="cannot keep jobs in .*linked.*'.page' in it is a link"):
+        Store(tmp_path / "linked")
     with store._transaction() as db:
         db.execute("PRAGMA user_version = 99")
-    with pytest.raises(UsageError, match="schema version 99, but this installation reads version 1"):
+    with pytest.raises(UsageError, match="schema version 99, but this installation reads version 2; update genkit"):
         Store(store.folder)
 
 
@@ -332,3 +333,38 @@ def _runs(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+@pytest.mark.parametrize("path", [None, os.pathsep, "."])
+def test_the_worker_imports_nothing_from_a_folder_of_data(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str | None
+) -> None:
+    """A folder of videos may come from anyone, and with it modules that are called like those that we import."""
+    planted, names = tmp_path / "planted", ("shutil", "sqlite3", "torch", "sitecustomize", "genkit", "numpy", "signal")
+    for folder in (store.state, store.folder):
+        for name in names:
+            (folder / f"{name}.py").write_text(f"open({str(planted)!r}, 'a').write({name!r})\nraise SystemExit")
+    if path is not None:
+        monkeypatch.setenv("PYTHONPATH", path)
+    monkeypatch.chdir(store.state)
+    job = store.submit(Request(prompt="a", model=str(tmp_path)))
+    with Keeper(store) as keeper:
+        until(lambda: store.job(job.id).over or planted.exists())
+        assert keeper.alive
+    assert not planted.exists() and "does not offer" in store.job(job.id).error
+
+
+def test_no_process_is_started_that_imports_from_where_it_stands() -> None:
+    """Python is started with -I, or with what takes its folder off the path."""
+    root, safe = Path(__file__).parents[1], {"self.command"}
+    for file in (
+        path
+        for place in ("apps", "attention", "benchmarks", "genkit", "schedulers")
+        for path in (root / place).rglob("*.py")
+    ):
+        for call in (node for node in ast.walk(ast.parse(file.read_text("utf-8"))) if isinstance(node, ast.Call)):
+            starts = ast.unparse(call.func).rpartition(".")
+            if starts[0] == "subprocess" and starts[2] in ("run", "Popen", "call", "check_call", "check_output"):
+                line = ast.unparse(call.args[0])
+                python = "python" in line or "sys.executable" in line
+                assert line in safe or not python or "'-I'" in line, f"{file}: {line}"
