@@ -50,6 +50,9 @@ class Call:
     """Factor on the logits; None is ``D ** -0.5``."""
     layout: Layout | None = None
     """Order in which the video tokens come, set by the model's hooks; None is frame by frame."""
+    positions: tuple[Tensor, Tensor, Tensor] | None = None
+    """What positions in time would add to the queries, keys and values of a window, ``[H, frames of a window, D]``
+    each, where the model left them out; None is that they are in. A rule that cuts windows adds them to each."""
     visible: Tensor | None = None
     """Which key frames a query frame may read: bool ``[frames, frames]``; text is always read. None is all."""
     counted: bool = False

@@ -12,6 +12,7 @@ from genkit.attention.call import Call
 
 def dense(q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:
     """Attend with the arguments that the model gave, on the backend that the user chose; ``[B, H, N, D]``."""
+    assert call.positions is None, "the rule that cuts windows adds the positions of each"
     backend = call.options.get("backend")
     how = "windowed" if call.visible is not None else backend
     if not call.counted:

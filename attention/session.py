@@ -22,6 +22,7 @@ from genkit.attention.hoist import Hoist
 from genkit.attention.hooks import Registered, Watcher, make_layer_hook, make_model_hook, refuse_ring, register
 from genkit.attention.layout import Layout, ordered
 from genkit.attention.model_card import ModelCard
+from genkit.attention.positions import Positions, embedding_of, leave_out, projected, window_of
 from genkit.attention.run import Run
 from genkit.attention.volume import Volume, plain_model
 
@@ -55,6 +56,7 @@ class Session:
         self.models = {name: plain_model(part) for name, part in parts.items() if part is not None}
         self.layers = [layer for name, model in self.models.items() for layer in _layers(name, model, card)]
         self.layout = _layout_of(rules)
+        self.window = window_of(rules)
         self.hooks: list[Registered] = []
         self.hoists: list[Hoist] = []
         self.watchers: list[Watcher] = []
@@ -79,11 +81,43 @@ class Session:
             self.hooks.append(register(layer.module, make_layer_hook(layer, self.route)))
         for name, model in self.models.items():
             self.hooks.append(register(model, make_model_hook(name, self)))
+        self._restart_positions()
         if self.layout is not None and self.card.blocks:
             for model in self.models.values():
                 blocks: list[nn.Module] = [block for name in self.card.blocks for block in getattr(model, name)]
                 self.hoists.append(Hoist(blocks, self._enter))
                 self.hoists[-1].install()
+
+    def _restart_positions(self) -> None:
+        """Leave the positions of long videos to the rule whose windows begin them anew."""
+        for embedding in self._restarting():
+            self.hooks.append(leave_out(embedding, self.window or 0, lambda: self._forward is not None))
+
+    @property
+    def bounded(self) -> bool:
+        """Whether the positions of the model bound the length of a video; not where they begin anew in windows."""
+        return not self._restarting()
+
+    def _restarting(self) -> list[nn.Module]:
+        """The modules that add positions in time, if a rule begins them anew in windows."""
+        layers = [layer for layer in self.layers if layer.kind == "temporal" and self.window is not None]
+        found = (self._embedding(layer) for layer in layers)
+        return list(dict.fromkeys(one for one in found if one is not None))
+
+    def _embedding(self, layer: Layer) -> nn.Module | None:
+        return embedding_of(self.models[layer.component], layer.name)
+
+    def _positions(self, layer: Layer, q: Tensor) -> Positions | None:
+        """What the model left out of a call along time that is longer than a window."""
+        if self.window is None or layer.kind != "temporal" or q.shape[2] <= self.window:
+            return None
+        embedding, key = self._embedding(layer), ("positions", layer.component, layer.name, q.dtype, str(q.device))
+        if embedding is None:
+            return None
+        if key not in self.run.state:
+            self.run.state[key] = projected(layer.module, embedding, self.window, q)
+        found: Positions = self.run.state[key]
+        return found
 
     def remove(self) -> None:
         """Take every hook out again, last in first out."""
@@ -181,6 +215,7 @@ class Session:
             layout=self._forward.layout if layer.kind in ("self", "joint") else None,
             step=self._branch(q, number),
             run=self.run,
+            positions=self._positions(layer, q),
             mask=given.get("attn_mask"),
             scale=given.get("scale"),
             options=options,

@@ -8,7 +8,7 @@ from genkit.errors import UsageError, nearest
 from genkit.schedulers import seeds
 
 
-def call_arguments(pipe: Any, card: ModelCard, asked: dict[str, Any]) -> dict[str, Any]:
+def call_arguments(pipe: Any, card: ModelCard, asked: dict[str, Any], *, longest: int | None = None) -> dict[str, Any]:
     """The keyword arguments for ``pipe(...)``: the card's defaults under what was asked; None means the default.
 
     Raises:
@@ -22,7 +22,7 @@ def call_arguments(pipe: Any, card: ModelCard, asked: dict[str, Any]) -> dict[st
     defaults = {name: value for name, value in card.defaults.items() if name in accepted}
     arguments = defaults | given
     check_prompt(arguments.get("prompt"))
-    check_frames(pipe, card, arguments)
+    check_frames(pipe, card, arguments, longest)
     check_numbers(arguments)
     return arguments
 
@@ -46,20 +46,21 @@ def check_length_of_text(pipe: Any, texts: list[str], limit: int | None) -> None
             )
 
 
-def check_frames(pipe: Any, card: ModelCard, arguments: dict[str, Any]) -> None:
+def check_frames(pipe: Any, card: ModelCard, arguments: dict[str, Any], longest: int | None) -> None:
     """Refuse a length that the family cannot make, with the nearest that it can."""
     frames = arguments.get("num_frames")
     if frames is None:
         return
-    stride, longest = card.frame_step(pipe), card.longest(pipe)
+    stride = card.frame_step(pipe)
     if not isinstance(frames, int) or frames < 1 or (frames - 1) % stride:
         rule = "whole numbers from 1" if stride == 1 else f"{stride}k + 1 frames"
         near = max(1, round((float(frames) - 1) / stride) * stride + 1)
         raise UsageError(f"num_frames={frames}: {card.title} makes {rule}; the nearest is {near}")
     if longest is not None and frames > longest:
+        further = ", and freenoise goes further" if card.rope == "absolute" else ""
         raise UsageError(
             f"num_frames={frames}: the positions of this {card.title} model end at {longest} frames; "
-            f"the nearest is {longest}"
+            f"the nearest is {longest}{further}"
         )
 
 

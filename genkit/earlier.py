@@ -92,7 +92,10 @@ CHANGES: dict[int, dict[str, Change]] = {
         "freelong": Change(differs=_freelong, reason="could begin with the same noise twice in the last window"),
         "sparge": Change(defaults=FIRST_FRAME),
         "threshold": Change(defaults=FIRST_FRAME),
-        "freenoise": Change(differs=_freenoise, reason="could begin with the same noise twice in the last window"),
+        "freenoise": Change(
+            differs=_freenoise,
+            reason="could begin with the same noise twice in the last window, or counted positions on beyond a window",
+        ),
     }
 }
 """By schema and plug-in."""

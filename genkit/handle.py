@@ -53,12 +53,19 @@ class Handle:
 
     def target(self) -> Target:
         """The pipeline in numbers, as plug-ins see it."""
+        longest = self.card.longest(self.pipe)
         return Target(
             family=self.card.family,
             title=self.card.title,
             native_frames=self.card.token_frames(self.pipe, self.card.native_frames),
             kinds=frozenset(self.card.layers),
+            longest=longest and self.card.token_frames(self.pipe, longest),
         )
+
+    @property
+    def longest(self) -> int | None:
+        """Pixel frames at which the positions of the model end; None is nowhere, or that windows begin them anew."""
+        return self.card.longest(self.pipe) if self.session.bounded else None
 
     def _install(self, parts: list[Parts]) -> None:
         noise: NoisePlan | None = next((part.noise for part in parts if part.noise), None)

@@ -25,6 +25,8 @@ class Target:
     """Training length in latent frames, after temporal patching: what attention counts in."""
     kinds: frozenset[str]
     """Kinds of attention that the model has."""
+    longest: int | None = None
+    """Latent frames at which the positions of the model end; None is nowhere."""
 
     @property
     def has_sink(self) -> bool:

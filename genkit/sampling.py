@@ -36,7 +36,7 @@ def sample(
     """Run the pipeline once; see ``Handle.generate``."""
     pipe, fps = handle.pipe, checked_rate(handle.card.fps if fps is None else fps)
     wanted = asked | {"prompt": prompt_text(handle, prompt)} | _frame_rate(pipe, fps)
-    arguments = call_arguments(pipe, handle.card, wanted)
+    arguments = call_arguments(pipe, handle.card, wanted, longest=handle.longest)
     check_size(pipe, handle.card, arguments)
     number = drawn_seed(seed)
     run = handle.begin_run(fps)

@@ -14,7 +14,8 @@ class FreeNoise:
     """Longer videos: the noise of one training length is repeated in shuffled groups, attention runs in windows.
 
     A video of one window or shorter is not changed. Source: arXiv 2310.15169, eq. 7 to 9; the windows always cover the
-    last frames, which the released code leaves out.
+    last frames, which the released code leaves out. Positions that a model adds to its hidden states (AnimateDiff)
+    begin anew in each window, so a video may be longer than they reach.
     """
 
     name: ClassVar[str] = "freenoise"
@@ -40,6 +41,11 @@ class FreeNoise:
         if stride > window:
             raise UsageError(
                 f"freenoise: stride={stride} is more than window={window} and would leave frames in no window"
+            )
+        if target.longest is not None and window > target.longest:
+            raise UsageError(
+                f"freenoise: window={window} is more than the {target.longest} frames at which the positions of this "
+                f"{target.title} model end; the nearest is {target.longest}"
             )
         rule = WindowRule(window=window, stride=stride)
         return Parts(rules=[rule], noise=ShuffledNoise(window=window, stride=stride))
