@@ -76,5 +76,5 @@ def _quarters(frame: Any) -> int:
     for about in frame.side_data:
         if about.type.name == "DISPLAYMATRIX":
             matrix = np.frombuffer(bytes(about), np.int32)
-            return round(-np.degrees(np.arctan2(matrix[3], matrix[0])) / 90) % 4
+            return round(np.degrees(np.arctan2(matrix[3], matrix[0])) / 90) % 4
     return 0
