@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from genkit.decode import read_film, read_header
+from genkit.container import FORMATS
+from genkit.decode import TooLittleMemory, check_fits, read_film, read_header
 from genkit.errors import GenkitError, UsageError
 from genkit.outputs import replacing
 from genkit.recipe import recipe_of
@@ -25,8 +27,12 @@ DECODE = "rgb24-exact.2"
 """Names how frames come out of a file; a part of every row's key. Raw frames are taken as they are."""
 DECODE_TAGGED = "rgb24-usual.2"
 """The same where colours are converted to the bit as other tools do."""
-SUFFIXES = (".mp4", ".mkv", ".mov", ".webm", ".avi", ".m4v", ".npz")
-"""What counts as a video when a folder is given; a file that is named itself may have any suffix."""
+SUFFIXES = (*FORMATS, ".npz")
+"""What can be read."""
+UNREAD = (".3gp", ".flv", ".m2ts", ".mpeg", ".mpg", ".mts", ".ogv", ".vob", ".wmv", ".y4m")
+"""Other videos: in a folder they are not passed over, but told as files that cannot be read."""
+RAW_TEXT = 2**26
+"""Bytes that the rate and the request beside raw frames may take."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +46,12 @@ class Clip:
     """Hash of the file's bytes."""
     request: dict[str, Any]
     """What was asked for, from the file's metadata; empty where nothing is stored."""
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        """What decides its frames: the bytes, and the format that its name says they have."""
+        suffix = self.path.suffix.lower()
+        return self.sha256, FORMATS.get(suffix, suffix)
 
     @property
     def cluster(self) -> str:
@@ -104,8 +116,10 @@ def _decoded(path: Path, tagged: bool) -> Video:
         video = _read_raw(path) if path.suffix.lower() == ".npz" else _read_file(path, tagged)
     except GenkitError:
         raise
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise GenkitError(f"{str(path)!r} cannot be decoded: {error}") from error
+    except MemoryError as error:
+        raise TooLittleMemory(f"the memory was not enough for the frames of {str(path)!r}") from error
+    except Exception as error:  # a damaged archive raises almost anything
+        raise GenkitError(f"{str(path)!r} cannot be decoded: {str(error) or type(error).__name__}") from error
     if len(video.frames) < 2:
         raise GenkitError(f"{str(path)!r} holds one frame only; a video has at least two")
     return video
@@ -130,25 +144,39 @@ def _read_file(path: Path, tagged: bool) -> Video:
 
 
 def _read_raw(path: Path) -> Video:
-    with np.load(path, allow_pickle=False) as file:
-        return Video(file["frames"], float(file["fps"]))
+    with zipfile.ZipFile(path) as archive:
+        check_fits(f"the raw frames in {str(path)!r}", archive.getinfo("frames.npy").file_size)
+        fps = float(_small(archive, "fps"))
+        return Video(_array(archive, "frames"), fps)
+
+
+def _small(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
+    if (size := archive.getinfo(f"{name}.npy").file_size) > RAW_TEXT:
+        raise GenkitError(f"{name!r} in {archive.filename!r} has {size:,} bytes; at most {RAW_TEXT:,} are read")
+    return _array(archive, name)
+
+
+def _array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
+    """One array; zipfile never unpacks more bytes than the size that it was checked by."""
+    with archive.open(f"{name}.npy") as file:
+        return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def _request(path: Path) -> dict[str, Any]:
     """The stored request; a file without one, or with a damaged one, has none."""
     try:
         if path.suffix.lower() == ".npz":
-            with np.load(path, allow_pickle=False) as file:
-                request = json.loads(str(file["request"]))
+            with zipfile.ZipFile(path) as archive:
+                request = json.loads(str(_small(archive, "request")))
                 return request if isinstance(request, dict) else {}
         return recipe_of(path, read_header(path)).request
-    except (GenkitError, ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile):
+    except Exception:  # a damaged archive raises almost anything
         return {}
 
 
 def _named(path: Path) -> list[tuple[str, Path]]:
     if path.is_dir():
-        files = [file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file()]
+        files = [file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES + UNREAD and file.is_file()]
         shown = [file for file in files if not file.name.startswith(".")]
         if not shown:
             raise UsageError(f"there is no video in {str(path)!r}; it takes files that end in {', '.join(SUFFIXES)}")

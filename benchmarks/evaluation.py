@@ -14,6 +14,7 @@ from genkit.benchmarks.clips import DECODE, DECODE_TAGGED, Clip, decode, decode_
 from genkit.benchmarks.ledger import Ledger, Row, canonical, key_of
 from genkit.benchmarks.metric import Metric, Sample, Suite
 from genkit.benchmarks.stats import Stat
+from genkit.decode import TooLittleMemory
 from genkit.errors import GenkitError, UsageError
 from genkit.outputs import replacing
 from genkit.video import Video
@@ -35,10 +36,10 @@ class Pair:
 
     def key(self, metric: Metric, suite: Suite) -> str:
         """The name of a measurement; the prompt is a part of it where it decides the numbers."""
-        reference = self.reference.sha256 if self.reference else None
+        reference = self.reference.identity if self.reference else None
         prompt = self.clip.request.get("prompt") if suite.prompted else None
         how = DECODE_TAGGED if suite.colours == "usual" else DECODE
-        return key_of(self.clip.sha256, reference, prompt, how, metric.identity())
+        return key_of(self.clip.identity, reference, prompt, how, metric.identity())
 
 
 def evaluate(
@@ -103,8 +104,20 @@ def _pairs(suite: Suite, clips: list[Clip], reference: Path | None) -> list[Pair
         )
     if reference is None:
         return [Pair(clip=clip) for clip in clips]
-    others = {_stem(other): other for other in find([reference])}
-    return [Pair(clip=clip, reference=others.get(_stem(clip))) for clip in clips]
+    others = find([reference])
+    return [Pair(clip=clip, reference=_reference(clip, others)) for clip in clips]
+
+
+def _reference(clip: Clip, others: list[Clip]) -> Clip | None:
+    """The reference of the same name, else the one whose name differs in the suffix only."""
+    same = [other for other in others if other.name == clip.name]
+    alike = same or [other for other in others if _stem(other) == _stem(clip)]
+    if len(alike) > 1:
+        raise UsageError(
+            f"{clip.name!r} has two references, {alike[0].name!r} and {alike[1].name!r}; "
+            "remove one, or give it the name of the video"
+        )
+    return alike[0] if alike else None
 
 
 def _stem(clip: Clip) -> str:
@@ -124,7 +137,12 @@ def _measure(suite: Suite, pair: Pair, ledger: Ledger) -> None:
     sample = Sample(video, prompt if isinstance(prompt, str) else None, other)
     for key, metric in open_keys.items():
         metric.prepare()
-        ledger.add(key, _row(metric, sample))
+        try:
+            row = _row(metric, sample)
+        except MemoryError:
+            ledger.note(key, {"metric": metric.name, "error": "the memory was not enough to measure it"})
+        else:
+            ledger.add(key, row)
 
 
 def _row(metric: Metric, sample: Sample) -> Row:
@@ -142,12 +160,13 @@ def _decoded(clip: Clip, suite: Suite, ledger: Ledger) -> Video | None:
         # The row belongs to the content, which may lie under other names too.
         reason = str(error).replace(repr(str(clip.path)), "the file")
         if (key := _decode_key(clip)) not in ledger.rows:
-            ledger.add(key, {"error": reason})
+            write = ledger.note if isinstance(error, TooLittleMemory) else ledger.add
+            write(key, {"error": reason})
         return None
 
 
 def _decode_key(clip: Clip) -> str:
-    return key_of(clip.sha256, clip.path.suffix.lower() == ".npz", DECODE)
+    return key_of(clip.identity, DECODE)
 
 
 def _broken(pair: Pair, rows: dict[str, Row], compares: bool) -> str | None:

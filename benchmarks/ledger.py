@@ -82,6 +82,10 @@ class Ledger:
             raise GenkitError(f"{str(self.path)!r} could not be written: {error.strerror or error}") from error
         self.rows[key] = row
 
+    def note(self, key: str, row: Row) -> None:
+        """Keep a row for this run only: another run may find another answer."""
+        self.rows[key] = row
+
     def _lock(self) -> None:
         """Take the file for this process; the system gives it back when the process ends, however it ends."""
         if sys.platform != "win32":

@@ -86,7 +86,9 @@ def read_film(path: Path, *, tagged: bool = False) -> Film:
     packets = survey(path)
     with open_video(path) as (container, stream):
         context = stream.codec_context
-        _check_fits(path, packets.frames, context.height, context.width)
+        height, width = context.height, context.width
+        what = f"the {packets.frames} frames of {width}x{height} in {str(path)!r}"
+        check_fits(what, packets.frames * height * width * 3)
         frames, problem = _decoded(path, _sound_frames(container, stream), usual if tagged else Exact())
     if problem or not packets.whole or is_cut(path) or not len(frames):
         raise GenkitError(
@@ -103,6 +105,27 @@ def read_frames(path: Path, *, tagged: bool = False) -> NDArray[np.uint8]:
     return read_film(path, tagged=tagged).frames
 
 
+def check_fits(what: str, needed: int) -> None:
+    """Refuse frames that would not fit, before one is decoded.
+
+    Args:
+        what: their name in the error.
+        needed: bytes that they take decoded.
+
+    Raises:
+        UsageError: more than :data:`FILM_BYTES`.
+        TooLittleMemory: more than is free now.
+    """
+    from psutil import virtual_memory
+
+    free = virtual_memory().available
+    about = f"{what} take {needed / 2**30:.3g} GiB of memory"
+    if needed > FILM_BYTES:
+        raise UsageError(f"{about}; at most {FILM_BYTES / 2**30:g} are read: cut it or scale it down first")
+    if needed > free:
+        raise TooLittleMemory(f"{about}, but {free / 2**30:.3g} are free: cut it or scale it down first")
+
+
 def _comment(path: Path, metadata: dict[str, str]) -> str:
     comment = next((value for key, value in metadata.items() if key.lower() == "comment"), "")  # Matroska: capitals
     if len(comment) > COMMENT_CHARACTERS:
@@ -110,18 +133,6 @@ def _comment(path: Path, metadata: dict[str, str]) -> str:
             f"the comment in {str(path)!r} has {len(comment):,} characters; at most {COMMENT_CHARACTERS:,} are read"
         )
     return comment
-
-
-def _check_fits(path: Path, count: int, height: int, width: int) -> None:
-    """Refuse a film that would not fit, before a frame is decoded."""
-    from psutil import virtual_memory
-
-    needed, free = count * height * width * 3, virtual_memory().available
-    about = f"the {count} frames of {width}x{height} in {str(path)!r} take {needed / 2**30:.3g} GiB of memory"
-    if needed > FILM_BYTES:
-        raise UsageError(f"{about}; at most {FILM_BYTES / 2**30:g} are read: cut it or scale it down first")
-    if needed > free:
-        raise TooLittleMemory(f"{about}, but {free / 2**30:.3g} are free: cut it or scale it down first")
 
 
 def _sound_frames(container: Any, stream: Any) -> Iterator[Any]:
@@ -165,6 +176,8 @@ def _decoded(path: Path, frames: Iterator[Any], to_rgb: Any) -> tuple[NDArray[np
             count += 1
     except GenkitError:
         raise
+    except MemoryError as error:
+        raise TooLittleMemory(f"the memory was not enough for the frames of {str(path)!r}") from error
     except ffmpeg_errors() as error:
         return film[:count], error
     film.resize((count, *film.shape[1:]), refcheck=False)

@@ -32,7 +32,7 @@ def as_frames(frames: Any) -> NDArray[Any]:
         return array
     if not np.issubdtype(array.dtype, np.floating):
         raise UsageError(f"frames have dtype {array.dtype}; give uint8 in 0..255 or floating point in [0, 1]")
-    return _in_unit_range(array.astype(np.float32))
+    return _in_unit_range(array.astype(np.float32, copy=False))
 
 
 def to_uint8(frames_THWC: NDArray[Any]) -> NDArray[np.uint8]:
@@ -81,10 +81,10 @@ def _channels_last(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def _in_unit_range(array: NDArray[np.float32]) -> NDArray[np.float32]:
-    if not np.isfinite(array).all():
-        broken = sorted({int(t) for t in np.nonzero(~np.isfinite(array))[0]})
+    low, high = float(array.min()), float(array.max())  # NaN if any number is
+    if not np.isfinite([low, high]).all():
+        broken = [index for index, frame in enumerate(array) if not np.isfinite(frame).all()]
         raise UsageError(f"{len(broken)} of {len(array)} frames hold NaN or infinity, the first is frame {broken[0]}")
-    low, high = float(array.min()), float(array.max())
     if low < -OVERSHOOT or high > 1 + OVERSHOOT:
         raise UsageError(f"float frames must lie in [0, 1], but these span [{low:.4g}, {high:.4g}]; rescale them first")
     return np.clip(array, 0, 1)

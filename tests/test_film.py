@@ -13,6 +13,7 @@ from genkit.benchmarks import clips
 from genkit.benchmarks.similarity import psnr
 from genkit.decode import read_film, read_frames, read_header
 from genkit.errors import GenkitError, UsageError
+from genkit.video import Video
 
 FFMPEG = pytest.importorskip("imageio_ffmpeg").get_ffmpeg_exe()
 PICTURE = ("-f", "lavfi", "-i", "testsrc2=size=128x96:rate=30:duration=1.5")
@@ -264,3 +265,16 @@ def test_a_film_is_held_once(suffix: str, tmp_path: Path) -> None:
         tracemalloc.stop()
     assert frames.nbytes == size
     assert peak < 1.3 * size
+
+
+def test_raw_frames_are_held_twice_at_most(tmp_path: Path) -> None:
+    """Once as the file has them, and once in [0, 1]."""
+    frames = np.random.default_rng(0).random((40, 128, 128, 3), np.float32)
+    path = clips.save_raw(Video(frames, 8.0), tmp_path / "film.npz")
+    tracemalloc.start()
+    try:
+        clips.decode(path)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2.2 * frames.nbytes
