@@ -44,6 +44,11 @@ class Call:
     """The record of this generation, and the state that rules keep in it."""
     model: str = "transformer"
     """Name of the pipeline's component; part of the key of every state."""
+    number: int = 0
+    """Number of this call among those of its layer in one forward; part of the key of every state, since a model may
+    attend to each video of a batch by itself."""
+    video: int | None = None
+    """The only video of the batch that this call was cut down to; part of the key of every state. None is not cut."""
     mask: Tensor | None = None
     """The model's own attention mask: bool (True is seen) or additive; broadcasts to ``[B, H, N, N]``."""
     scale: float | None = None

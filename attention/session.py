@@ -214,6 +214,7 @@ class Session:
             grid=self._grid(layer.kind, q),
             layout=self._forward.layout if layer.kind in ("self", "joint") else None,
             step=self._branch(q, number),
+            number=number,
             run=self.run,
             positions=self._positions(layer, q),
             mask=given.get("attn_mask"),

@@ -62,7 +62,9 @@ def noise_seam(pipe: Any, session: Session, plan: NoisePlan | None, cache: StepC
 def _planned(latents: Tensor, plan: NoisePlan, session: Session, arguments: dict[str, Any]) -> Tensor:
     """Latent frames that share a token stay together: a plan counts in the frames that attention sees."""
     generator = arguments.get("generator")
-    generator = generator[0] if isinstance(generator, list) else generator
+    if isinstance(generator, list):  # each video has its own, and is the one that is made with it alone
+        given = zip(latents.split(1), generator, strict=True)
+        return torch.cat([_planned(one, plan, session, arguments | {"generator": its}) for one, its in given])
     card, axis = session.card, session.card.latent_frame_axis
     if axis is None:
         axis, shape = 1, (card.token_frames(session.pipe, arguments["num_frames"]), -1)

@@ -41,6 +41,14 @@ class Here:
     layout: Layout | None = None
     """Order of the tokens that the planner is given; None is frame by frame."""
 
+    def only(self, video: int, rows: Tensor) -> "Here":
+        """The same place for one video, which stands in ``rows`` of the batch; the record counts the first alone."""
+        valid, mask = (None if x is None or len(x) == 1 else x for x in (self.valid, self.call.mask))
+        call = replace(self.call, video=video, counted=self.call.counted or video > 0)
+        if mask is not None:
+            call = replace(call, mask=mask[rows])
+        return replace(self, call=call, valid=self.valid if valid is None else valid[rows])
+
     def in_order(self, layout: Layout | None, q: Tensor, k: Tensor, v: Tensor, attend: AttendHere) -> Attended:
         """What ``attend`` gives for the tokens in the order of ``layout``, put back; None is frame by frame.
 
@@ -66,7 +74,7 @@ class Here:
         return self._kept((self.planner, self.grid, str(self.device), *key), make)
 
     def own(self, make: Callable[[], T], *key: Hashable) -> T:
-        """``make()``, once a generation for this grid, window, model, layer and guidance branch."""
+        """``make()``, once a generation for this grid, window, model, layer, guidance branch and video."""
         return self._kept((*self._mine, *key), make)
 
     def remember(self, value: object, *key: Hashable) -> None:
@@ -75,9 +83,11 @@ class Here:
 
     @property
     def _mine(self) -> tuple[Hashable, ...]:
-        # A window of frames, and a layer that is asked twice (all frames, near ones), are calls of their own.
+        # A window of frames, and a layer that is asked twice (all frames, near ones), are calls of their own; so are
+        # several calls that a layer makes in one forward, and videos that are looked at one by one.
         call, near = self.call, self.call.visible is not None
-        return (self.planner, self.grid, call.grid.start, near, call.model, call.layer, call.step.branches)
+        which = (call.step.branches, call.number, call.video)
+        return (self.planner, self.grid, call.grid.start, near, call.model, call.layer, *which)
 
     def _kept(self, key: Hashable, make: Callable[[], T]) -> T:
         state = self.call.run.state
@@ -118,9 +128,14 @@ class Here:
             tail=tail,
             impl=impl,
         )
-        self.call.run.ran(impl)
+        self.ran(impl)
         self.saw(q, k, v, lambda: plan)
         return out
+
+    def ran(self, implementation: str) -> None:
+        """Say in the record which implementation did this call, unless it counts under another name."""
+        if not self.call.counted:
+            self.call.run.ran(implementation)
 
     def saw(self, q: Tensor, k: Tensor, v: Tensor, plan: Callable[[], BlockPlan]) -> None:
         """Told of every plan that was followed, with the tokens in its order; ``measure`` listens here."""

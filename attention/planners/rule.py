@@ -11,7 +11,7 @@ from torch import Tensor
 from genkit.attention.block_sparse import Impl
 from genkit.attention.call import Attend, Call, Kind
 from genkit.attention.layout import Layout
-from genkit.attention.planners.here import Here, Planner
+from genkit.attention.planners.here import Attended, Here, Planner
 from genkit.attention.planners.measure import reaching
 
 WARM_UP = "dense (warm-up)"
@@ -72,14 +72,26 @@ class SparseRule:
             if reason := planner.refusal(here):
                 call.run.refused(self.name, reason, call.layer, call.step.index)
                 return attend(q, k, v, call)
-            if self.recall is not None:
-                planner = self._reaching(planner, self.recall, q, k, v, here)
-                here = replace(here, planner=planner)
-            out, density = planner.attend(q, k, v, here)
+            out, density = self._attend(planner, q, k, v, here)
             call.run.sparse(self.name, density)
             return out
 
         return sparse
+
+    def _attend(self, planner: Planner, q: Tensor, k: Tensor, v: Tensor, here: Here) -> Attended:
+        """Attend by the planner; a recall is asked for of each video by itself, as if it were made alone."""
+        if self.recall is None:
+            return planner.attend(q, k, v, here)
+        rows = videos(len(q), len(here.call.step.branches))
+        parts = [(q[own], k[own], v[own], here.only(number, own)) for number, own in enumerate(rows)]
+        chosen = [self._reaching(planner, self.recall, *part) for part in parts]
+        if len(set(chosen)) == 1:
+            return chosen[0].attend(q, k, v, replace(here, planner=chosen[0]))
+        out, densities = torch.empty_like(q), []
+        for own, one, (*tensors, there) in zip(rows, chosen, parts, strict=True):
+            out[own], density = one.attend(*tensors, replace(there, planner=one))
+            densities.append(torch.as_tensor(density))
+        return out, torch.stack(densities).mean()
 
     def _budgeted(self, call: Call) -> Planner:
         """The planner as the budget sets it in this layer."""
@@ -132,6 +144,11 @@ class SparseRule:
             impl=self.impl,
             device=q.device,
         )
+
+
+def videos(batch: int, branches: int) -> list[Tensor]:
+    """Rows of a batch that belong to each video, int64; guidance branches are equal parts of the batch."""
+    return list(torch.arange(batch).view(branches if batch % branches == 0 else batch, -1).unbind(1))
 
 
 def padding(mask: Tensor, keys: int) -> Tensor | None:

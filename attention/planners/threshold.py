@@ -67,7 +67,7 @@ class ThresholdPlanner(InOrder):
             valid=here.valid,
             impl=here.impl,
         )
-        here.call.run.ran("threshold")
+        here.ran("threshold")
         here.saw(q, k, v, lambda: self.plan(q, k, here))
         return out, exact.double().mean() / exact.shape[-1]
 
