@@ -7,10 +7,10 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import genkit
+from genkit.versions import version_of
 from genkit_video import install_extra, namesake, reinstall
 
 GIB = 2**30
@@ -53,7 +53,7 @@ def _safely(look: Callable[[], Check]) -> Check:
 def _python() -> Check:
     new_enough = sys.version_info >= (3, 10)
     fix = "" if new_enough else "install Python 3.10 or newer"
-    return Check(name="python", ok=new_enough, found=platform.python_version(), fix=fix, needed=True)
+    return Check(name="python", ok=new_enough, found=platform.pythonversion_of(), fix=fix, needed=True)
 
 
 def _name() -> Check:
@@ -87,25 +87,25 @@ def _gpu() -> Check:
 
 
 def _diffusers() -> Check:
-    missing = [name for name in ("diffusers", "transformers") if not _version(name)]
-    found = ", ".join(f"{name} {_version(name) or 'is not installed'}" for name in ("diffusers", "transformers"))
+    missing = [name for name in ("diffusers", "transformers") if not version_of(name)]
+    found = ", ".join(f"{name} {version_of(name) or 'is not installed'}" for name in ("diffusers", "transformers"))
     fix = f"pip install {' '.join(missing)}" if missing else ""
     return Check(name="diffusers", ok=not missing, found=found, fix=fix, needed=True)
 
 
 def _triton() -> Check:
-    if not _version("triton"):
+    if not version_of("triton"):
         return Check(name="triton", ok=False, found="no Triton kernels", fix="pip install triton (Linux only)")
     importlib.import_module("triton")
     if importlib.import_module("torch").cuda.is_available():
-        return Check(name="triton", ok=True, found=f"{_version('triton')}, kernels run on the GPU")
-    found = f"{_version('triton')}, but without a GPU its kernels run in the interpreter, for tests only"
+        return Check(name="triton", ok=True, found=f"{version_of('triton')}, kernels run on the GPU")
+    found = f"{version_of('triton')}, but without a GPU its kernels run in the interpreter, for tests only"
     return Check(name="triton", ok=False, found=found)
 
 
 def _flex() -> Check:
     if importlib.import_module("torch").cuda.is_available():
-        ok, found, fix = bool(_version("triton")), "FlexAttention compiles through Triton", "pip install triton"
+        ok, found, fix = bool(version_of("triton")), "FlexAttention compiles through Triton", "pip install triton"
     else:
         compiler = os.environ.get("CXX") or next(filter(shutil.which, ("g++", "clang++", "c++")), "")
         ok = bool(compiler and shutil.which(compiler))
@@ -123,7 +123,7 @@ def _gradio() -> Check:
 
 
 def _optional(package: str, purpose: str, fix: str) -> Check:
-    found = _version(package)
+    found = version_of(package)
     said = f"{found}, {purpose}" if found else f"no {purpose}"
     return Check(name=package, ok=bool(found), found=said, fix="" if found else fix)
 
@@ -144,11 +144,3 @@ def _h264() -> Check:
             name="h264", ok=False, found="no H.264 encoder in PyAV", fix="pip install --upgrade av", needed=True
         )
     return Check(name="h264", ok=True, found=f"{encoder.long_name}, PyAV {av.__version__}", needed=True)
-
-
-def _version(package: str) -> str:
-    """The installed version of a distribution; empty if there is none."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""

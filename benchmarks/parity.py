@@ -17,7 +17,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from genkit.benchmarks.parity_clips import write_clips
 from genkit.benchmarks.parity_compare import AGGREGATE, VIDEO, WITHOUT_NETWORK, Difference, compare, largest
 from genkit.benchmarks.parity_mistakes import MISTAKES, Mistake
 from genkit.outputs import replacing
+from genkit.versions import version_of
 
 HERE = Path(__file__).parent
 RESULT = HERE / "results" / "parity_vbench.json"
@@ -70,7 +70,7 @@ def check(environment: Path, work: Path) -> dict[str, Any]:
         "weights": "random, shared by both sides",
         "device": "cpu",
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
-        "versions": {"official": official["versions"], "genkit": {name: version(name) for name in OURS}},
+        "versions": {"official": official["versions"], "genkit": {name: version_of(name) for name in OURS}},
         "dimensions": {name: _dimension(name, differences, official, fixed) for name in parity_ours.DIMENSIONS},
         "functions": functions,
         "mistakes": mistakes,

@@ -4,7 +4,6 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib import metadata
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -15,6 +14,7 @@ from genkit.benchmarks.metric import Metric, Sample
 from genkit.benchmarks.stats import Stat
 from genkit.benchmarks.vbench_backbones import BACKBONES
 from genkit.benchmarks.vbench_features import Mode
+from genkit.versions import version_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ class Dimension(Metric):
         hashes = {key: found and found.identity for key, found in zip(self.backbones, self.weights, strict=True)}
         about = {"metric": self.name, "version": self.version, "preprocessing": self.preprocessing, "settings": {}}
         where = {"device": device().type} if self.backbones else {}
-        return about | {"packages": {name: _version(name) for name in self.libraries}, "weights": hashes} | where
+        return about | {"packages": {name: version_of(name) for name in self.libraries}, "weights": hashes} | where
 
     def wants(self) -> list[str]:
         """Packages and weight files that are missing, as sentences."""
@@ -79,13 +79,6 @@ class Dimension(Metric):
     @abstractmethod
     def look(self, sample: Sample, *networks: nn.Module) -> Stat:
         """Measure with the networks of :attr:`backbones`."""
-
-
-def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 @contextmanager

@@ -6,12 +6,12 @@ import platform
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from genkit.receipt_table import table
+from genkit.versions import version_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -148,13 +148,8 @@ class Receipt(Record):
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the installed packages that can change the result."""
-    found = {"python": platform.python_version()}
-    for name in MADE_WITH:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    found = {name: version_of(name) for name in MADE_WITH}
+    return {"python": platform.python_version()} | {name: text for name, text in found.items() if text is not None}
 
 
 def peak_memory_bytes(device: str) -> int | None:

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from genkit.earlier import Made, texts_today
 from genkit.errors import UsageError
 from genkit.outputs import sidecar_path
 from genkit.receipt import Receipt
+from genkit.versions import version_of
 
 SCHEMA_VERSION = 2
 """Of what is written; recipes of every schema from 1 on are read, with plug-ins as they were meant (``earlier``)."""
@@ -83,13 +83,9 @@ def is_recipe(path: Path) -> bool:
 
 
 def _envelope() -> dict[str, Any]:
-    try:
-        release = version(GENERATOR)
-    except PackageNotFoundError:
-        release = "of unknown version"
     return {
         "schema_version": SCHEMA_VERSION,
-        "generator": f"{GENERATOR} {release}",
+        "generator": f"{GENERATOR} {version_of(GENERATOR) or 'of unknown version'}",
         "digitalSourceType": SOURCE_TYPE,
     }
 

@@ -162,7 +162,7 @@ def test_a_bare_receipt_has_no_empty_rows() -> None:
 def test_versions_are_those_installed() -> None:
     found = versions()
     assert found["python"] == platform.python_version()
-    assert found["torch"] == version("torch") and found["genkit-video"] == version("genkit-video")
+    assert found["torch"] == torch.__version__ and found["genkit-video"] == version("genkit-video")
 
 
 def test_peak_memory_is_in_bytes_and_never_falls() -> None:
