@@ -66,10 +66,11 @@ class WindowRule:
         weight = window_weights(self.window).repeat_interleave(per_frame)[:, None].to(total)
         for begin in window_starts(grid.frames, self.window, self.stride):
             index, inner = cropped(call, begin, begin + self.window, q.device)
-            parts = [x[:, :, index] for x in (q, k, v)]
-            if call.positions is not None:
-                parts = [x + added for x, added in zip(parts, call.positions, strict=True)]
-            out = attend(*parts, inner)
+            near_q, near_k, near_v = (
+                x[:, :, index] if added is None else x[:, :, index] + added
+                for x, added in zip((q, k, v), call.positions or (None, None, None), strict=True)
+            )
+            out = attend(near_q, near_k, near_v, inner)
             rows = slice(grid.video.start + begin * per_frame, grid.video.start + (begin + self.window) * per_frame)
             total[:, :, rows] += weight * out[:, :, inner.grid.video]
             count[rows] += weight

@@ -90,6 +90,7 @@ CHANGES: dict[int, dict[str, Change]] = {
             differs=lambda values, made: True, reason="read key frames further apart than its source"
         ),
         "freelong": Change(differs=_freelong, reason="could begin with the same noise twice in the last window"),
+        "radial": Change(defaults={"decay": "1.0"}),
         "sparge": Change(defaults=FIRST_FRAME),
         "threshold": Change(defaults=FIRST_FRAME),
         "freenoise": Change(

@@ -70,6 +70,8 @@ def test_what_means_the_same_is_left_alone(text: str, made: Made) -> None:
         ("threshold:first_frame=False", "threshold:first_frame=False"),
         ("Threshold: first-frame=true", "threshold:first_frame=true"),
         ("sparge:density=0.3", "sparge:density=0.3,first_frame=none"),
+        ("radial", "radial:decay=1.0"),
+        ("radial:decay=0.2", "radial:decay=0.2"),
         ("adaspa", "adaspa:first_frame=none"),
         ("adaspa:recall=0.9,searches=none", "adaspa:recall=0.9,searches=none,first_frame=none"),
     ],

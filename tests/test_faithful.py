@@ -69,6 +69,16 @@ def test_sparge_reads_what_is_asked_for_its_own_block_and_a_rounding(setting: st
         assert set(plan.keep.sum(-1).unique().tolist()) == {154, 155}
 
 
+@pytest.mark.parametrize(
+    ("setting", "density"),
+    [("", 0.3452), ("rule=published", 0.3438), ("decay=1", 0.4534), ("decay=1,rule=published", 0.4492)],
+)
+def test_radial_has_the_density_of_the_authors_mask(setting: str, density: float) -> None:
+    planner, here, _, _ = planned(f"radial:{setting}")
+    plan = planner._plan(here)
+    assert (plan.block, float(plan.keep.float().mean())) == (128, pytest.approx(density, abs=5e-5))
+
+
 def searched(planner: AdaSpaPlanner) -> tuple[list[Tensor], list[Tensor]]:
     """Recalls that AdaSpa records over a run with two searches, and the exact recalls of its plans, head by head."""
     grid, run, exact = VideoGrid(frames=6, rows=4, cols=6), Run(), []

@@ -10,6 +10,7 @@ from sparse_settings import DENSE, SPARSE
 
 from genkit import catalogue
 from genkit.apps import page_form, page_plugins
+from genkit.attention.cards import CARDS
 from genkit.attention.planners.rule import SparseRule
 from genkit.conflicts import check_together, conflict
 from genkit.errors import UsageError
@@ -24,7 +25,7 @@ PAPERS: dict[str, dict[str, Any]] = {
         "dense_layers": 0,
     },
     "frame-anchors": {"near": 3, "first": 1, "key_frames": None, "rotate": True, "dense_steps": 0, "dense_layers": 0},
-    "radial": {"density": None, "decay": 1.0, "dense_steps": 12 / 50, "dense_layers": 1},
+    "radial": {"density": None, "decay": None, "rule": "corrected", "dense_steps": 12 / 50, "dense_layers": 1},
     "sliding-tile": {"tile": (6, 8, 8), "window": (3, 3, 3), "dense_steps": 12 / 50, "dense_layers": 0},
     "sparge": {"choose": "topk", "density": 0.5, "mass": 0.98, "similarity": -0.1, "first_frame": False},
     "svg": {"density": 0.3, "rows": 64, "first_frame": None, "dense_steps": 0.2, "dense_layers": 1},
@@ -40,7 +41,7 @@ SHARED: dict[str, Any] = {
 OTHERS: dict[str, dict[str, Any]] = {
     "adaspa": {"density": 0.4, "adaptive": False, "searches": (0.3, 0.7), "order": "morton", "first_frame": True},
     "frame-anchors": {"near": 1, "first": 2, "key_frames": 4, "rotate": False},
-    "radial": {"density": 0.4, "decay": 0.5, "first_frame": False},
+    "radial": {"density": 0.4, "decay": 0.5, "rule": "published", "first_frame": False},
     "sliding-tile": {"tile": (2, 4, 3), "window": (5, 1, 3)},
     "sparge": {
         "choose": "cdf", "density": 0.4, "mass": 0.9, "similarity": 0.25, "order": "morton-2d", "first_frame": True,
@@ -123,10 +124,19 @@ def test_every_parameter_reaches_the_rule_or_its_planner(name: str) -> None:
     told = [field for field in SHARED if field != "block"]
     assert {field: getattr(rule, field) for field in told} == {field: SHARED[field] for field in told}
     planner: Any = rule.planner
-    names = {"first_frame": "sink"} if name == "radial" else {}
+    names = {"first_frame": "sink", "rule": "block_rule"} if name == "radial" else {}
     own = {field: getattr(planner, names.get(field, field)) for field in OTHERS[name]}
     assert own == OTHERS[name] and planner.block == 32 and planner.name == plugin.name == name
     assert rule_of(sparse(name)).budget is None
+
+
+def test_radial_decays_as_its_authors_have_it_for_each_model() -> None:
+    known = {"wan": 0.2, "wan2.2": 0.8, "hunyuanvideo": 0.95, "ltx": 1.0, "tiny": 1.0}
+    for family, decay in known.items():
+        target = dataclasses.replace(WAN, family=family)
+        assert rule_of(sparse("radial"), target).planner.decay == decay  # type: ignore[attr-defined]
+        assert rule_of(sparse("radial", decay=0.5), target).planner.decay == 0.5  # type: ignore[attr-defined]
+    assert set(known) <= {card.family for card in CARDS}
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if "first_frame" in OTHERS[name]])
@@ -160,6 +170,7 @@ def test_unets_are_refused(name: str) -> None:
         ("svg:first_frame=maybe", "svg: first_frame='maybe' is not of type bool or None"),
         ("radial:density=2", r"radial: density=2.0 must lie in \(0, 1\]"),
         ("radial:decay=0", "radial: decay=0.0 must be more than 0"),
+        ("radial:rule=best", "radial: rule='best' is not of type 'corrected' or 'published'"),
         ("sparge:choose=best", "sparge: choose='best' is not of type 'topk' or 'cdf'"),
         ("sparge:order=hilbert", "sparge: order='hilbert' is not of type 'frames' or 'morton' or 'morton-2d'"),
         ("sparge:density=0", r"sparge: density=0.0 must lie in \(0, 1\]"),
