@@ -79,6 +79,23 @@ def test_radial_has_the_density_of_the_authors_mask(setting: str, density: float
     assert (plan.block, float(plan.keep.float().mean())) == (128, pytest.approx(density, abs=5e-5))
 
 
+@pytest.mark.parametrize(
+    ("size", "text", "executed", "ideal"),
+    [((21, 30, 52), 0, 0.299, 0.272), ((21, 45, 80), 0, None, None), ((33, 45, 80), 256, None, None)],
+    ids=["Wan 480p", "Wan 720p", "HunyuanVideo 720p"],
+)
+def test_sliding_tiles_on_real_sizes_read_more_than_tiles_and_say_so(
+    size: tuple[int, int, int], text: int, executed: float | None, ideal: float | None
+) -> None:
+    grid = VideoGrid(frames=size[0], rows=size[1], cols=size[2], text_tokens=text)
+    planner, here, _, _ = planned("sliding-tile", grid)
+    density, whole = float(planner._planned(here)[1]), planner.ideal_density(grid)
+    if executed is not None:
+        assert (density, whole) == (pytest.approx(executed, abs=1e-3), pytest.approx(ideal, abs=1e-3))
+    assert 1.05 < density / whole < 1.17
+    assert f"a density of {density:.3f} where whole tiles have {whole:.3f}" in here.call.run.notes[0]
+
+
 def searched(planner: AdaSpaPlanner) -> tuple[list[Tensor], list[Tensor]]:
     """Recalls that AdaSpa records over a run with two searches, and the exact recalls of its plans, head by head."""
     grid, run, exact = VideoGrid(frames=6, rows=4, cols=6), Run(), []

@@ -1,6 +1,7 @@
 """What every planner must do: dense at full density, no empty row, exact text, state and random numbers of its own."""
 
 import math
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -294,20 +295,48 @@ def test_blocks_hold_the_frames_that_are_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("tile", "block", "fix"),
+    ("tile", "block", "shape", "fix"),
     [
-        ((3, 5, 5), 64, "tiles of a multiple of 64 tokens would not"),
-        ((3, 4, 4), 64, "block=48 would not"),
-        ((4, 4, 4), 64, None),
+        ((3, 5, 5), 64, (9, 10, 10), "tiles of a multiple of 64 tokens would not"),
+        ((3, 4, 4), 64, (9, 8, 8), "block=48 would not"),
+        ((4, 4, 4), 64, (8, 8, 8), None),
     ],
 )
-def test_blocks_that_do_not_divide_tiles_are_told(tile: tuple[int, int, int], block: int, fix: str | None) -> None:
-    grid = VideoGrid(frames=9, rows=8, cols=8)
+def test_blocks_that_do_not_divide_tiles_are_told(
+    tile: tuple[int, int, int], block: int, shape: tuple[int, int, int], fix: str | None
+) -> None:
+    grid = VideoGrid(frames=shape[0], rows=shape[1], cols=shape[2])
     call = call_of(grid)
     sparse(SlidingTilePlanner(tile=tile, window=(1, 1, 1), block=block)).wrap(dense)(*draw(grid), call)
     told = [note for note in call.run.notes if note.startswith("sliding-tile")]
     start = f"sliding-tile: blocks of {block} tokens do not divide tiles of {math.prod(tile)}, so blocks that lie in"
     assert [note.startswith(start) and note.endswith(f"; {fix}") for note in told] == ([True] if fix else [])
+
+
+@pytest.mark.parametrize(
+    ("grid", "what"),
+    [
+        (VideoGrid(frames=9, rows=8, cols=8), "the smaller tiles at the ends of 9 x 8 x 8 tokens"),
+        (VideoGrid(frames=8, rows=6, cols=8), "the smaller tiles at the ends of 8 x 6 x 8 tokens"),
+        (
+            VideoGrid(frames=8, rows=8, cols=8, text_tokens=21, text_first=True),
+            r"what stands before the tiles \(21 tokens of text\)",
+        ),
+    ],
+)
+def test_what_blocks_across_tiles_read_is_told_beside_what_tiles_would(grid: VideoGrid, what: str) -> None:
+    """Both densities are counted here token by token."""
+    planner = SlidingTilePlanner(tile=(4, 4, 4), window=(1, 1, 1), block=64)
+    call = call_of(grid)
+    sparse(planner).wrap(dense)(*draw(grid), call)
+    place = torch.cartesian_prod(*(torch.arange(n) // 4 for n in (grid.frames, grid.rows, grid.cols)))
+    pairs = (place[:, None] == place).all(-1)
+    ideal = 1 - float((~pairs).sum()) / grid.tokens**2
+    ran = float(call.run.densities["sliding-tile"][0])
+    assert ran > 1.01 * ideal
+    (note,) = call.run.notes
+    said = f"do not divide {what}, so .* a density of {ran:.3f} where whole tiles have {ideal:.3f}; smaller blocks come"
+    assert re.search(said, note)
 
 
 def test_k_means_finds_clear_clusters() -> None:

@@ -16,7 +16,9 @@ class SlidingTile(Sparse):
     """Sparse attention: the video is cut into tiles of space and time, and each reads the window of tiles around it.
 
     Source: arXiv 2502.04507. One window serves all heads (the source searches one for each), any size of video is
-    taken, and windows are moved inside at the borders, so that each tile reads as many.
+    taken, and windows are moved inside at the borders, so that each tile reads as many. Where tiles do not fill the
+    video, blocks that lie in several read more than tiles would, 1.06 to 1.16 times on the usual sizes of Wan,
+    HunyuanVideo and CogVideoX; the receipt says how much.
     """
 
     name: ClassVar[str] = "sliding-tile"
