@@ -10,7 +10,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
-from genkit.earlier import check_name
+from genkit.earlier import check_name, check_parameter
 from genkit.errors import UsageError, nearest
 from genkit.plugin import Plugin
 from genkit.plugin_text import join_text, split_text
@@ -100,6 +100,7 @@ def make(cls: type[Plugin], values: dict[str, Any]) -> Plugin:
     hints, known = types_of(cls), {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     for key in values:
         if key not in known:
+            check_parameter(cls.name, key)
             raise UsageError(f"{cls.name} has no parameter {key!r}; {nearest(key, known)}")
     return cls(**{key: _converted(value, hints[key], f"{cls.name}: {key}") for key, value in values.items()})
 

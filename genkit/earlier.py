@@ -89,7 +89,11 @@ CHANGES: dict[int, dict[str, Change]] = {
         "frame-anchors": Change(
             differs=lambda values, made: True, reason="read key frames further apart than its source"
         ),
-        "freelong": Change(differs=_freelong, reason="could begin with the same noise twice in the last window"),
+        "freelong": Change(
+            renamed={"window": "near"},
+            differs=_freelong,
+            reason="could begin with the same noise twice in the last window",
+        ),
         "radial": Change(defaults={"decay": "1.0"}),
         "sparge": Change(defaults=FIRST_FRAME),
         "threshold": Change(defaults=FIRST_FRAME),
@@ -120,6 +124,13 @@ def _today(text: str, changes: Mapping[str, Change], schema: int, made: Made) ->
         return text
     values = {change.renamed.get(key, key): value for key, value in values.items()}
     return join_text(name, values | {key: value for key, value in change.defaults.items() if key not in values})
+
+
+def check_parameter(name: str, key: str) -> None:
+    """Raise ``UsageError`` for a parameter that has another name today."""
+    for changes in CHANGES.values():
+        if key in (renamed := changes.get(name, Change()).renamed):
+            raise UsageError(f"{name} has no parameter {key!r} any more; it is called {renamed[key]!r} now")
 
 
 def check_name(name: str) -> None:

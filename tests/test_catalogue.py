@@ -73,7 +73,7 @@ def test_the_text_names_only_what_differs():
         ("freenoise:stride=0", "stride=0 must be at least 1"),
         ("freelong:until=2", r"until=2.0 is a share of the steps and must lie in \[0, 1\]"),
         ("freelong:cutoff_time=0", "cutoff_time=0.0 must be more than 0"),
-        ("freelong:window=0", "window=0 must be at least 1"),
+        ("freelong:near=0", "near=0 must be at least 1"),
         ("timeline:tail=-1", "tail=-1.0 is a time in seconds and must be at least 0"),
     ],
 )

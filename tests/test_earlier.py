@@ -70,6 +70,7 @@ def test_what_means_the_same_is_left_alone(text: str, made: Made) -> None:
         ("threshold:first_frame=False", "threshold:first_frame=False"),
         ("Threshold: first-frame=true", "threshold:first_frame=true"),
         ("sparge:density=0.3", "sparge:density=0.3,first_frame=none"),
+        ("freelong:window=4", "freelong:near=4"),
         ("radial", "radial:decay=1.0"),
         ("radial:decay=0.2", "radial:decay=0.2"),
         ("adaspa", "adaspa:first_frame=none"),
@@ -98,6 +99,13 @@ def test_a_recipe_of_the_first_release_is_read_in_todays_terms(tmp_path: Path, m
     assert read_request(path)["plugins"] == ["frame-anchors@1", "pab"]
     assert read(path).receipt == receipt, "what ran is told as it was"
     assert read_request(video.save(tmp_path / "new.mp4"))["plugins"] == plugins
+
+
+def test_a_parameter_with_another_name_today_is_told() -> None:
+    with pytest.raises(UsageError, match="freelong has no parameter 'window' any more; it is called 'near' now"):
+        catalogue.parse("freelong:window=4")
+    with pytest.raises(UsageError, match="freelong has no parameter 'wondow'; known: "):
+        catalogue.parse("freelong:wondow=4")
 
 
 def test_a_method_of_no_release_is_unknown() -> None:

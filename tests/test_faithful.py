@@ -123,3 +123,21 @@ def test_adaspa_holds_a_recall_that_was_asked_for_at_every_search() -> None:
     for told, true in zip(recorded, exact, strict=True):
         torch.testing.assert_close(told.float(), true, atol=1e-5, rtol=1e-4)
         assert (true >= 0.8 - 1e-5).all()
+
+
+def test_a_window_is_a_whole_width_and_near_a_half_of_one() -> None:
+    """In latent frames or tiles, of one thing in the middle of the video."""
+    grid, target = VideoGrid(frames=40, rows=4, cols=4, native_frames=9), WAN
+    rule: Any = catalogue.parse("freelong:near=3").parts(target).rules[0]
+    assert int(rule._window(call_of(grid))[20].sum()) == 2 * 3 + 1
+    rule = catalogue.parse("frame-anchors:near=3,key_frames=0,first=0").parts(target).rules[0]
+    assert int(rule.planner.frames_read(grid, 0)[20].sum()) == 2 * 3 + 1
+    rule = catalogue.parse("sliding-tile:tile=2x1x1,window=5x1x1").parts(target).rules[0]
+    assert int(rule.planner._tiles(grid)[160].sum()) == 5
+    seen: list[int] = []
+    rule = catalogue.parse("freenoise:window=7,stride=3").parts(target).rules[0]
+    rule.wrap(lambda q, k, v, call: seen.append(call.grid.frames) or q)(*torch.zeros(3, 1, 1, 640, 2), call_of(grid))
+    assert set(seen) == {7}
+    names = {name for name in catalogue.names() for p in catalogue.describe(catalogue.plugin_class(name)).parameters
+             if p.name == "window"}  # fmt: skip
+    assert names == {"freenoise", "sliding-tile"}, "say here what a window is in the new one"

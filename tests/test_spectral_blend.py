@@ -203,7 +203,7 @@ def test_the_papers_window_is_17_frames_for_16():
         ({"until": float("nan")}, "until=nan is a share"),
         ({"cutoff_time": 0}, "cutoff_time=0 must be more than 0"),
         ({"cutoff_space": float("nan")}, "cutoff_space=nan must be more than 0"),
-        ({"window": 0}, "window=0 must be at least 1 latent frame"),
+        ({"near": 0}, "near=0 must be at least 1 latent frame"),
         ({"noise": "pink"}, "noise='pink' must be 'shuffled' or 'plain'"),
     ],
 )

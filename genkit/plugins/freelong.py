@@ -14,7 +14,8 @@ class FreeLong:
     """Longer videos: attention over all frames gives the coarse motion, attention in a window the detail.
 
     A video of the training length or shorter is not changed. Source: arXiv 2407.19918. The paper blends in the first
-    half of the steps, its code in all of them; ``until`` chooses.
+    half of the steps, its code in all of them; ``until`` chooses. Its code also leaves the global branch out of the
+    layers of full resolution, which the paper does not say; here all layers blend.
     """
 
     name: ClassVar[str] = "freelong"
@@ -22,8 +23,8 @@ class FreeLong:
     paper: ClassVar[str] = "arXiv 2407.19918"
     seams: ClassVar[tuple[str, ...]] = ("noise", "attention")
 
-    window: int | None = None
-    """Latent frames that the local branch sees to either side; None is half the training length."""
+    near: int | None = None
+    """Latent frames to either side that the local branch reads, of ``2 near + 1``; None is half the training length."""
     until: float = 1.0
     """Share of the steps, from the first, in which the global branch is blended in; after it local only."""
     cutoff_time: float = 0.25
@@ -39,8 +40,8 @@ class FreeLong:
         for name in ("cutoff_time", "cutoff_space"):
             if not getattr(self, name) > 0:
                 raise UsageError(f"freelong: {name}={getattr(self, name)} must be more than 0")
-        if self.window is not None and self.window < 1:
-            raise UsageError(f"freelong: window={self.window} must be at least 1 latent frame")
+        if self.near is not None and self.near < 1:
+            raise UsageError(f"freelong: near={self.near} must be at least 1 latent frame")
         if self.noise not in ("shuffled", "plain"):
             raise UsageError(f"freelong: noise={self.noise!r} must be 'shuffled' or 'plain'")
 
@@ -48,7 +49,7 @@ class FreeLong:
         """Noise plan and blend rule for a target."""
         native = target.native_frames
         rule = SpectralBlendRule(
-            radius=self.window or max(1, native // 2),
+            radius=self.near or max(1, native // 2),
             until=self.until,
             cutoff_time=self.cutoff_time,
             cutoff_space=self.cutoff_space,
