@@ -208,7 +208,7 @@ def _filled(kind: Any, config: Any, state: State | None, **options: bool) -> Any
         return kind(config, **options)
     with _silent():
         model, report = kind.from_pretrained(
-            None, config=config, state_dict=dict(state), output_loading_info=True, **options
+            None, config=config, state_dict=dict(state), output_loading_info=True, trust_remote_code=False, **options
         )
     for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if names := sorted(map(str, report[what])):

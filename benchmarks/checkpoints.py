@@ -1,6 +1,5 @@
 """Reading weight files without running anything that they hold."""
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from genkit.benchmarks.torchscript import is_torchscript, read_torchscript
 from genkit.errors import GenkitError
 
 NESTED = ("state_dict", "model", "params")
@@ -36,6 +36,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
     tensors = {key: value for key, value in state.items() if torch.is_tensor(value)} if _is_dict(state) else {}
     if not tensors:
         raise GenkitError(f"{str(path)!r} holds no weights: they must be a mapping from names to tensors")
+    for key, value in tensors.items():
+        _check_real(path, key, value)
     wrapped = all(key.startswith(WRAPPED) for key in tensors)
     return {key.removeprefix(WRAPPED) if wrapped else key: _float(value) for key, value in tensors.items()}
 
@@ -45,8 +47,8 @@ def _loaded(path: Path) -> Any:
         from safetensors.torch import load_file
 
         return load_file(path)
-    if _is_torchscript(path):
-        return torch.jit.load(str(path), map_location="cpu").state_dict()
+    if is_torchscript(path):
+        return read_torchscript(path)
     with torch.serialization.safe_globals(_numbers()):
         return torch.load(path, map_location="cpu", weights_only=True)
 
@@ -58,15 +60,16 @@ def _numbers() -> list[Any]:
     return [(scalar, "numpy.core.multiarray.scalar"), scalar, np.dtype, *kinds]
 
 
-def _is_torchscript(path: Path) -> bool:
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
-
-
 def _is_dict(state: Any) -> bool:
     return isinstance(state, Mapping) and all(isinstance(key, str) for key in state)
+
+
+def _check_real(path: Path, key: str, value: Tensor) -> None:
+    """Refuse a tensor that is larger than the numbers that stand for it: in float32 it would fill the memory."""
+    if value.layout is not torch.strided or value.is_quantized or value.is_meta:
+        raise GenkitError(f"{key!r} in {str(path)!r} is not an ordinary tensor; store it densely")
+    if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+        raise GenkitError(f"{key!r} in {str(path)!r} has shape {tuple(value.shape)} but fewer numbers than that")
 
 
 def _float(value: Tensor) -> Tensor:

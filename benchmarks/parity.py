@@ -130,8 +130,8 @@ def _made(mistake: Mistake, official: dict[str, Any], work: Path) -> dict[str, A
 
 
 def _functions(work: Path) -> dict[str, Any]:
-    ours = parity_functions.outputs(torch.load(work / "inputs.pt"))
-    found = parity_functions.worst(torch.load(work / "outputs.pt"), ours)
+    ours = parity_functions.outputs(torch.load(work / "inputs.pt", weights_only=True))
+    found = parity_functions.worst(torch.load(work / "outputs.pt", weights_only=True), ours)
     return {name: {"largest": _json(size), "passes": parity_functions.passes(size)} for name, size in found.items()}
 
 

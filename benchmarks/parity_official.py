@@ -36,7 +36,7 @@ def dino_vits16(path, code, **ignored):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     model = module.vit_small(patch_size=16, num_classes=0)
-    model.load_state_dict(torch.load(path), strict=True)
+    model.load_state_dict(torch.load(path, weights_only=True), strict=True)
     return model.eval()
 """
 """A torch.hub folder: the entry of the DINO repository, with the weights from a path instead of the network."""
@@ -49,7 +49,9 @@ def main(work: Path) -> None:
     weights.mkdir(exist_ok=True)
     write_weights(weights)
     functions = _module(Path(__file__).with_name("parity_official_functions.py"))
-    torch.save(functions.outputs(torch.load(work / "inputs.pt"), _module(_dino_code())), work / "outputs.pt")
+    torch.save(
+        functions.outputs(torch.load(work / "inputs.pt", weights_only=True), _module(_dino_code())), work / "outputs.pt"
+    )
     result = {
         "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
         "device": "cpu",

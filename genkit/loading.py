@@ -64,7 +64,8 @@ def _opened(model: str | Path, dtype: str | torch.dtype | None, device: str | No
     try:
         with _without_remarks(tiny):
             where = str(folder if folder.is_dir() else model)
-            return DiffusionPipeline.from_pretrained(where, **{_dtype_argument(): precision})
+            # Said, not left to a default: a folder of a model may bring code of its own.
+            return DiffusionPipeline.from_pretrained(where, trust_remote_code=False, **{_dtype_argument(): precision})
     except (OSError, ValueError) as error:
         reason = str(error).strip().split("\n")[0]
         raise GenkitError(f"could not open {str(model)!r} as a diffusers pipeline: {reason}") from error

@@ -90,7 +90,7 @@ def load_pipeline(folder: Path) -> "WanPipeline":
 
     import genkit.tiny.autoencoder  # noqa: F401  (diffusers loads classes only from modules that are imported)
 
-    pipe = WanPipeline.from_pretrained(folder)
+    pipe = WanPipeline.from_pretrained(folder, trust_remote_code=False)
     for part in (pipe.text_encoder, pipe.transformer, pipe.vae):
         part.float()  # stored in half precision
     return pipe.to("cuda" if torch.cuda.is_available() else "cpu")
