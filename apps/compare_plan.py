@@ -16,6 +16,7 @@ from genkit.benchmarks.report_data import Take
 from genkit.conflicts import check_together
 from genkit.errors import UsageError
 from genkit.loading import TINY_WEIGHTS
+from genkit.making import check_request
 from genkit.outputs import check_writable, replacing
 from genkit.receipt import versions
 from genkit.request import Request
@@ -95,6 +96,9 @@ def planned(sides: Sequence[Request], prompts: Sequence[Any], seeds: int, kept: 
         raise UsageError(f"--seeds {seeds} must be at least 1")
     _check_sides(sides)
     every = (sides[0].prompt, *prompts)
+    for side in sides:
+        for prompt in every:
+            check_request(side.model_copy(update={"prompt": prompt}))
     if twice := next((prompt for index, prompt in enumerate(every) if prompt in every[:index]), None):
         raise UsageError(f"the prompt {_text(twice)!r} stands twice; a video more of it takes another seed")
     first = sides[0].seed if sides[0].seed is not None or kept is None else kept["seeds"][0]
@@ -164,9 +168,9 @@ def prompts_of(path: Path | None) -> list[str]:
     if path is None:
         return []
     try:
-        found = [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
+        found = [line.strip() for line in path.read_text("utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text; save it as UTF-8"
         raise UsageError(f"cannot read the prompts in {str(path)!r}: {reason}") from error
     if not found:
         raise UsageError(f"{str(path)!r} holds no prompt; write one a line")

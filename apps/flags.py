@@ -112,5 +112,7 @@ def _sentence(error: ValidationError) -> str:
         return f"a request has no field {place!r}; {nearest(place, Request.model_fields)}"
     if problem["type"] == "missing":
         return f"the request has no {place}; give one"
-    said = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "value_error":  # a sentence of our own, which names the field
+        return str(problem["ctx"]["error"])
+    said = problem["msg"]
     return f"{place}={problem['input']!r} cannot be used: {said[:1].lower()}{said[1:]}"

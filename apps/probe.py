@@ -13,6 +13,7 @@ from genkit.benchmarks.probe_picture import picture
 from genkit.catalogue import parse
 from genkit.errors import UsageError
 from genkit.level_choice import Outcome, mean_density
+from genkit.making import check_request
 from genkit.outputs import replacing
 from genkit.probing import Probe, check_target
 from genkit.request import Request
@@ -53,7 +54,10 @@ def probe(
     check_place(out, (".json",), "a budget")
     if drawing is not None:
         check_place(drawing, SUFFIXES, "a picture")
-    found = _measured(request, [request.prompt, *prompts_of(prompts)])
+    texts = [request.prompt, *prompts_of(prompts)]
+    for text in texts:
+        check_request(request.model_copy(update={"prompt": text}))
+    found = _measured(request, texts)
     chosen = found.chosen(recall=recall, density=density)
     budget = found.budget(recall=recall, density=density)
     budget.save(out)

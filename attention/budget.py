@@ -117,7 +117,7 @@ def read_budget(
 def _data(path: Path) -> dict[str, Any]:
     """The JSON object in a file, checked to be a budget of this version."""
     try:
-        data = json.loads(path.read_text("utf-8"), parse_constant=_refuse_constant)
+        data = json.loads(path.read_text("utf-8-sig"), parse_constant=_refuse_constant)
     except OSError as error:
         reason = error.strerror or str(error)
         raise ValueError(f"cannot read the budget {str(path)!r}: {reason}; `genkit probe` writes one") from error

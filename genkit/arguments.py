@@ -1,44 +1,70 @@
 """From what the user asks to the arguments of one pipeline's call, checked before anything runs."""
 
 import inspect
+import math
+from fractions import Fraction
 from typing import Any
 
 from genkit.attention.model_card import ModelCard
 from genkit.errors import UsageError, nearest
 from genkit.schedulers import seeds
+from genkit.values import real, shown, text
 
 
 def call_arguments(pipe: Any, card: ModelCard, asked: dict[str, Any], *, longest: int | None = None) -> dict[str, Any]:
-    """The keyword arguments for ``pipe(...)``: the card's defaults under what was asked; None means the default.
+    """The keyword arguments for ``pipe(...)``: the card's defaults under what was asked, which is ``checked``.
 
     Raises:
         UsageError: an argument that this pipeline does not accept, a length that it cannot make, an empty prompt.
     """
-    accepted = set(inspect.signature(type(pipe).__call__).parameters) - {"self"}
-    given = {name: value for name, value in asked.items() if value is not None}
-    for name in given:
+    accepted = arguments_of(pipe)
+    for name in asked:
         if name not in accepted:
             raise UsageError(f"{type(pipe).__name__} has no argument {name!r}; {nearest(name, accepted)}")
     defaults = {name: value for name, value in card.defaults.items() if name in accepted}
-    arguments = defaults | given
-    check_prompt(arguments.get("prompt"))
+    arguments = defaults | asked
+    if "prompt_embeds" not in arguments:
+        check_prompt(arguments.get("prompt"))
     check_frames(pipe, card, arguments, longest)
-    check_numbers(arguments)
+    check_steps(pipe, arguments)
     return arguments
 
 
+def arguments_of(pipe: Any) -> set[str]:
+    """The names of the arguments that a pipeline's call takes."""
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    parameters = inspect.signature(type(pipe).__call__).parameters.values()
+    return {parameter.name for parameter in parameters if parameter.kind in named} - {"self"}
+
+
+def default_of(pipe: Any, name: str) -> Any:
+    """What an argument of a pipeline's call is if it is not given; None also where there is no such argument."""
+    parameter = inspect.signature(type(pipe).__call__).parameters.get(name)
+    return None if parameter is None or parameter.default is inspect.Parameter.empty else parameter.default
+
+
 def check_prompt(prompt: Any) -> None:
-    """A prompt must say something."""
+    """A prompt must say something, in letters that every tokenizer and file can hold."""
     if not isinstance(prompt, str) or not prompt.strip():
-        raise UsageError(f"the prompt is {prompt!r}; say in words what the video shows")
+        raise UsageError(f"the prompt is {shown(prompt)}; say in words what the video shows")
+    text("the prompt", prompt)
 
 
-def check_length_of_text(pipe: Any, texts: list[str], limit: int | None) -> None:
-    """Refuse texts that the pipeline would cut off; ``limit`` is in tokens, None is the tokenizer's own."""
-    tokenizer = pipe.tokenizer
-    limit = limit or min(int(getattr(tokenizer, "model_max_length", 10**9)), 10**9)
-    for text in texts:
-        count = len(tokenizer(text).input_ids)
+def text_limit(pipe: Any, arguments: dict[str, Any]) -> int:
+    """How many tokens of a text a call of the pipeline reads."""
+    limit = arguments.get("max_sequence_length") or default_of(pipe, "max_sequence_length")
+    return limit or min(int(getattr(pipe.tokenizer, "model_max_length", 10**9)), 10**9)
+
+
+def tokens_of(pipe: Any, text: str) -> int:
+    """How many tokens a text has."""
+    return len(pipe.tokenizer(text).input_ids)
+
+
+def check_length_of_text(pipe: Any, texts: list[str], limit: int) -> None:
+    """Refuse texts that the pipeline would cut off after ``limit`` tokens."""
+    for each in texts:
+        count = tokens_of(pipe, each)
         if count > limit:
             raise UsageError(
                 f"the prompt has {count} tokens and this model reads {limit}; shorten it, or split it over time with "
@@ -52,24 +78,25 @@ def check_frames(pipe: Any, card: ModelCard, arguments: dict[str, Any], longest:
     if frames is None:
         return
     stride = card.frame_step(pipe)
-    if not isinstance(frames, int) or frames < 1 or (frames - 1) % stride:
+    if frames < 1 or (frames - 1) % stride:
         rule = "whole numbers from 1" if stride == 1 else f"{stride}k + 1 frames"
-        near = max(1, round((float(frames) - 1) / stride) * stride + 1)
-        raise UsageError(f"num_frames={frames}: {card.title} makes {rule}; the nearest is {near}")
+        near = max(0, round(Fraction(frames - 1, stride))) * stride + 1
+        raise UsageError(f"num_frames={shown(frames)}: {card.title} makes {rule}; the nearest is {shown(near)}")
     if longest is not None and frames > longest:
         further = ", and freenoise goes further" if card.rope == "absolute" else ""
         raise UsageError(
-            f"num_frames={frames}: the positions of this {card.title} model end at {longest} frames; "
+            f"num_frames={shown(frames)}: the positions of this {card.title} model end at {longest} frames; "
             f"the nearest is {longest}{further}"
         )
 
 
-def check_numbers(arguments: dict[str, Any]) -> None:
-    """Refuse sizes and steps that are not positive."""
-    for name in ("height", "width", "num_inference_steps"):
-        value = arguments.get(name)
-        if value is not None and (not isinstance(value, int) or value < 1):
-            raise UsageError(f"{name}={value!r} must be a whole number of at least 1")
+def check_steps(pipe: Any, arguments: dict[str, Any]) -> None:
+    """Refuse more steps than the scheduler has noise levels."""
+    steps, levels = arguments.get("num_inference_steps"), pipe.scheduler.config.get("num_train_timesteps")
+    if steps is not None and levels is not None and steps > levels:
+        raise UsageError(
+            f"num_inference_steps={shown(steps)}: the most is {levels}, as the scheduler has no more noise levels"
+        )
 
 
 def check_size(pipe: Any, card: ModelCard, arguments: dict[str, Any]) -> None:
@@ -77,7 +104,7 @@ def check_size(pipe: Any, card: ModelCard, arguments: dict[str, Any]) -> None:
     for name, unit in zip(("height", "width"), card.size_steps(pipe), strict=True):
         value = arguments.get(name)
         if value is not None and value % unit:
-            near = max(1, round(value / unit)) * unit
+            near = max(1, round(Fraction(value, unit))) * unit
             raise UsageError(f"{name}={value}: {card.title} makes multiples of {unit}; the nearest is {near}")
     _check_largest(pipe, card, arguments)
 
@@ -104,3 +131,18 @@ def drawn_seed(seed: Any) -> int:
         return seeds.drawn_seed(seed)
     except ValueError as error:
         raise UsageError(str(error)) from None
+
+
+def checked_rate(fps: Any) -> float:
+    """Return the frame rate as a float, if a video can have it.
+
+    Raises:
+        UsageError: it is no number, or lies outside 0.1 to 1000 frames a second.
+    """
+    try:
+        rate = real("fps", fps)
+    except UsageError:
+        rate = math.nan
+    if not 0.1 <= rate <= 1000:
+        raise UsageError(f"fps={shown(fps)} must be a number of frames per second between 0.1 and 1000")
+    return rate

@@ -26,6 +26,8 @@ class Progress:
     """Seconds that the remaining steps will take at the pace so far."""
     stage: str = "denoise"
     """``load``, ``encode`` (the text), ``denoise`` or ``decode``; the last comes once for each piece decoded."""
+    notes: tuple[str, ...] = ()
+    """What is known before the first step not to run as asked, as sentences; told once, with the stage ``encode``."""
     preview: Callable[[], "Video | None"] = field(default=nothing_to_see, repr=False, compare=False)
     """Gives the frames that the run is heading for, at a small share of a step's cost; None where this model cannot.
     To be called before ``on_event`` returns, if at all; it changes nothing in the run."""

@@ -3,11 +3,15 @@
 import time
 from typing import Any
 
+from genkit.arguments import check_prompt, checked_rate
 from genkit.catalogue import parse
+from genkit.conflicts import check_together
+from genkit.errors import UsageError
 from genkit.events import OnEvent, Progress
 from genkit.handle import apply
 from genkit.loading import load
-from genkit.request import Request
+from genkit.options import checked
+from genkit.request import WHOLE, Request
 from genkit.video import Video
 
 
@@ -17,6 +21,7 @@ def make(request: Request, on_event: OnEvent | None = None, pipe: Any = None) ->
     ``pipe`` is a pipeline that is open already; None opens ``request.model``. Everything that can be refused without
     the model is refused before it is opened.
     """
+    check_request(request)
     plugins = [parse(text) for text in request.plugins]
     begun = time.perf_counter()
     if pipe is None:
@@ -47,6 +52,23 @@ def make(request: Request, on_event: OnEvent | None = None, pipe: Any = None) ->
             **request.options,
         )
     return _completed(video, request, seconds)
+
+
+def check_request(request: Request) -> None:
+    """Refuse everything in a request that can be refused without its model.
+
+    Raises:
+        UsageError: a plug-in or an argument that cannot be, or plug-ins that cannot be combined.
+    """
+    plugins = [parse(text) for text in request.plugins]
+    check_together(plugins)
+    if isinstance(request.prompt, str):
+        check_prompt(request.prompt)
+    elif not any("text" in plugin.seams for plugin in plugins):
+        raise UsageError("the prompt is a list of events, and no timeline plug-in is in; add it to the plug-ins")
+    if request.fps is not None:
+        checked_rate(request.fps)
+    checked(request.model_dump(include=set(WHOLE) | {"guidance_scale", "negative_prompt"}) | request.options)
 
 
 def _completed(video: Video, request: Request, load_seconds: float) -> Video:

@@ -2,21 +2,38 @@
 
 import inspect
 import time
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from genkit.arguments import call_arguments, check_length_of_text, check_size, drawn_seed
+from genkit.arguments import (
+    call_arguments,
+    check_length_of_text,
+    check_prompt,
+    check_size,
+    checked_rate,
+    default_of,
+    drawn_seed,
+    text_limit,
+    tokens_of,
+)
 from genkit.attention.grid import VideoGrid
+from genkit.attention.run import Run
 from genkit.attention.session import UnroutedError
+from genkit.callbacks import chained
 from genkit.catalogue import text_of
 from genkit.errors import GenkitError, UsageError
 from genkit.events import OnEvent
+from genkit.latents import check_given
+from genkit.options import checked, stored
 from genkit.preview import preview
 from genkit.receipt import Attention, Receipt, Seconds, peak_memory_bytes, versions
 from genkit.schedulers.seeds import generator_of
+from genkit.sentinels import check_decoded, notes_on
+from genkit.values import function, shown
 from genkit.video import Video
 from genkit.watch import Watch
 
@@ -29,27 +46,34 @@ def sample(
     prompt: Any,
     asked: dict[str, Any],
     *,
-    seed: int | None,
-    fps: float | None,
+    seed: Any,
+    fps: Any,
     on_event: OnEvent | None,
 ) -> Video:
     """Run the pipeline once; see ``Handle.generate``."""
     pipe, fps = handle.pipe, checked_rate(handle.card.fps if fps is None else fps)
-    wanted = asked | {"prompt": prompt_text(handle, prompt)} | _frame_rate(pipe, fps)
+    number, asked = drawn_seed(seed), checked(asked)
+    if on_event is not None:
+        function("on_event", on_event)
+    wanted = asked | _prompt(handle, prompt, asked) | _frame_rate(pipe, fps)
     arguments = call_arguments(pipe, handle.card, wanted, longest=handle.longest)
     check_size(pipe, handle.card, arguments)
-    number = drawn_seed(seed)
+    check_given(pipe, handle.card, arguments)
+    named = {name: stored(name, value) for name, value in arguments.items()}
     run = handle.begin_run(fps)
     _check_text(handle, prompt, arguments, fps)
-    steps = arguments.get("num_inference_steps") or _default(pipe, "num_inference_steps")
+    _note_what_is_known(handle, prompt, arguments)
+    steps = arguments.get("num_inference_steps") or default_of(pipe, "num_inference_steps")
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
     watch = Watch(total=steps, on_event=on_event, preview=partial(preview, pipe, fps=fps))
-    with watch.decoding(pipe):
-        output = _run(pipe, arguments | _callback(pipe, watch), generator_of(number))
+    watch.tell_notes(tuple(run.notes))
+    with watch.watching(pipe):
+        output = _run(pipe, watch, arguments | chained(pipe, watch, arguments), generator_of(number))
     run.state.pop("prompt", None)
     seconds = _seconds(watch, time.perf_counter())
     frames = output.frames[0]
-    _note_what_differs(handle, prompt, arguments, len(frames))
+    check_decoded(pipe.vae, frames, watch.infinite)
+    _note_what_differs(run, watch, arguments, output.frames)
     receipt = Receipt(
         **_where(pipe, handle),
         seed=number,
@@ -58,7 +82,7 @@ def sample(
         height=frames.shape[1],
         width=frames.shape[2],
         fps=fps,
-        arguments={name: value for name, value in arguments.items() if name not in ("prompt", "num_frames")},
+        arguments={name: value for name, value in named.items() if name not in ("prompt", "num_frames")},
         plugins=tuple(text_of(plugin) for plugin in handle.plugins),
         attention=Attention.from_run(run),
         notes=tuple(run.notes),
@@ -66,14 +90,8 @@ def sample(
         started=started,
         versions=versions(),
     )
-    return Video(frames, fps=fps, request=_request(receipt, prompt, asked, fps), receipt=receipt)
-
-
-def checked_rate(fps: float) -> float:
-    """The frame rate itself, if a video can have it."""
-    if not 0.1 <= fps <= 1000:
-        raise UsageError(f"fps={fps!r} must be a number of frames per second between 0.1 and 1000")
-    return float(fps)
+    options = {name: named[name] for name in asked}
+    return Video(frames, fps=fps, request=_request(receipt, prompt, options, fps), receipt=receipt)
 
 
 def _where(pipe: Any, handle: "Handle") -> dict[str, Any]:
@@ -90,72 +108,90 @@ def _where(pipe: Any, handle: "Handle") -> dict[str, Any]:
     }
 
 
-def _note_what_differs(handle: "Handle", prompt: Any, arguments: dict[str, Any], made: int) -> None:
-    """Everything in which the video differs from what a reader of the request would expect."""
-    run = handle.session.run
-    if handle.text is None and "|" in arguments["prompt"]:
+def _note_what_is_known(handle: "Handle", prompt: Any, arguments: dict[str, Any]) -> None:
+    """Everything in which the video will differ from what a reader of the request would expect."""
+    run, text = handle.session.run, arguments.get("prompt")
+    if handle.text is None and text is not None and "|" in text:
         run.note("the prompt holds '|' but no timeline plug-in is in, so it was read as part of the text")
-    if arguments.get("num_frames") not in (None, made):
-        run.note(f"{arguments['num_frames']} frames were asked for and the pipeline made {made}")
-    _note_unknown_words(handle, prompt)
+    if text is not None:
+        _note_unknown_words(handle, prompt)
+    for name in ("callback_on_step_end", "callback"):
+        if name in arguments:
+            run.note(f"{name}: {stored(name, arguments[name])} ran after the steps, and no file holds what it does")
 
 
-def _run(pipe: Any, arguments: dict[str, Any], generator: torch.Generator) -> Any:
-    """Call the pipeline; what it or a rule refuses is a mistake in the request."""
+def _note_what_differs(run: Run, watch: Watch, arguments: dict[str, Any], videos: Any) -> None:
+    """The same, of what only the end shows."""
+    made, asked = len(videos[0]), arguments.get("num_frames")
+    if asked not in (None, made):
+        run.note(f"{asked} frames were asked for and the pipeline made {made}")
+    if len(videos) > 1:
+        run.note(f"the pipeline made {len(videos)} videos, and only the first is kept")
+    if watch.steps < watch.total:
+        run.note(f"the run was ended after step {watch.steps} of {watch.total}, so the video is unfinished")
+    for note in notes_on(videos[0]):
+        run.note(note)
+
+
+def _run(pipe: Any, watch: Watch, arguments: dict[str, Any], generator: torch.Generator) -> Any:
+    """Call the pipeline; what it or a rule refuses is a mistake in the request, what the caller's own functions raise
+    is raised as it is."""
     try:
         return pipe(**arguments, generator=generator, output_type="np")
-    except GenkitError:
+    except Exception as error:
+        if error is watch.raised or isinstance(error, GenkitError):
+            raise
+        if isinstance(error, ValueError):
+            raise UsageError(str(error)) from error
+        if isinstance(error, UnroutedError):
+            raise GenkitError(str(error)) from error
         raise
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-    except UnroutedError as error:
-        raise GenkitError(str(error)) from error
+
+
+def _prompt(handle: "Handle", prompt: Any, asked: dict[str, Any]) -> dict[str, Any]:
+    """The prompt as an argument of the call; with ``prompt_embeds`` there is none."""
+    if "prompt_embeds" not in asked:
+        return {"prompt": prompt_text(handle, prompt)}
+    if prompt is not None:
+        raise UsageError(
+            f"the prompt {shown(prompt)} and prompt_embeds both say what the video shows; give None as the prompt"
+        )
+    if handle.text is not None:
+        raise UsageError(f"{handle.text.name} reads the prompt as a text, and prompt_embeds is none; leave one out")
+    return {}
 
 
 def prompt_text(handle: "Handle", prompt: Any) -> str:
     """The prompt as the text that a pipeline takes; events become ``"a | b"`` and keep their times in the seam."""
-    if isinstance(prompt, str):
-        return prompt
+    if isinstance(prompt, str | bytes) or not isinstance(prompt, Sequence):
+        check_prompt(prompt)
+        return str(prompt)
     if handle.text is None:
         raise UsageError("the prompt is a list of events, and no timeline plug-in is in; add Timeline() to apply()")
-    return " | ".join(handle.text.split(prompt))
+    joined = " | ".join(handle.text.split(prompt))
+    check_prompt(joined)
+    return joined
 
 
 def _check_text(handle: "Handle", prompt: Any, arguments: dict[str, Any], fps: float) -> None:
     """Events must fit the video and texts the encoder, before anything runs."""
-    texts = [arguments["prompt"]]
+    pipe, texts = handle.pipe, [arguments["prompt"]] if "prompt" in arguments else []
     if handle.text is not None:
-        frames = arguments.get("num_frames") or _default(handle.pipe, "num_frames")
-        card, pipe = handle.card, handle.pipe
+        frames, card = arguments.get("num_frames") or default_of(pipe, "num_frames"), handle.card
         grid = VideoGrid(frames=card.token_frames(pipe, frames), rows=1, cols=1, stride=card.stride(pipe), fps=fps)
         handle.text.check(prompt, grid)
         handle.session.run.state["prompt"] = prompt
         texts = handle.text.split(prompt)
-    limit = arguments.get("max_sequence_length") or _default(handle.pipe, "max_sequence_length")
-    check_length_of_text(handle.pipe, texts, limit)
-
-
-def _default(pipe: Any, name: str) -> Any:
-    parameter = inspect.signature(type(pipe).__call__).parameters.get(name)
-    return None if parameter is None or parameter.default is inspect.Parameter.empty else parameter.default
+    limit = text_limit(pipe, arguments)
+    check_length_of_text(pipe, texts, limit)
+    count = tokens_of(pipe, arguments.get("negative_prompt") or "")
+    if count > limit:
+        handle.session.run.note(f"the negative prompt has {count} tokens of which this model reads {limit}")
 
 
 def _frame_rate(pipe: Any, fps: float) -> dict[str, Any]:
     """LTX takes the frame rate as an argument and reads time from it."""
     return {"frame_rate": fps} if "frame_rate" in inspect.signature(type(pipe).__call__).parameters else {}
-
-
-def _callback(pipe: Any, watch: Watch) -> dict[str, Any]:
-    """The pipeline's own callback argument, modern or old."""
-    names = inspect.signature(type(pipe).__call__).parameters
-
-    def at_end(pipe: Any, index: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-        watch(index, tensors["latents"])
-        return {}
-
-    if "callback_on_step_end" in names:
-        return {"callback_on_step_end": at_end}
-    return {"callback": lambda index, timestep, latents: watch(index, latents), "callback_steps": 1}
 
 
 def _seconds(watch: Watch, ended: float) -> Seconds:
@@ -193,9 +229,9 @@ def _request(receipt: Receipt, prompt: Any, asked: dict[str, Any], fps: float) -
     from genkit.request import Request
 
     own = {name: value for name, value in asked.items() if name in Request.model_fields}
-    options = {name: value for name, value in asked.items() if name not in Request.model_fields and value is not None}
+    options = {name: value for name, value in asked.items() if name not in Request.model_fields}
     request = Request(
-        prompt=prompt if isinstance(prompt, str) else [_as_mapping(event) for event in prompt],
+        prompt=_told(prompt),
         model=receipt.model,
         plugins=receipt.plugins,
         seed=receipt.seed,
@@ -204,6 +240,11 @@ def _request(receipt: Receipt, prompt: Any, asked: dict[str, Any], fps: float) -
         **own,
     )
     return request.model_dump(mode="json", exclude_none=True)
+
+
+def _told(prompt: Any) -> Any:
+    """The prompt in JSON values; nothing where only embeddings said what the video shows."""
+    return (prompt or "") if prompt is None or isinstance(prompt, str) else [_as_mapping(event) for event in prompt]
 
 
 def _as_mapping(event: Any) -> dict[str, Any]:

@@ -4,9 +4,10 @@ import operator
 import random
 import secrets
 import struct
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 LARGEST = 2**64 - 1
 """The largest seed."""
@@ -40,7 +41,7 @@ def drawn_seed(seed: Any) -> int:
     return secrets.randbelow(DRAWN_BELOW) if number is None else number
 
 
-def generator_of(seed: int) -> torch.Generator:
+def generator_of(seed: int) -> "torch.Generator":
     """Return a CPU generator that differs for any two seeds of 64 bits.
 
     torch seeds its CPU generator with the low 32 bits alone. Seeds below 2**32 are left to it; from there on the state
@@ -48,6 +49,8 @@ def generator_of(seed: int) -> torch.Generator:
 
     Source: Matsumoto and Nishimura, mt19937ar.c (2002).
     """
+    import torch
+
     generator = torch.Generator("cpu").manual_seed(seed)
     if seed < _NARROW:
         return generator

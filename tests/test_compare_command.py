@@ -268,7 +268,7 @@ def test_names_tell_what_differs() -> None:
 
 
 def test_what_a_prompt_holds_stays_text(model: FakeModel) -> None:
-    evil = "<img src=x onerror=alert(1)> ../../x \udc80"
+    evil = "<img src=x onerror=alert(1)> ../../x \u202e"
     assert main(["compare", evil, "--model", "m", "--seed", "1", "--versus", "--with", "radial", "--out", "run"]) == 0
     page = Path("run/report.html").read_text("utf-8")
     assert "<img src=x" not in page and "&lt;img src=x onerror=alert(1)&gt;" in page

@@ -1,0 +1,139 @@
+"""Checks of single values that users give, whatever the door: each refusal names the value, the rule and the fix.
+
+Numbers of NumPy and torch, which programs hand over, become Python's own; texts that read like numbers do not.
+"""
+
+import math
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from numbers import Real
+from typing import Any
+
+from genkit.errors import UsageError
+
+SHOWN = 60
+"""Letters of a refused value that are shown."""
+
+
+def shown(value: object) -> str:
+    """Return a value as a refusal shows it: on one line, and not the whole of a long one."""
+    if is_tensor(value):
+        return f"a {type(value).__name__} of shape {list(value.shape)}"  # type: ignore[attr-defined]
+    try:
+        text = repr(value).replace("\n", " ")
+    except ValueError:  # more digits than Python turns into a text
+        text = f"a number of {value.bit_length()} bits"  # type: ignore[attr-defined]
+    return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
+
+
+def whole(name: str, value: Any, least: int | None = 1) -> int:
+    """Return a whole number of at least ``least`` as an int, any if that is None; bools, floats and texts are none.
+
+    Raises:
+        UsageError: it is something else.
+    """
+    plain = _plain(value)
+    try:
+        number = None if isinstance(plain, bool) else operator.index(plain)
+    except (TypeError, RuntimeError):
+        number = None
+    if number is None or (least is not None and number < least):
+        rule = "" if least is None else f" of at least {least}"
+        raise UsageError(f"{name}={shown(value)} must be a whole number{rule}")
+    return number
+
+
+def real(name: str, value: Any, least: float = -math.inf) -> float:
+    """Return a finite number of at least ``least`` as a float; bools and texts are none.
+
+    Raises:
+        UsageError: it is something else.
+    """
+    number = _as_float(_plain(value))
+    if not math.isfinite(number) or number < least:
+        rule = "a finite number" if least == -math.inf else f"a finite number of at least {least:g}"
+        raise UsageError(f"{name}={shown(value)} must be {rule}")
+    return number
+
+
+def flag(name: str, value: Any) -> bool:
+    """Return True or False; raises ``UsageError`` for anything else."""
+    plain = _plain(value)
+    if not isinstance(plain, bool):
+        raise UsageError(f"{name}={shown(value)} must be True or False")
+    return plain
+
+
+def text(name: str, value: Any) -> str:
+    """Return a text that every tokenizer and every file can hold.
+
+    Raises:
+        UsageError: it is no text, holds bytes that were no UTF-8 (lone surrogates), or the letter NUL.
+    """
+    if not isinstance(value, str):
+        several = "; make one video for each" if isinstance(value, Sequence) and not isinstance(value, bytes) else ""
+        raise UsageError(f"{name}={shown(value)} must be a text{several}")
+    for place, letter in enumerate(value):
+        if "\ud800" <= letter <= "\udfff":
+            raise UsageError(f"{name} is not valid UTF-8 at letter {place + 1} ({letter!r}); give it in UTF-8")
+        if letter == "\0":
+            raise UsageError(f"{name} holds the letter NUL at place {place + 1}; take it out")
+    return value
+
+
+def reals(name: str, value: Any) -> list[float] | list[int]:
+    """Return a list, tuple, or array of one axis of finite numbers as a list; at least one.
+
+    Raises:
+        UsageError: it is something else.
+    """
+    items = value.tolist() if is_tensor(value) else value
+    if not isinstance(items, Sequence) or isinstance(items, str | bytes) or not items:
+        raise UsageError(f"{name}={shown(value)} must be a list of numbers")
+    return [item if type(item) is int else real(f"{name}[{place}]", item) for place, item in enumerate(items)]
+
+
+def real_or_reals(name: str, value: Any) -> Any:
+    """Return a finite number, or a list of them; raises ``UsageError`` for anything else."""
+    return reals(name, value) if isinstance(value, Sequence) and not isinstance(value, str) else real(name, value)
+
+
+def names(name: str, value: Any) -> list[str]:
+    """Return a list of texts; raises ``UsageError`` for anything else."""
+    if not isinstance(value, Sequence) or isinstance(value, str) or not all(isinstance(item, str) for item in value):
+        raise UsageError(f"{name}={shown(value)} must be a list of names")
+    return list(value)
+
+
+def function(name: str, value: Any) -> Callable[..., Any]:
+    """Return something that can be called; raises ``UsageError`` for anything else."""
+    if not callable(value) or isinstance(value, type):
+        raise UsageError(f"{name}={shown(value)} must be a function, which only Python can give; leave it out here")
+    return value  # type: ignore[no-any-return]
+
+
+def mapping(name: str, value: Any) -> dict[str, Any]:
+    """Return a dict with texts as keys; raises ``UsageError`` for anything else."""
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise UsageError(f"{name}={shown(value)} must be a mapping of names to values")
+    return dict(value)
+
+
+def is_tensor(value: object) -> bool:
+    """Whether a value is an array of torch or NumPy, told by what it offers so that neither is imported."""
+    return all(hasattr(value, name) for name in ("shape", "dtype", "tolist", "ndim"))
+
+
+def _as_float(value: Any) -> float:
+    """A number as a float; NaN for what is none, and for one too large."""
+    if not isinstance(value, Real) or isinstance(value, bool):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:
+        return math.nan
+
+
+def _plain(value: Any) -> Any:
+    """A scalar of NumPy or torch as Python's own; anything else as it is."""
+    return value.item() if is_tensor(value) and value.ndim == 0 and not getattr(value, "is_meta", False) else value
