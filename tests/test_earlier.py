@@ -30,6 +30,7 @@ def today(*texts: Any, made: Made = TINY) -> list[Any]:
         ("freenoise:window=6,stride=4", TINY),
         ("freenoise", Made(family=None, frames=65)),
         ("freenoise", Made(family="tiny", frames=None)),
+        ("vmoba:threshold=0.4", TINY),
         ("freenoise", Made(family="animatediff", frames=32)),
         ("freelong:until=0.5", Made(family="tiny", frames=33)),
     ],

@@ -3,6 +3,7 @@
 Only plans are made here, not attention: they cost little at any length. Queries and keys are random, as in the figures.
 """
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -94,6 +95,61 @@ def test_sliding_tiles_on_real_sizes_read_more_than_tiles_and_say_so(
         assert (density, whole) == (pytest.approx(executed, abs=1e-3), pytest.approx(ideal, abs=1e-3))
     assert 1.05 < density / whole < 1.17
     assert f"a density of {density:.3f} where whole tiles have {whole:.3f}" in here.call.run.notes[0]
+
+
+def shares_by_hand(q: Tensor, k: Tensor, chunk: Tensor, threshold: float) -> Tensor:
+    """Chunks that each token reads by itself, bool ``[tokens, chunks]``, from the formula; ``chunk`` of each token."""
+    means = torch.stack([k[chunk == one].mean(0) for one in range(int(chunk.max()) + 1)])
+    rows = []
+    for token, gate in enumerate(q @ means.T):
+        share = (gate - gate.min()) / (gate.max() - gate.min())
+        share = share / share.sum()
+        own = int(chunk[token])
+        read, held = {own}, float(share[own])
+        for other in share.argsort(descending=True).tolist():
+            if other != own and held < threshold:
+                read.add(other)
+                held += float(share[other])
+        rows.append([one in read for one in range(len(means))])
+    return torch.tensor(rows)
+
+
+@pytest.mark.parametrize(
+    ("depth", "sides", "block"), [(0, (2, 6, 8), 48), (1, (4, 3, 4), 48), (2, (4, 6, 4), 48), (3, (2, 6, 8), 48)]
+)
+def test_vmoba_reads_the_chunks_that_each_query_would_choose(
+    depth: int, sides: tuple[int, int, int], block: int
+) -> None:
+    """Two frames, 3 x 4 tokens of all frames, or 4 x 6 x 4 tokens; queries of a block are alike and choose alike."""
+    grid = VideoGrid(frames=4, rows=6, cols=8)
+    planner, here, q, k = planned("vmoba", grid)
+    here = dataclasses.replace(here, call=dataclasses.replace(here.call, depth=depth))
+    place = torch.cartesian_prod(*(torch.arange(n) // side for n, side in zip((4, 6, 8), sides, strict=True)))
+    chunk = place.unique(dim=0, return_inverse=True)[1].sort().values
+    q = q[:, :, ::block].repeat_interleave(block, 2)
+    plan = planner.plan(q, k, here)
+    expected = shares_by_hand(q[0, 0], k[0, 0], chunk, 0.25)[:, chunk]
+    assert plan.block == block and float(plan.density) < 0.9
+    assert torch.equal(plan.keep[0, 0].repeat_interleave(block, 0).repeat_interleave(block, 1), expected)
+
+
+@pytest.mark.parametrize(
+    ("depth", "frames", "block", "tokens", "density"),
+    [(0, 20, 48, 3120, 0.220), (1, 20, 48, 240, 0.163), (2, 20, 48, 96, 0.166), (0, 21, 48, 3120, 0.214),
+     (1, 21, 63, 252, 0.163), (2, 21, 48, 96, 0.165)],
+)  # fmt: skip
+def test_vmoba_chunks_of_wan_at_480p(depth: int, frames: int, block: int, tokens: int, density: float) -> None:
+    """77 frames are the published setting; the density is that of queries that choose one by one."""
+    grid = VideoGrid(frames=frames, rows=30, cols=52)
+    planner, here, q, k = planned("vmoba", grid)
+    here = dataclasses.replace(here, call=dataclasses.replace(here.call, depth=depth))
+    chunks = planner.chunks(here)
+    size = (chunks.members >= 0).sum(1)
+    assert (chunks.block, int(size.max()), int(size.sum())) == (block, tokens, grid.tokens)
+    plan, chosen = planner.plan(q, k, here), planner.chosen(q, k, chunks)
+    whole = float((chosen.double() @ size.double()).mean()) / grid.tokens
+    assert whole == pytest.approx(density, abs=0.004)
+    assert whole <= float(plan.density) * (1 + 1e-6) <= (1.0001 if frames == 20 else 1.07) * whole
 
 
 def searched(planner: AdaSpaPlanner) -> tuple[list[Tensor], list[Tensor]]:

@@ -31,7 +31,9 @@ PAPERS: dict[str, dict[str, Any]] = {
     "svg": {"density": 0.3, "rows": 64, "first_frame": None, "dense_steps": 0.2, "dense_layers": 1},
     "svg2": {"top_p": 0.9, "least": 0.1, "query_cluster": 256, "key_cluster": 76, "rounds": 2, "dense_steps": 0.2},
     "threshold": {"tau": 1.0, "first_frame": False, "dense_steps": 0.2, "dense_layers": 1},
-    "vmoba": {"threshold": 0.25, "dense_steps": 0.25, "dense_layers": 0},
+    "vmoba": {
+        "threshold": 0.25, "time": 2, "space": (3, 4), "both": (4, 6, 4), "dense_steps": 0.25, "dense_layers": 0,
+    },
 }  # fmt: skip
 """What the sources say, with steps as shares of theirs; 3 % of the layers (SVG) is 1 of 40."""
 SHARED: dict[str, Any] = {
@@ -52,7 +54,7 @@ OTHERS: dict[str, dict[str, Any]] = {
         "tail": True,
     },
     "threshold": {"tau": -1.5, "first_frame": True, "order": "morton"},
-    "vmoba": {"threshold": 0.5},
+    "vmoba": {"threshold": 0.5, "time": 3, "space": (2, 5), "both": (2, 3, 5)},
 }  # fmt: skip
 """Another value for every field of the method itself."""
 
@@ -170,6 +172,9 @@ def test_unets_are_refused(name: str) -> None:
         ("svg:first_frame=maybe", "svg: first_frame='maybe' is not of type bool or None"),
         ("radial:density=2", r"radial: density=2.0 must lie in \(0, 1\]"),
         ("radial:decay=0", "radial: decay=0.0 must be more than 0"),
+        ("vmoba:time=0", "vmoba: time=0 must be at least 1"),
+        ("vmoba:space=3x0", r"vmoba: space=\(3, 0\) must be 2 numbers of at least 1: rows and columns"),
+        ("vmoba:both=4x6", "vmoba: both='4x6' is not of type frames x rows x columns"),
         ("radial:rule=best", "radial: rule='best' is not of type 'corrected' or 'published'"),
         ("sparge:choose=best", "sparge: choose='best' is not of type 'topk' or 'cdf'"),
         ("sparge:order=hilbert", "sparge: order='hilbert' is not of type 'frames' or 'morton' or 'morton-2d'"),
