@@ -89,6 +89,7 @@ CHANGES: dict[int, dict[str, Change]] = {
         "frame-anchors": Change(
             differs=lambda values, made: True, reason="read key frames further apart than its source"
         ),
+        "svg2": Change(differs=lambda values, made: True, reason="numbered clusters as they were found"),
         "vmoba": Change(differs=lambda values, made: True, reason="cut chunks of 64 tokens, unlike its source"),
         "freelong": Change(
             renamed={"window": "near"},

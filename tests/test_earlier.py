@@ -31,6 +31,7 @@ def today(*texts: Any, made: Made = TINY) -> list[Any]:
         ("freenoise", Made(family=None, frames=65)),
         ("freenoise", Made(family="tiny", frames=None)),
         ("vmoba:threshold=0.4", TINY),
+        ("svg2", TINY),
         ("freenoise", Made(family="animatediff", frames=32)),
         ("freelong:until=0.5", Made(family="tiny", frames=33)),
     ],

@@ -152,6 +152,33 @@ def test_vmoba_chunks_of_wan_at_480p(depth: int, frames: int, block: int, tokens
     assert whole <= float(plan.density) * (1 + 1e-6) <= (1.0001 if frames == 20 else 1.07) * whole
 
 
+def smooth(grid: VideoGrid, seed: int) -> Tensor:
+    """Tokens that vary smoothly over space and time, and a little noise, ``[1, 1, N, 64]``."""
+    generator = torch.Generator().manual_seed(seed)
+    place = torch.cartesian_prod(*(torch.linspace(0, 1, n) for n in (grid.frames, grid.rows, grid.cols)))
+    wave = 6 * torch.randn(3, 64, generator=generator)
+    return (2 * torch.cos(place @ wave + 6.28 * torch.rand(64, generator=generator)))[None, None] + 0.7 * torch.randn(
+        1, 1, grid.tokens, 64, generator=generator
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("block", "ratio"), [(64, 1.4), (32, 1.2)])
+def test_svg2_executes_more_than_its_clusters(block: int, ratio: float) -> None:
+    planner, here, _, _ = planned(f"svg2:block={block}")
+    q, k = smooth(WAN_480P, 0), smooth(WAN_480P, 0) + 0.3 * smooth(WAN_480P, 1)
+    (label_q, centre_q), (label_k, centre_k) = planner._clusters(q, 256, here, "q"), planner._clusters(k, 76, here, "k")
+    chosen = planner.chosen(centre_q, centre_k, label_k, 64**-0.5)
+    sizes = [
+        label[0, 0].bincount(minlength=n).double()
+        for label, n in zip((label_q, label_k), chosen.shape[2:], strict=True)
+    ]
+    clusters = float(sizes[0] @ chosen[0, 0].double() @ sizes[1]) / WAN_480P.tokens**2
+    orders = [planner._order(label, here) for label in (label_q, label_k)]
+    executed = float(planner._plan(label_q, label_k, *orders, chosen, here).density)
+    assert clusters == pytest.approx(0.1, abs=0.01) and executed / clusters == pytest.approx(ratio, abs=0.1)
+
+
 def searched(planner: AdaSpaPlanner) -> tuple[list[Tensor], list[Tensor]]:
     """Recalls that AdaSpa records over a run with two searches, and the exact recalls of its plans, head by head."""
     grid, run, exact = VideoGrid(frames=6, rows=4, cols=6), Run(), []

@@ -21,7 +21,7 @@ from genkit.attention.planners.rule import SparseRule
 from genkit.attention.planners.sliding_tile import SlidingTilePlanner
 from genkit.attention.planners.sparge import SpargePlanner
 from genkit.attention.planners.svg import SvgPlanner, band_of
-from genkit.attention.planners.svg2 import Svg2Planner, k_means
+from genkit.attention.planners.svg2 import Svg2Planner, in_chain, k_means
 from genkit.attention.planners.threshold import ThresholdPlanner
 from genkit.attention.planners.vmoba import VMoBAPlanner
 from genkit.attention.run import Run
@@ -311,6 +311,24 @@ def test_blocks_that_do_not_divide_tiles_are_told(
     told = [note for note in call.run.notes if note.startswith("sliding-tile")]
     start = f"sliding-tile: blocks of {block} tokens do not divide tiles of {math.prod(tile)}, so blocks that lie in"
     assert [note.startswith(start) and note.endswith(f"; {fix}") for note in told] == ([True] if fix else [])
+
+
+def test_clusters_stand_in_a_chain_of_nearest_neighbours() -> None:
+    """Centres on a line at 0, 9, 1, 8 and 2: from the first on 0, 1, 2, 8, 9."""
+    centre = torch.tensor([0.0, 9, 1, 8, 2])[None, None, :, None].expand(2, 3, 5, 1)
+    label = torch.tensor([0, 1, 2, 3, 4, 1]).expand(2, 3, 6)
+    again, chain = in_chain(label, centre)
+    assert (chain[..., 0] == torch.tensor([0.0, 1, 2, 8, 9])).all()
+    assert torch.equal(chain.gather(2, again[..., None]), centre.gather(2, label[..., None])), "the same clusters"
+
+
+def test_k_means_gives_the_same_a_few_tokens_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = torch.randn(2, 3, 50, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    label, centre = k_means(x, x[:, :, :7], 3)
+    monkeypatch.setattr("genkit.attention.planners.svg2.DISTANCES_AT_ONCE", 2 * 3 * 7 * 4)
+    again, same = k_means(x, x[:, :, :7], 3)
+    assert torch.equal(again, label)
+    torch.testing.assert_close(same, centre)
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,17 @@
 """SVG2's choice: tokens are clustered by what they are, and clusters of queries choose clusters of keys.
 
 Source: "Sparse VideoGen2", arXiv 2505.18875, section 3, and its published code (k-means, top-p over cluster centres
-weighted by cluster size, a least share of clusters). Differences, each for a reason:
+weighted by cluster size, a least share of clusters). From the same centres the same clusters are chosen. Different from
+the source, each for a reason:
 
 - k-means begins with evenly spaced tokens and makes a fixed number of rounds: no random numbers, no waiting for a GPU;
 - centres are kept by guidance branch (published: shared by both);
-- the kernel reads blocks of equal size. Sorted by cluster, a block is read when any of its pairs of clusters is chosen,
-  so the density is a little above that of the clusters; smaller blocks come nearer to it.
+- the kernel reads blocks of equal size (published: whole clusters), and a block is read when any of its pairs of
+  clusters is chosen. Clusters therefore stand in a chain in which each is followed by the nearest that is left, so that
+  neighbours are chosen together. What is executed is still more than the clusters alone: on tokens that vary smoothly
+  over the 32,760 places of Wan at 480p, 1.4 times their density with blocks of 64 (1.9 without the chain), less with
+  smaller ones. At equal densities SVG2 is thus judged here by fewer clusters than in its paper;
+- k-means looks at some tokens at a time, so that its table of distances stays small.
 """
 
 from dataclasses import dataclass
@@ -18,6 +23,9 @@ from torch import Tensor
 from genkit.attention.permute import inverse, permute
 from genkit.attention.plan import BlockPlan
 from genkit.attention.planners.here import Here
+
+DISTANCES_AT_ONCE = 1 << 26
+"""Of tokens to centres, that k-means holds in float32: a quarter of a GiB."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +85,8 @@ class Svg2Planner:
         if centre is None:
             centre = x[:, :, torch.linspace(0, x.shape[2] - 1, count, device=x.device).long()].float()
         label, centre = k_means(x.float(), centre, self.rounds if begun else self.first_rounds)
+        if not begun:
+            label, centre = in_chain(label, centre)
         here.remember(centre, which)
         return label, centre
 
@@ -120,7 +130,24 @@ def k_means(x: Tensor, centre: Tensor, rounds: int) -> tuple[Tensor, Tensor]:
 
 
 def _nearest(x: Tensor, centre: Tensor) -> Tensor:
-    return (centre.square().sum(-1)[:, :, None] - 2 * x @ centre.mT).argmin(-1)
+    rows = max(1, DISTANCES_AT_ONCE // (centre.numel() // centre.shape[-1]))
+    square, double = centre.square().sum(-1)[:, :, None], 2 * centre.mT
+    return torch.cat([(square - part @ double).argmin(-1) for part in x.split(rows, 2)], -1)
+
+
+def in_chain(label: Tensor, centre: Tensor) -> tuple[Tensor, Tensor]:
+    """The same clusters, numbered so that each is followed by the nearest of those that are left; the first stays."""
+    # Each distance by itself: a product of matrices may round otherwise in another batch.
+    far = torch.cdist(centre, centre, compute_mode="donot_use_mm_for_euclid_dist")
+    place = torch.zeros(centre.shape[:2], dtype=torch.long, device=centre.device)
+    order = [place]
+    for _ in range(1, centre.shape[2]):
+        index = place[..., None, None]
+        far.scatter_(3, index.expand(*far.shape[:3], 1), float("inf"))
+        place = far.gather(2, index.expand(*far.shape[:2], 1, far.shape[3]))[:, :, 0].argmin(-1)
+        order.append(place)
+    chain = torch.stack(order, -1)
+    return inverse(chain).gather(-1, label), centre.gather(2, chain[..., None].expand_as(centre))
 
 
 def _sizes(label: Tensor, clusters: int) -> Tensor:

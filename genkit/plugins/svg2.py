@@ -14,7 +14,8 @@ class SVG2(Sparse):
     """Sparse attention: tokens are put in the order of their clusters, and clusters of queries choose those of keys.
 
     Source: arXiv 2505.18875. Clusters begin with evenly spaced tokens, so no random numbers are drawn, and each
-    guidance branch has its own; 300 clusters of queries and 1000 of keys at 75,600 tokens, as in the source.
+    guidance branch has its own; 300 clusters of queries and 1000 of keys at 75,600 tokens, as in the source. Where the
+    source reads whole clusters, blocks of 64 tokens read about 1.4 times as much; a smaller ``block`` comes nearer.
     """
 
     name: ClassVar[str] = "svg2"
