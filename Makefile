@@ -10,10 +10,10 @@ OFFICIAL := vbench==0.1.5 decord==0.6.0 easydict==1.13 omegaconf==2.3.0 opencv-p
     torchvision==0.28.0 setuptools==69.5.1 wheel==0.45.1
 OFFICIAL_SOURCES := antlr4-python3-runtime==4.9.3 openai-clip==1.0.1 dreamsim==0.2.1
 
-.PHONY: help venv demo report test check bench bench-gpu parity clean
+.PHONY: help venv demo report test test-versions check bench bench-gpu parity clean
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 venv: $(INSTALLED)  ## create .venv and install genkit into it
 
@@ -38,6 +38,9 @@ report: venv  ## compare plain, Radial, FreeNoise and FreeLong, in docs/report/i
 
 test: venv  ## every test
 	$(BIN)/pytest --numprocesses auto --dist loadfile
+
+test-versions:  ## every test at the lowest, the pinned and the newest versions; SETS=floors for one of them
+	$(PYTHON) .ci/versions.py $(SETS)
 
 check: venv  ## style, types of the built package, import directions, fast tests
 	$(BIN)/ruff check .
@@ -67,4 +70,4 @@ $(PARITY)/.installed: $(INSTALLED) Makefile
 	@touch $@
 
 clean:  ## remove what make created, but not outputs/
-	rm -rf $(VENV) $(PARITY) build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-* $(PARITY) build dist .pytest_cache .mypy_cache .ruff_cache
