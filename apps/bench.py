@@ -1,7 +1,7 @@
 """The commands `genkit bench ...`: how fast attention is on this machine, and against what.
 
 Tables go to standard output. Exit codes: 0 done, 1 a kernel is wrong and nothing was timed, or parts are left to run,
-2 the command is wrong, 130 interrupted; lines that were written stay.
+2 the command is wrong, 128 and the signal's number if stopped by one; lines that were written stay.
 """
 
 import sys
@@ -12,7 +12,9 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
+from genkit.apps.signals import exit_code
 from genkit.errors import UsageError
+from genkit.visible import visible, visible_lines
 
 app = App(
     name="bench",
@@ -209,11 +211,11 @@ def _until_stopped(run: Callable[[], int], out: Path | None) -> int:
     """Run, and say what is kept when the user stops it."""
     try:
         return run()
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         kept = f"; the finished rows are in {str(out)!r}" if out else ""
-        print(f"genkit: stopped{kept}", file=sys.stderr)
-        return 130
+        print(visible(f"genkit: stopped{kept}"), file=sys.stderr)
+        return exit_code(error)
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)
+    print(visible_lines(line), flush=True)

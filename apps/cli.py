@@ -1,7 +1,7 @@
 """The command `genkit`: results on standard output, everything else on standard error.
 
-Exit codes: 0 done, 1 the generation failed, 2 the command is wrong, 130 interrupted.
-No failure shows a traceback unless ``--debug`` stands among the words, or GENKIT_DEBUG is set.
+Exit codes: 0 done, 1 the generation failed, 2 the command is wrong; stopped by Ctrl-C 130, by SIGTERM 143, by SIGHUP
+129. No failure shows a traceback unless ``--debug`` stands among the words, or GENKIT_DEBUG is set.
 """
 
 import dataclasses
@@ -20,7 +20,8 @@ from genkit.apps.bench import app as bench
 from genkit.apps.ending import ended_by, without_debug
 from genkit.apps.evaluation import app as evaluation
 from genkit.apps.flags import Settings, request_from, with_request_flags
-from genkit.apps.progress import quiet_libraries
+from genkit.apps.progress import guarded_screen, quiet_libraries
+from genkit.apps.signals import orderly_end
 from genkit.apps.versus import folded
 from genkit.request import Request
 
@@ -168,8 +169,7 @@ def demo() -> int:
     """Make some videos with the model in the package, in outputs/demo."""
     from genkit.apps.demo import run
 
-    run()
-    return 0
+    return run() or 0
 
 
 @app.command
@@ -194,6 +194,11 @@ def main(tokens: Sequence[str] | None = None) -> int:
     _wait_asleep()
     _print_anything()
     words, debug = without_debug(sys.argv[1:] if tokens is None else tokens)
+    with guarded_screen(), orderly_end(for_good=tokens is None):
+        return _run(words, debug)
+
+
+def _run(words: Sequence[str], debug: bool) -> int:
     try:
         code = app(folded(words), exit_on_error=False, print_error=False, result_action="return_value") or 0
         sys.stdout.flush()

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from genkit.apps.compare_plan import Plan, folder_for, keep, opened, planned, prompts_of
-from genkit.apps.progress import progress_bar
+from genkit.apps.progress import progress_bar, status_line
+from genkit.apps.signals import exit_code
 from genkit.benchmarks.clips import decode, save_raw
 from genkit.benchmarks.evaluation import evaluate
 from genkit.benchmarks.metric import Suite
@@ -28,6 +29,7 @@ from genkit.receipt import Receipt
 from genkit.recipe import recipe_of
 from genkit.request import Request
 from genkit.video import Video
+from genkit.visible import visible, visible_lines
 
 PAGE, NUMBERS = "report.html", "report.json"
 
@@ -81,11 +83,11 @@ def compare(
     try:
         _make(folder)
         comparison = _measured(folder, suites, similarity, notes)
-    except KeyboardInterrupt:
+        _write(folder, comparison)
+    except KeyboardInterrupt as error:
         print("genkit: stopped; go on by the same command with --resume", file=sys.stderr)
-        return 130
-    _write(folder, comparison)
-    print(json.dumps(as_json(comparison), indent=2) if print_json else _told(out, comparison))
+        return exit_code(error)
+    print(json.dumps(as_json(comparison), indent=2) if print_json else visible_lines(_told(out, comparison)))
     return 0
 
 
@@ -98,7 +100,7 @@ def _make(folder: Folder) -> None:
         return
     pipe = _open(plan.sides[0])
     for number, (side, take) in enumerate(missing, 1):
-        print(f"{number}/{len(missing)} {plan.names[side]}, {plan.takes[take].name}", file=sys.stderr)
+        print(visible(f"{number}/{len(missing)} {plan.names[side]}, {plan.takes[take].name}"), file=sys.stderr)
         _clip(folder, side, take, pipe)
 
 
@@ -158,9 +160,7 @@ def _evaluated(folder: Folder, side: int, suite: Suite) -> dict[str, Any]:
 
 def _tell(what: str, number: int, count: int, clip: str) -> None:
     """One line of progress, on a terminal only."""
-    if sys.stderr.isatty():
-        end = "\n" if number == count else ""
-        print(f"\r\x1b[K{what}: {number}/{count}", end=end, file=sys.stderr, flush=True)
+    status_line(f"{what}: {number}/{count}", last=number == count)
 
 
 def _unlike(base: Sequence[Receipt], other: Sequence[Receipt]) -> str | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from genkit.apps.signals import exit_code
 from genkit.request import Request
 
 FOLDER = Path("outputs/demo")
@@ -45,18 +46,23 @@ SCENES = (
 )
 
 
-def run(folder: Path = FOLDER) -> None:
-    """Make the videos, their recipes and ``sheet.png`` in ``folder``, and say what each took."""
+def run(folder: Path = FOLDER) -> int:
+    """Make the videos, their recipes and ``sheet.png`` in ``folder``, and say what each took; returns the exit code."""
     from genkit.loading import load
     from genkit.outputs import check_writable
     from genkit.sheet import contact_sheet, save_sheet
 
     check_writable(folder / "sheet.mp4")
     begun = time.perf_counter()
-    pipe = load("tiny")
-    strips = [_made(scene, pipe, folder) for scene in SCENES]
-    sheet = save_sheet(contact_sheet(strips, columns=9), folder / "sheet.png")
+    try:
+        pipe = load("tiny")
+        strips = [_made(scene, pipe, folder) for scene in SCENES]
+        sheet = save_sheet(contact_sheet(strips, columns=9), folder / "sheet.png")
+    except KeyboardInterrupt as error:
+        print(f"genkit: stopped; what is finished is in {str(folder)!r}", file=sys.stderr)
+        return exit_code(error)
     print(f"{sheet}: look here first; all in {time.perf_counter() - begun:.0f} s")
+    return 0
 
 
 def _made(scene: Scene, pipe: Any, folder: Path) -> tuple[str, Any, float]:

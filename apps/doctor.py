@@ -11,6 +11,7 @@ from pathlib import Path
 
 import genkit
 from genkit.versions import version_of
+from genkit.visible import visible
 from genkit_video import install_extra, namesake, reinstall
 
 GIB = 2**30
@@ -39,7 +40,7 @@ def checks() -> list[Check]:
 def text_of(check: Check) -> str:
     """One line: ``ok`` or ``missing``, what was found, what to do."""
     state = "ok" if check.ok else "missing" if check.needed else "without"
-    return f"{state:8}{check.name:15}{check.found}" + (f"; {check.fix}" if check.fix else "")
+    return visible(f"{state:8}{check.name:15}{check.found}" + (f"; {check.fix}" if check.fix else ""))
 
 
 def _safely(look: Callable[[], Check]) -> Check:

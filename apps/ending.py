@@ -3,6 +3,7 @@
 The traceback is shown as well where ``--debug`` stands among the words of the command, or GENKIT_DEBUG is set.
 """
 
+import contextlib
 import os
 import sys
 import traceback
@@ -10,7 +11,9 @@ from collections.abc import Sequence
 
 from cyclopts import CycloptsError, UnusedCliTokensError
 
+from genkit.apps.signals import SAID, exit_code
 from genkit.errors import GenkitError, UsageError, first_line, is_out_of_memory
+from genkit.visible import visible
 
 DEBUG, VARIABLE = "--debug", "GENKIT_DEBUG"
 
@@ -35,9 +38,24 @@ def ended_by(error: BaseException, debug: bool) -> int:
         return 0
     if debug:
         traceback.print_exception(error)
+    if isinstance(error, KeyboardInterrupt):
+        _say_stopped()
+        return exit_code(error)
     sentence, code = _said(error)
-    print(f"genkit: {sentence.strip()}", file=sys.stderr)
+    print(f"genkit: {visible(sentence.strip().replace(chr(10), ' '))}", file=sys.stderr)
     return code
+
+
+def _say_stopped() -> None:
+    """Say so, where there is still somebody to say it to: after SIGHUP the terminal is gone."""
+    try:
+        print(SAID, file=sys.stderr, flush=True)
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            for stream in (sys.stdout, sys.stderr):
+                os.dup2(nowhere, stream.fileno())
 
 
 def _said(error: BaseException) -> tuple[str, int]:
@@ -48,8 +66,6 @@ def _said(error: BaseException) -> tuple[str, int]:
         return str(error), 2
     if isinstance(error, GenkitError):
         return str(error), 1
-    if isinstance(error, KeyboardInterrupt):
-        return "stopped; nothing was written", 130
     return _unexpected(error), 1
 
 

@@ -1,7 +1,7 @@
 """The commands `genkit eval ...`: measure videos, compare runs, tell what is missing.
 
 Tables and JSON go to standard output, bad videos and progress to standard error. Exit codes: 0 done, 1 a video could
-not be measured wholly or something is missing, 2 the command is wrong, 130 interrupted.
+not be measured wholly or something is missing, 2 the command is wrong, 128 and the signal's number if stopped by one.
 """
 
 import dataclasses
@@ -13,7 +13,10 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
+from genkit.apps.progress import status_line
+from genkit.apps.signals import exit_code
 from genkit.errors import UsageError
+from genkit.visible import visible
 from genkit_video import install_extra
 
 app = App(name="eval", help="Measure videos, and compare methods with intervals.")
@@ -45,13 +48,13 @@ def run(
     try:
         chosen = suite_named(suite, mode=mode, allow_random=allow_random, only=only or ())
         results = evaluate(chosen, videos, out, resume=resume, reference=reference, on_clip=_tell)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         print("genkit: stopped; go on by the same command with --resume", file=sys.stderr)
-        return 130
+        return exit_code(error)
     print(json.dumps(results, indent=2) if as_json else _results_table(results))
     bad = failures(results)
     for name, reason in bad.items():
-        print(_plain(f"{name}: {reason}"), file=sys.stderr)
+        print(visible(f"{name}: {reason}"), file=sys.stderr)
     if bad:
         print(f"genkit: {len(bad)} of {len(results['videos'])} videos could not be measured wholly", file=sys.stderr)
     return int(bool(bad))
@@ -75,7 +78,7 @@ def compare(
         + (str(row.difference.prompts), row.verdict)
         for row in found
     ]
-    print(f"base: {_plain(found[0].base)}\n{_table([head, *body])}")
+    print(f"base: {visible(found[0].base)}\n{_table([head, *body])}")
     return 0
 
 
@@ -114,9 +117,7 @@ def _states(row: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _tell(number: int, count: int, name: str) -> None:
     """One line of progress, on a terminal only."""
-    if sys.stderr.isatty():
-        end = "\n" if number == count else ""
-        print(f"\r\x1b[K{number}/{count} {_plain(name)}", end=end, file=sys.stderr, flush=True)
+    status_line(f"{number}/{count} {name}", last=number == count)
 
 
 def _results_table(results: dict[str, Any]) -> str:
@@ -147,13 +148,8 @@ def _interval(low: float | None, high: float | None) -> str:
 
 def _table(rows: Sequence[Sequence[str]]) -> str:
     """Columns as wide as their longest text."""
-    rows = [[_plain(cell) for cell in row] for row in rows]
+    rows = [[visible(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )
-
-
-def _plain(text: str) -> str:
-    """Text that any terminal takes: no control characters, no bytes that are not Unicode."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

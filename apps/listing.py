@@ -8,6 +8,7 @@ from typing import Any
 from genkit import catalogue
 from genkit.attention.cards import CARDS
 from genkit.tiny.world import vocabulary
+from genkit.visible import visible_lines
 
 Row = dict[str, Any]
 MODEL_FIELDS = ("family", "title", "pipeline", "hub_ids", "native_frames", "fps", "rope")
@@ -33,7 +34,7 @@ def shown(rows: Iterable[Row], as_json: bool) -> str:
     """Rows as one JSON array, or as a paragraph each."""
     if as_json:
         return json.dumps(list(rows), indent=2, default=str)
-    return "\n\n".join(_paragraph(row) for row in rows)
+    return visible_lines("\n\n".join(_paragraph(row) for row in rows))
 
 
 def _paragraph(row: Row) -> str:

@@ -2,7 +2,9 @@
 
 import ipaddress
 import os
+import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 
 from genkit.apps.jobs import Store
 from genkit.apps.keeper import Keeper
+from genkit.apps.signals import exit_code
 from genkit.errors import UsageError
 from genkit_video import install_extra
 
@@ -35,7 +38,12 @@ def serve(host: str, port: int | None, output: Path, auth: Path | None) -> int:
     with isolated(), Keeper(store) as keeper:
         page = launched(store, keeper, host, port, accounts)
         print(f"{page.local_url}: the page; videos go to {store.folder}; Ctrl-C ends it", flush=True)
-        page.block_thread()
+        try:
+            while page.is_running:
+                time.sleep(0.1)
+        except KeyboardInterrupt as error:
+            print("genkit: the page is closed", file=sys.stderr)
+            return exit_code(error)
     return 0
 
 

@@ -17,6 +17,7 @@ from genkit.making import check_request
 from genkit.outputs import replacing
 from genkit.probing import Probe, check_target
 from genkit.request import Request
+from genkit.visible import visible, visible_lines
 
 RECALL = 0.95
 """What is kept when neither a recall nor a density is asked for."""
@@ -63,9 +64,11 @@ def probe(
     budget.save(out)
     if drawing is not None:
         picture(found, chosen).save(drawing)
-    print(budget.to_json() if as_json else table(found, chosen, budget), end="" if as_json else "\n")
-    if not as_json:
-        print("\n".join(map(str, filter(None, (out, drawing)))))
+    if as_json:
+        print(budget.to_json(), end="")
+    else:
+        print(visible_lines(table(found, chosen, budget)))
+        print("\n".join(map(visible, filter(None, (out, drawing)))))
     return 0
 
 

@@ -14,6 +14,7 @@ from genkit.apps.progress import progress_bar
 from genkit.outputs import check_writable
 from genkit.request import Request
 from genkit.video import Video
+from genkit.visible import visible
 
 FOLDER = Path("outputs")
 
@@ -34,7 +35,10 @@ def produce(request: Request, output: Path | None, *, metadata: bool, sheet: boo
     with progress_bar() as draw:
         video = genkit.make(request, on_event=draw)
     path = video.save(free_name(folder, video.request) if folder else output, metadata=metadata, sheet=sheet)
-    print(_as_json(path, video) if as_json else path if video.receipt is None else f"{path}\n{video.receipt}")
+    if as_json:
+        print(_as_json(path, video))
+    else:
+        print("\n".join([visible(path), *([] if video.receipt is None else [str(video.receipt)])]))
     return 0
 
 

@@ -1,11 +1,14 @@
 """The progress bar of the command line: on a terminal only, so that a pipe and a log stay clean."""
 
 import os
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any, TextIO
 
 from genkit.events import OnEvent, Progress
+from genkit.visible import visible, visible_lines
 
 STAGES = {
     "load": "loading the model",
@@ -13,6 +16,8 @@ STAGES = {
     "denoise": "making the video",
     "decode": "decoding the frames",
 }
+MOVES = re.compile(r"(\r|\n|\x1b\[A)*")
+"""What tqdm writes between two lines of bars."""
 
 
 def quiet_libraries() -> None:
@@ -35,20 +40,66 @@ def progress_bar() -> Iterator[OnEvent | None]:
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
     from rich.progress import Progress as Bar
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[left]}"))
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+    said, left = (TextColumn(text, markup=False) for text in ("{task.description}", "{task.fields[left]}"))
+    screen = Console(file=_screen(), markup=False, highlight=False)
+    with Bar(said, BarColumn(), MofNCompleteColumn(), left, console=screen, transient=True) as bar:
         task = bar.add_task(STAGES["load"], total=None, left="")
 
         def draw(event: Progress) -> None:
             bar.update(
                 task,
-                description=STAGES.get(event.stage, event.stage),
+                description=STAGES.get(event.stage, visible(event.stage)),
                 completed=event.step,
                 total=event.total or None,
                 left=time_left(event),
             )
 
         yield draw
+
+
+def status_line(text: str, *, last: bool) -> None:
+    """Show ``text`` in place of the line before it, on a terminal only; after the ``last`` the cursor goes down."""
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{visible(text)}", end="\n" if last else "", file=_screen(), flush=True)
+
+
+class Guarded:
+    """Standard error on which no text can command the terminal: all libraries log there, with words from outside."""
+
+    def __init__(self, screen: TextIO) -> None:
+        self.screen = screen
+        """The stream itself, for what draws."""
+
+    def write(self, text: str) -> int:
+        """Write ``text`` with its control characters as escapes; what only moves the bar of a download passes."""
+        begin = "\r" if text.startswith("\r") else ""
+        drawn = text if MOVES.fullmatch(text) else begin + visible_lines(text.removeprefix(begin))
+        self.screen.write(drawn)
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write each of ``lines``."""
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.screen, name)
+
+
+@contextmanager
+def guarded_screen() -> Iterator[None]:
+    """Write nothing but visible text to standard error, until the block ends."""
+    before = sys.stderr
+    sys.stderr = Guarded(before)  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        sys.stderr = before
+
+
+def _screen() -> TextIO:
+    """Standard error as it was before :func:`guarded_screen`: the bar draws with control characters of its own."""
+    return sys.stderr.screen if isinstance(sys.stderr, Guarded) else sys.stderr
 
 
 def time_left(event: Progress) -> str:

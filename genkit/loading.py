@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from genkit.errors import GenkitError, UsageError, nearest
+from genkit.visible import visible
 from genkit_video import reinstall
 
 TINY_WEIGHTS = Path(__file__).parent / "tiny" / "weights"
@@ -67,7 +68,7 @@ def _opened(model: str | Path, dtype: str | torch.dtype | None, device: str | No
             # Said, not left to a default: a folder of a model may bring code of its own.
             return DiffusionPipeline.from_pretrained(where, trust_remote_code=False, **{_dtype_argument(): precision})
     except (OSError, ValueError) as error:
-        reason = str(error).strip().split("\n")[0]
+        reason = visible(str(error).strip().split("\n")[0])  # the words of a hub, or of a file in the model
         raise GenkitError(f"could not open {str(model)!r} as a diffusers pipeline: {reason}") from error
 
 

@@ -3,10 +3,13 @@
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from genkit.errors import UsageError
+
+_OPEN: set[Path] = set()
+"""The temporary files that this process is writing now."""
 
 
 def sidecar_path(path: Path) -> Path:
@@ -61,6 +64,7 @@ def replacing(*targets: Path) -> Iterator[list[Path]]:
     for target in targets:
         target.parent.mkdir(parents=True, exist_ok=True)
     parts = [_part(target.parent) for target in targets]
+    _OPEN.update(parts)
     try:
         yield parts
         for part, target in zip(parts, targets, strict=True):
@@ -69,6 +73,14 @@ def replacing(*targets: Path) -> Iterator[list[Path]]:
     finally:
         for part in parts:
             part.unlink(missing_ok=True)
+        _OPEN.difference_update(parts)
+
+
+def discard_parts() -> None:
+    """Remove what is half written, because this process ends in the next moment."""
+    for part in list(_OPEN):
+        with suppress(OSError):
+            part.unlink()
 
 
 def _part(folder: Path) -> Path:

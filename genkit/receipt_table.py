@@ -1,8 +1,12 @@
-"""A receipt as lines of text: a label, then what it says, aligned; long values continue below themselves."""
+"""A receipt as lines of text: a label, then what it says, aligned; long values continue below themselves.
+
+What stands in it may come from a file that a stranger wrote, so it is printed by :mod:`genkit.visible`."""
 
 import textwrap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
+
+from genkit.visible import visible
 
 if TYPE_CHECKING:
     from genkit.receipt import Receipt, Refusal, Seconds
@@ -19,7 +23,7 @@ def table(receipt: "Receipt") -> str:
 def _lines(label: str, text: str) -> list[str]:
     indent = " " * LABEL
     return textwrap.wrap(
-        text, WIDTH, initial_indent=label.ljust(LABEL), subsequent_indent=indent, break_on_hyphens=False
+        visible(text), WIDTH, initial_indent=label.ljust(LABEL), subsequent_indent=indent, break_on_hyphens=False
     )
 
 

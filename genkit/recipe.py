@@ -13,6 +13,7 @@ from genkit.errors import UsageError
 from genkit.outputs import sidecar_path
 from genkit.receipt import Receipt
 from genkit.versions import version_of
+from genkit.visible import visible
 
 SCHEMA_VERSION = 2
 """Of what is written; recipes of every schema from 1 on are read, with plug-ins as they were meant (``earlier``)."""
@@ -110,7 +111,7 @@ def _parsed(path: Path, data: dict[str, Any]) -> Recipe:
     found = data.get("schema_version")
     if type(found) is not int or not 1 <= found <= SCHEMA_VERSION:
         raise UsageError(
-            f"the recipe in {str(path)!r} has schema version {found!r} (written by {data['generator']}), "
+            f"the recipe in {str(path)!r} has schema version {found!r} (written by {visible(data['generator'])}), "
             f"but this installation reads versions 1 to {SCHEMA_VERSION}; use that release"
         )
     request, receipt, file = (data.get(key) for key in ("request", "receipt", "file"))
@@ -121,8 +122,8 @@ def _parsed(path: Path, data: dict[str, Any]) -> Recipe:
         return Recipe(request=_meant(request, found, ran), receipt=ran, file=file)
     except ValidationError as error:
         problem = error.errors()[0]
-        place = ".".join(map(str, problem["loc"]))
-        raise UsageError(f"the receipt in {str(path)!r} is damaged: {place}: {problem['msg']}") from error
+        said = visible(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}")
+        raise UsageError(f"the receipt in {str(path)!r} is damaged: {said}") from error
 
 
 def _meant(request: dict[str, Any], schema: int, receipt: Receipt | None) -> dict[str, Any]:
