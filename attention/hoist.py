@@ -4,10 +4,10 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from genkit.attention.hooks import Hook
 from genkit.attention.permute import inverse
 
 FEWEST = 16
@@ -31,15 +31,14 @@ class Hoist:
     def install(self) -> None:
         """Register the hooks."""
         for block in self.blocks:
-            self.handles.append(block.register_forward_pre_hook(self._before, with_kwargs=True))
-        self.handles.append(self.blocks[-1].register_forward_hook(self._after))
+            self.handles.append(block.register_forward_pre_hook(Hook(self._before), with_kwargs=True))
+        self.handles.append(self.blocks[-1].register_forward_hook(Hook(self._after)))
 
     def remove(self) -> None:
         """Take them out again."""
         while self.handles:
             self.handles.pop().remove()
 
-    @torch.compiler.disable
     def _before(self, block: nn.Module, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
         """Order the arguments of a block; what all blocks share is ordered once."""
         bound = inspect.signature(type(block).forward).bind(block, *args, **kwargs)
@@ -56,7 +55,6 @@ class Hoist:
             given[name] = self._reordered(value, self._order)
         return bound.args[1:], bound.kwargs
 
-    @torch.compiler.disable
     def _after(self, block: nn.Module, args: Any, out: Any) -> Any:
         """Put the video tokens back."""
         if self._order is None:

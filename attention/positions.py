@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from genkit.attention.call import Rule
-from genkit.attention.hooks import Registered, register
+from genkit.attention.hooks import Passage
 
 Positions = tuple[Tensor, Tensor, Tensor]
 """What positions add to queries, keys and values: ``[heads, frames of a window, D]`` each."""
@@ -33,17 +33,13 @@ def embedding_of(model: nn.Module, layer: str) -> nn.Module | None:
     return found if isinstance(getattr(found, "pe", None), Tensor) else None
 
 
-def leave_out(embedding: nn.Module, window: int, active: Callable[[], bool]) -> Registered:
+def leave_out(embedding: nn.Module, window: int, active: Callable[[], bool]) -> Passage:
     """Let hidden states of more than ``window`` frames through ``embedding`` as they are, while ``active()``."""
-    from diffusers.hooks import ModelHook
 
-    class LeaveOut(ModelHook):
-        def new_forward(self, module: nn.Module, hidden: Tensor) -> Any:
-            if active() and hidden.shape[1] > window:
-                return hidden
-            return self.fn_ref.original_forward(hidden)
+    def through(forward: Callable[[Tensor], Any], hidden: Tensor) -> Any:
+        return hidden if active() and hidden.shape[1] > window else forward(hidden)
 
-    return register(embedding, LeaveOut())
+    return Passage(embedding, through)
 
 
 @torch.no_grad()

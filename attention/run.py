@@ -12,6 +12,10 @@ from torch import Tensor
 class Run:
     """Made anew for every generation; nothing outlives it and no two pipelines share one."""
 
+    came: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Calls that reached a plug-in, whatever it made of them: (plug-in, seam)."""
+    ended: bool = False
+    """Whether the pipeline's call came to its end, and what was asked for was there."""
     routed: Counter[str] = field(default_factory=Counter)
     """Attention calls that went through us, by layer."""
     skipped: Counter[str] = field(default_factory=Counter)

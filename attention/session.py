@@ -1,32 +1,33 @@
 """The hook that enters a model: routes its attention calls through rules, and leaves no trace when removed.
 
-Each attention module gets a diffusers ``ModelHook`` whose forward runs the original one inside a
-``TorchFunctionMode`` that routes ``scaled_dot_product_attention``; projections, norms and rotary stay the model's own.
+The forward of each attention module runs inside a ``TorchFunctionMode`` that routes ``scaled_dot_product_attention``;
+projections, norms and rotary stay the model's own. Another pipeline that shares a model computes as without us.
 """
 
 import inspect
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from math import prod
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from genkit.attention.call import Attend, Call, Kind, Rule, Step, compose
+from genkit.attention.callers import nearest_pipeline
 from genkit.attention.dense import dense
 from genkit.attention.grid import VideoGrid
 from genkit.attention.hoist import Hoist
-from genkit.attention.hooks import Registered, Watcher, make_layer_hook, make_model_hook, refuse_ring, register
+from genkit.attention.hooks import Around, Passage, Watcher, refuse_ring
 from genkit.attention.layout import Layout, ordered
 from genkit.attention.model_card import ModelCard
 from genkit.attention.positions import Positions, embedding_of, leave_out, projected, window_of
+from genkit.attention.router import routed
 from genkit.attention.run import Run
 from genkit.attention.volume import Volume, plain_model
-
-NATIVE = "native"
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,10 @@ class UnroutedError(RuntimeError):
     """An attention layer computed without passing through the rules."""
 
 
+class ReplacedError(RuntimeError):
+    """A part of the pipeline is not the one any more that the rules went into; its only argument is the part's name."""
+
+
 class Session:
     """Rules installed in one pipeline; ``run`` is replaced before each generation."""
 
@@ -57,11 +62,14 @@ class Session:
         self.layers = [layer for name, model in self.models.items() for layer in _layers(name, model, card)]
         self.layout = _layout_of(rules)
         self.window = window_of(rules)
-        self.hooks: list[Registered] = []
+        self.passages: list[Passage] = []
+        self.around: list[Around] = []
         self.hoists: list[Hoist] = []
         self.watchers: list[Watcher] = []
         self.batch: int | None = None
-        self._forward: _Forward | None = None
+        self.on_copy: Callable[[], None] = lambda: None
+        """Raises where a copy of a model would not be one."""
+        self._here = _Here()
 
     def install(self) -> None:
         """Register the hooks on every attention module and on the models themselves.
@@ -78,9 +86,9 @@ class Session:
                 "is this model of another version?"
             )
         for layer in self.layers:
-            self.hooks.append(register(layer.module, make_layer_hook(layer, self.route)))
+            self.passages.append(Passage(layer.module, partial(self.route, layer)))
         for name, model in self.models.items():
-            self.hooks.append(register(model, make_model_hook(name, self)))
+            self.around.append(Around(name, model, self))
         self._restart_positions()
         if self.layout is not None and self.card.blocks:
             for model in self.models.values():
@@ -91,7 +99,7 @@ class Session:
     def _restart_positions(self) -> None:
         """Leave the positions of long videos to the rule whose windows begin them anew."""
         for embedding in self._restarting():
-            self.hooks.append(leave_out(embedding, self.window or 0, lambda: self._forward is not None))
+            self.passages.append(leave_out(embedding, self.window or 0, lambda: self._forward is not None))
 
     @property
     def bounded(self) -> bool:
@@ -123,28 +131,68 @@ class Session:
         """Take every hook out again, last in first out."""
         while self.hoists:
             self.hoists.pop().remove()
-        while self.hooks:
-            self.hooks.pop().remove()
+        while self.around:
+            self.around.pop().remove()
+        while self.passages:
+            self.passages.pop().remove()
 
+    def check_parts(self) -> None:
+        """The pipeline must still have the models and layers that the rules went into; who only took a hook of ours
+        out gets it back.
+
+        Raises:
+            ReplacedError: it has others.
+        """
+        for name, model in self.models.items():
+            if plain_model(getattr(self.pipe, name, None)) is not model:
+                raise ReplacedError(name)
+        for layer in self.layers:
+            if _submodule(self.models[layer.component], layer.name) is not layer.module:
+                raise ReplacedError(f"{layer.component}.{layer.name}")
+        for passage in self.passages:
+            passage.renew()
+
+    def copied(self) -> None:
+        """Somebody copies or pickles a model."""
+        self.on_copy()
+
+    @contextmanager
+    def within(self, name: str, facts: dict[str, Any]) -> Iterator[None]:
+        """Inside one ``cache_context`` of a model, with what the pipeline says there."""
+        before, self._here.context = self._here.context, (name, facts)
+        try:
+            yield
+        finally:
+            self._here.context = before
+
+    @property
     @torch.compiler.disable
-    def begin(
-        self, component: str, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], context: Any
-    ) -> None:
-        """Read shape and step once, before the model's forward.
+    def inside(self) -> bool:
+        """Whether this thread is inside a forward of a model that is this pipeline's own doing."""
+        return self._forward is not None
+
+    @property
+    def _forward(self) -> "_Forward | None":
+        return self._here.forward
+
+    def begin(self, component: str, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Read shape and step once, before the model's forward; of another pipeline's, nothing.
 
         Raises:
             ValueError: the model splits the keys of a call over devices.
         """
+        self._here.forward, self._here.foreign = None, nearest_pipeline() not in (None, self.pipe)
+        if self._here.foreign:
+            return
         refuse_ring(component, model)
         arguments = _bound(model, args, kwargs)
         sample = arguments["hidden_states"] if "hidden_states" in arguments else arguments["sample"]
-        step = self._step(arguments["timestep"], sample.shape[0], context)
-        self._forward = _Forward(component, self.card.volume(model, arguments), step, sample.shape[0], {})
+        step = self._step(arguments["timestep"], sample.shape[0])
+        self._here.forward = _Forward(component, self.card.volume(model, arguments), step, sample.shape[0], {})
         for watcher in self.watchers:
             watcher.begin(component, step)
 
-    @torch.compiler.disable
-    def end(self, component: str) -> None:
+    def end(self, component: str, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
         """After the model's forward: every layer must have come by, or have been skipped by a step cache.
 
         A cache has nothing to reuse at first, so a layer that never came by in this run is out of reach.
@@ -152,8 +200,10 @@ class Session:
         Raises:
             UnroutedError: a layer's forward never reached ``scaled_dot_product_attention``.
         """
-        forward, self._forward = self._forward, None
-        assert forward is not None
+        forward = self._forward
+        self._here.forward, self._here.foreign = None, False
+        if forward is None or out is None:  # another pipeline's, or it ended in an exception
+            return
         names = [layer.name for layer in self.layers if layer.component == component]
         missed = [name for name in names if f"{component}.{name}" not in self.run.routed]
         if missed:
@@ -175,25 +225,20 @@ class Session:
             if cached or name not in calls:
                 self.run.skipped[key] += 0 if name in calls else self.run.usual[key]
 
-    def abandon(self) -> None:
-        """Forget a forward that ended in an exception."""
-        self._forward = None
+    def route(self, layer: Layer, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Run one attention module with its attention routed; in another pipeline's forward, untouched.
 
-    def route(self, layer: Layer, forward: Callable[[], Any]) -> Any:
-        """Run one attention module with its attention routed; outside a model's forward, untouched."""
-        if self._forward is None:
-            return forward()
-        processor: Any = getattr(layer.module, "processor", None)
-        chosen = getattr(processor, "_attention_backend", None)
-        has_choice = hasattr(processor, "_attention_backend")
-        if has_choice:
-            processor._attention_backend = NATIVE
-        try:
-            with _Router(self, layer, _backend(chosen, has_choice)):
-                return forward()
-        finally:
-            if has_choice:
-                _restore(processor, chosen)
+        Raises:
+            UnroutedError: it runs for this pipeline, and nothing told where its model's forward began.
+        """
+        if self._forward is not None:
+            return routed(layer.module, partial(forward, *args, **kwargs), partial(self.attend, layer))
+        if not self._here.foreign and nearest_pipeline() is self.pipe:
+            raise UnroutedError(
+                f"{layer.component}.{layer.name} ran in a forward of its model whose beginning was not seen, so no "
+                "rule could act there; remove() the plug-ins and apply() them again after changing the pipeline"
+            )
+        return forward(*args, **kwargs)
 
     def attend(
         self, layer: Layer, backend: str | None, q: Tensor, k: Tensor, v: Tensor, given: dict[str, Any]
@@ -261,13 +306,13 @@ class Session:
             return replace(step, branches=(step.branches[number * len(step.branches) // batch],))
         return step
 
-    def _step(self, timestep: Any, batch: int, context: Any) -> Step:
+    def _step(self, timestep: Any, batch: int) -> Step:
         scheduler = self.pipe.scheduler
-        index = getattr(context, "step_index", None)
+        name, facts = self._here.context or ("cond", {})
+        index = facts.get("step_index")
         if index is None:
             index = _scheduler_index(scheduler, timestep)
         doubled = self.card.batched_guidance and self.batch is not None and batch == 2 * self.batch
-        name = getattr(context, "name", context) or "cond"
         branches = ("uncond", "cond") if doubled else ("cond" if name == "cond_uncond" else str(name),)
         return Step(index=index, total=len(scheduler.timesteps), sigma=self._sigma(index), branches=branches)
 
@@ -283,6 +328,16 @@ class Session:
         return None
 
 
+class _Here(threading.local):
+    """What one thread is doing: two threads may run two pipelines that share a model."""
+
+    forward: "_Forward | None" = None
+    foreign: bool = False
+    """Whether a model runs for another pipeline."""
+    context: tuple[str, dict[str, Any]] | None = None
+    """Name and facts of the ``cache_context`` that the pipeline is in."""
+
+
 @dataclass
 class _Forward:
     component: str
@@ -293,19 +348,11 @@ class _Forward:
     layout: Layout | None = None
 
 
-class _Router(TorchFunctionMode):
-    def __init__(self, session: Session, layer: Layer, backend: str | None) -> None:
-        super().__init__()
-        self.session, self.layer, self.backend = session, layer, backend
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if func is not F.scaled_dot_product_attention:
-            return func(*args, **kwargs)
-        names = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
-        given = dict(zip(names, args, strict=False)) | kwargs
-        q, k, v = (given.pop(name) for name in names[:3])
-        return self.session.attend(self.layer, self.backend, q, k, v, given)
+def _submodule(model: nn.Module, name: str) -> nn.Module | None:
+    try:
+        return model.get_submodule(name)
+    except AttributeError:
+        return None
 
 
 def _layout_of(rules: list[Rule]) -> Layout | None:
@@ -328,26 +375,6 @@ def _bound(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> d
     """The model's arguments by name."""
     bound = inspect.signature(type(model).forward).bind_partial(model, *args, **kwargs)
     return dict(bound.arguments)
-
-
-def _backend(chosen: Any, has_choice: bool) -> str | None:
-    """The attention backend that the user chose for a layer, or None for PyTorch's own."""
-    if not has_choice:
-        return None
-    if chosen is None:
-        from diffusers.models.attention_dispatch import _AttentionBackendRegistry
-
-        chosen = _AttentionBackendRegistry.get_active_backend()[0]
-    name = str(getattr(chosen, "value", chosen))
-    return None if name == NATIVE else name
-
-
-def _restore(processor: Any, chosen: Any) -> None:
-    """Put a processor's choice back; the class attribute counts when the instance had none."""
-    if chosen is None and type(processor)._attention_backend is None:
-        processor.__dict__.pop("_attention_backend", None)
-    else:
-        processor._attention_backend = chosen
 
 
 def _scheduler_index(scheduler: Any, timestep: Any) -> int:

@@ -1,9 +1,11 @@
 """``apply``: plug-ins go into a pipeline, and come out again leaving it as it was."""
 
+import threading
 from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from genkit.asked import BUSY, Asked, Counted, check_parts
 from genkit.attention.cards import card_of
 from genkit.attention.run import Run
 from genkit.attention.session import Session
@@ -11,7 +13,7 @@ from genkit.conflicts import check_together
 from genkit.errors import GenkitError, UsageError
 from genkit.events import OnEvent
 from genkit.plugin import NoisePlan, Parts, Plugin, Target, TextPlan
-from genkit.seams import Shadow, noise_seam, text_seam
+from genkit.seams import Shadow, begin_seam, end_seam, text_seam
 from genkit.step_cache import StepCache
 
 if TYPE_CHECKING:
@@ -37,8 +39,8 @@ class Handle:
     """The video made last."""
 
     def __init__(self, pipe: Any, plugins: Sequence[Plugin]) -> None:
-        if getattr(pipe, "_genkit_handle", None) is not None:
-            raise UsageError("this pipeline has plug-ins in it already; remove() them, or give all to one apply()")
+        self._making = threading.Lock()
+        self._refuse_second(pipe)
         check_together(plugins)
         try:
             self.card = card_of(pipe)
@@ -46,10 +48,20 @@ class Handle:
             raise UsageError(str(error)) from None
         self.pipe, self.plugins = pipe, tuple(plugins)
         parts = [plugin.parts(self.target()) for plugin in plugins]
+        names = [plugin.name for plugin in plugins]
         self.text: TextPlan | None = next((part.text for part in parts if part.text), None)
-        self.session = Session(pipe, self.card, [rule for part in parts for rule in part.rules])
+        rules: list[Any] = [Counted(rule, name) for name, part in zip(names, parts, strict=True) for rule in part.rules]
+        self.session = Session(pipe, self.card, rules)
+        self.asked = Asked(pipe, self, list(zip(names, parts, strict=True)))
         self._shadows: list[Shadow | StepCache] = []
         self._install(parts)
+
+    def _refuse_second(self, pipe: Any) -> None:
+        other: Handle | None = getattr(pipe, "_genkit_handle", None)
+        if other is not None and other.asked.busy:
+            raise GenkitError(BUSY)
+        if other is not None:
+            raise UsageError("this pipeline has plug-ins in it already; remove() them, or give all to one apply()")
 
     def target(self) -> Target:
         """The pipeline in numbers, as plug-ins see it."""
@@ -70,12 +82,16 @@ class Handle:
     def _install(self, parts: list[Parts]) -> None:
         noise: NoisePlan | None = next((part.noise for part in parts if part.noise), None)
         cache = next((StepCache(self.session, part.cache) for part in parts if part.cache), None)
+        if self.pipe.__dict__.setdefault("_genkit_handle", self) is not self:  # two threads came at the same time
+            self._refuse_second(self.pipe)
+            self.pipe.__dict__["_genkit_handle"] = self
         try:
             self.session.install()
             if cache:
                 self._shadows.append(cache)
                 cache.install()
-            self._shadows.append(noise_seam(self.pipe, self.session, noise, cache))
+            self._shadows.append(begin_seam(self.pipe, self.session, self.asked, noise, cache))
+            self._shadows.append(end_seam(self.pipe, self.session, self.asked))
             if self.text:
                 self._shadows.append(text_seam(self.pipe, self.session, self.text))
         except BaseException as error:
@@ -83,7 +99,6 @@ class Handle:
             if isinstance(error, LookupError | ValueError) and not isinstance(error, GenkitError):
                 raise UsageError(str(error)) from None
             raise
-        self.pipe.__dict__["_genkit_handle"] = self
 
     def generate(
         self,
@@ -118,6 +133,8 @@ class Handle:
 
         Raises:
             UsageError: an argument that this pipeline does not take, or a value that it cannot make.
+            GenkitError: a plug-in was passed by, a part of the pipeline was replaced after ``apply``, or the pipeline
+                is making a video already.
             NotFiniteError: the latents became NaN or infinite; the step is named.
         """
         if self.pipe.__dict__.get("_genkit_handle") is not self:
@@ -133,8 +150,24 @@ class Handle:
             "guidance_scale": guidance_scale,
             **options,
         }
-        self.last = sample(self, prompt, asked, seed=seed, fps=fps, on_event=on_event)
-        return self.last
+        if not self._making.acquire(blocking=False):
+            raise GenkitError(BUSY)
+        try:
+            self.asked.claim()
+            check_parts(self.session)
+            video = sample(self, prompt, asked, seed=seed, fps=fps, on_event=on_event)
+            self._check_end()
+        finally:
+            self._making.release()
+        self.last = video
+        return video
+
+    def _check_end(self) -> None:
+        """Nothing may have gone missing, also where the pipeline's call did not end in the usual way."""
+        if self.pipe.__dict__.get("_genkit_handle") is not self:
+            raise GenkitError("the plug-ins were removed while the video was made, so it is none; make it again")
+        if not self.session.run.ended:
+            self.asked.end(self.session)
 
     def begin_run(self, fps: float) -> Run:
         """A fresh record for one generation."""
@@ -143,7 +176,8 @@ class Handle:
 
     def remove(self) -> None:
         """Leave the pipeline exactly as it was before ``apply``; a second call does nothing."""
-        self.pipe.__dict__.pop("_genkit_handle", None)
+        if self.pipe.__dict__.get("_genkit_handle") is self:
+            del self.pipe.__dict__["_genkit_handle"]
         while self._shadows:
             self._shadows.pop().remove()
         self.session.remove()
@@ -155,6 +189,12 @@ class Handle:
         names = ", ".join(text_of(plugin) for plugin in self.plugins) or "no plug-ins"
         head = f"{self.card.title} with {names}: {len(self.session.layers)} attention layers routed"
         return f"{head}\n{self.last.receipt}" if self.last else f"{head}; nothing generated yet"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> None:
+        """A copy of the pipeline has no plug-ins in it."""
+
+    def __reduce__(self) -> Any:
+        return type(None), ()
 
     def __enter__(self) -> "Handle":
         return self

@@ -4,6 +4,7 @@ A method of one pipeline object is shadowed by a wrapper of the same signature, 
 class is never touched.
 """
 
+import copy
 import functools
 import inspect
 from collections.abc import Callable
@@ -12,51 +13,85 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genkit.attention.run import Run
+from genkit.asked import Asked
+from genkit.attention.callers import nearest_pipeline
 from genkit.attention.session import Session
 from genkit.plugin import NoisePlan, TextPlan
 from genkit.step_cache import StepCache
 
+Wrapper = Callable[[Callable[..., Any], inspect.BoundArguments], Any]
+"""Given the method that is shadowed and the arguments of a call; gives what the call returns."""
+
 
 class Shadow:
-    """One method of one object, replaced for a while."""
+    """One method of one pipeline, replaced for a while; a copy of the pipeline has its own method instead."""
 
-    def __init__(self, target: Any, method: str, wrapper: Callable[..., Any]) -> None:
+    def __init__(self, target: Any, method: str, wrapper: Wrapper) -> None:
         self.target, self.method = target, method
-        original = getattr(target, method)
-        signature = inspect.signature(original)
+        self.covered = target.__dict__.get(method)
+        self.original: Callable[..., Any] = getattr(target, method)
+        self.wrapper: Wrapper | None = wrapper
+        functools.update_wrapper(self, self.original, updated=())
+        target.__dict__[method] = self
 
-        @functools.wraps(original)
-        def shadowing(*args: Any, **kwargs: Any) -> Any:
-            bound = signature.bind(*args, **kwargs)
-            bound.apply_defaults()
-            return wrapper(original, bound)
-
-        target.__dict__[method] = shadowing
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self.wrapper is None or nearest_pipeline() not in (None, self.target):
+            return self.original(*args, **kwargs)
+        bound = inspect.signature(self.original).bind(*args, **kwargs)
+        bound.apply_defaults()
+        return self.wrapper(self.original, bound)
 
     def remove(self) -> None:
-        """Uncover the class's own method."""
-        self.target.__dict__.pop(self.method, None)
+        """Uncover the pipeline's own method."""
+        self.wrapper = None
+        if self.target.__dict__.get(self.method) is not self:
+            return
+        del self.target.__dict__[self.method]
+        if self.covered is not None:
+            self.target.__dict__[self.method] = self.covered
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return copy.deepcopy(self.original, memo)
+
+    def __reduce__(self) -> Any:
+        return _as_plain, (self.original,)
 
 
-def noise_seam(pipe: Any, session: Session, plan: NoisePlan | None, cache: StepCache | None) -> Shadow:
+def _as_plain(original: Any) -> Any:
+    """What a pickle holds for a shadow: the method under it."""
+    return original
+
+
+def begin_seam(pipe: Any, session: Session, asked: Asked, plan: NoisePlan | None, cache: StepCache | None) -> Shadow:
     """Learn the batch size from the initial latents, let ``plan`` reorder their frames, and empty the step cache."""
 
     def prepared(original: Callable[..., Any], bound: inspect.BoundArguments) -> Any:
-        if session.run.routed:  # the pipeline is called directly, and again: nothing of the last video may stay
-            session.run = Run(state={key: kept for key, kept in session.run.state.items() if isinstance(key, str)})
+        asked.begin(session)
         if cache is not None:
             cache.reset()
         latents = original(*bound.args, **bound.kwargs)
         session.batch = latents.shape[0]
         if plan is None:
             return latents
+        session.run.came[plan.name, "noise"] += 1
         if bound.arguments.get("latents") is not None:
             session.run.note(f"{plan.name}: latents were given, so their noise was left as it is")
             return latents
         return _planned(latents, plan, session, bound.arguments)
 
     return Shadow(pipe, "prepare_latents", prepared)
+
+
+def end_seam(pipe: Any, session: Session, asked: Asked) -> Shadow:
+    """After the last step of a call, what was asked for must have been there."""
+
+    def ended(original: Callable[..., Any], bound: inspect.BoundArguments) -> Any:
+        out = original(*bound.args, **bound.kwargs)
+        if nearest_pipeline() is pipe:  # a user may free the models by hand, too
+            asked.end(session)
+        return out
+
+    return Shadow(pipe, "maybe_free_model_hooks", ended)
 
 
 def _planned(latents: Tensor, plan: NoisePlan, session: Session, arguments: dict[str, Any]) -> Tensor:
@@ -77,6 +112,7 @@ def text_seam(pipe: Any, session: Session, plan: TextPlan) -> Shadow:
     """Encode each event's text by itself and put the results one after the other along the token axis."""
 
     def encoded(original: Callable[..., Any], bound: inspect.BoundArguments) -> Any:
+        session.run.came[plan.name, "text"] += 1
         prompt = session.run.state.get("prompt", bound.arguments.get("prompt"))
         if not isinstance(bound.arguments.get("prompt"), str):
             session.run.note(f"{plan.name}: only a single prompt can hold events; this call was left as it is")

@@ -11,9 +11,9 @@ from typing import Any
 from torch import nn
 
 from genkit.attention.call import Step
-from genkit.attention.hooks import Registered, as_it_is
+from genkit.attention.hooks import AsItWas, as_it_is
 from genkit.attention.session import Session
-from genkit.errors import UsageError
+from genkit.errors import GenkitError, UsageError
 from genkit.plugin import CachePlan
 
 
@@ -27,7 +27,7 @@ class StepCache:
         """Guidance branches in the forward that is running."""
         self._steps = 1
         self._configs: dict[str, Any] = {}
-        self._before: list[Registered] = []
+        self._before: list[AsItWas] = []
         self._marked: set[str] = set()
 
     def install(self) -> None:
@@ -43,8 +43,10 @@ class StepCache:
             config = self.plan.config(self.session, model, self._steps)
             self._before += [as_it_is(module) for module in model.modules()]
             self._configs[name] = config
+            _forget_registries(model)
             self._enable(name, model, config)
         self.session.watchers.append(self)
+        self.session.on_copy = self._refuse_copy
 
     def remove(self) -> None:
         """Disable it again; attributes that were not there before go as well."""
@@ -57,6 +59,8 @@ class StepCache:
         self._configs.clear()
         while self._before:
             self._before.pop().tidy()
+        for model in self.models.values():
+            _forget_registries(model)
         if self in self.session.watchers:
             self.session.watchers.remove(self)
 
@@ -103,8 +107,27 @@ class StepCache:
         if not hooks:
             raise UsageError(self._unable(component, model, "it finds no layer to cache"))
         for hook in hooks:
+            self._keep_apart(hook)
             if hasattr(hook, "state"):
                 hook.state = BranchState(self, type(hook.state))
+
+    def _keep_apart(self, hook: Any) -> None:
+        """Let a layer pass by the cache when another pipeline runs the model; count when this one does."""
+        reference, cached = hook.fn_ref, hook.fn_ref.forward
+
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            if not self.session.inside:
+                return reference.original_forward(*args, **kwargs)
+            self.session.run.came[self.plan.name, "cache"] += 1
+            return cached(*args, **kwargs)
+
+        reference.forward = forward
+
+    def _refuse_copy(self) -> None:
+        raise GenkitError(
+            f"a model with {self.plan.name} in it cannot be copied or pickled, because diffusers' copy would go on "
+            "computing in the original's layers; call remove() first"
+        )
 
     def _unable(self, component: str, model: nn.Module, reason: str) -> str:
         return (
@@ -160,3 +183,11 @@ def cache_hooks(model: nn.Module) -> Iterator[Any]:
             origin = type(hook).__module__
             if origin.startswith("diffusers.hooks.") and origin.endswith(("_cache", "_broadcast")):
                 yield hook
+
+
+def _forget_registries(model: nn.Module) -> None:
+    """Make diffusers look for hooks anew: up to 0.41 it keeps the list of an earlier run when a cache is enabled."""
+    for module in model.modules():
+        registry = vars(module).get("_diffusers_hook")
+        if hasattr(registry, "_child_registries_cache"):
+            registry._child_registries_cache = None

@@ -1,0 +1,33 @@
+"""Whose call is running: found on the stack, so that neither an exception nor another thread can make it wrong."""
+
+import sys
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+PIPELINES = {"DiffusionPipeline", "ModularPipeline"}
+"""Names of diffusers' classes of pipelines."""
+
+
+def nearest_pipeline() -> Any:
+    """The pipeline whose method runs in this thread, the innermost of them; None where no pipeline does."""
+    found = (owner for owner in _owners(sys._getframe(1)) if _is_pipeline(owner))
+    return next(found, None)
+
+
+def works_for(thread: int, *owners: Any) -> bool:
+    """Whether a method of one of ``owners`` runs in a thread, given by its number (``threading.get_ident``)."""
+    frame = sys._current_frames().get(thread)
+    return any(any(owner is one for one in owners) for owner in _owners(frame))
+
+
+def _owners(frame: FrameType | None) -> Iterator[Any]:
+    """``self`` of every method on a stack, from the innermost."""
+    while frame is not None:
+        if frame.f_code.co_varnames[:1] == ("self",):
+            yield frame.f_locals.get("self")
+        frame = frame.f_back
+
+
+def _is_pipeline(owner: Any) -> bool:
+    return not PIPELINES.isdisjoint(kind.__name__ for kind in type(owner).__mro__)

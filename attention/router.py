@@ -1,0 +1,62 @@
+"""Routes ``scaled_dot_product_attention`` of one attention module, whatever backend the user chose for it."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+NATIVE = "native"
+Answer = Callable[[str | None, Tensor, Tensor, Tensor, dict[str, Any]], Tensor]
+"""Given the backend (None is PyTorch's own), ``q``, ``k``, ``v`` ``[B, H, N, D]`` and the other arguments."""
+
+
+def routed(module: nn.Module, forward: Callable[[], Any], answer: Answer) -> Any:
+    """``forward()`` of an attention module, with ``answer`` in the place of ``scaled_dot_product_attention``."""
+    processor: Any = getattr(module, "processor", None)
+    chosen = getattr(processor, "_attention_backend", None)
+    has_choice = hasattr(processor, "_attention_backend")
+    if has_choice:
+        processor._attention_backend = NATIVE
+    try:
+        with _Router(answer, _backend(chosen, has_choice)):
+            return forward()
+    finally:
+        if has_choice:
+            _restore(processor, chosen)
+
+
+class _Router(TorchFunctionMode):
+    def __init__(self, answer: Answer, backend: str | None) -> None:
+        super().__init__()
+        self.answer, self.backend = answer, backend
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func is not F.scaled_dot_product_attention:
+            return func(*args, **kwargs)
+        names = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
+        given = dict(zip(names, args, strict=False)) | kwargs
+        q, k, v = (given.pop(name) for name in names[:3])
+        return self.answer(self.backend, q, k, v, given)
+
+
+def _backend(chosen: Any, has_choice: bool) -> str | None:
+    """The attention backend that the user chose for a layer, or None for PyTorch's own."""
+    if not has_choice:
+        return None
+    if chosen is None:
+        from diffusers.models.attention_dispatch import _AttentionBackendRegistry
+
+        chosen = _AttentionBackendRegistry.get_active_backend()[0]
+    name = str(getattr(chosen, "value", chosen))
+    return None if name == NATIVE else name
+
+
+def _restore(processor: Any, chosen: Any) -> None:
+    """Put a processor's choice back; the class attribute counts when the instance had none."""
+    if chosen is None and type(processor)._attention_backend is None:
+        processor.__dict__.pop("_attention_backend", None)
+    else:
+        processor._attention_backend = chosen
