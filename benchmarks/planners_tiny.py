@@ -34,6 +34,7 @@ from genkit.benchmarks.machine import facts, heading
 from genkit.benchmarks.planners_tiny_table import kept_promises, table, write_section
 from genkit.benchmarks.similarity import mse, psnr, ssim
 from genkit.errors import GenkitError, UsageError, nearest
+from genkit.recipe import SCHEMA_VERSION
 from genkit.tiny.evaluate import held_out_scenes
 from genkit.tiny.oracle import Reading, read, read_windows, score
 from genkit.tiny.world import NATIVE_FRAMES, Scene, caption
@@ -193,6 +194,7 @@ def _asked(job: Job, config: PlannersConfig) -> Row:
         "seed": job.seed,
         "frames": config.frames,
         "steps": config.steps,
+        "methods": SCHEMA_VERSION,
     }
 
 
@@ -203,14 +205,15 @@ def _key(job: Job, config: PlannersConfig, about: Row) -> str:
 def check_same(rows: Sequence[Row], about: Row, config: PlannersConfig, path: Path) -> None:
     """Raise ``UsageError`` if a file holds rows that cannot stand in one table with new ones."""
     wanted = {name: about[name] for name in ("weights", "dtype", "device")}
-    wanted |= {"frames": config.frames, "steps": config.steps}
+    wanted |= {"frames": config.frames, "steps": config.steps, "methods": SCHEMA_VERSION}
     for row in rows:
         plugins = list(plugins_of(row["carrier"], row["planner"]))
+        found = {"methods": 1, **row}
         for name, value in {**wanted, "plugins": plugins}.items():
-            if row[name] != value:
+            if found[name] != value:
                 raise UsageError(
-                    f"{str(path)!r} holds results with {name}={row[name]!r}, and this run has {value!r}; give another "
-                    "file, or move that one away"
+                    f"{str(path)!r} holds results with {name}={found[name]!r}, and this run has {value!r}; give "
+                    "another file, or move that one away"
                 )
 
 

@@ -152,6 +152,14 @@ def test_vmoba_chunks_of_wan_at_480p(depth: int, frames: int, block: int, tokens
     assert whole <= float(plan.density) * (1 + 1e-6) <= (1.0001 if frames == 20 else 1.07) * whole
 
 
+@pytest.mark.parametrize(("block", "density"), [(128, 0.3455), (64, 0.342)])
+def test_svg_reads_the_first_frame_on_top_of_its_band(block: int, density: float) -> None:
+    planner, here, _, _ = planned(f"svg:block={block}")
+    _, (spatial, temporal) = planner._kinds(here)
+    assert float(spatial.float().mean()) == pytest.approx(density, abs=1e-3)
+    assert float(temporal.float().mean()) == pytest.approx(0.305, abs=0.005)
+
+
 def smooth(grid: VideoGrid, seed: int) -> Tensor:
     """Tokens that vary smoothly over space and time, and a little noise, ``[1, 1, N, 64]``."""
     generator = torch.Generator().manual_seed(seed)

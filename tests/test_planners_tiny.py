@@ -30,6 +30,7 @@ from genkit.conflicts import check_together
 from genkit.errors import UsageError
 from genkit.plugins.sparse import Sparse
 from genkit.receipt import Attention, Receipt, Seconds
+from genkit.recipe import SCHEMA_VERSION
 from genkit.tiny.oracle import ATTRIBUTES
 from genkit.tiny.world import caption, parse, render
 from genkit.video import Video
@@ -240,6 +241,8 @@ def test_other_weights_or_steps_do_not_mix(rows: list[dict[str, Any]]) -> None:
         check_same(rows, ABOUT, PlannersConfig(frames=17), Path("rows.jsonl"))
     with pytest.raises(UsageError, match="with plugins=.'svg'., and this run has .'threshold:tau"):
         check_same([{**rows[1], "plugins": ["svg"]}], ABOUT, CONFIG, Path("rows.jsonl"))
+    with pytest.raises(UsageError, match=f"with methods=1, and this run has {SCHEMA_VERSION}"):
+        check_same([{name: value for name, value in rows[1].items() if name != "methods"}], ABOUT, CONFIG, Path("r"))
 
 
 @pytest.mark.parametrize(

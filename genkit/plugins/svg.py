@@ -22,7 +22,8 @@ class SVG(Sparse):
     hides_frames: ClassVar[bool] = False
 
     density: float = 0.3
-    """Share of the query-key pairs inside the band, in (0, 1] (the source: 0.3 for Wan, 0.25 for HunyuanVideo)."""
+    """Share of the query-key pairs inside the band, in (0, 1] (the source: 0.3 for Wan, 0.25 for HunyuanVideo); as in
+    the source the first frame comes on top of it, 4 points on 21 latent frames."""
     rows: int = 64
     """Queries by which each head is judged."""
     first_frame: bool | None = None
