@@ -7,12 +7,81 @@ import numpy as np
 import pytest
 
 from genkit import catalogue, recipe
-from genkit.earlier import Made, texts_today
+from genkit.earlier import CHANGES, RELEASES, Change, Made, texts_today
 from genkit.errors import UsageError
+from genkit.plugins.sparse import Sparse
 from genkit.receipt import Receipt
 from genkit.video import Video, read, read_request
 
 TINY = Made(family="tiny", frames=65)
+
+
+SHARED = {
+    "block": None,
+    "recall": None,
+    "most": 1.0,
+    "budget": None,
+    "dense_steps": 0.25,
+    "dense_sigma": None,
+    "dense_layers": 1,
+    "min_tokens": 256,
+    "impl": "auto",
+}
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "adaspa": {
+        "dense_steps": 0.2,
+        "dense_layers": 0,
+        "density": 0.2,
+        "adaptive": True,
+        "searches": (0.6,),
+        "order": "frames",
+        "first_frame": False,
+    },
+    "first-block-cache": {"threshold": 0.05},
+    "frame-anchors": {"dense_steps": 0.0, "dense_layers": 0, "near": 3, "first": 1, "key_frames": None, "rotate": True},
+    "freelong": {"near": None, "until": 1.0, "cutoff_time": 0.25, "cutoff_space": 0.25, "noise": "shuffled"},
+    "freenoise": {"window": None, "stride": None},
+    "mag-cache": {"mag_ratios": (), "threshold": 0.06, "max_skip_steps": 3, "retention_ratio": 0.2, "calibrate": False},
+    "pab": {
+        "spatial_attention_block_skip_range": 2,
+        "cross_attention_block_skip_range": None,
+        "spatial_attention_timestep_skip_range": (100, 800),
+        "cross_attention_timestep_skip_range": (100, 800),
+    },
+    "radial": {"dense_steps": 0.24, "density": None, "decay": None, "rule": "corrected", "first_frame": None},
+    "sliding-tile": {"dense_steps": 0.24, "dense_layers": 0, "tile": (6, 8, 8), "window": (3, 3, 3)},
+    "sparge": {
+        "choose": "topk",
+        "density": 0.5,
+        "mass": 0.98,
+        "similarity": -0.1,
+        "order": "frames",
+        "first_frame": False,
+    },
+    "svg": {"dense_steps": 0.2, "density": 0.3, "rows": 64, "first_frame": None},
+    "svg2": {
+        "dense_steps": 0.2,
+        "top_p": 0.9,
+        "least": 0.1,
+        "query_cluster": 256,
+        "key_cluster": 76,
+        "first_rounds": 10,
+        "rounds": 2,
+        "tail": False,
+    },
+    "taylor-seer": {
+        "cache_interval": 5,
+        "disable_cache_before_step": 3,
+        "disable_cache_after_step": None,
+        "max_order": 1,
+        "taylor_factors_dtype": "bfloat16",
+        "use_lite_mode": False,
+    },
+    "threshold": {"dense_steps": 0.2, "tau": 1.0, "first_frame": False, "order": "frames"},
+    "timeline": {"tail": 0.33, "everywhere": ""},
+    "vmoba": {"dense_layers": 0, "threshold": 0.25, "time": 2, "space": (3, 4), "both": (4, 6, 4)},
+}
+"""What recipes of today's schema mean where they say nothing; ``SHARED`` by all sparse methods."""
 
 
 def today(*texts: Any, made: Made = TINY) -> list[Any]:
@@ -114,3 +183,22 @@ def test_a_method_of_no_release_is_unknown() -> None:
     for text in ("radial@7", "frame-anchors@", "frame-anchors@0", "nothing@1", "frame-anchors@²"):
         with pytest.raises(UsageError, match="there is no plug-in called"):
             catalogue.parse(text)
+
+
+def test_no_default_changes_without_a_new_schema() -> None:
+    """A recipe names only what differs from the defaults: see ``genkit.earlier`` before this table is changed."""
+    assert recipe.SCHEMA_VERSION == 2 == max(CHANGES) + 1 and CHANGES.keys() == RELEASES.keys()
+    assert DEFAULTS.keys() == catalogue.PLUGINS.keys()
+    for name, own in DEFAULTS.items():
+        cls = catalogue.plugin_class(name)
+        meant = SHARED | own if issubclass(cls, Sparse) else own
+        found = {parameter.name: parameter.default for parameter in catalogue.describe(cls).parameters}
+        assert {key: found[key] for key in meant} == meant, f"{name}: recipes of schema 2 mean what stands here"
+
+
+def test_every_change_names_what_is_there_today() -> None:
+    for changes in CHANGES.values():
+        for name, change in changes.items():
+            known = {parameter.name for parameter in catalogue.describe(catalogue.plugin_class(name)).parameters}
+            assert {*change.defaults, *change.renamed.values()} <= known and not known & change.renamed.keys()
+            assert bool(change.reason) == (change.differs is not Change().differs), "a reason where it is refused"
