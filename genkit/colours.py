@@ -19,7 +19,8 @@ FULL_RANGE = 2
 
 def usual(frame: Any) -> NDArray[np.uint8]:
     """Convert a frame of PyAV as OpenCV, decord and PyAV do of themselves, to the bit; ``[H, W, 3]``."""
-    return _turned(frame, frame.to_ndarray(format="rgb24"))
+    # PyAV before 17 looks at the tag of the frame only if it differs from the matrix of the outcome, which has none.
+    return _turned(frame, frame.to_ndarray(format="rgb24", dst_colorspace="ITU601"))
 
 
 class Exact:

@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from genkit.boxes import boxes_end, check_index
 from genkit.errors import UsageError
 
 FORMATS = {
@@ -45,12 +46,15 @@ def open_video(path: Path) -> Iterator[tuple[Any, Any]]:
     long as a hostile file likes: see :func:`genkit.decode.read_header_apart`.
 
     Raises:
-        UsageError: there is no such file, its name is none of a video, no video can be found in it, or its frames
-            are too large.
+        UsageError: there is no such file, its name is none of a video, no video can be found in it, its frames are
+            too large, or its index would fill the memory.
     """
     wanted = _format(path)
     with ExitStack() as stack:
         file = stack.enter_context(_opened(path))
+        if wanted == FORMATS[".mp4"]:
+            check_index(path, file, path.stat().st_size)
+            file.seek(0)
         try:
             container = stack.enter_context(_container(file, wanted))
         except ffmpeg_errors() as error:
@@ -95,7 +99,7 @@ def is_cut(path: Path) -> bool:
                 file.seek(max(0, size - 1024))
                 return not file.read().rstrip(b"\0").endswith(b";")
             case "mov,mp4,m4a,3gp,3g2,mj2":
-                return _boxes_end(file, size) > size
+                return boxes_end(file, size) > size
     return False
 
 
@@ -138,21 +142,32 @@ def _container(file: BinaryIO, wanted: str) -> Any:
 
 
 def _stream(path: Path, container: Any) -> Any:
+    stream = _moving(container)
+    if stream is None:
+        raise _pictureless(path, container)
+    context = stream.codec_context
+    check_size(path, context.height, context.width)
+    context.options = {"max_pixels": str(FRAME_PIXELS)}
+    return stream
+
+
+def _moving(container: Any) -> Any | None:
     """The stream of moving pictures; a cover is a stream too, of one picture without a rate."""
-    streams = [stream for stream in container.streams.video if stream.codec_context is not None]
-    moving = [stream for stream in streams if stream.average_rate] or streams[:1]
-    if moving and not (container.streams.audio and not moving[0].average_rate):
-        stream = moving[0]
-        stream.codec_context.options = {"max_pixels": str(FRAME_PIXELS)}
-        check_size(path, stream.codec_context.height, stream.codec_context.width)
-        return stream
+    streams = [s for s in container.streams.video if s.codec_context and s.codec_context.height * s.codec_context.width]
+    if moving := [stream for stream in streams if stream.average_rate]:
+        return moving[0]
+    return streams[0] if streams and not container.streams.audio else None
+
+
+def _pictureless(path: Path, container: Any) -> UsageError:
+    """Why there is no stream of moving pictures."""
     if is_cut(path):
-        raise _unreadable(path)
-    if container.streams.video and not streams:
-        raise UsageError(f"{str(path)!r} holds a video, but this FFmpeg has no decoder for it: convert it to H.264")
+        return _unreadable(path)
+    if any(stream.codec_context is None for stream in container.streams.video):
+        return UsageError(f"{str(path)!r} holds a video, but this FFmpeg has no decoder for it: convert it to H.264")
     if container.streams.audio:
-        raise UsageError(f"{str(path)!r} holds sound and no moving pictures: it is not a video")
-    raise UsageError(f"{str(path)!r} holds no pictures: it is damaged or not a video")
+        return UsageError(f"{str(path)!r} holds sound and no moving pictures: it is not a video")
+    return UsageError(f"{str(path)!r} holds no pictures: it is damaged or not a video")
 
 
 def _unreadable(path: Path) -> UsageError:
@@ -180,21 +195,6 @@ MAGIC = {
     ".apng": lambda begin: begin[:4] == b"\x89PNG",
 }
 """How files of a format begin."""
-
-
-def _boxes_end(file: BinaryIO, size: int) -> int:
-    """Where the last box of an MP4 ends. Source: ISO/IEC 14496-12, section 4.2."""
-    start = 0
-    while start + 8 <= size:
-        file.seek(start)
-        head = file.read(16)
-        length, header = int.from_bytes(head[:4], "big"), 8
-        if length == 1:  # the size follows in eight bytes
-            length, header = int.from_bytes(head[8:], "big"), 16
-        if length < header:  # 0 reaches to the end of the file; less than its own header is nonsense after the boxes
-            return size
-        start += length
-    return start
 
 
 def _matroska_end(file: BinaryIO) -> int:

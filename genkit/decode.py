@@ -89,6 +89,8 @@ def read_film(path: Path, *, tagged: bool = False) -> Film:
         height, width = context.height, context.width
         what = f"the {packets.frames} frames of {width}x{height} in {str(path)!r}"
         check_fits(what, packets.frames * height * width * 3)
+        if packets.hidden * height * width * 3 > FILM_BYTES:
+            raise UsageError(f"{str(path)!r} hides {packets.hidden} frames that its cut left in: write it anew first")
         frames, problem = _decoded(path, _sound_frames(container, stream), usual if tagged else Exact())
     if problem or not packets.whole or is_cut(path) or not len(frames):
         raise GenkitError(

@@ -23,6 +23,8 @@ class Packets:
 
     frames: int
     """Frames that a player shows: those that an edit list hides, because a cut was made after them, are not counted."""
+    hidden: int
+    """Frames that are decoded and not shown."""
     stored: int
     """Frames that the file should hold, as far as its index tells; at least ``frames``."""
     fps: float
@@ -52,7 +54,7 @@ def survey(path: Path) -> Packets:
             f"{str(path)!r} shows {len(shown)} frames at {fps:.4g} per second; a video has between {SLOWEST:g} and "
             f"{FASTEST:g}"
         )
-    return Packets(frames=len(shown), stored=stored, fps=fps, whole=whole)
+    return Packets(frames=len(shown), hidden=hidden, stored=stored, fps=fps, whole=whole)
 
 
 def _packets(container: Any, stream: Any) -> tuple[list[tuple[int | None, int]], int, bool]:

@@ -1,0 +1,63 @@
+"""The boxes of an MP4 or QuickTime file, as far as they tell whether it is whole, and whether its index is honest.
+
+Source: ISO/IEC 14496-12, sections 4.2 and 8.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from genkit.errors import UsageError
+
+NESTED = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"edts", b"moof", b"traf")
+"""Boxes that hold boxes, on the way to the index."""
+COUNTS = {b"stsz": 8, b"stz2": 8, b"trun": 4, b"elst": 4}
+"""Boxes that say how many samples or edits follow, and where in them."""
+EDITS = 32
+"""Edits that any file may have; a cut makes one or two in each track."""
+INDEX = 10**7
+"""Entries that the index may have when every edit shows every sample."""
+
+
+def boxes_end(file: BinaryIO, size: int) -> int:
+    """Return where the last of the outermost boxes ends; beyond ``size`` if the file was cut."""
+    return max((end for _, _, end in _boxes(file, 0, size)), default=0)
+
+
+def check_index(path: Path, file: BinaryIO, size: int) -> None:
+    """Refuse an index that would fill the memory when FFmpeg spreads it out.
+
+    Raises:
+        UsageError: it claims more samples than the file has bytes, or so many edits that they multiply.
+    """
+    samples = edits = 0
+    waiting = [(0, size)]
+    while waiting:
+        for kind, start, end in _boxes(file, *waiting.pop()):
+            if kind in NESTED:
+                waiting.append((start, min(end, size)))
+            elif kind in COUNTS:
+                file.seek(start + COUNTS[kind])
+                count = int.from_bytes(file.read(4), "big")
+                samples, edits = (samples, edits + count) if kind == b"elst" else (samples + count, edits)
+    if samples > size or (edits > EDITS and edits * samples > INDEX):
+        raise UsageError(
+            f"the index of {str(path)!r} has {edits:,} edits of {samples:,} samples in {size:,} bytes: "
+            "it is damaged, or made to fill the memory"
+        )
+
+
+def _boxes(file: BinaryIO, start: int, stop: int) -> Iterator[tuple[bytes, int, int]]:
+    """Kind, beginning of the content and end of each box that begins between two places."""
+    while start + 8 <= stop:
+        file.seek(start)
+        head = file.read(16)
+        length, header = int.from_bytes(head[:4], "big"), 8
+        if length == 1:  # the size follows in eight bytes
+            length, header = int.from_bytes(head[8:], "big"), 16
+        if length == 0:  # to the end of the file
+            length = stop - start
+        if length < header:  # nonsense behind the boxes
+            return
+        yield head[4:8], start + header, start + length
+        start += length
