@@ -19,7 +19,7 @@ from cyclopts import App, Parameter
 from genkit.apps.bench import app as bench
 from genkit.apps.ending import ended_by, without_debug
 from genkit.apps.evaluation import app as evaluation
-from genkit.apps.flags import Settings, request_from, with_request_flags
+from genkit.apps.flags import Settings, fields_of, request_from, with_request_flags
 from genkit.apps.progress import guarded_screen, quiet_libraries
 from genkit.apps.signals import orderly_end
 from genkit.apps.versus import folded
@@ -68,18 +68,29 @@ def generate(
 def rerun(
     video: Annotated[Path, Parameter(help="A video that genkit made.")],
     *,
+    model: Annotated[
+        str | None, Parameter(help="Model to open; a file may name 'tiny' and those of `genkit models`, and no other.")
+    ] = None,
     settings: Settings = None,
     output: Output = None,
     sheet: Sheet = False,
     no_metadata: NoMetadata = False,
     as_json: Json = False,
 ) -> int:
-    """Make a video again from the file, the same or with some settings changed."""
-    from genkit.apps.produce import produce
+    """Make a video again from the file, the same or with some settings changed.
+
+    The file decides prompt, sizes, seed and plug-ins. Device, offload, attention backend, options of the pipeline and
+    paths are not taken from it: what was left out is told, and can be given by --set.
+    """
+    from genkit.apps.produce import check_not_source, produce
+    from genkit.stranger import from_stranger
     from genkit.video import read_request
 
-    request = request_from(read_request(video), settings or ())
-    return produce(request, output, metadata=not no_metadata, sheet=sheet, as_json=as_json)
+    check_not_source(output, video)
+    given = [*(settings or ()), *([] if model is None else [f"model={model}"])]
+    kept, notes = from_stranger(read_request(video), fields_of(given))
+    request = request_from(kept, given)
+    return produce(request, output, metadata=not no_metadata, sheet=sheet, as_json=as_json, notes=notes)
 
 
 @app.command

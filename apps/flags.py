@@ -83,6 +83,11 @@ def request_from(values: dict[str, Any], settings: Iterable[str] = ()) -> Reques
         raise UsageError(_sentence(error)) from error
 
 
+def fields_of(settings: Iterable[str]) -> set[str]:
+    """The fields of `Request` that ``settings`` set."""
+    return {key for key, _ in map(_setting, settings)}
+
+
 def _setting(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     key = key.strip().replace("-", "_")

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from genkit import catalogue
 from genkit.conflicts import conflict
 from genkit.errors import UsageError
-from genkit.plugin import FilePath, Plugin
+from genkit.plugin import Plugin
 
 NONE = "none"
 """What a choice is called that is left to the model."""
@@ -42,11 +42,9 @@ def fields(plugin: str) -> list[Field]:
 @cache
 def _fields(plugin: str, cls: type[Plugin]) -> tuple[Field, ...]:
     hints, parameters = catalogue.types_of(cls), catalogue.describe(cls).parameters
-    return tuple(_field(plugin, entry, hints[entry.name]) for entry in parameters if not _is_file(hints[entry.name]))
-
-
-def _is_file(hint: Any) -> bool:
-    return FilePath in catalogue.options(hint)
+    return tuple(
+        _field(plugin, entry, hints[entry.name]) for entry in parameters if not catalogue.is_file(hints[entry.name])
+    )
 
 
 def _field(plugin: str, parameter: catalogue.Parameter, hint: Any) -> Field:
@@ -146,7 +144,7 @@ def settings(text: str) -> dict[str, Any]:
 def left_out(text: str) -> list[str]:
     """The parameters of a plug-in in its textual form that are given there and not for the page."""
     plugin = catalogue.parse(text)
-    files = [name for name, hint in catalogue.types_of(type(plugin)).items() if _is_file(hint)]
+    files = catalogue.files_of(type(plugin))
     return [f"{plugin.name}.{name}" for name in files if getattr(plugin, name) is not None]
 
 

@@ -3,15 +3,20 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date
+from functools import reduce
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import genkit
 from genkit.apps.progress import progress_bar
+from genkit.errors import UsageError
 from genkit.outputs import check_writable
+from genkit.receipt import Receipt
 from genkit.request import Request
 from genkit.video import Video
 from genkit.visible import visible
@@ -19,12 +24,21 @@ from genkit.visible import visible
 FOLDER = Path("outputs")
 
 
-def produce(request: Request, output: Path | None, *, metadata: bool, sheet: bool, as_json: bool) -> int:
+def produce(
+    request: Request,
+    output: Path | None,
+    *,
+    metadata: bool,
+    sheet: bool,
+    as_json: bool,
+    notes: Sequence[str] = (),
+) -> int:
     """Make the video of ``request`` and print its path and receipt, or one JSON object.
 
     Args:
         output: a file that ends in ``.mp4``, which is replaced, or an existing folder; None is ``outputs/``. In a
             folder the name is made of date, model, seed and a hash of the request, and nothing is replaced.
+        notes: what of the request was not taken over, as sentences, for standard error and the receipt.
 
     Raises:
         UsageError: the request or the output cannot be used; an output is refused before any work is done.
@@ -32,14 +46,29 @@ def produce(request: Request, output: Path | None, *, metadata: bool, sheet: boo
     """
     folder = output if output and output.is_dir() else FOLDER if output is None else None
     check_writable(folder / "clip.mp4" if folder else output)  # type: ignore[arg-type]
+    for note in notes:
+        print(visible(f"genkit: {note}"), file=sys.stderr)
     with progress_bar() as draw:
-        video = genkit.make(request, on_event=draw)
+        video = _noted(genkit.make(request, on_event=draw), notes)
     path = video.save(free_name(folder, video.request) if folder else output, metadata=metadata, sheet=sheet)
     if as_json:
         print(_as_json(path, video))
     else:
         print("\n".join([visible(path), *([] if video.receipt is None else [str(video.receipt)])]))
     return 0
+
+
+def check_not_source(output: Path | None, source: Path) -> None:
+    """Raise ``UsageError`` if a video would be written over the file that it is made from."""
+    if output is not None and output.is_file() and source.exists() and output.samefile(source):
+        raise UsageError(
+            f"{str(output)!r} is the video that is read; give --output another name, so that both are kept"
+        )
+
+
+def _noted(video: Video, notes: Sequence[str]) -> Video:
+    receipt = video.receipt
+    return video if receipt is None else replace(video, receipt=reduce(Receipt.with_note, notes, receipt))
 
 
 def _as_json(path: Path, video: Video) -> str:

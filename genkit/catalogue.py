@@ -12,7 +12,7 @@ from typing import Any
 
 from genkit.earlier import check_name, check_parameter
 from genkit.errors import UsageError, nearest
-from genkit.plugin import Plugin
+from genkit.plugin import FilePath, Plugin
 from genkit.plugin_text import join_text, split_text
 
 PLUGINS = {
@@ -108,6 +108,16 @@ def make(cls: type[Plugin], values: dict[str, Any]) -> Plugin:
 def types_of(cls: type[Plugin]) -> dict[str, Any]:
     """The type of each field, with what ``Annotated`` says of it."""
     return typing.get_type_hints(cls, include_extras=True)
+
+
+def files_of(cls: type[Plugin]) -> list[str]:
+    """The parameters of a plug-in that name files of this machine."""
+    return [name for name, hint in types_of(cls).items() if is_file(hint)]
+
+
+def is_file(hint: Any) -> bool:
+    """Whether a parameter of this type names a file of this machine."""
+    return FilePath in options(hint)
 
 
 def options(hint: Any) -> tuple[Any, ...]:
