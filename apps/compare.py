@@ -16,6 +16,7 @@ from typing import Any
 from genkit.apps.compare_plan import Plan, folder_for, keep, opened, planned, prompts_of
 from genkit.apps.progress import progress_bar, status_line
 from genkit.apps.signals import exit_code
+from genkit.apps.warning import warning
 from genkit.benchmarks.clips import decode, save_raw
 from genkit.benchmarks.evaluation import evaluate
 from genkit.benchmarks.metric import Suite
@@ -98,10 +99,10 @@ def _make(folder: Folder) -> None:
     missing = [clip for clip in order if not (folder.video(*clip).exists() and folder.frames(*clip).exists())]
     if not missing:
         return
-    pipe = _open(plan.sides[0])
+    pipe, told = _open(plan.sides[0]), set[str]()
     for number, (side, take) in enumerate(missing, 1):
         print(visible(f"{number}/{len(missing)} {plan.names[side]}, {plan.takes[take].name}"), file=sys.stderr)
-        _clip(folder, side, take, pipe)
+        _clip(folder, side, take, pipe, told)
 
 
 def _open(request: Request) -> Any:
@@ -116,11 +117,11 @@ def _open(request: Request) -> Any:
     )
 
 
-def _clip(folder: Folder, side: int, take: int, pipe: Any) -> None:
+def _clip(folder: Folder, side: int, take: int, pipe: Any, told: set[str]) -> None:
     from genkit.making import make
 
     with progress_bar() as draw:
-        video = make(folder.plan.request(side, take), on_event=draw, pipe=pipe)
+        video = make(folder.plan.request(side, take), on_event=warning(draw, told), pipe=pipe)
     save_raw(Video(video.uint8(), video.fps, video.request), folder.frames(side, take))
     video.save(folder.video(side, take))
 

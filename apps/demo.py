@@ -68,11 +68,12 @@ def run(folder: Path = FOLDER) -> int:
 def _made(scene: Scene, pipe: Any, folder: Path) -> tuple[str, Any, float]:
     """Make and save one video; returns what the contact sheet shows of it."""
     from genkit.apps.progress import progress_bar
+    from genkit.apps.warning import warning
     from genkit.making import make
 
     print(f"{scene.caption}: {scene.prompt!r}", file=sys.stderr)
     with progress_bar() as draw:
-        video = make(scene.request(), on_event=draw, pipe=pipe)
+        video = make(scene.request(), on_event=warning(draw), pipe=pipe)
     path = video.save(folder / f"{scene.name}.mp4")
     receipt = video.receipt
     assert receipt is not None

@@ -7,6 +7,7 @@ from typing import Any
 import genkit
 from genkit.apps.compare_plan import prompts_of
 from genkit.apps.progress import progress_bar
+from genkit.apps.warning import warning
 from genkit.attention.budget import Budget
 from genkit.benchmarks.drawing import SUFFIXES
 from genkit.benchmarks.probe_picture import picture
@@ -80,7 +81,12 @@ def _measured(request: Request, prompts: Sequence[str]) -> Probe:
     pipe = genkit.load(request.model, **opened)
     with progress_bar() as draw:
         return genkit.probe(
-            pipe, *plugins, prompt=prompts, on_event=draw, **request.model_dump(include=given), **request.options
+            pipe,
+            *plugins,
+            prompt=prompts,
+            on_event=warning(draw),
+            **request.model_dump(include=given),
+            **request.options,
         )
 
 

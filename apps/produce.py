@@ -14,6 +14,7 @@ from typing import Any
 
 import genkit
 from genkit.apps.progress import progress_bar
+from genkit.apps.warning import warning
 from genkit.errors import UsageError
 from genkit.outputs import check_writable
 from genkit.receipt import Receipt
@@ -49,7 +50,7 @@ def produce(
     for note in notes:
         print(visible(f"genkit: {note}"), file=sys.stderr)
     with progress_bar() as draw:
-        video = _noted(genkit.make(request, on_event=draw), notes)
+        video = _noted(genkit.make(request, on_event=warning(draw)), notes)
     path = video.save(free_name(folder, video.request) if folder else output, metadata=metadata, sheet=sheet)
     if as_json:
         print(_as_json(path, video))

@@ -118,11 +118,14 @@ def _insist(store: Store, action: Callable[[], T]) -> T:
 
 def _do(store: Store, job: Job, maker: Maker, models: Models) -> None:
     """One job, from its claim to its end; whatever goes wrong is the end of this job and of nothing else."""
-    last, preview = Progress.begin("load"), Preview(store.preview(job))
+    last, preview, notes = Progress.begin("load"), Preview(store.preview(job)), list[str]()
 
     def on_event(event: Progress) -> None:
         nonlocal last
         last = event
+        if event.notes:
+            notes.extend(event.notes)
+            store.remark(job, "; ".join(notes))
         preview(event)
         if not store.progress(job, event):
             raise Cancelled

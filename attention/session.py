@@ -60,7 +60,7 @@ class Session:
         parts = {name: getattr(pipe, name, None) for name in card.components}
         self.models = {name: plain_model(part) for name, part in parts.items() if part is not None}
         self.layers = [layer for name, model in self.models.items() for layer in _layers(name, model, card)]
-        self.layout = _layout_of(rules)
+        self.rules, self.layout = rules, _layout_of(rules)
         self.window = window_of(rules)
         self.passages: list[Passage] = []
         self.around: list[Around] = []
@@ -282,6 +282,12 @@ class Session:
         order: Tensor = self.run.state[key]
         return order
 
+    def grid_of(self, kind: Kind, text_tokens: int) -> VideoGrid:
+        """The grid that a call of this kind would have in the forward that runs now; ``self`` and ``joint`` alone."""
+        assert self._forward is not None
+        tokens = prod(self._forward.volume) + text_tokens
+        return self._grid(kind, torch.empty(1, 1, tokens, 1, device="meta"))
+
     def _grid(self, kind: Kind, q: Tensor) -> VideoGrid:
         assert self._forward is not None
         frames, rows, cols = self._forward.volume
@@ -314,9 +320,9 @@ class Session:
             index = _scheduler_index(scheduler, timestep)
         doubled = self.card.batched_guidance and self.batch is not None and batch == 2 * self.batch
         branches = ("uncond", "cond") if doubled else ("cond" if name == "cond_uncond" else str(name),)
-        return Step(index=index, total=len(scheduler.timesteps), sigma=self._sigma(index), branches=branches)
+        return Step(index=index, total=len(scheduler.timesteps), sigma=self.sigma(index), branches=branches)
 
-    def _sigma(self, index: int) -> float | None:
+    def sigma(self, index: int) -> float | None:
         """Noise level of a step in [0, 1]; None for schedulers whose sigmas mean something else."""
         scheduler = self.pipe.scheduler
         if hasattr(scheduler, "sigmas") and index < len(scheduler.sigmas):

@@ -2,7 +2,8 @@
 
 import inspect
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from genkit.arguments import (
     tokens_of,
 )
 from genkit.attention.grid import VideoGrid
+from genkit.attention.outlook import Outlook
 from genkit.attention.run import Run
 from genkit.attention.session import UnroutedError
 from genkit.callbacks import chained
@@ -67,7 +69,7 @@ def sample(
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
     watch = Watch(total=steps, on_event=on_event, preview=partial(preview, pipe, fps=fps))
     watch.tell_notes(tuple(run.notes))
-    with watch.watching(pipe):
+    with watch.watching(pipe), _looking_ahead(handle, watch):
         output = _run(pipe, watch, arguments | chained(pipe, watch, arguments), generator_of(number))
     run.state.pop("prompt", None)
     seconds = _seconds(watch, time.perf_counter())
@@ -131,6 +133,17 @@ def _note_what_differs(run: Run, watch: Watch, arguments: dict[str, Any], videos
         run.note(f"the run was ended after step {watch.steps} of {watch.total}, so the video is unfinished")
     for note in notes_on(videos[0]):
         run.note(note)
+
+
+@contextmanager
+def _looking_ahead(handle: "Handle", watch: Watch) -> Iterator[None]:
+    """Tell before the first step which plug-ins will do nothing in this run."""
+    outlook = Outlook(handle.session, watch.tell_notes)
+    handle.session.watchers.append(outlook)
+    try:
+        yield
+    finally:
+        handle.session.watchers.remove(outlook)
 
 
 def _run(pipe: Any, watch: Watch, arguments: dict[str, Any], generator: torch.Generator) -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from genkit.apps import jobs
+from genkit.apps import jobs, page_view
 from genkit.apps.jobs import ATTEMPTS, Job, Store
 from genkit.apps.keeper import Keeper
 from genkit.apps.worker import Models, work
@@ -107,6 +107,20 @@ def test_a_job_from_submission_to_file(store: Store) -> None:
     assert files(store) == sorted([film.name, film.name + ".json", store.poster(after).name])
     assert film.name.endswith(f"-{job.id}.mp4") and film.parent == store.folder
     assert not (store.state / "making").exists()
+
+
+def test_what_will_not_run_as_asked_stands_beside_a_running_job(store: Store) -> None:
+    seen: list[str] = []
+
+    def maker(request: Request, on_event: Callable[[Progress], None], models: Models) -> Video:
+        for note in ("radial: every call is dense", "a bar was read as text"):
+            on_event(Progress(step=0, total=0, seconds=0, left=0, stage="encode", notes=(note,)))
+        seen.append(page_view.status(store.job(job.id)))
+        return steady(request, on_event, models)
+
+    job = store.submit(Request(prompt="a"))
+    work(store, maker, once=True)
+    assert "Radial: every call is dense; a bar was read as text" in seen[0]
 
 
 def test_jobs_are_done_in_the_order_of_arrival(store: Store) -> None:
