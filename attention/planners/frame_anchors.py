@@ -52,8 +52,8 @@ class FrameAnchorsPlanner:
         return f"{frames} latent frames are no more than the {native} of the training" if frames <= native else None
 
     def levels(self, recall: float | None = None) -> tuple[dict[str, Any], ...]:
-        """Settings from sparse to dense."""
-        return tuple({"near": near} for near in (1, 2, 3, 5, 8, 13, 21, 34, 55, 89, EVERY_FRAME))
+        """Settings from sparse to dense: key frames grow with the window, not to the length of the training."""
+        return tuple({"near": n, "key_frames": n} for n in (1, 2, 3, 5, 8, 13, 21, 34, 55, 89, EVERY_FRAME))
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, here: Here) -> tuple[Tensor, Tensor]:
         """Attention by the mask of this step."""
