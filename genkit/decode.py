@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from genkit.colours import Exact, usual
 from genkit.container import COMMENT_CHARACTERS, ffmpeg_errors, is_cut, open_video
 from genkit.errors import GenkitError, UsageError
+from genkit.memory import free_memory
 from genkit.packets import survey
 
 FILM_BYTES = 2**33
@@ -69,7 +70,7 @@ class TooLittleMemory(GenkitError):
     """The frames of a file do not fit into the memory that is free now; another time they may."""
 
 
-def read_film(path: Path, *, tagged: bool = False) -> Film:
+def read_film(path: Path, *, tagged: bool = False, copies: int = 1) -> Film:
     """Decode the frames of a video file that players show, turned as they show them.
 
     Colours are those that the file's tags say, BT.601 where there are none. The frames are held in memory once.
@@ -77,6 +78,7 @@ def read_film(path: Path, *, tagged: bool = False) -> Film:
     Args:
         path: the file.
         tagged: convert the colours to the bit as OpenCV, decord and PyAV do of themselves; else with exact rounding.
+        copies: how many times as much memory as the frames take must be free, for what is done with them.
 
     Raises:
         UsageError: as :func:`read_header`; or the frames take more than :data:`FILM_BYTES`.
@@ -88,7 +90,7 @@ def read_film(path: Path, *, tagged: bool = False) -> Film:
         context = stream.codec_context
         height, width = context.height, context.width
         what = f"the {packets.frames} frames of {width}x{height} in {str(path)!r}"
-        check_fits(what, packets.frames * height * width * 3)
+        check_fits(what, packets.frames * height * width * 3, copies)
         if packets.hidden * height * width * 3 > FILM_BYTES:
             raise UsageError(f"{str(path)!r} hides {packets.hidden} frames that its cut left in: write it anew first")
         frames, problem = _decoded(path, _sound_frames(container, stream), usual if tagged else Exact())
@@ -107,25 +109,25 @@ def read_frames(path: Path, *, tagged: bool = False) -> NDArray[np.uint8]:
     return read_film(path, tagged=tagged).frames
 
 
-def check_fits(what: str, needed: int) -> None:
+def check_fits(what: str, needed: int, copies: int = 1) -> None:
     """Refuse frames that would not fit, before one is decoded.
 
     Args:
         what: their name in the error.
         needed: bytes that they take decoded.
+        copies: how many times so much the caller's work on them takes.
 
     Raises:
         UsageError: more than :data:`FILM_BYTES`.
         TooLittleMemory: more than is free now.
     """
-    from psutil import virtual_memory
-
-    free = virtual_memory().available
+    free = free_memory()
     about = f"{what} take {needed / 2**30:.3g} GiB of memory"
     if needed > FILM_BYTES:
         raise UsageError(f"{about}; at most {FILM_BYTES / 2**30:g} are read: cut it or scale it down first")
-    if needed > free:
-        raise TooLittleMemory(f"{about}, but {free / 2**30:.3g} are free: cut it or scale it down first")
+    if needed * copies > free:
+        times = f", and the work on them {copies} times as much" if copies > 1 else ""
+        raise TooLittleMemory(f"{about}{times}, but {free / 2**30:.3g} are free: cut it or scale it down first")
 
 
 def _comment(path: Path, metadata: dict[str, str]) -> str:

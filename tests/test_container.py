@@ -13,7 +13,7 @@ import av
 import numpy as np
 import pytest
 
-from genkit import apart, container, decode
+from genkit import apart, container, decode, memory
 from genkit.apart import read_header_apart
 from genkit.benchmarks import clips
 from genkit.container import FORMATS
@@ -205,9 +205,20 @@ def test_the_real_bound_is_some_gigabytes() -> None:
 
 
 def test_frames_that_do_not_fit_now_are_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("psutil.virtual_memory", lambda: type("Memory", (), {"available": 1000}))
+    monkeypatch.setattr(decode, "free_memory", lambda: 1000)
     with pytest.raises(decode.TooLittleMemory, match="the 9 frames of 64x64 .* but 9.31e-07 are free: cut it or scale"):
         read_frames(plain(tmp_path / "film.mp4"))
+
+
+def test_a_container_s_limit_counts_as_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = memory.free_memory()
+    assert 0 < free < 2**50
+    group = tmp_path / "max", tmp_path / "current"
+    monkeypatch.setattr(memory, "GROUPS", (group, (tmp_path / "absent", tmp_path / "absent")))
+    for limit, used, left in (("3000", "1000", 2000), ("1000", "3000", 0), ("max", "1000", None)):
+        group[0].write_text(f"{limit}\n")
+        group[1].write_text(f"{used}\n")
+        assert memory.free_memory() == left or left is None and memory.free_memory() > 3000
 
 
 def test_more_frames_than_the_packets_promise_end_the_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
