@@ -91,13 +91,13 @@ class Asked:
             GenkitError: nothing did, or a part of the pipeline was replaced.
         """
         check_parts(session)
-        run = Run() if session.run.ended else session.run  # it began without us
-        session.run.ended = True
+        run, begun = session.run, not session.run.ended
+        run.ended = True
         for plugin, seam in self.seams:
-            if not run.came[plugin, seam]:
+            if not begun or not run.came[plugin, seam]:
                 raise GenkitError(
-                    f"{plugin} was asked for, but {PASSED_BY[seam]}, so there is no video; call remove(), and apply() "
-                    "again after everything else that changes the pipeline"
+                    f"{plugin} was asked for, but {PASSED_BY[seam if begun else 'noise']}, so there is no video; call "
+                    "remove(), and apply() again after everything else that changes the pipeline"
                 )
             if seam == "attention":
                 _note_idle(run, plugin)
