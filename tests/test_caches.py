@@ -135,6 +135,23 @@ def test_a_second_run_begins_empty(plugin: str, name: str) -> None:
     assert np.array_equal(result(plugin, name).cached, result(plugin, name).again)
 
 
+@pytest.mark.parametrize("plugin", PLUGINS)
+def test_a_list_of_hooks_that_diffusers_kept_from_an_earlier_run_is_made_anew(
+    plugin: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Up to 0.41 nothing made diffusers look again: the cache's hooks were never told their guidance branch."""
+    want = result(plugin, "wan").cached
+    monkeypatch.setattr(diffusers.hooks.HookRegistry, "invalidate_child_registries_cache", lambda registry: None)
+    pipe = families.FAMILIES["wan"]()
+    plain = run(pipe, "wan")
+    with genkit.apply(pipe, PLUGINS[plugin]):
+        assert np.array_equal(run(pipe, "wan"), want)
+    pipe.transformer.enable_cache(config(plugin, "wan", pipe))
+    assert np.array_equal(run(pipe, "wan"), want)
+    pipe.transformer.disable_cache()
+    assert np.array_equal(run(pipe, "wan"), plain)
+
+
 @pytest.mark.parametrize(("plugin", "name"), EVERY)
 def test_nothing_stays_behind(plugin: str, name: str) -> None:
     before, after = result(plugin, name).traces
