@@ -6,6 +6,7 @@ from typing import Any, Literal, Protocol
 
 from torch import Tensor
 
+from genkit.attention.devices import Devices
 from genkit.attention.grid import VideoGrid
 from genkit.attention.layout import Layout
 from genkit.attention.run import Run
@@ -49,6 +50,8 @@ class Call:
     attend to each video of a batch by itself."""
     video: int | None = None
     """The only video of the batch that this call was cut down to; part of the key of every state. None is not cut."""
+    devices: Devices | None = None
+    """Devices of which each computes a part of the heads; None is one device with all."""
     mask: Tensor | None = None
     """The model's own attention mask: bool (True is seen) or additive; broadcasts to ``[B, H, N, N]``."""
     scale: float | None = None

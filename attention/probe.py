@@ -49,6 +49,11 @@ class ProbingPlanner:
         """Name of the planner that is measured."""
         return self.planner.name
 
+    @property
+    def across_heads(self) -> bool:
+        """As the planner that is measured."""
+        return self.planner.across_heads
+
     def refusal(self, here: Here) -> str | None:
         """Where the planner refuses there is nothing to measure."""
         return self.planner.refusal(here)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from genkit.attention.call import Attend, Call, Kind, Rule, Step, compose
 from genkit.attention.callers import nearest_pipeline
 from genkit.attention.dense import dense
+from genkit.attention.devices import Devices, devices_of
 from genkit.attention.grid import VideoGrid
 from genkit.attention.hoist import Hoist
 from genkit.attention.hooks import Around, Passage, Watcher, refuse_ring
@@ -188,7 +189,8 @@ class Session:
         arguments = _bound(model, args, kwargs)
         sample = arguments["hidden_states"] if "hidden_states" in arguments else arguments["sample"]
         step = self._step(arguments["timestep"], sample.shape[0])
-        self._here.forward = _Forward(component, self.card.volume(model, arguments), step, sample.shape[0], {})
+        volume, devices = self.card.volume(model, arguments), devices_of(model)
+        self._here.forward = _Forward(component, volume, step, sample.shape[0], {}, devices)
         for watcher in self.watchers:
             watcher.begin(component, step)
 
@@ -259,6 +261,7 @@ class Session:
             grid=self._grid(layer.kind, q),
             layout=self._forward.layout if layer.kind in ("self", "joint") else None,
             step=self._branch(q, number),
+            devices=self._forward.devices,
             number=number,
             run=self.run,
             positions=self._positions(layer, q),
@@ -270,8 +273,8 @@ class Session:
 
     def _enter(self, hidden: Tensor) -> Tensor | None:
         """The order for the hidden states of a first block; None where they are not the tokens of the video."""
-        if self._forward is None:
-            return None
+        if self._forward is None or self._forward.devices is not None:
+            return None  # devices that share the tokens split them before the first block: each layer orders its own
         frames, rows, cols = self._forward.volume
         grid = VideoGrid(frames=frames, rows=rows, cols=cols)
         if self.layout is None or hidden.shape[1] != grid.tokens:
@@ -351,6 +354,7 @@ class _Forward:
     step: Step
     batch: int
     calls: dict[str, int]
+    devices: Devices | None = None
     layout: Layout | None = None
 
 

@@ -112,13 +112,27 @@ def _grouped(q: Tensor, k: Tensor, v: Tensor, call: Call, bias: Tensor) -> Tenso
     if call.grid.fold == "time":
         rows = bias.to(q).repeat(q.shape[0] // call.grid.frames, 1)[:, None, None]
         return sdpa(q, k, v, call, _added(call.mask, rows))
-    out = torch.empty_like(q)
+    out, first = torch.empty_like(q), _first_token(call, q.shape[2])
     size = call.grid.tokens_per_frame
     for begin, end in equal_rows(bias):
-        mine = slice(begin * size, end * size)
+        mine = slice(max(0, begin * size - first), min(max(0, end * size - first), q.shape[2]))
+        if mine.start >= mine.stop:
+            continue
         mask = _added(mask_rows(call.mask, mine), bias[begin].to(q))
         out[:, :, mine] = sdpa(q[:, :, mine], k, v, call, mask)
     return out
+
+
+def _first_token(call: Call, queries: int) -> int:
+    """Number of the first query among the tokens of the video, which devices may share between them."""
+    whole = call.grid.video_tokens
+    tokens = range(whole) if call.devices is None else call.devices.tokens_here(whole)
+    if queries != len(tokens):
+        raise ValueError(
+            f"{call.layer} has {queries} queries where {len(tokens)} of the {whole} tokens of the video were expected, "
+            "so it is not known which frames they are; does other code split the sequence?"
+        )
+    return tokens.start
 
 
 def _added(mask: Tensor | None, bias: Tensor) -> Tensor:

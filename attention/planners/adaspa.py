@@ -46,6 +46,11 @@ class AdaSpaPlanner(InOrder):
     name: str = "adaspa"
 
     @property
+    def across_heads(self) -> bool:
+        """Heads give density to one another."""
+        return self.adaptive and self.recall is None
+
+    @property
     def layout(self) -> Layout | None:
         """The order that tokens are given in."""
         return layout_of(self.order)
@@ -76,15 +81,16 @@ class AdaSpaPlanner(InOrder):
         """The blocks ``[B, H, blocks, blocks]``, and the share of the softmax ``[B, H]`` that they keep."""
         block = here.block(self.block)
         mass = block_mass(q, k, lse, block, scale=here.scale, valid=here.valid)
-        keep = self._enough(mass) if self.recall is not None else self._densest(mass)
+        keep = self._enough(mass) if self.recall is not None else self._densest(mass, here)
         keep |= here.kept_always(block, first_frame=self.first_frame)
         return BlockPlan(keep, block, q.shape[2], k.shape[2]), recall(mass, keep)
 
-    def _densest(self, mass: Tensor) -> Tensor:
+    def _densest(self, mass: Tensor, here: Here) -> Tensor:
         keep = top_share(mass, self.density)
-        if not self.adaptive:
+        if not self.across_heads:
             return keep
-        return top_share(mass, head_densities(recall(mass, keep), self.density))
+        kept, own = here.all_heads(recall(mass, keep))
+        return top_share(mass, head_densities(kept, self.density)[:, own])
 
     def _enough(self, mass: Tensor) -> Tensor:
         """The fewest blocks of each head that hold ``recall`` of its mass; rows share the budget."""

@@ -45,6 +45,7 @@ class FrameAnchorsPlanner:
     block: int | None = None
     """Tokens of a block; None is 128, or less for short videos."""
     name: str = "frame-anchors"
+    across_heads = False
 
     def refusal(self, here: Here) -> str | None:
         """Nothing can be left out of a video that is no longer than what the model was trained on."""

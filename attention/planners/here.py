@@ -96,6 +96,14 @@ class Here:
         kept: T = state[key]
         return kept
 
+    def all_heads(self, x: Tensor) -> tuple[Tensor, slice]:
+        """``[B, H, ..]`` of all heads of the layer from ``[B, H here, ..]``, and which of them are here.
+
+        They differ where devices share the heads; only for planners that say ``across_heads``.
+        """
+        devices = self.call.devices
+        return (x, slice(None)) if devices is None else devices.gather_heads(x)
+
     def block(self, asked: int | None) -> int:
         """Tokens of a block: as asked, or 64 and less for small frames where None is."""
         return asked or default_block(self.grid, most=64)
@@ -180,6 +188,11 @@ class Planner(Protocol):
     @property
     def name(self) -> str:
         """Name of the plug-in, for the record."""
+        ...
+
+    @property
+    def across_heads(self) -> bool:
+        """Whether what is read in one head depends on other heads; they are compared with ``Here.all_heads``."""
         ...
 
     def refusal(self, here: Here) -> str | None:

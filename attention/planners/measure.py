@@ -77,7 +77,9 @@ def reaching(planner: Planner, recall: float, most: float, q: Tensor, k: Tensor,
     for level in planner.levels(recall):
         tried: Planner = replace(planner, **level)  # type: ignore[type-var]
         found = measure(tried, q, k, v, here)
-        density, least = float(found.density), float(found.recall.min())
+        recalls, _ = here.all_heads(found.recall)
+        densities, _ = here.all_heads(found.density.expand_as(found.recall))
+        density, least = float(densities.mean()), float(recalls.min())
         if density > most + ROUNDING:
             break
         if least >= recall - ROUNDING:

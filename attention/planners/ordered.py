@@ -16,6 +16,11 @@ class InOrder(ABC):
     def layout(self) -> Layout | None:
         """The order that tokens are given in; None is frame by frame."""
 
+    @property
+    def across_heads(self) -> bool:
+        """Each head is planned by itself."""
+        return False
+
     @abstractmethod
     def attend_ordered(self, q: Tensor, k: Tensor, v: Tensor, here: Here) -> Attended:
         """``Planner.attend`` for tokens in that order."""

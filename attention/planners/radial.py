@@ -34,6 +34,7 @@ class RadialPlanner:
     block_rule: BlockRule = "corrected"
     """How tokens become blocks."""
     name: str = "radial"
+    across_heads = False
 
     def refusal(self, here: Here) -> str | None:
         """It applies to every call."""

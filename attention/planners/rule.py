@@ -69,7 +69,7 @@ class SparseRule:
                 return attend(q, k, v, call)
             planner = self._budgeted(call)
             here = self._here(planner, q, call)
-            if reason := planner.refusal(here):
+            if reason := self._unshared(planner, call) or planner.refusal(here):
                 call.run.refused(self.name, reason, call.layer, call.step.index)
                 return attend(q, k, v, call)
             out, density = self._attend(planner, q, k, v, here)
@@ -77,6 +77,17 @@ class SparseRule:
             return out
 
         return sparse
+
+    def _unshared(self, planner: Planner, call: Call) -> str | None:
+        """Why the heads cannot be planned where devices share them; None when they can."""
+        if call.devices is None:
+            return None
+        compares = True if self.recall is not None else getattr(planner, "across_heads", None)
+        if compares is None:
+            return f"{self.name} does not say whether it compares heads (across_heads), and devices share them here"
+        if compares and call.devices.group is None:
+            return "heads are compared, and those of tensor parallelism lie on devices that cannot be asked"
+        return None
 
     def _attend(self, planner: Planner, q: Tensor, k: Tensor, v: Tensor, here: Here) -> Attended:
         """Attend by the planner; a recall is asked for of each video by itself, as if it were made alone."""

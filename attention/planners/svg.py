@@ -36,6 +36,7 @@ class SvgPlanner:
     first_frame: bool = True
     """Whether spatial heads always read the first frame."""
     name: str = "svg"
+    across_heads = False
 
     def refusal(self, here: Here) -> str | None:
         """Orders by place have no windows of frames."""

@@ -49,6 +49,7 @@ class Svg2Planner:
     block: int | None = None
     """Tokens of a block of the kernel; None is 64, or less for small frames."""
     name: str = "svg2"
+    across_heads = False
 
     def refusal(self, here: Here) -> str | None:
         """Clusters mix frames."""

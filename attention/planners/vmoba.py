@@ -50,6 +50,7 @@ class VMoBAPlanner:
     block: int | None = None
     """Tokens of a block of the kernel; None is a divisor of the chunk."""
     name: str = "vmoba"
+    across_heads = False
 
     def refusal(self, here: Here) -> str | None:
         """Chunks of places have no windows of frames."""

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from genkit.attention.call import Step
+from genkit.attention.devices import devices_of
 from genkit.attention.session import Session
 from genkit.errors import UsageError
 from genkit.plugin import CachePlan, Parts, Target
@@ -99,6 +100,7 @@ class FirstBlockCache:
         return Parts(cache=CachePlan(name=self.name, config=self._config))
 
     def _config(self, session: Session, model: nn.Module, steps: int) -> Any:
+        _check_one_device(self.name, model)
         return _diffusers("FirstBlockCacheConfig")(threshold=self.threshold)
 
 
@@ -152,6 +154,7 @@ class MagCache:
                 f"mag-cache counts the steps of one model, and {session.card.title} takes another one in the middle of "
                 "a run; use first-block-cache for it"
             )
+        _check_one_device(self.name, model)
         return _diffusers("MagCacheConfig")(
             threshold=self.threshold,
             max_skip_steps=self.max_skip_steps,
@@ -233,6 +236,14 @@ def _check_least(plugin: Any, least: int, *fields: str) -> None:
         value = getattr(plugin, field)
         if value is not None and not value >= least:
             raise UsageError(f"{plugin.name}: {field}={value} must be at least {least}")
+
+
+def _check_one_device(name: str, model: nn.Module) -> None:
+    if devices_of(model) is not None:
+        raise UsageError(
+            f"{name}: several devices share the tokens of this {type(model).__name__}, and diffusers' cache compares "
+            "the whole of them with a part; use taylor-seer or pab, or leave the cache out"
+        )
 
 
 def _diffusers(name: str) -> Any:

@@ -1,0 +1,60 @@
+"""Devices that share the heads of each attention call: diffusers' Ulysses context parallelism, and tensor parallelism.
+
+Between the layers each device holds a part of the tokens. For self-attention they exchange: each device sees all tokens
+and a part of the heads, so that whoever compares heads has to ask the others.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+
+@dataclass(frozen=True)
+class Devices:
+    """The devices that share the heads of one model."""
+
+    group: Any
+    """Their process group; None where they cannot be asked."""
+    rank: int
+    """Number of this device among them."""
+    count: int
+
+    def gather_heads(self, x: Tensor) -> tuple[Tensor, slice]:
+        """``[B, H, ..]`` of all heads from ``[B, heads of this device, ..]``, and which of them are this device's.
+
+        A collective: every device must call it as often as the others.
+        """
+        import torch.distributed as dist
+
+        sizes = [torch.zeros(1, dtype=torch.int64, device=x.device) for _ in range(self.count)]
+        dist.all_gather(sizes, torch.tensor([x.shape[1]], device=x.device), group=self.group)
+        heads = [int(size) for size in sizes]
+        even = pad(x.transpose(0, 1).flatten(1), (0, 0, 0, max(heads) - x.shape[1])).contiguous()
+        parts = [torch.empty_like(even) for _ in heads]
+        dist.all_gather(parts, even, group=self.group)
+        rows = torch.cat([part[:size] for part, size in zip(parts, heads, strict=True)])
+        begin = sum(heads[: self.rank])
+        return rows.unflatten(1, (x.shape[0], *x.shape[2:])).transpose(0, 1), slice(begin, begin + x.shape[1])
+
+    def tokens_here(self, tokens: int) -> range:
+        """Which of ``tokens`` this device holds between the calls of self-attention; all in tensor parallelism."""
+        if self.group is None:
+            return range(tokens)
+        share, more = divmod(tokens, self.count)  # the first ones hold one more where the number does not divide
+        begin = self.rank * share + min(self.rank, more)
+        return range(begin, begin + share + (self.rank < more))
+
+
+def devices_of(model: nn.Module) -> Devices | None:
+    """The devices that share the heads of ``model``; None for a model on one device."""
+    config: Any = getattr(model, "_parallel_config", None)
+    context = getattr(config, "context_parallel_config", None)
+    count = getattr(context, "ulysses_degree", None) or 1
+    if count > 1:
+        mesh = context._ulysses_mesh
+        return Devices(mesh.get_group(), mesh.get_local_rank(), count)
+    tensors = getattr(config, "tensor_parallel_config", None)
+    return None if tensors is None else Devices(None, 0, getattr(tensors, "tp_degree", 2))
