@@ -9,7 +9,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
@@ -18,6 +18,9 @@ from genkit.apps.signals import exit_code
 from genkit.errors import UsageError
 from genkit.visible import visible
 from genkit_video import install_extra
+
+if TYPE_CHECKING:
+    from genkit.benchmarks.comparison import Difference
 
 app = App(name="eval", help="Measure videos, and compare methods with intervals.")
 
@@ -79,7 +82,19 @@ def compare(
         for row in found
     ]
     print(f"base: {visible(found[0].base)}\n{_table([head, *body])}")
+    print(_corrected(found), file=sys.stderr)
     return 0
+
+
+def _corrected(found: Sequence["Difference"]) -> str:
+    """What the verdicts hold, in words."""
+    from genkit.benchmarks.sign_flips import LEAST_PAIRS, LEVEL
+
+    measures = len({row.metric for row in found})
+    return (
+        f"genkit: the verdicts of a run are corrected for its {measures} measures (at most {LEVEL:.0%} for any false "
+        f"one) and take {LEAST_PAIRS} prompts; the intervals are those of each measure alone"
+    )
 
 
 @app.command

@@ -7,7 +7,8 @@ from typing import Any
 
 from genkit.benchmarks.evaluation import RESULTS, SCHEMA_VERSION, samples_of
 from genkit.benchmarks.metric import check_told_together
-from genkit.benchmarks.stats import Estimate, Reduction, paired_difference
+from genkit.benchmarks.sign_flips import LEAST_PAIRS, LEVEL, chances
+from genkit.benchmarks.stats import Estimate, Reduction, Samples, paired_changes, paired_difference
 from genkit.errors import UsageError
 
 
@@ -28,16 +29,22 @@ class Difference:
     """The other run's own aggregate, over all its videos."""
     difference: Estimate
     """Other less base, on the prompts that both have."""
+    chance: float
+    """How likely a measure is so far out by chance, corrected for the number of measures of this comparison."""
     random_weights: bool = False
     """Whether a network with drawn weights measured, so that the numbers mean nothing."""
 
     @property
     def verdict(self) -> str:
-        """``better``, ``worse``, ``different`` (where neither is better), ``noise`` or ``too few prompts``."""
+        """``better``, ``worse``, ``different`` (where neither is better), ``noise`` or ``too few prompts``.
+
+        A difference is more than noise if its interval leaves out zero and flipped signs are rarely as far out, all
+        measures together.
+        """
         low, high = self.difference.low, self.difference.high
-        if low is None or high is None:
+        if self.difference.prompts < LEAST_PAIRS:
             return "too few prompts"
-        if low <= 0 <= high:
+        if low is None or high is None or low <= 0 <= high or self.chance > LEVEL:
             return "noise"
         if self.better == "neither":
             return "different"
@@ -102,18 +109,29 @@ def _differences(base: tuple[Path, dict[str, Any]], other: tuple[Path, dict[str,
                 f"{name} was measured with other settings or versions in {str(other_run)!r} than in "
                 f"{str(base_run)!r}; evaluate both again"
             )
-    return [_difference(name, base, other) for name in both]
+    pairs = {name: (samples_of(left["videos"], name), samples_of(right["videos"], name)) for name in both}
+    chance = chances({name: paired_changes(*pair, _reduction(left, name).how) for name, pair in pairs.items()})
+    return [_difference(name, base, other, pairs[name], chance[name]) for name in both]
+
+
+def _reduction(results: dict[str, Any], name: str) -> Reduction:
+    return Reduction(**results["metrics"][name].get("reduction", {}))
 
 
 def _measured(results: dict[str, Any], name: str) -> bool:
     return bool(results["metrics"].get(name, {}).get("prompts"))
 
 
-def _difference(name: str, base: tuple[Path, dict[str, Any]], other: tuple[Path, dict[str, Any]]) -> Difference:
+def _difference(
+    name: str,
+    base: tuple[Path, dict[str, Any]],
+    other: tuple[Path, dict[str, Any]],
+    samples: tuple[Samples, Samples],
+    chance: float,
+) -> Difference:
     left, right = base[1]["metrics"][name], other[1]["metrics"][name]
-    reduction = Reduction(**left.get("reduction", {}))
-    mine, theirs = (samples_of(results["videos"], name) for _, results in (base, other))
-    paired = paired_difference(mine, theirs, reduction.how).scaled(reduction.scale)
+    reduction = _reduction(base[1], name)
+    paired = paired_difference(*samples, reduction.how).scaled(reduction.scale)
     return Difference(
         metric=name,
         better=left["better"],
@@ -122,5 +140,6 @@ def _difference(name: str, base: tuple[Path, dict[str, Any]], other: tuple[Path,
         base_value=left["value"],
         value=right["value"],
         difference=paired,
+        chance=chance,
         random_weights=left.get("weights") == "random",
     )

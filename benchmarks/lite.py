@@ -9,7 +9,7 @@ from genkit.benchmarks.change import changes, fast_share, repeats, seam_jumps, s
 from genkit.benchmarks.flow import FLOW, is_dynamic, speeds, step_at_8_fps, warping_errors
 from genkit.benchmarks.metric import Metric, Sample, Suite
 from genkit.benchmarks.preprocessing import GRAY_256, GRAY_BLOCKS, RGB, gray_256, gray_blocks
-from genkit.benchmarks.stats import Stat
+from genkit.benchmarks.stats import UNIT, Stat
 
 
 def _changes(sample: Sample) -> NDArray[np.float64]:
@@ -30,6 +30,7 @@ class Flicker(Metric):
 
     name = "lite.flicker"
     about = "one minus the mean change of a pixel from frame to frame; 1 is perfectly still, 0 a strobe"
+    reduction = UNIT
     better = "higher"
     role = "consistency"
     preprocessing = RGB
@@ -62,6 +63,7 @@ class DynamicDegree(Metric):
 
     name = "lite.dynamic_degree"
     about = "share of videos that move by VBench's rule, on DIS flow; in [0, 1]"
+    reduction = UNIT
     better = "neither"
     role = "dynamics"
     preprocessing = f"{GRAY_256}+{FLOW}"
@@ -94,6 +96,7 @@ class Repetition(Metric):
 
     name = "lite.repetition"
     about = "share of the frames that show again what the video had left; in [0, 1], 0 for a frozen video"
+    reduction = UNIT
     better = "lower"
     preprocessing = GRAY_BLOCKS
 
@@ -108,6 +111,7 @@ class FastVariation(Metric):
 
     name = "lite.temporal_hf"
     about = "share of the variation over time above a quarter cycle a frame; in [0, 1], near 1 for a strobe"
+    reduction = UNIT
     better = "lower"
     preprocessing = GRAY_BLOCKS
 

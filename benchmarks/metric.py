@@ -83,7 +83,7 @@ class Metric(ABC):
         Raises:
             UsageError: no video has a value.
         """
-        return estimate(samples, self.reduction.how).scaled(self.reduction.scale)
+        return estimate(samples, self.reduction.how, self.reduction.bounds).scaled(self.reduction.scale)
 
     def wants(self) -> list[str]:
         """What a user has to bring besides the packages, one sentence each; empty if it can run."""

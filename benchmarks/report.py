@@ -14,14 +14,14 @@ from typing import Any
 
 from markupsafe import Markup
 
+from genkit.benchmarks.intervals import LEAST_PROMPTS
 from genkit.benchmarks.report_curves import Line, curves
 from genkit.benchmarks.report_data import Comparison, Row, Side, Take
 from genkit.benchmarks.report_worst import Worst, worst_cases
+from genkit.benchmarks.sign_flips import LEAST_PAIRS, LEVEL
 from genkit.benchmarks.stats import Estimate, Stat
 from genkit.receipt import versions
 
-FEW = 10
-"""Below this many draws a percentile bootstrap gives intervals that are too narrow."""
 MARKS = {"better": "▲", "worse": "▼", "different": "◆", "noise": "≈", "equal": "="}
 """What stands before a verdict, so that it does not depend on its colour."""
 
@@ -104,16 +104,31 @@ def summary(comparison: Comparison, side: int) -> str:
 def cautions(comparison: Comparison) -> list[str]:
     """What a reader must know before believing a verdict."""
     told = list(comparison.notes)
-    draws = len({take.prompt if comparison.unit == "prompts" else take.seed for take in comparison.takes})
-    verdicts = sum(sum(comparison.verdicts(side).values()) for side in range(1, len(comparison.sides)))
-    if draws < 2:
-        return [*told, "There is one take only, so nothing can be said about others: no intervals, no verdicts."]
-    if comparison.unit == "seeds":
-        told.append("All takes have one prompt: the verdicts are about its seeds and say nothing about other prompts.")
-    if draws < FEW:
-        told.append(f"{draws} {comparison.unit} are few: the intervals are narrower than they should be.")
-    told.append(f"Of {verdicts} intervals of 95 % about {verdicts / 20:.1f} leave out zero by chance alone.")
+    unit = comparison.unit
+    draws = len({take.prompt if unit == "prompts" else take.seed for take in comparison.takes})
+    if draws < LEAST_PROMPTS:
+        only = "There is one take only" if len(comparison.takes) == 1 else f"There are only {draws} {unit}"
+        return [*told, f"{only}, so nothing can be said about others: no intervals, no verdicts."]
+    if unit == "seeds":
+        told.append("All takes have one prompt: the numbers are about its seeds and say nothing about other prompts.")
+    if draws < LEAST_PAIRS:
+        told.append(
+            f"{draws} {unit} are too few for verdicts, which take {LEAST_PAIRS}: with fewer, chance alone puts all on "
+            "one side too often. What stands below is a description of these videos."
+        )
+    elif len(comparison.sides) > 1:
+        told.append(_corrected(comparison))
     return told
+
+
+def _corrected(comparison: Comparison) -> str:
+    """What the verdicts of a side hold, in words."""
+    most = max(sum(comparison.verdicts(side).values()) for side in range(1, len(comparison.sides)))
+    return (
+        f"The verdicts of a side are corrected for its {most} measures: the chance that any of them is called better, "
+        f"worse or different by accident is at most {LEVEL:.0%}, for each side. The intervals are those of each "
+        "measure alone."
+    ).replace("5%", "5 %")
 
 
 def take_title(take: Take) -> str:

@@ -1,15 +1,17 @@
 """What a comparison found, as data: for each metric the value of every side, its interval, and a paired verdict.
 
 The words: a *side* is one way of making videos; a *take* is one prompt with one seed, made by every side. Intervals
-speak about what is drawn: prompts if there are several, else seeds of the one prompt.
+speak about prompts if there are several, else about seeds of the one prompt. A verdict is corrected for the number of
+measures that its side is held against the first in.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from genkit.benchmarks.comparison import Difference
-from genkit.benchmarks.stats import Estimate, Stat, estimate, paired_difference
+from genkit.benchmarks.sign_flips import chances
+from genkit.benchmarks.stats import Estimate, Reduction, Stat, estimate, paired_changes, paired_difference
 from genkit.receipt import Receipt
 
 SCHEMA_VERSION = 1
@@ -59,6 +61,10 @@ class Score:
     """Over all takes; None if none was measured."""
     difference: Estimate | None = None
     """This side less the first, take by take; None for the first side and where the first has no value."""
+    changes: Mapping[str, float] = field(default_factory=dict)
+    """What each prompt or seed adds to the difference."""
+    chance: float | None = None
+    """How likely so large a difference is by chance, corrected for the number of measures; None without one."""
     verdict: str = ""
     """``better``, ``worse``, ``different``, ``noise``, ``equal`` or ``too few ...``; empty without a difference."""
 
@@ -109,7 +115,8 @@ def compared(sides: Sequence[Side], takes: Sequence[Take], notes: Sequence[str] 
             abouts |= results["metrics"]
     rows = [_row(name, about, sides, takes) for name, about in abouts.items()]
     rows.append(_row("cost.denoise_seconds", SECONDS, sides, takes))
-    return Comparison(sides=tuple(sides), takes=tuple(takes), rows=tuple(rows), notes=tuple(notes))
+    judged = _judged(rows, len(sides), unit_of(takes))
+    return Comparison(sides=tuple(sides), takes=tuple(takes), rows=tuple(judged), notes=tuple(notes))
 
 
 def unit_of(takes: Sequence[Take]) -> str:
@@ -131,36 +138,56 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
 
 def _row(name: str, about: Mapping[str, Any], sides: Sequence[Side], takes: Sequence[Take]) -> Row:
     base, *others = [_cells(side, name, takes) for side in sides]
-    first = _alone(base, takes)
-    scores = [first, *(_against(first, cells, about["better"], takes) for cells in others)]
+    how = Reduction(**about.get("reduction", {}))
+    first = _alone(base, takes, how)
+    scores = [first, *(_against(first, cells, takes, how) for cells in others)]
     return Row(metric=name, about=about["about"], better=about["better"], scores=tuple(scores))
 
 
-def _alone(cells: tuple[Cell, ...], takes: Sequence[Take]) -> Score:
+def _alone(cells: tuple[Cell, ...], takes: Sequence[Take], how: Reduction) -> Score:
     samples = _samples(cells, takes)
-    return Score(cells=cells, value=estimate(samples) if samples else None)
+    value = estimate(samples, how.how, how.bounds).scaled(how.scale) if samples else None
+    return Score(cells=cells, value=value)
 
 
-def _against(first: Score, cells: tuple[Cell, ...], better: str, takes: Sequence[Take]) -> Score:
+def _against(first: Score, cells: tuple[Cell, ...], takes: Sequence[Take], how: Reduction) -> Score:
     """The score of a side that is held against the first one, as far as they share takes."""
-    score, base, samples = _alone(cells, takes), _samples(first.cells, takes), _samples(cells, takes)
+    score, base, samples = _alone(cells, takes, how), _samples(first.cells, takes), _samples(cells, takes)
     if first.value is None or score.value is None or not base.keys() & samples.keys():
         return score
+    return replace(
+        score,
+        difference=paired_difference(base, samples, how.how).scaled(how.scale),
+        changes=paired_changes(base, samples, how.how),
+    )
+
+
+def _judged(rows: Sequence[Row], sides: int, unit: str) -> list[Row]:
+    """The rows with verdicts: all measures of a side are judged together."""
+    by_side = [chances({row.metric: row.scores[side].changes for row in rows}) for side in range(sides)]
+    return [
+        replace(row, scores=tuple(_with_verdict(row, side, by_side[side], unit) for side in range(sides)))
+        for row in rows
+    ]
+
+
+def _with_verdict(row: Row, side: int, chance: Mapping[str, float], unit: str) -> Score:
+    score = row.scores[side]
+    if score.difference is None:
+        return score
     found = Difference(
-        metric="",
-        better=better,
+        metric=row.metric,
+        better=row.better,
         base="",
         other="",
-        base_value=first.value.value,
-        value=score.value.value,
-        difference=paired_difference(base, samples),
+        base_value=0.0,
+        value=score.difference.value,
+        difference=score.difference,
+        chance=chance[row.metric],
     )
-    return replace(score, difference=found.difference, verdict=_verdict(found, unit_of(takes)))
-
-
-def _verdict(found: Difference, unit: str) -> str:
-    ends = {found.difference.low, found.difference.high}
-    return f"too few {unit}" if None in ends else "equal" if ends == {0} else found.verdict
+    verdict = found.verdict.replace("prompts", unit)
+    nothing = verdict == "noise" and not any(score.changes.values())
+    return replace(score, chance=found.chance, verdict="equal" if nothing else verdict)
 
 
 def _cells(side: Side, metric: str, takes: Sequence[Take]) -> tuple[Cell, ...]:
@@ -206,6 +233,7 @@ def _score_json(score: Score) -> dict[str, Any]:
     return {
         "value": score.value and vars(score.value),
         "difference": score.difference and vars(score.difference),
+        "chance": score.chance,
         "verdict": score.verdict,
         "clips": [
             {"error": cell} if isinstance(cell, str) else {"value": cell.value, "curve": list(cell.curve)}

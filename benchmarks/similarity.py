@@ -21,7 +21,7 @@ from genkit.benchmarks.lpips import Lpips
 from genkit.benchmarks.metric import Metric, Sample, Suite
 from genkit.benchmarks.pairs import NO_REFERENCE, frame_pairs
 from genkit.benchmarks.preprocessing import RGB
-from genkit.benchmarks.stats import Stat
+from genkit.benchmarks.stats import Reduction, Stat
 from genkit.decode import read_frames
 from genkit.errors import GenkitError, UsageError
 from genkit.video import Video
@@ -34,6 +34,8 @@ C1, C2 = 0.01**2, 0.03**2
 """SSIM's constants for values in [0, 1]."""
 CAP = 100.0
 """The dB that equal frames get; others above it are cut to it."""
+DECIBELS, LIKENESS = Reduction(bounds=(0.0, CAP)), Reduction(bounds=(-1.0, 1.0))
+"""What PSNR and SSIM can be."""
 
 Window = Literal["gaussian", "box"]
 
@@ -101,6 +103,7 @@ class Psnr(Metric):
 
     name = "similarity.psnr"
     about = "mean over frames of the PSNR in dB; 100 for equal frames"
+    reduction = DECIBELS
     better = "higher"
     preprocessing = RGB
 
@@ -115,6 +118,7 @@ class PsnrOfWhole(Metric):
 
     name = "similarity.psnr_whole"
     about = "PSNR in dB of the mean squared error over the whole video; 100 if equal"
+    reduction = DECIBELS
     better = "higher"
     preprocessing = RGB
 
@@ -129,6 +133,7 @@ class SsimGaussian(Metric):
 
     name = "similarity.ssim_gaussian"
     about = "SSIM with a Gaussian window of 11 pixels, whole windows only; 1 if equal"
+    reduction = LIKENESS
     better = "higher"
     preprocessing = RGB
 
@@ -143,6 +148,7 @@ class SsimBox(Metric):
 
     name = "similarity.ssim_box"
     about = "SSIM with an even window of 11 pixels, black beyond the frame; 1 if equal"
+    reduction = LIKENESS
     better = "higher"
     preprocessing = RGB
 
@@ -157,6 +163,7 @@ class CodecFloor(Metric):
 
     name = "similarity.codec_floor"
     about = "PSNR in dB of the reference against its own copy in an mp4 file; above it a difference may be the codec's"
+    reduction = DECIBELS
     better = "neither"
     preprocessing = RGB
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from genkit.benchmarks.metric import Metric, Sample, Suite
-from genkit.benchmarks.stats import Stat
+from genkit.benchmarks.stats import UNIT, Stat
 from genkit.errors import GenkitError
 from genkit.tiny.oracle import ATTRIBUTES, read_windows, score
 from genkit.tiny.world import parse
@@ -41,6 +41,7 @@ class Attribute(Metric):
     """One of ``color, shape, size, motion, background``, or ``joint``: all of them but the size."""
 
     better = "higher"
+    reduction = UNIT
     preprocessing = "oracle.1"
 
     @property

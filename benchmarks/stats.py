@@ -1,23 +1,24 @@
-"""From measurements to numbers that can be trusted: sufficient statistics, their aggregates, bootstrap intervals.
+"""From measurements to numbers that can be trusted: sufficient statistics, their aggregates, and intervals.
 
 A measurement is a sum and a weight, not a mean: every aggregate can be made from such pairs, in any order, from any
-number of processes. Videos of one prompt resemble one another, so whole prompts are drawn in the bootstrap.
+number of processes. Videos of one prompt resemble one another, so prompts are what is counted.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from genkit.benchmarks import intervals
+from genkit.benchmarks.intervals import Ends, Totals
+from genkit.benchmarks.sign_flips import LEAST_PAIRS
 from genkit.errors import UsageError
 
 DRAWS = 2000
 """Resamples of a bootstrap."""
-COVERAGE = 0.95
-"""Share of the resamples that an interval holds."""
 
 Aggregate = Literal["videos", "pooled"]
 """``videos``: the mean of the videos' own values. ``pooled``: all sums over all weights, so that long videos count
@@ -32,6 +33,12 @@ class Reduction:
     """What is averaged."""
     scale: float = 1.0
     """What the average is multiplied by; positive."""
+    bounds: tuple[float, float] | None = None
+    """The least and the largest value that a video can have, before the scale; None if there is no such range."""
+
+
+UNIT = Reduction(bounds=(0.0, 1.0))
+"""Of a metric that lies in [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,11 @@ class Stat:
         """``sum / weight``, None for weight 0."""
         return self.sum / self.weight if self.weight else None
 
+    @property
+    def yes_or_no(self) -> bool:
+        """Whether it counts answers that are yes or no: its value is 0 or 1, or the mean of a curve of such."""
+        return self.value in (0.0, 1.0, None) or (bool(self.curve) and {*self.curve} <= {0.0, 1.0})
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -66,7 +78,8 @@ class Estimate:
 
     value: float
     low: float | None
-    """Lower end of the 95 % interval; None with fewer than two prompts, which say nothing about others."""
+    """Lower end of an interval of at least 95 %; None with fewer than three prompts, and where all prompts have one
+    value of a measure without bounds: from no spread nothing can be told about other prompts."""
     high: float | None
     """Upper end, None as ``low``."""
     videos: int
@@ -94,38 +107,87 @@ def aggregate(stats: Sequence[Stat], how: Aggregate = "videos") -> float:
     return float(sums[0] / weights[0])
 
 
-def estimate(samples: Samples, how: Aggregate = "videos") -> Estimate:
-    """The aggregate over all prompts with its bootstrap interval, the same whatever the order of ``samples``.
+def estimate(samples: Samples, how: Aggregate = "videos", bounds: tuple[float, float] | None = None) -> Estimate:
+    """The aggregate over all prompts with its interval, the same whatever the order of ``samples``.
+
+    ``bounds`` are the least and the largest value that a video can have.
 
     Raises:
         UsageError: no video has a weight.
     """
     prompts = _with_weight(samples)
-    sums, weights = _totals(samples, prompts, how)
-    count = sum(bool(stat.weight) for prompt in prompts for stat in samples[prompt])
-    low, high = _interval(len(prompts), lambda drawn: sums[drawn].sum() / weights[drawn].sum())
-    return Estimate(math.fsum(sums) / math.fsum(weights), low, high, count, len(prompts))
+    totals = Totals(*_totals(samples, prompts, how))
+    value = math.fsum(totals.sums) / math.fsum(totals.weights)
+    low, high = _ends(totals, value, _yes_or_no(samples, prompts), bounds)
+    return Estimate(value, low, high, _count(samples, prompts), len(prompts))
 
 
 def paired_difference(base: Samples, other: Samples, how: Aggregate = "videos") -> Estimate:
     """How much higher ``other`` is than ``base`` on the prompts that both have.
 
-    The same prompts are drawn for both in every resample, so that what is hard about a prompt cancels out.
+    The same prompts count for both, so that what is hard about a prompt cancels out.
 
     Raises:
         UsageError: no prompt has a measurement in both.
     """
+    prompts = _in_both(base, other)
+    left, right = (Totals(*_totals(samples, prompts, how)) for samples in (base, other))
+    value = right.value() - left.value()
+    if _yes_or_no(base, prompts) and _yes_or_no(other, prompts):
+        low, high = intervals.of_share_difference(left, right)
+    else:
+        low, high = intervals.of_measurements(left, right, draws=DRAWS)
+        if low is None and len(prompts) >= LEAST_PAIRS and not _near(value, left):
+            low = high = value  # every prompt changed by the same, and flipped signs vouch for that
+    return Estimate(value, low, high, _count(other, prompts), len(prompts))
+
+
+def paired_changes(base: Samples, other: Samples, how: Aggregate = "videos") -> dict[str, float]:
+    """What each prompt that both have adds to the difference, up to a common factor; swapping the runs turns signs.
+
+    Raises:
+        UsageError: no prompt has a measurement in both.
+    """
+    prompts = _in_both(base, other)
+    (sums, weights), (sums2, weights2) = _totals(base, prompts, how), _totals(other, prompts, how)
+    changes = (sums2 / weights2 - sums / weights) * (weights + weights2)
+    return dict(zip(prompts, changes.tolist(), strict=True))
+
+
+def _ends(totals: Totals, value: float, yes_or_no: bool, bounds: tuple[float, float] | None) -> Ends:
+    """By answers, by measurements, or by both where a range is known."""
+    low, high = bounds or (0.0, 1.0)
+    if not yes_or_no and bounds is None:
+        return intervals.of_measurements(totals, draws=DRAWS)
+    share = min(1.0, max(0.0, (value - low) / (high - low)))
+    least, most = intervals.of_share(share, totals)
+    found = intervals.NO_ENDS if yes_or_no else intervals.of_measurements(totals, draws=DRAWS)
+    if least is None or most is None:
+        return found
+    least, most = low + (high - low) * least, low + (high - low) * most
+    if found[0] is None or found[1] is None:
+        return least, most
+    return max(least, found[0]), min(most, found[1])
+
+
+def _yes_or_no(samples: Samples, prompts: Sequence[str]) -> bool:
+    return all(stat.yes_or_no for prompt in prompts for stat in samples[prompt])
+
+
+def _near(value: float, totals: Totals) -> bool:
+    """Whether a difference is zero but for rounding."""
+    return abs(value) <= 1e-12 * max(1e-300, float(np.abs(totals.sums / totals.weights).max()))
+
+
+def _count(samples: Samples, prompts: Sequence[str]) -> int:
+    return sum(bool(stat.weight) for prompt in prompts for stat in samples[prompt])
+
+
+def _in_both(base: Samples, other: Samples) -> list[str]:
     prompts = [prompt for prompt in _with_weight(base) if any(stat.weight for stat in other.get(prompt, ()))]
     if not prompts:
         raise UsageError("no prompt was measured in both runs; a paired comparison needs the same prompts")
-    (sums, weights), (sums2, weights2) = _totals(base, prompts, how), _totals(other, prompts, how)
-
-    def difference(drawn: NDArray[np.integer]) -> float:
-        return float(sums2[drawn].sum() / weights2[drawn].sum() - sums[drawn].sum() / weights[drawn].sum())
-
-    low, high = _interval(len(prompts), difference)
-    count = sum(bool(stat.weight) for prompt in prompts for stat in other[prompt])
-    return Estimate(difference(np.arange(len(prompts))), low, high, count, len(prompts))
+    return prompts
 
 
 def _with_weight(samples: Samples) -> list[str]:
@@ -149,14 +211,3 @@ def _totals(
     sums = np.array([math.fsum(stat.sum for stat in stats) for stats in valid])
     weights = np.array([math.fsum(stat.weight for stat in stats) for stats in valid])
     return sums, weights
-
-
-def _interval(count: int, statistic: Callable[[NDArray[np.integer]], float]) -> tuple[float, float] | tuple[None, None]:
-    """Percentile bootstrap. Source: B. Efron, Annals of Statistics 7 (1979). The seed is fixed: reports repeat."""
-    if count < 2:
-        return None, None
-    generator = np.random.default_rng(0)
-    drawn = sorted(float(statistic(generator.integers(count, size=count))) for _ in range(DRAWS))
-    tail = (1 - COVERAGE) / 2
-    ends = np.quantile(drawn, [tail, 1 - tail])
-    return float(ends[0]), float(ends[1])

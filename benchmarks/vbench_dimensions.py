@@ -6,7 +6,7 @@ frame, the frame that AMT makes is not rounded, and no static filter is applied.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from torch.nn.functional import normalize
 from genkit.benchmarks.backbones import device
 from genkit.benchmarks.metric import Sample
 from genkit.benchmarks.preprocessing import CLIP_224, DINO_224, LONGER_512, RGB8, clip_224, dino_224, longer_512
-from genkit.benchmarks.stats import Reduction, Stat
+from genkit.benchmarks.stats import UNIT, Reduction, Stat
 from genkit.benchmarks.vbench_dimension import Dimension
 from genkit.benchmarks.vbench_features import (
     consistency_from_features,
@@ -59,7 +59,7 @@ class SubjectConsistency(Dimension):
     @property
     def reduction(self) -> Reduction:  # type: ignore[override]
         """Pooled in the official mode."""
-        return Reduction(how="pooled" if self.mode == "vbench-0.1.5" else "videos")
+        return replace(UNIT, how="pooled" if self.mode == "vbench-0.1.5" else "videos")
 
     def look(self, sample: Sample, *networks: nn.Module) -> Stat:
         """The mean over pairs."""
@@ -88,6 +88,7 @@ class TemporalFlickering(Dimension):
 
     name = "vbench.temporal_flickering"
     about = "one minus the mean change of a pixel from frame to frame; 1 is perfectly still, 0 a strobe"
+    reduction = UNIT
     role = "consistency"
     preprocessing = RGB8
 
@@ -102,6 +103,7 @@ class MotionSmoothness(Dimension):
 
     name = "vbench.motion_smoothness"
     about = "nearness of every second frame to what AMT-S makes of its neighbours; in [0, 1]"
+    reduction = UNIT
     role = "consistency"
     preprocessing = f"{RGB8}+pad16"
     backbones = ("amt-s",)
@@ -136,6 +138,7 @@ class DynamicDegree(Dimension):
 
     name = "vbench.dynamic_degree"
     about = "share of videos of which a quarter of the frames moves, by RAFT; in [0, 1]"
+    reduction = UNIT
     role = "dynamics"
     better = "neither"
     preprocessing = f"{RGB8}+8fps+pad8"
@@ -194,7 +197,7 @@ class ImagingQuality(Dimension):
     @property
     def reduction(self) -> Reduction:  # type: ignore[override]
         """Divided by 100 in the aggregate only, in the official mode."""
-        return Reduction(scale=0.01 if self.mode == "vbench-0.1.5" else 1.0)
+        return Reduction(scale=0.01, bounds=(0.0, 100.0)) if self.mode == "vbench-0.1.5" else UNIT
 
     def shown(self, stat: Stat) -> Stat:
         """In [0, 1] unless the mode leaves that to the aggregate."""
