@@ -11,10 +11,11 @@ from genkit.errors import GenkitError
 SLOWEST, FASTEST = 0.1, 1000.0
 """Frames per second that a video may have."""
 
-BY_INDEX = 0.25
-"""How far FFmpeg's rate from a whole index may lie from the time stamps, which cuts and reordered frames shift."""
+BY_INDEX, REORDERED = 0.25, 4
+"""How far the time by FFmpeg's rate from a whole index may lie from the time stamps, as a share and in frames: cuts
+and frames out of order shift those."""
 ROUNDING = 2e-3
-"""The same for a rate that FFmpeg takes from a header; time stamps are rounded, in Matroska to milliseconds."""
+"""The same share for a rate from a header; time stamps are rounded, in Matroska to milliseconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +82,9 @@ def _rate(stream: Any, shown: list[tuple[int | None, int]], form: str) -> float:
         return float(declared or 0)
     gaps = [later[0] - earlier[0] for earlier, later in zip(stamps, stamps[1:], strict=False)]
     last = stamps[-1][1] if form != "avi" and stamps[-1][1] else median(gaps)  # AVI knows no lengths
-    measured = len(shown) / ((stamps[-1][0] - stamps[0][0] + last) * stream.time_base)
-    doubt = BY_INDEX if form.startswith("mov") else ROUNDING
-    return float(declared if declared and abs(declared - measured) <= doubt * measured else measured)
+    seconds = (stamps[-1][0] - stamps[0][0] + last) * stream.time_base
+    if declared:
+        off = abs(len(shown) / declared - seconds)
+        if off <= ROUNDING * seconds or form.startswith("mov") and off <= max(BY_INDEX * seconds, REORDERED / declared):
+            return float(declared)
+    return float(len(shown) / seconds)

@@ -67,7 +67,7 @@ def test_a_cut_without_recoding_is_no_damage(base: Path, start: float, suffix: s
     assert np.abs(film.frames[0].astype(int) - read_frames(base)[round(start * 30)]).max() == 0
 
 
-@pytest.mark.parametrize("length", [0.3, 0.5, 0.9])
+@pytest.mark.parametrize("length", [0.1, 0.3, 0.5, 0.9])
 def test_a_cut_at_both_ends_shows_what_players_show(base: Path, length: float, tmp_path: Path) -> None:
     path = made(tmp_path / "cut.mp4", "-ss", 0.4, "-i", base, "-t", length, "-c", "copy")
     film = read_film(path)
@@ -94,6 +94,32 @@ def test_a_file_cut_short_is_told_in_every_container(suffix: str, share: float, 
     path.write_bytes(content[: int(len(content) * share) // 188 * 188 + 50])
     with pytest.raises(GenkitError, match="cut short or damaged|damaged, cut short or not a video"):
         read_frames(path)
+
+
+OPEN = ("-c:v", "libx264", "-x264opts", "open-gop=1:keyint=10:bframes=3")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("fragments.mp4", (*X264, "-movflags", "frag_keyframe+empty_moov+default_base_moof+delay_moov")),
+        ("every.mp4", (*X264, "-movflags", "dash+frag_every_frame")),
+        ("live.webm", ("-c:v", "libvpx", "-live", 1)),
+        ("refresh.mp4", ("-c:v", "libx264", "-x264opts", "intra-refresh=1:keyint=10")),
+        ("open.mp4", OPEN),
+        ("hevc.mp4", ("-c:v", "libx265", "-x265-params", "log-level=none")),
+        ("xvid.avi", ("-c:v", "mpeg4", "-bf", 2, "-vtag", "XVID")),
+        ("raw.avi", ("-c:v", "rawvideo", "-pix_fmt", "yuv420p")),
+        ("grey.mp4", ("-c:v", "libx264", "-pix_fmt", "gray")),
+    ],
+)
+def test_files_of_every_make_show_what_other_tools_show(name: str, words: tuple[Any, ...], tmp_path: Path) -> None:
+    path = made(tmp_path / name, *PICTURE, *words)
+    film = read_film(path)
+    assert (len(film.frames), film.fps) == by_opencv(path) == (45, 30)
+    for suffix in (".mkv", ".mp4") if path.suffix == ".mp4" else ():
+        copy = made(tmp_path / f"cut{suffix}", "-ss", 0.7, "-i", path, "-c", "copy")
+        assert len(read_frames(copy)) == by_opencv(copy)[0]
 
 
 def test_what_lies_behind_the_end_is_no_damage(base: Path, tmp_path: Path) -> None:
