@@ -192,11 +192,15 @@ def ui(
     port: Annotated[int | None, Parameter(help="Port; without it the first free one from 7860 on.")] = None,
     output: Annotated[Path, Parameter(name=["--output", "-o"], help="Folder of the videos.")] = Path("outputs/page"),
     auth: Annotated[Path | None, Parameter(help="File with a line name:password for each person.")] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        Parameter(help="Further name that the page goes by, such as a proxy's or this machine's; repeatable."),
+    ] = None,
 ) -> int:
     """Open a page in which videos are made by clicking."""
     from genkit.apps.page_serve import serve
 
-    return serve(host, port, output, auth)
+    return serve(host, port, output, auth, allow_host or ())
 
 
 def main(tokens: Sequence[str] | None = None) -> int:

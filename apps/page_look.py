@@ -1,5 +1,7 @@
 """What a tab of the page shows of the job store, and what its buttons do to it."""
 
+import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,81 +9,126 @@ from typing import Any
 import gradio as gr
 
 from genkit.apps import page_view
-from genkit.apps.jobs import Job, Store
+from genkit.apps.job_files import is_file
+from genkit.apps.jobs import Job, Store, StoreError
+from genkit.apps.page_files import may_see
 from genkit.errors import GenkitError, UsageError
-from genkit.video import read_request
 
 SHOWN = 60
 """Videos in the gallery."""
 PARTS = ("status", "preview", "cancel", "rerun", "load", "player", "receipt", "gallery")
 """What a look at the store can change on the page."""
+LITTLE = 2**22
+"""Bytes of a disk that is as good as full."""
+
+
+_reading = threading.BoundedSemaphore(3)
 
 
 class View:
-    """What the page shows of a store."""
+    """What the page shows of a store.
+
+    ``who`` is everywhere the account that asks; None where no password is asked for, and everything is everyone's.
+    """
 
     def __init__(self, store: Store, worker_lives: Callable[[], bool]) -> None:
         self.store, self.worker_lives = store, worker_lives
 
-    def newest(self) -> str:
+    def newest(self, who: str | None = None) -> str:
         """The job that a new tab watches: the one that runs, else the newest."""
-        found = self.store.jobs("running", limit=1) or self.store.jobs(limit=1)
+        found = self.store.jobs("running", limit=1, owner=who) or self.store.jobs(limit=1, owner=who)
         return found[0].id if found else ""
 
-    def look(self, name: str, seen: dict[str, Any]) -> list[Any]:
-        """What has changed since it was ``seen``: the ``PARTS``, the jobs in the gallery, and what is seen now."""
-        job = self.store.job(name) if name else None
-        made = [entry for entry in self.store.jobs("done", limit=SHOWN) if self.store.poster(entry).is_file()]
-        now = self._now(job) | {"gallery": [entry.id for entry in made]}
-        changes = now | {key: gr.update(visible=now[key]) for key in ("cancel", "rerun", "load")}
-        changes |= {key: gr.update(value=now[key], visible=bool(now[key])) for key in ("player", "receipt")}
-        pictures = [(str(self.store.poster(entry)), page_view.caption(entry)) for entry in made]
-        changes["gallery"] = gr.update(value=pictures, visible=bool(made))
-        new = {key: key not in seen or seen[key] != now[key] for key in now}
-        listed = now["gallery"] if new["gallery"] else gr.skip()
-        return [*(changes[key] if new[key] else gr.skip() for key in PARTS), listed, now]
-
-    def _now(self, job: Job | None) -> dict[str, Any]:
-        """What the page shows of the watched job."""
-        film = self._film(job)
-        return {
-            "status": page_view.status(job, self.store.ahead(job) if job else 0, self.worker_lives()),
-            "preview": page_view.preview(job, _content(self.store.preview(job)) if job else None),
-            "cancel": bool(job and not job.over and not job.cancel),
-            "rerun": job is not None,
-            "load": job is not None,
-            "player": str(film) if film else None,
-            "receipt": job.receipt if job else "",
-        }
-
-    def _film(self, job: Job | None) -> Path | None:
-        """The video of a job that is done and not deleted since."""
-        film = self.store.video(job) if job and job.status == "done" else None
-        return film if film and film.is_file() else None
-
-    def cancel(self, name: str) -> None:
-        """Stop the watched job."""
-        if name:
-            self.store.cancel(name)
-
-    def rerun(self, name: str) -> tuple[Any, str]:
-        """The same request once more; of a job that is done with the seed it had."""
-        if not name:
-            return gr.skip(), page_view.paragraph("wrong", page_view.NOTHING)
-        try:
-            return self.store.submit(self.store.job(name).request).id, ""
-        except UsageError as error:
-            return gr.skip(), page_view.paragraph("wrong", str(error), 'role="alert"')
-
-    def request(self, name: str) -> dict[str, Any]:
-        """What the watched job asked for.
+    def job(self, name: str, who: str | None = None) -> Job:
+        """A job that this person may see.
 
         Raises:
-            UsageError: no job is watched.
+            UsageError: there is none; one of somebody else is none.
         """
         if not name:
             raise UsageError(page_view.NOTHING)
-        return self.store.job(name).request.model_dump(exclude_none=True)
+        try:
+            job = self.store.job(name)
+        except UsageError:
+            raise UsageError(page_view.GONE) from None
+        if not may_see(job, who):
+            raise UsageError(page_view.GONE)
+        return job
+
+    def look(self, name: str, seen: dict[str, Any], who: str | None = None) -> list[Any]:
+        """What has changed since it was ``seen``: the ``PARTS``, and what is seen now."""
+        try:
+            now = self._found(name, who)
+        except StoreError as error:  # everything else stays as it is
+            now = seen | {"status": page_view.paragraph("wrong", str(error), 'role="alert"')}
+        updates = {key: gr.update(visible=now.get(key)) for key in ("cancel", "rerun", "load")}
+        updates["receipt"] = gr.update(value=now.get("receipt"), visible=bool(now.get("receipt")))
+        new = {key for key in now if key not in seen or seen[key] != now[key]}
+        return [*(updates.get(key, now.get(key)) if key in new else gr.skip() for key in PARTS), now]
+
+    def _found(self, name: str, who: str | None) -> dict[str, Any]:
+        try:
+            return self._now(self.job(name, who) if name else None, who)
+        except UsageError as error:
+            return self._now(None, who) | {"status": page_view.paragraph("wrong", str(error), 'role="alert"')}
+
+    def _now(self, job: Job | None, who: str | None) -> dict[str, Any]:
+        """What the page shows of the watched job, and of the others."""
+        made = self.store.jobs("done", limit=SHOWN, owner=who)
+        job_there = job is not None and not job.damaged
+        return {
+            "status": self._status(job),
+            "preview": page_view.preview(job, _content(self.store.preview(job)) if job else None),
+            "cancel": bool(job and not job.over and not job.cancel),
+            "rerun": job_there,
+            "load": job_there,
+            "player": page_view.player(job) if job and self._is_there(job) else "",
+            "receipt": job.receipt if job else "",
+            "gallery": page_view.gallery([(entry, is_file(self.store.poster(entry))) for entry in made]),
+        }
+
+    def _status(self, job: Job | None) -> str:
+        said = page_view.status(job, self.store.ahead(job) if job else 0, self.worker_lives())
+        full = job is not None and not job.over and shutil.disk_usage(self.store.folder).free < LITTLE
+        return said + (page_view.paragraph("wrong", page_view.FULL) if full else "")
+
+    def _is_there(self, job: Job) -> bool:
+        """Whether a job is done and its video was not deleted since."""
+        return job.status == "done" and is_file(self.store.video(job))
+
+    def submit(self, request: Any, who: str | None = None) -> str:
+        """Put a job into the queue, and return its name.
+
+        Raises:
+            GenkitError: it cannot be.
+        """
+        return self.store.submit(request, owner=who or "").id
+
+    def cancel(self, name: str, who: str | None = None) -> None:
+        """Stop the watched job."""
+        if name:
+            self.store.cancel(self.job(name, who).id)
+
+    def rerun(self, name: str, who: str | None = None) -> tuple[Any, str]:
+        """The same request once more; of a job that is done with the seed it had."""
+        try:
+            return self.submit(self._asked(name, who), who), ""
+        except GenkitError as error:
+            return gr.skip(), page_view.paragraph("wrong", str(error), 'role="alert"')
+
+    def request(self, name: str, who: str | None = None) -> dict[str, Any]:
+        """What the watched job asked for.
+
+        Raises:
+            UsageError: no job is watched, or its row cannot be read.
+        """
+        return dict(self._asked(name, who).model_dump(exclude_none=True))
+
+    def _asked(self, name: str, who: str | None) -> Any:
+        job = self.job(name, who)
+        if job.damaged:
+            raise UsageError(job.error or job.note)
+        return job.request
 
 
 def _content(path: Path) -> bytes | None:
@@ -95,13 +142,24 @@ def _content(path: Path) -> bytes | None:
 def request_of_file(path: str | None) -> dict[str, Any]:
     """What made an uploaded video; the upload is deleted.
 
+    The file is a stranger's, so that it is read in a process that has some seconds; few are read at the same time,
+    which leaves the page its threads.
+
     Raises:
-        GenkitError: genkit did not make this file, or it is damaged.
+        GenkitError: genkit did not make this file, it is damaged, or other files are being read.
     """
+    from genkit.apart import read_header_apart
+    from genkit.recipe import recipe_of
+
     if path is None:
         raise UsageError("choose a video that genkit made")
     try:
-        return read_request(path)
+        if not _reading.acquire(blocking=False):
+            raise UsageError("other files are being read; try again in some seconds")
+        try:
+            return recipe_of(Path(path), read_header_apart(Path(path))).request
+        finally:
+            _reading.release()
     except GenkitError as error:
         raise UsageError(str(error).replace(repr(str(path)), "this file")) from error
     finally:

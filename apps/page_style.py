@@ -4,7 +4,7 @@ from typing import Any
 
 # Gradio puts its own prefix after every comma, so no comma may stand inside a selector's brackets.
 CSS = """
-.said:not(:has(p)):not(:has(img)) { display: none !important; }
+.said:not(:has(p)):not(:has(img)):not(:has(video)):not(:has(button)) { display: none !important; }
 .said p { margin: 0; overflow-wrap: anywhere; }
 p.wrong { color: #b3261e; font-weight: 600; } .dark p.wrong { color: #ff8a80; }
 p.hint { opacity: 0.85; font-size: 0.9em; }
@@ -14,8 +14,14 @@ p.state { font-weight: 600; font-size: 1.1em; }
 #status progress::-webkit-progress-value { background: #2563eb; border-radius: 4px; }
 #status progress::-moz-progress-bar { background: #2563eb; }
 img.preview { width: 100%; height: 28rem; max-height: 80vw; object-fit: contain; image-rendering: pixelated; }
-#player video { max-height: 28rem; object-fit: contain; }
-#gallery, #gallery .grid-wrap { min-height: 0; height: auto; max-height: 30rem; }
+#player video { width: 100%; max-height: 28rem; object-fit: contain; background: #000; border-radius: 8px; }
+#player a { font-size: 0.9em; text-decoration: underline; }
+#gallery { max-height: 30rem; overflow-y: auto; }
+#gallery [data-job] { display: inline-block; width: calc(25% - 8px); min-width: 120px; margin: 4px; padding: 0;
+    vertical-align: top; text-align: left; cursor: pointer; background: none; border: none; }
+#gallery img { width: 100%; aspect-ratio: 1; object-fit: contain; background: #0003; border-radius: 8px; }
+#gallery span { display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2; overflow: hidden;
+    font-size: 0.8em; font-weight: normal; overflow-wrap: anywhere; }
 #receipt textarea { font-family: ui-monospace, monospace; font-size: 0.8em; overflow-wrap: anywhere; }
 """
 

@@ -4,11 +4,14 @@ import base64
 from html import escape
 
 from genkit.apps.jobs import Job
+from genkit.apps.page_files import poster_address, video_address
 from genkit.apps.page_form import Checked
 from genkit.apps.progress import STAGES, time_left
 from genkit.events import Progress
 
 NOTHING = "Nothing has been made yet."
+GONE = "This job is not there any more."
+FULL = "The disk is full; free some space there, or the video cannot be written."
 NO_PREVIEW = "This model cannot show frames before the video is done."
 STOPPING = {"load": "Stopping as soon as the model is open.", "decode": "Stopping after this piece."}
 """What happens to a running job that was asked to stop, by stage; else it ends within its step."""
@@ -68,6 +71,30 @@ def preview(job: Job | None, frames: bytes | None) -> str:
     return f'<img class="preview" decoding="sync" alt="The video so far" src="data:image/webp;base64,{data}">'
 
 
+def player(job: Job) -> str:
+    """The video of a job that is done."""
+    address, name = video_address(job), f"genkit-{job.id[:12]}.mp4"
+    return (
+        f'<video src="{address}" aria-label="The video" controls autoplay loop muted playsinline></video>'
+        f'<a href="{address}" download="{name}">Download</a>'
+    )
+
+
+def gallery(made: list[tuple[Job, bool]]) -> str:
+    """Buttons with the finished videos, newest first; nothing where there are none.
+
+    Args:
+        made: jobs, and whether there is a frame to show of each.
+    """
+    return "".join(_tile(job, poster) for job, poster in made)
+
+
+def _tile(job: Job, poster: bool) -> str:
+    said = escape(caption(job))
+    picture = f'<img src="{poster_address(job)}" alt="{said}" loading="lazy">' if poster else ""
+    return f'<button type="button" data-job="{job.id}" title="{said}">{picture}<span>{said}</span></button>'
+
+
 def message(checked: Checked, key: str) -> str:
     """What stands beside a field: why it is wrong, else what it means, else nothing."""
     if key in checked.wrong:
@@ -85,7 +112,7 @@ def caption(job: Job) -> str:
     prompt = job.request.prompt
     line = " ".join((prompt if isinstance(prompt, str) else " | ".join(str(e.get("prompt")) for e in prompt)).split())
     shown = line if len(line) <= LONGEST_CAPTION else line[: LONGEST_CAPTION - 3] + "..."
-    return f"{shown} (seed {job.request.seed})"
+    return shown if job.damaged else f"{shown} (seed {job.request.seed})"
 
 
 def _capital(text: str) -> str:

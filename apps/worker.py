@@ -90,7 +90,7 @@ def work(
         shutil.rmtree(store.making, ignore_errors=True)
         models = models or Models()
         if warm:
-            with contextlib.suppress(GenkitError):  # a job that needs it will tell
+            with contextlib.suppress(Exception):  # a job that needs it will tell
                 models.pipe(Request(prompt=""))
         while not _ending.is_set():
             job = _insist(store, store.claim)
@@ -179,8 +179,8 @@ def end_with_input() -> None:
     """End this process when its standard input does."""
 
     def wait() -> None:
-        with contextlib.suppress(OSError, ValueError):
-            while sys.stdin.buffer.read(1):
+        with contextlib.suppress(OSError):
+            while os.read(0, 1):
                 pass
         end()
 

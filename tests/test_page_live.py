@@ -1,5 +1,6 @@
 """The page as it is served, with a real worker process whose maker is fake, and a client in the place of a browser."""
 
+import html
 import os
 import signal
 import sys
@@ -127,11 +128,12 @@ def test_one_click_to_a_video(live: Live) -> None:
     tab.look("Done.")
     (made,) = live.store.jobs("done")
     assert made.request.prompt == EVIL and made.request.seed == 42
-    shown = dict(zip((*PARTS, "listed"), live.view().look(made.id, {}), strict=False))
-    assert shown["player"]["value"] == str(live.store.video(made)) and shown["listed"] == [made.id]
-    assert shown["gallery"]["value"] == [(str(live.store.poster(made)), f"{EVIL} (seed 42)")]
+    shown = dict(zip(PARTS, live.view().look(made.id, {}), strict=False))
+    assert f'src="video/{made.id}.mp4"' in shown["player"] and f'data-job="{made.id}"' in shown["gallery"]
+    assert f'src="poster/{made.id}.jpg"' in shown["gallery"] and html.escape(f"{EVIL} (seed 42)") in shown["gallery"]
+    assert EVIL not in shown["gallery"], "a prompt became HTML"
     assert live.store.video(made).parent == live.store.folder and made.id in live.store.video(made).name
-    assert live.get(f"gradio_api/file={live.store.video(made)}") == 200
+    assert live.get(f"video/{made.id}.mp4") == live.get(f"poster/{made.id}.jpg") == 200
 
 
 def test_what_is_wrong_makes_no_job(live: Live) -> None:
@@ -153,7 +155,7 @@ def test_a_second_tab_finds_the_running_job_and_cancels_it(live: Live) -> None:
     second.client.predict(api_name="/cancel")
     second.look("Cancelled.")
     first.look("Cancelled.")
-    assert live.view()._now(live.store.jobs()[0])["player"] is None, "a video is shown of a job that has none"
+    assert live.view()._now(live.store.jobs()[0], None)["player"] == "", "a video is shown of a job that has none"
 
 
 def test_a_killed_worker_is_told_and_its_job_begun_again(live: Live) -> None:
@@ -192,13 +194,45 @@ def test_settings_come_back_from_a_job_and_from_a_file(live: Live, tmp_path: Pat
 
 
 def test_nothing_else_is_served(live: Live) -> None:
-    secret = live.store.folder.parent / "secret.txt"
-    secret.write_text("secret")
+    """Files are given by the names of their jobs only, whatever lies in the folder."""
+    tab = live.tab()
+    tab.make(prompt="a")
+    tab.look("Done.")
+    made = live.store.jobs("done")[0]
+    secret, folder = live.store.folder.parent / "secret.txt", live.store.folder
+    for path in (secret, folder / ".netrc", folder / "mine.mp4", folder / f"2026-01-01-{'0' * 32}.mp4"):
+        path.write_text("secret")
     hidden = live.store.state / "jobs.sqlite"
     assert hidden.is_file()
-    dotted = f"{live.store.folder}/../secret.txt"
-    for path in ("/etc/hostname", secret, hidden, live.store.state / "worker.log", dotted, Path(__file__)):
-        assert live.get(f"gradio_api/file={path}") in (403, 404), path
-    config = live.page.config
-    assert not live.page.share and live.page.server_name == "127.0.0.1" and not live.page.analytics_enabled
-    assert "analytics_enabled" not in config or not config["analytics_enabled"]
+    dotted = f"{folder}/../secret.txt"
+    for path in ("/etc/hostname", secret, hidden, live.store.state / "worker.log", dotted, Path(__file__),
+                 live.store.video(made), folder / ".netrc", folder / "mine.mp4"):  # fmt: skip
+        for way in ("gradio_api/file=", "gradio_api/file/", "gradio_api//file=", "file=", ""):
+            assert live.get(f"{way}{path}") in (403, 404), (way, path)
+    for name in ("0" * 32, "..", f"../{made.id}", "%2e%2e%2fsecret", f"{made.id}%00", f"..%2f{made.id}", made.id[:12]):
+        assert live.get(f"video/{name}.mp4") in (403, 404), name
+    live.store.video(made).unlink()
+    live.store.video(made).symlink_to(secret)
+    assert live.get(f"video/{made.id}.mp4") == 404, "a link led out of the folder"
+    for path in (
+        "docs",
+        "openapi.json",
+        "redoc",
+        "gradio_api/openapi.json",
+        "gradio_api/deep_link",
+        "monitoring",
+        "gradio_api/proxy=http://127.0.0.1",
+        "gradio_api/runs",
+        "gradio_api/vibe-code",
+        "gradio_api/stream/a/b/c/playlist.m3u8",
+        "gradio_api/dev/reload",
+        "custom_component/a/b/c/d",
+    ):
+        assert live.get(path) in (403, 404), path
+
+
+def test_a_job_that_is_gone_is_told(live: Live) -> None:
+    from genkit.apps.page_look import PARTS
+
+    shown = dict(zip(PARTS, live.view().look("0" * 32, {}), strict=False))
+    assert "not there any more" in shown["status"] and shown["player"] == ""

@@ -1,0 +1,111 @@
+"""The server of the page, in a thread of its own."""
+
+import asyncio
+import socket
+import threading
+import time
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+FIRST_PORT, PORTS = 7860, 100
+HEADER_SECONDS = 15.0
+"""How long a browser may take to say what it wants."""
+HEADER_BYTES = 2**15
+CONNECTIONS = 400
+"""Connections that may be open at the same time; a tab holds two."""
+STARTING = 60.0
+
+
+class Prompt(H11Protocol):
+    """Closes connections on which nothing is asked for in time, so that nobody can hold them all."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._late = self.loop.call_later(HEADER_SECONDS, self._close_late)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._busy():
+            self._late.cancel()
+        elif self._late.cancelled():
+            self._late = self.loop.call_later(HEADER_SECONDS, self._close_late)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._late.cancel()
+        super().connection_lost(exc)
+
+    def _busy(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _close_late(self) -> None:
+        if not self._busy() and not self.transport.is_closing():
+            self.transport.close()
+
+
+class Server:
+    """Serves an application until it is closed."""
+
+    def __init__(self, app: Any, host: str, port: int | None) -> None:
+        """Listen on ``host``; ``port`` None takes the first free one.
+
+        Raises:
+            OSError: it is not possible there.
+        """
+        self._socket = _listening(host, port)
+        self.server_name, self.server_port = host, int(self._socket.getsockname()[1])
+        # No address and no name from a proxy's headers: anyone can write them.
+        config = uvicorn.Config(
+            app, http=Prompt, ws="none", lifespan="on", log_level="warning", proxy_headers=False, server_header=False,
+            limit_concurrency=CONNECTIONS, h11_max_incomplete_event_size=HEADER_BYTES, timeout_graceful_shutdown=2,
+        )  # fmt: skip
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]}, daemon=True)
+
+    @property
+    def local_url(self) -> str:
+        """The address of the page for a browser on this machine."""
+        name = "localhost" if self.server_name in ("", "0.0.0.0", "::") else self.server_name
+        return f"http://{f'[{name}]' if ':' in name else name}:{self.server_port}/"
+
+    def start(self) -> None:
+        """Begin; returns once it answers.
+
+        Raises:
+            OSError: it does not.
+        """
+        self._thread.start()
+        end = time.monotonic() + STARTING
+        while not self._server.started:
+            if not self._thread.is_alive() or time.monotonic() > end:
+                raise OSError("the server did not start")
+            time.sleep(0.01)
+
+    def close(self) -> None:
+        """End it, and what it is answering."""
+        self._server.should_exit = True
+        if self._thread.is_alive():
+            self._thread.join(30)
+        else:
+            self._socket.close()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it still answers."""
+        return self._thread.is_alive()
+
+
+def _listening(host: str, port: int | None) -> socket.socket:
+    """A socket on the first port that is free."""
+    problem: OSError | None = None
+    family, address = socket.getaddrinfo(host or None, port or 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][
+        ::4
+    ]
+    for number in range(FIRST_PORT, FIRST_PORT + PORTS) if port is None else [port]:
+        try:
+            dual = family == socket.AF_INET6 and address[0] == "::" and socket.has_dualstack_ipv6()
+            return socket.create_server((address[0], number), family=family, backlog=128, dualstack_ipv6=dual)
+        except OSError as error:
+            problem = error
+    raise problem or OSError("there is no free port")
