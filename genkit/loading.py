@@ -7,7 +7,9 @@ from typing import Any
 
 import torch
 
-from genkit.errors import GenkitError, UsageError, nearest
+from genkit.devices import checked_device
+from genkit.errors import GenkitError, UsageError, first_line, is_out_of_memory, nearest
+from genkit.values import shown
 from genkit.visible import visible
 from genkit_video import reinstall
 
@@ -36,18 +38,28 @@ def load(
         UsageError: an unknown model, dtype, offload or backend.
         GenkitError: the model could not be opened.
     """
-    pipe = _opened(model, dtype, device) if isinstance(model, (str, Path)) else model
-    _checked_family(pipe)
-    if not isinstance(model, (str, Path)) and dtype is not None:
-        pipe.to(_dtype(dtype))
-    _placed(pipe, device, offload, keep=not isinstance(model, (str, Path)))
+    named = isinstance(model, str | Path)
+    where, precision = checked_device(device), None if dtype is None else _dtype(dtype)
+    _check_offload(offload, where)
+    if attention_backend is not None:
+        _check_backend(attention_backend)
+    with _told_when_full(str(model) if named else type(model).__name__, where):
+        pipe = _opened(model, precision, where) if named else model
+        _checked_family(pipe)
+        if not named and precision is not None:
+            pipe.to(precision)
+        if offload is not None:
+            enable = pipe.enable_model_cpu_offload if offload == "model" else pipe.enable_sequential_cpu_offload
+            enable(device=where)
+        elif named or device is not None:
+            pipe.to(where)
     if attention_backend is not None:
         _with_backend(pipe, attention_backend)
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
 
-def _opened(model: str | Path, dtype: str | torch.dtype | None, device: str | None) -> Any:
+def _opened(model: str | Path, dtype: torch.dtype | None, device: str) -> Any:
     tiny = str(model) == "tiny"
     folder = TINY_WEIGHTS if tiny else Path(model)
     if tiny and not folder.exists():
@@ -61,7 +73,7 @@ def _opened(model: str | Path, dtype: str | torch.dtype | None, device: str | No
 
     import genkit.tiny.autoencoder  # noqa: F401 - diffusers opens a class of ours only when it is imported already
 
-    precision = _dtype(dtype) if dtype is not None else _natural_dtype(device, tiny)
+    precision = _natural_dtype(device, tiny) if dtype is None else dtype
     try:
         with _without_remarks(tiny):
             where = str(folder if folder.is_dir() else model)
@@ -105,42 +117,51 @@ def _known_ids() -> list[str]:
     return [hub_id for card in CARDS for hub_id in card.hub_ids]
 
 
-def _natural_dtype(device: str | None, tiny: bool) -> torch.dtype:
-    on_gpu = (device or _natural_device()).startswith("cuda")
-    return torch.bfloat16 if on_gpu and not tiny else torch.float32
+def _natural_dtype(device: str, tiny: bool) -> torch.dtype:
+    return torch.bfloat16 if device.startswith("cuda") and not tiny else torch.float32
 
 
-def _natural_device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _dtype(name: str | torch.dtype) -> torch.dtype:
-    if isinstance(name, torch.dtype):
+def _dtype(name: Any) -> torch.dtype:
+    if isinstance(name, torch.dtype) and name in DTYPES.values():
         return name
-    if name not in DTYPES:
-        raise UsageError(f"dtype={name!r} is unknown; {nearest(name, DTYPES)}")
+    if not isinstance(name, str) or name not in DTYPES:
+        raise UsageError(f"dtype={shown(name)} is unknown; {nearest(str(name), DTYPES)}")
     return DTYPES[name]
 
 
-def _placed(pipe: Any, device: str | None, offload: str | None, keep: bool) -> None:
-    """Move the pipeline, or let diffusers move its parts."""
-    where = device or _natural_device()
-    if where.startswith("cuda") and not torch.cuda.is_available():
-        raise UsageError(
-            f"device={device!r} was asked for, but PyTorch sees no CUDA device here; leave it out, or use 'cpu'"
-        )
+def _check_offload(offload: Any, where: str) -> None:
     if offload is None:
-        if not keep or device is not None:
-            pipe.to(where)
         return
     if offload not in ("model", "sequential"):
-        raise UsageError(f"offload={offload!r} is unknown; {nearest(offload, ('model', 'sequential'))}")
-    if where == "cpu":
+        raise UsageError(f"offload={shown(offload)} is unknown; {nearest(str(offload), ('model', 'sequential'))}")
+    if where.startswith("cpu"):
         raise UsageError(
             f"offload={offload!r} moves parts between CPU and a GPU, and there is no GPU here; leave it out"
         )
-    enable = pipe.enable_model_cpu_offload if offload == "model" else pipe.enable_sequential_cpu_offload
-    enable(device=where)
+
+
+def _check_backend(backend: Any) -> None:
+    from diffusers.models.attention_dispatch import AttentionBackendName
+
+    known = [name.value for name in AttentionBackendName]
+    if backend not in known:
+        raise UsageError(f"attention_backend={shown(backend)} is unknown to diffusers; {nearest(str(backend), known)}")
+
+
+@contextmanager
+def _told_when_full(model: str, where: str) -> Iterator[None]:
+    """Say in a sentence that memory ended while a model was opened."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, GenkitError) or not is_out_of_memory(error):
+            raise
+        offload = "" if where.startswith("cpu") else ", or offload='model'"
+        reason = visible(first_line(error))[:200]
+        raise GenkitError(
+            f"the memory of {where} was full while {visible(model)[:100]} was opened ({reason}); "
+            f"try dtype='bfloat16' or a smaller model{offload}"
+        ) from error
 
 
 def _with_backend(pipe: Any, backend: str) -> None:
@@ -149,11 +170,8 @@ def _with_backend(pipe: Any, backend: str) -> None:
         raise UsageError(
             f"attention_backend={backend!r}: {type(pipe).__name__} has no transformer to set it on; leave it out"
         )
-    from diffusers.models.attention_dispatch import AttentionBackendName, _AttentionBackendRegistry
+    from diffusers.models.attention_dispatch import _AttentionBackendRegistry
 
-    known = [name.value for name in AttentionBackendName]
-    if backend not in known:
-        raise UsageError(f"attention_backend={backend!r} is unknown to diffusers; {nearest(backend, known)}")
     before = _AttentionBackendRegistry._active_backend
     try:
         model.set_attention_backend(backend)

@@ -12,16 +12,37 @@ GROUPS = (
 def free_memory() -> int:
     """Return the bytes that can be taken without swapping, as far as the system tells.
 
-    A container's limit counts too; its cache of files is taken for used, so the number is cautious there.
+    The limits of a container and of ``ulimit -v`` count too.
     """
     from psutil import virtual_memory
 
-    return min([int(virtual_memory().available), *(left for group in GROUPS if (left := _left(*group)) is not None)])
+    limits = [_left_to_process(), *(_left(*group) for group in GROUPS)]
+    return min([int(virtual_memory().available), *(left for left in limits if left is not None)])
 
 
 def _left(limit: Path, used: Path) -> int | None:
     """What a control group leaves; None where there is no such group, or no limit."""
     try:
-        return max(0, int(limit.read_text()) - int(used.read_text()))
+        return max(0, int(limit.read_text()) - int(used.read_text()) + _cached(limit.with_name("memory.stat")))
     except (OSError, ValueError):  # "max" is no number
         return None
+
+
+def _cached(path: Path) -> int:
+    """Pages of files in a control group, which the system takes back when it needs them."""
+    try:
+        found = dict(line.split() for line in path.read_text().splitlines())
+    except (OSError, ValueError):
+        return 0
+    return int(found.get("inactive_file", 0)) + int(found.get("active_file", 0))
+
+
+def _left_to_process() -> int | None:
+    """What ``ulimit -v`` leaves; None where there is no such limit."""
+    try:
+        import resource
+
+        most, pages = resource.getrlimit(resource.RLIMIT_AS)[0], Path("/proc/self/statm").read_text().split()[0]
+    except (ImportError, OSError):
+        return None
+    return None if most == resource.RLIM_INFINITY else max(0, most - int(pages) * resource.getpagesize())

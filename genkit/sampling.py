@@ -27,8 +27,9 @@ from genkit.attention.run import Run
 from genkit.attention.session import UnroutedError
 from genkit.callbacks import chained
 from genkit.catalogue import text_of
-from genkit.errors import GenkitError, UsageError
+from genkit.errors import GenkitError, UsageError, is_out_of_memory
 from genkit.events import OnEvent
+from genkit.fitting import check_memory, out_of_memory
 from genkit.latents import check_given
 from genkit.options import checked, stored
 from genkit.preview import preview
@@ -61,6 +62,7 @@ def sample(
     arguments = call_arguments(pipe, handle.card, wanted, longest=handle.longest)
     check_size(pipe, handle.card, arguments)
     check_given(pipe, handle.card, arguments)
+    check_memory(pipe, handle.card, arguments)
     named = {name: stored(name, value) for name, value in arguments.items()}
     run = handle.begin_run(fps)
     _check_text(handle, prompt, arguments, fps)
@@ -70,7 +72,7 @@ def sample(
     watch = Watch(total=steps, on_event=on_event, preview=partial(preview, pipe, fps=fps))
     watch.tell_notes(tuple(run.notes))
     with watch.watching(pipe), _looking_ahead(handle, watch):
-        output = _run(pipe, watch, arguments | chained(pipe, watch, arguments), generator_of(number))
+        output = _run(handle, watch, arguments, generator_of(number))
     run.state.pop("prompt", None)
     seconds = _seconds(watch, time.perf_counter())
     frames = output.frames[0]
@@ -146,14 +148,17 @@ def _looking_ahead(handle: "Handle", watch: Watch) -> Iterator[None]:
         handle.session.watchers.remove(outlook)
 
 
-def _run(pipe: Any, watch: Watch, arguments: dict[str, Any], generator: torch.Generator) -> Any:
+def _run(handle: "Handle", watch: Watch, arguments: dict[str, Any], generator: torch.Generator) -> Any:
     """Call the pipeline; what it or a rule refuses is a mistake in the request, what the caller's own functions raise
     is raised as it is."""
     try:
-        return pipe(**arguments, generator=generator, output_type="np")
+        called = arguments | chained(handle.pipe, watch, arguments)
+        return handle.pipe(**called, generator=generator, output_type="np")
     except Exception as error:
         if error is watch.raised or isinstance(error, GenkitError):
             raise
+        if is_out_of_memory(error):
+            raise GenkitError(out_of_memory(handle.pipe, handle.card, arguments, error, watch.when)) from error
         if isinstance(error, ValueError):
             raise UsageError(str(error)) from error
         if isinstance(error, UnroutedError):

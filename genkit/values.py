@@ -11,6 +11,8 @@ from typing import Any
 
 from genkit.errors import UsageError
 
+MOST = 2**63
+"""Whole numbers lie below this."""
 SHOWN = 60
 """Letters of a refused value that are shown."""
 
@@ -37,9 +39,10 @@ def whole(name: str, value: Any, least: int | None = 1) -> int:
         number = None if isinstance(plain, bool) else operator.index(plain)
     except (TypeError, RuntimeError):
         number = None
-    if number is None or (least is not None and number < least):
+    if number is None or (least is not None and number < least) or number >= MOST:
         rule = "" if least is None else f" of at least {least}"
-        raise UsageError(f"{name}={shown(value)} must be a whole number{rule}")
+        most = " below 2**63" if number is not None and number >= MOST else ""
+        raise UsageError(f"{name}={shown(value)} must be a whole number{rule}{most}")
     return number
 
 

@@ -38,6 +38,13 @@ class Watch:
     raised: BaseException | None = None
     """What a function of the caller's raised."""
 
+    @property
+    def when(self) -> str:
+        """Where the run is, as the end of a sentence."""
+        if self.stage == "encode":
+            return "before the end of the first step"
+        return "in decoding" if self.stage == "decode" else f"after step {self.steps} of {self.total}"
+
     def calling(self, theirs: Callable[..., Any], *words: Any) -> Any:
         """Call a function of the caller's, and remember what it raises, which is then not the pipeline's."""
         try:
