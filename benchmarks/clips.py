@@ -6,6 +6,7 @@ writes them.
 
 import hashlib
 import json
+import os
 import re
 import zipfile
 from collections.abc import Iterable
@@ -178,11 +179,23 @@ def _request(path: Path) -> dict[str, Any]:
 
 def _named(path: Path) -> list[tuple[str, Path]]:
     if path.is_dir():
-        files = [file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES + UNREAD and file.is_file()]
+        files = [file for file in _files_in(path) if file.suffix.lower() in SUFFIXES + UNREAD]
         shown = [file for file in files if not file.name.startswith(".")]
         if not shown:
             raise UsageError(f"there is no video in {str(path)!r}; it takes files that end in {', '.join(SUFFIXES)}")
         return [(file.relative_to(path).as_posix(), file) for file in shown]
     if not path.exists():
         raise UsageError(f"there is no file or folder {str(path)!r}")
+    if not path.is_file():  # a named pipe would block, a device would never end
+        raise UsageError(f"{str(path)!r} is neither a file nor a folder; name a video file")
     return [(path.name, path)]
+
+
+def _files_in(folder: Path) -> list[Path]:
+    """The files in a folder and its subfolders; one that cannot be looked into is not passed over."""
+
+    def refuse(error: OSError) -> None:
+        raise UsageError(f"cannot read the folder {error.filename!r}: {error.strerror}") from error
+
+    found = [Path(place, name) for place, _, names in os.walk(folder, onerror=refuse) for name in names]
+    return [file for file in found if file.is_file()]

@@ -218,7 +218,10 @@ def _metric(metric: Metric, videos: list[dict[str, Any]]) -> dict[str, Any]:
     samples = samples_of(videos, metric.name)
     found = asdict(metric.reduce(samples)) if samples else {"value": None, "low": None, "high": None}
     about = {"about": metric.about, "better": metric.better, "role": metric.role, "identity": metric.identity()}
-    about |= {"reduction": asdict(metric.reduction), "mode_effect": metric.mode_effect}
+    reduction = {
+        key: list(value) if isinstance(value, tuple) else value for key, value in asdict(metric.reduction).items()
+    }
+    about |= {"reduction": reduction, "mode_effect": metric.mode_effect}
     stamp = {"weights": "random"} if metric.random_weights else {}
     measured = sum(map(len, samples.values()))
     return about | stamp | {"prompts": 0} | found | {"videos": measured, "missing": len(videos) - measured}

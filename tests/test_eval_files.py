@@ -1,6 +1,7 @@
 """What an evaluation takes from a folder, and what no file can make it do."""
 
 import json
+import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,26 @@ def test_one_content_under_two_names_is_judged_by_each_name(tmp_path: Path) -> N
     results = evaluate(suite_named("lite"), [tmp_path / "b.mkv", tmp_path / "a.mp4"], tmp_path / "run")
     assert list(failures(results)) == ["b.mkv"]
     assert "begins as that of a .mp4 file does: rename it" in failures(results)["b.mkv"]
+
+
+def test_what_is_no_file_is_told_and_does_not_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(tmp_path / "pipe.mp4")
+    for path in (tmp_path / "pipe.mp4", Path("/dev/zero")):
+        with pytest.raises(UsageError, match=f"'{path}' is neither a file nor a folder; name a video file"):
+            clips.find([path])
+    moving(0).save(tmp_path / "a.mp4")
+    assert [clip.name for clip in clips.find([tmp_path])] == ["a.mp4"]
+    (tmp_path / "closed").mkdir()
+    look = os.scandir
+
+    def closed(folder: Any) -> Any:
+        if str(folder).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(folder))
+        return look(folder)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    with pytest.raises(UsageError, match="cannot read the folder '.*closed': Permission denied"):
+        clips.find([tmp_path])
 
 
 # Files that are too large

@@ -194,6 +194,14 @@ def test_the_rate_of_an_avi_is_not_that_of_its_clock(base: Path, tmp_path: Path)
     assert read_film(path).fps == pytest.approx(30, rel=0.03)
 
 
+@pytest.mark.parametrize("fps", [0.1, 0.3, 1.0, 59.94, 240.0, 1000.0])
+@pytest.mark.parametrize("frames", [1, 2, 9])
+def test_every_rate_that_is_written_is_read(fps: float, frames: int, tmp_path: Path) -> None:
+    path = Video(np.zeros((frames, 64, 64, 3), np.uint8), fps).save(tmp_path / "film.mp4", enlarge=1)
+    film = read_film(path)
+    assert (len(film.frames), film.fps) == (frames, pytest.approx(fps, rel=1e-5))
+
+
 def test_a_rate_that_no_video_has_is_told(tmp_path: Path) -> None:
     path = made(tmp_path / "slow.mp4", *PICTURE, "-vf", "setpts=PTS*1000", "-fps_mode", "vfr", *X264)
     with pytest.raises(GenkitError, match=r"slow.mp4' shows 45 frames at 0.03\d* per second; a video has between 0.1"):
