@@ -10,7 +10,7 @@ from torch import Tensor
 
 from genkit.attention.call import Call, Kind, Step, compose
 from genkit.attention.planners.here import Here, Planner
-from genkit.attention.planners.rule import SparseRule
+from genkit.attention.planners.rule import ALL_WARM_UP, SparseRule
 from genkit.attention.run import Run
 from genkit.attention.session import Layer, Session
 
@@ -84,7 +84,7 @@ def idle(session: Session, component: str, step: Step) -> Iterator[str]:
         if reasons:
             yield f"{name}: every call is dense, because {reasons.most_common(1)[0][0]}"
         else:
-            yield f"{name}: every call is dense, as dense_steps, dense_sigma and dense_layers ask"
+            yield f"{name}: {ALL_WARM_UP}"
 
 
 def _asked_of(session: Session, component: str, step: Step) -> Iterator[tuple[Layer, int]]:

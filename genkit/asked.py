@@ -8,7 +8,7 @@ from torch import Tensor
 
 from genkit.attention.call import Attend, Call, Rule
 from genkit.attention.callers import works_for
-from genkit.attention.planners.rule import WARM_UP
+from genkit.attention.planners.rule import ALL_WARM_UP, WARM_UP
 from genkit.attention.run import Run
 from genkit.attention.session import ReplacedError, Session
 from genkit.errors import GenkitError
@@ -124,4 +124,4 @@ def _note_idle(run: Run, plugin: str) -> None:
     """A sparse method may be dense in every call because that was asked for; the receipt says it."""
     refused = any(name == plugin for name, _ in run.refusals)
     if run.backends[WARM_UP] and plugin not in run.densities and not refused:
-        run.note(f"{plugin}: all its calls were dense, as dense_steps, dense_sigma and dense_layers ask")
+        run.note(f"{plugin}: {ALL_WARM_UP}")

@@ -188,6 +188,6 @@ def cache_hooks(model: nn.Module) -> Iterator[Any]:
 def _forget_registries(model: nn.Module) -> None:
     """Make diffusers look for hooks anew: up to 0.41 it keeps the list of an earlier run when a cache is enabled."""
     for module in model.modules():
-        registry = vars(module).get("_diffusers_hook")
+        registry: Any = vars(module).get("_diffusers_hook")
         if hasattr(registry, "_child_registries_cache"):
             registry._child_registries_cache = None

@@ -16,6 +16,8 @@ from genkit.attention.planners.measure import reaching
 
 WARM_UP = "dense (warm-up)"
 """What the record calls dense steps and layers that were asked for."""
+ALL_WARM_UP = "every call is dense, as dense_steps, dense_sigma and dense_layers ask"
+"""What is noted where they are all of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
