@@ -49,7 +49,7 @@ def first_attention_only(pipe: Any) -> Any:
 
 def latents(pipe: Any, frames: int) -> Tensor:
     """What the pipeline makes of given noise, which no plan of noise touches."""
-    noise = torch.randn(1, 4, frames, 8, 8, generator=torch.Generator().manual_seed(3))
+    noise = torch.randn(1, 4, frames, 8, 8, generator=torch.Generator().manual_seed(3)).to(pipe.unet.dtype)
     made: Tensor = pipe(**families.call_arguments("animatediff", num_frames=frames, latents=noise)).frames
     return made
 
@@ -114,6 +114,13 @@ def test_a_window_beyond_the_positions_is_refused(pipe: Any) -> None:
         genkit.apply(pipe, FreeNoise(window=33))
     with genkit.apply(pipe, FreeNoise(window=32)) as handle:
         assert handle.session.window == 32
+
+
+def test_a_copy_and_half_precision_begin_positions_anew_too(pipe: Any) -> None:
+    plain = ours(pipe, 36)
+    assert torch.equal(ours(copy.deepcopy(pipe), 36), plain)
+    half = ours(copy.deepcopy(pipe).to(torch.bfloat16), 36)
+    assert half.dtype == torch.bfloat16 and torch.isfinite(half).all()
 
 
 def test_what_positions_add_is_what_the_projections_make_of_them() -> None:
