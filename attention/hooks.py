@@ -7,7 +7,7 @@ holds nothing of ours.
 
 import copy
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -101,7 +101,7 @@ class Passage:
         return copy.deepcopy(self.inner, memo)
 
     def __reduce__(self) -> Any:
-        return _as_plain, (self.inner,)
+        return self.inner.__reduce_ex__(4)
 
 
 def _links_to(passage: Passage) -> Iterator[tuple[Any, str]]:
@@ -117,11 +117,6 @@ def _links_to(passage: Passage) -> Iterator[tuple[Any, str]]:
             holder, name, held = held, "inner", held.inner
         if held is passage:
             yield holder, name
-
-
-def _as_plain(inner: Any) -> Any:
-    """What a pickle holds in our place."""
-    return inner
 
 
 class Around:
@@ -160,15 +155,10 @@ class Hook:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         self.on_copy()
-        return _nothing
+        return nullcontext().__exit__  # takes whatever it is given, does nothing, and needs nothing of ours
 
     def __reduce__(self) -> Any:
-        self.on_copy()
-        return _as_plain, (_nothing,)
-
-
-def _nothing(module: nn.Module, *given: Any) -> None:
-    """The hook in a copy of a model."""
+        return self.__deepcopy__({}).__reduce_ex__(4)
 
 
 class Context:
@@ -200,7 +190,7 @@ class Context:
         return copy.deepcopy(self.inner, memo)
 
     def __reduce__(self) -> Any:
-        return _as_plain, (self.inner,)
+        return self.inner.__reduce_ex__(4)
 
 
 def refuse_ring(component: str, model: nn.Module) -> None:

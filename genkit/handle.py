@@ -191,7 +191,11 @@ class Handle:
         return f"{head}\n{self.last.receipt}" if self.last else f"{head}; nothing generated yet"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> None:
-        """A copy of the pipeline has no plug-ins in it."""
+        """A copy of the pipeline has no plug-ins in it, and there is none of plug-ins alone."""
+        if id(self.pipe) not in memo:
+            raise GenkitError(
+                "plug-ins in a pipeline cannot be copied; copy the pipeline, and apply() them to the copy"
+            )
 
     def __reduce__(self) -> Any:
         return type(None), ()

@@ -54,12 +54,7 @@ class Shadow:
         return copy.deepcopy(self.original, memo)
 
     def __reduce__(self) -> Any:
-        return _as_plain, (self.original,)
-
-
-def _as_plain(original: Any) -> Any:
-    """What a pickle holds for a shadow: the method under it."""
-    return original
+        return self.original.__reduce_ex__(4)
 
 
 def begin_seam(pipe: Any, session: Session, asked: Asked, plan: NoisePlan | None, cache: StepCache | None) -> Shadow:

@@ -242,12 +242,32 @@ def test_a_copy_of_a_pipeline_is_a_plain_one(pipe: Any, plugins: tuple[Any, ...]
 def test_a_copy_of_a_model_is_a_plain_one(pipe: Any) -> None:
     other = families.FAMILIES["wan"]()
     before = plain(other)
-    with genkit.apply(pipe, RADIAL):
+    with genkit.apply(pipe, TILES):
+        assert b"genkit" not in pickle.dumps(pipe.transformer)
         for model in copies(pipe.transformer):
             other.transformer = model
             assert np.array_equal(plain(other), before)
             for module in model.modules():
                 assert getattr(vars(module).get("forward"), "__self__", module) is module
+
+
+def test_plugins_are_not_copied_without_their_pipeline(pipe: Any) -> None:
+    with (
+        genkit.apply(pipe, RADIAL) as handle,
+        pytest.raises(genkit.GenkitError, match="cannot be copied; copy the pipe"),
+    ):
+        copy.deepcopy([handle])
+
+
+def test_what_is_saved_inside_is_the_plain_pipeline(pipe: Any, tmp_path: Any) -> None:
+    before = plain(pipe)
+    with genkit.apply(pipe, TILES, FreeNoise(window=2, stride=1)):
+        pipe.save_pretrained(tmp_path)
+        other = diffusers.DiffusionPipeline.from_pretrained(tmp_path)
+        other.set_progress_bar_config(disable=True)
+        assert np.array_equal(plain(other), before)
+        other = diffusers.WanVideoToVideoPipeline.from_pipe(pipe)
+        assert not {"prepare_latents", "encode_prompt", "_genkit_handle"} & set(vars(other))
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, pickle.dumps])

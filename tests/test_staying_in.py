@@ -185,3 +185,29 @@ def test_a_hook_of_ours_that_somebody_threw_out_comes_back() -> None:
             del block.attn1.forward
         assert np.array_equal(made(handle), expected("radial"))
     assert all("forward" not in vars(block.attn1) for block in pipe.transformer.blocks)
+
+
+def test_casting_layers_inside_is_casting_them_before() -> None:
+    one, two = families.FAMILIES["wan"](), families.FAMILIES["wan"]()
+    cast = {"storage_dtype": torch.float16, "compute_dtype": torch.float32}
+    one.transformer.enable_layerwise_casting(**cast)
+    with genkit.apply(one, RADIAL) as before, genkit.apply(two, RADIAL) as inside:
+        assert np.array_equal(made(inside), expected("radial"))
+        two.transformer.enable_layerwise_casting(**cast)
+        assert np.array_equal(made(inside), made(before))
+
+
+def test_lora_may_come_and_go_inside() -> None:
+    peft = pytest.importorskip("peft")
+    one, two, trained = (families.FAMILIES["wan"]() for _ in range(3))
+    config = peft.LoraConfig(r=2, target_modules=["to_q", "to_k"], init_lora_weights=False)
+    trained.transformer.add_adapter(config, "one")
+    found = peft.get_peft_model_state_dict(trained.transformer, adapter_name="one")
+    weights = {f"transformer.{name}": x for name, x in found.items()}
+    one.load_lora_weights(dict(weights))
+    with genkit.apply(one, RADIAL) as before, genkit.apply(two, RADIAL) as inside:
+        two.load_lora_weights(dict(weights))
+        assert np.array_equal(made(inside), made(before))
+        assert not np.array_equal(made(inside), expected("radial"))
+        two.unload_lora_weights()
+        assert np.array_equal(made(inside), expected("radial"))
