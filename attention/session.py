@@ -18,16 +18,18 @@ from torch import Tensor, nn
 
 from genkit.attention.call import Attend, Call, Kind, Rule, Step, compose
 from genkit.attention.callers import nearest_pipeline
-from genkit.attention.dense import dense
+from genkit.attention.dense import dense, sdpa
 from genkit.attention.devices import Devices, devices_of
 from genkit.attention.grid import VideoGrid
 from genkit.attention.hoist import Hoist
 from genkit.attention.hooks import Around, Passage, Watcher, refuse_ring
 from genkit.attention.layout import Layout, ordered
 from genkit.attention.model_card import ModelCard
+from genkit.attention.permute import inverse
 from genkit.attention.positions import Positions, embedding_of, leave_out, projected, window_of
 from genkit.attention.router import routed
 from genkit.attention.run import Run
+from genkit.attention.trial import SMALL, Trial, attempt, signature_of, small, untraced
 from genkit.attention.volume import Volume, plain_model
 
 
@@ -71,6 +73,7 @@ class Session:
         self.on_copy: Callable[[], None] = lambda: None
         """Raises where a copy of a model would not be one."""
         self._here = _Here()
+        self._trials: dict[Any, Trial] = {}
 
     def install(self) -> None:
         """Register the hooks on every attention module and on the models themselves.
@@ -92,9 +95,9 @@ class Session:
             self.around.append(Around(name, model, self))
         self._restart_positions()
         if self.layout is not None and self.card.blocks:
-            for model in self.models.values():
+            for component, model in self.models.items():
                 blocks: list[nn.Module] = [block for name in self.card.blocks for block in getattr(model, name)]
-                self.hoists.append(Hoist(blocks, self._enter))
+                self.hoists.append(Hoist(component, blocks, self._enter))
                 self.hoists[-1].install()
 
     def _restart_positions(self) -> None:
@@ -191,8 +194,48 @@ class Session:
         step = self._step(arguments["timestep"], sample.shape[0])
         volume, devices = self.card.volume(model, arguments), devices_of(model)
         self._here.forward = _Forward(component, volume, step, sample.shape[0], {}, devices)
+        self._try_order(component, model, arguments)
         for watcher in self.watchers:
             watcher.begin(component, step)
+
+    def _try_order(self, component: str, model: nn.Module, arguments: dict[str, Any]) -> None:
+        """Let the order of the tokens be kept through all blocks if a trial of the model, once, has shown it may be."""
+        for hoist in self.hoists:
+            if hoist.component == component and hoist.handles:
+                key = (component, signature_of(arguments))
+                if key not in self._trials:
+                    self._trials[key] = self._trial(model, hoist, arguments)
+                trial = self._trials[key]
+                hoist.axes = trial.axes
+                if trial.axes is None:
+                    self.run.note(
+                        f"tokens of {component} are put in order in every layer and not once for all: a "
+                        f"{type(model).__name__} must not be reordered, as {trial.reason}"
+                    )
+
+    def _trial(self, model: nn.Module, hoist: Hoist, arguments: dict[str, Any]) -> Trial:
+        forward = self._forward
+        assert forward is not None
+        if forward.devices is not None:
+            return Trial(None, "devices share its tokens")
+        order = torch.randperm(prod(SMALL[0]), generator=torch.Generator().manual_seed(0))
+
+        def in_every_layer(run: Callable[[], Any]) -> Any:
+            self._here.trial = partial(_ordered_in_layer, order, self.card.text_first)
+            return run()
+
+        try:
+            self._here.forward, self._here.foreign = None, True
+            with untraced(model):
+                sizes = [small(model, arguments, self.card.volume, volume) for volume in SMALL]
+                tokens, order = (prod(SMALL[0]), prod(SMALL[1])), order.to(arguments["hidden_states"].device)
+                return attempt(model, hoist, (sizes[0], sizes[1]), tokens, order, in_every_layer)
+        except Exception as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            return Trial(None, f"no small trial of it can be made ({reason})")
+        finally:
+            hoist.shapes = hoist.axes = self._here.trial = None
+            self._here.forward, self._here.foreign = forward, False
 
     def end(self, component: str, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
         """After the model's forward: every layer must have come by, or have been skipped by a step cache.
@@ -233,6 +276,8 @@ class Session:
         Raises:
             UnroutedError: it runs for this pipeline, and nothing told where its model's forward began.
         """
+        if self._here.trial is not None:
+            return routed(layer.module, partial(forward, *args, **kwargs), partial(self._here.trial, layer))
         if self._forward is not None:
             return routed(layer.module, partial(forward, *args, **kwargs), partial(self.attend, layer))
         if not self._here.foreign and nearest_pipeline() is self.pipe:
@@ -343,6 +388,8 @@ class _Here(threading.local):
     forward: "_Forward | None" = None
     foreign: bool = False
     """Whether a model runs for another pipeline."""
+    trial: Callable[..., Tensor] | None = None
+    """Answers the attention calls of a trial instead of the rules."""
     context: tuple[str, dict[str, Any]] | None = None
     """Name and facts of the ``cache_context`` that the pipeline is in."""
 
@@ -356,6 +403,24 @@ class _Forward:
     calls: dict[str, int]
     devices: Devices | None = None
     layout: Layout | None = None
+
+
+def _ordered_in_layer(
+    order: Tensor, text_first: bool, layer: Layer, backend: str | None, q: Tensor, k: Tensor, v: Tensor, given: Any
+) -> Tensor:
+    """Dense attention to the video's tokens in another order, put back; other kinds of attention as they are."""
+    options = {name: value for name, value in given.items() if name not in ("attn_mask", "scale")}
+    grid = VideoGrid(frames=1, rows=1, cols=len(order))
+    call = Call(layer=layer.name, depth=0, kind=layer.kind, grid=grid, step=Step(), run=Run(), options=options)
+    call, mask = replace(call, scale=given.get("scale")), given.get("attn_mask")
+    if layer.kind not in ("self", "joint"):
+        return sdpa(q, k, v, call, mask, backend)
+    places, first = torch.arange(q.shape[2], device=q.device), q.shape[2] - len(order) if text_first else 0
+    places[first : first + len(order)] = order + first
+    for axis in (-1, -2):
+        if mask is not None and mask.ndim >= -axis and mask.shape[axis] == len(places):
+            mask = mask.index_select(axis, places)
+    return sdpa(q[:, :, places], k[:, :, places], v[:, :, places], call, mask, backend)[:, :, inverse(places)]
 
 
 def _submodule(model: nn.Module, name: str) -> nn.Module | None:
@@ -384,7 +449,7 @@ def _layers(component: str, model: nn.Module, card: ModelCard) -> list[Layer]:
 def _bound(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     """The model's arguments by name."""
     bound = inspect.signature(type(model).forward).bind_partial(model, *args, **kwargs)
-    return dict(bound.arguments)
+    return {name: value for name, value in bound.arguments.items() if value is not model}
 
 
 def _scheduler_index(scheduler: Any, timestep: Any) -> int:

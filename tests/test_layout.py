@@ -163,11 +163,11 @@ def test_beside_another_rule_tokens_come_frame_by_frame() -> None:
         assert plan.session.layout is None and not plan.session.hoists
 
 
-def test_hidden_states_of_another_length_and_tokens_told_by_place_are_left() -> None:
-    """What a block adds for the first frame alone, and sequences with more than the video's tokens."""
+def test_hidden_states_of_another_length_and_arguments_that_were_not_tried_are_left() -> None:
+    """Sequences with more than the video's tokens, and a call that is not like the one that was tried."""
 
     class Block(torch.nn.Module):
-        def forward(self, hidden_states: Tensor, temb: Tensor, token_replace_emb: Tensor | None = None) -> Tensor:
+        def forward(self, hidden_states: Tensor, temb: Tensor) -> Tensor:
             return hidden_states + temb
 
     blocks: list[torch.nn.Module] = [Block(), Block()]
@@ -178,22 +178,40 @@ def test_hidden_states_of_another_length_and_tokens_told_by_place_are_left() -> 
         came.append(hidden.shape[1])
         return order if hidden.shape[1] == 16 else None
 
-    hooks = hoist.Hoist(blocks, enter)
+    hooks = hoist.Hoist("transformer", blocks, enter)
     hooks.install()
     add, start = 100 * torch.arange(16.0)[None, :, None], torch.arange(16.0)[None, :, None]
+    assert blocks[0](start, add).flatten().tolist() == [101 * i for i in range(16)] and not came, "nothing was tried"
+    hooks.axes = {(i, name): 1 for i in range(2) for name in ("hidden_states", "temb")} | {("out", ""): 1}
     hidden = start
     for block in blocks:
         hidden = block(hidden, add)
     assert hidden.flatten().tolist() == [201 * i for i in range(16)] and came == [16]
     inside = blocks[0](start, add)
     assert inside.flatten().tolist() == [101 * i for i in [*range(1, 16), 0]], "between the blocks they are in order"
-    longer = blocks[0](torch.arange(17.0)[None, :, None], torch.zeros(1))
-    assert longer.flatten().tolist() == list(range(17))
-    apart = blocks[0](start, add, token_replace_emb=add)
-    assert apart.flatten().tolist() == [101 * i for i in range(16)] and came == [16, 16, 17]
-    short = blocks[0](start[:, :3], add[:, :3])
-    assert short.flatten().tolist() == [0, 101, 202] and came == [16, 16, 17], "too few to be told from other axes"
+    longer = blocks[0](torch.arange(17.0)[None, :, None], torch.zeros(1, 17, 1))
+    assert longer.flatten().tolist() == list(range(17)) and came == [16, 16, 17]
+    other = blocks[0](start, torch.zeros(1, 1, 1))
+    assert other.flatten().tolist() == list(range(16)) and came == [16, 16, 17]
     hooks.remove()
+
+
+def test_the_axis_of_the_tokens_is_the_one_that_grows_with_them() -> None:
+    """Heads, channels and text may be as many by chance."""
+    one = {
+        (0, "hidden_states"): (2, 24, 24),
+        (0, "rotary", 0): (2, 24, 24, 8),
+        (0, "text"): (2, 24, 16),
+        ("out", ""): (24,),
+    }
+    two = {
+        (0, "hidden_states"): (2, 36, 24),
+        (0, "rotary", 0): (2, 24, 36, 8),
+        (0, "text"): (2, 24, 16),
+        ("out", ""): (36,),
+    }
+    expected = {(0, "hidden_states"): 1, (0, "rotary", 0): 2, ("out", ""): 0}
+    assert hoist.axes_of(one, two, (24, 36)) == expected
 
 
 def test_names_of_orders() -> None:
