@@ -10,7 +10,7 @@ OFFICIAL := vbench==0.1.5 decord==0.6.0 easydict==1.13 omegaconf==2.3.0 opencv-p
     torchvision==0.28.0 setuptools==69.5.1 wheel==0.45.1
 OFFICIAL_SOURCES := antlr4-python3-runtime==4.9.3 openai-clip==1.0.1 dreamsim==0.2.1
 
-.PHONY: help venv demo report test test-versions check bench bench-gpu parity clean
+.PHONY: help venv demo report test test-slow test-versions check bench bench-gpu parity clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,8 +36,11 @@ report: venv  ## compare plain, Radial, FreeNoise and FreeLong, in docs/report/i
 	    --out outputs/report --resume
 	mkdir -p docs/report && cp outputs/report/report.html docs/report/index.html
 
-test: venv  ## every test
-	$(BIN)/pytest --numprocesses auto --dist loadfile
+test: venv  ## every test but those of test-slow
+	$(BIN)/pytest --numprocesses auto --dist loadfile -m "not fault"
+
+test-slow: venv  ## kills at every write, full disks, held stores: some minutes
+	$(BIN)/pytest --numprocesses auto --dist loadfile -m fault
 
 test-versions:  ## every test at the lowest, the pinned and the newest versions; SETS=floors for one of them
 	$(PYTHON) .ci/versions.py $(SETS)
@@ -47,7 +50,7 @@ check: venv  ## style, types of the built package, import directions, fast tests
 	$(BIN)/ruff format --check .
 	rm -rf build && $(BIN)/pip install --quiet --no-deps --target $(CHECKED) .
 	cd $(CHECKED) && $(abspath $(BIN))/mypy --config-file $(CURDIR)/pyproject.toml --package genkit
-	$(BIN)/pytest --numprocesses auto --dist loadfile -m "not slow and not gpu"
+	$(BIN)/pytest --numprocesses auto --dist loadfile -m "not slow and not gpu and not fault"
 
 bench: venv  ## speed of attention on this machine
 	$(BIN)/genkit bench attention

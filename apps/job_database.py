@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import secrets
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ SCHEMA_VERSION = 2
 REBUILT = "its entry in the store was lost, and was made again from its files"
 PATIENCE = 30.0
 """Seconds to wait for a store that another program holds."""
+FULL = 2**15
+"""Bytes on a disk that are as good as none."""
 OPENING = 120.0
 """Seconds to wait for another process that opens the store too, and may be rebuilding it."""
 
@@ -145,13 +148,20 @@ class Database:
     def why(self, error: str) -> str:
         """A sentence for what SQLite or the system calls ``error``."""
         place = repr(str(self.folder))
-        if "full" in error or error == os.strerror(errno.ENOSPC) or error == os.strerror(errno.EDQUOT):
+        if "full" in error or error in map(os.strerror, (errno.ENOSPC, errno.EDQUOT)) or self._is_full():
             return f"the disk of {place} is full; free some space there"
         if "locked" in error or "busy" in error:
             return f"the store in {place} is held by another program, a backup perhaps; try again when it has ended"
         if "unable to open" in error or "disk I/O" in error or error == os.strerror(errno.ENOENT):
             return f"the store in {place} cannot be reached; was the folder moved away? Put it back"
         return f"the store in {place} cannot be used: {error}"
+
+    def _is_full(self) -> bool:
+        """Whether no file can be made there any more; SQLite then says that it cannot open its own."""
+        try:
+            return shutil.disk_usage(self.state).free < FULL
+        except OSError:
+            return False
 
 
 def _columns(db: sqlite3.Connection) -> set[str]:

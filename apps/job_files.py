@@ -90,8 +90,11 @@ class Files:
         if is_file(film):
             return True
         made = self.making / film.name
-        if not (is_file(made) and recipe(made)):
+        found = _recipe(made) if is_file(made) else None
+        if found is None:
             return False
+        if not (is_file(sidecar_path(made)) or is_file(sidecar_path(film))):  # killed between the two
+            sidecar_path(made).write_text(found.to_json(indent=2) + "\n", "utf-8")
         self.publish(film)
         return True
 
@@ -137,14 +140,18 @@ def is_file(path: Path) -> bool:
 
 def recipe(film: Path) -> tuple[str, str] | None:
     """Request, as JSON, and receipt, as a table, in a video; None where it holds none."""
+    found = _recipe(film)
+    return found and (json.dumps(found.request), "" if found.receipt is None else str(found.receipt))
+
+
+def _recipe(film: Path) -> Any:
     from genkit.decode import read_header
     from genkit.recipe import recipe_of
 
     try:
-        found = recipe_of(film, read_header(film))
+        return recipe_of(film, read_header(film))
     except (GenkitError, OSError):
         return None
-    return json.dumps(found.request), "" if found.receipt is None else str(found.receipt)
 
 
 def _asked(path: Path) -> Kept | None:
