@@ -6,9 +6,13 @@ from fractions import Fraction
 from typing import Any
 
 from genkit.attention.model_card import ModelCard
+from genkit.attention.volume import configured
 from genkit.errors import UsageError, nearest
 from genkit.schedulers import seeds
 from genkit.values import real, shown, text
+
+TABLE = "rope_max_seq_len"
+"""Where a configuration says for how many tokens along each axis its model keeps positions."""
 
 
 def call_arguments(pipe: Any, card: ModelCard, asked: dict[str, Any], *, longest: int | None = None) -> dict[str, Any]:
@@ -82,6 +86,9 @@ def check_frames(pipe: Any, card: ModelCard, arguments: dict[str, Any], longest:
         rule = "whole numbers from 1" if stride == 1 else f"{stride}k + 1 frames"
         near = max(0, round(Fraction(frames - 1, stride))) * stride + 1
         raise UsageError(f"num_frames={shown(frames)}: {card.title} makes {rule}; the nearest is {shown(near)}")
+    table = configured(card.model(pipe), TABLE)
+    if table is not None:
+        longest = min((table - 1) * card.stride(pipe) + 1, longest or frames)
     if longest is not None and frames > longest:
         further = ", and freenoise goes further" if card.rope == "absolute" else ""
         raise UsageError(
@@ -106,7 +113,17 @@ def check_size(pipe: Any, card: ModelCard, arguments: dict[str, Any]) -> None:
         if value is not None and value % unit:
             near = max(1, round(Fraction(value, unit))) * unit
             raise UsageError(f"{name}={value}: {card.title} makes multiples of {unit}; the nearest is {near}")
+        _check_table(pipe, card, name, value, unit)
     _check_largest(pipe, card, arguments)
+
+
+def _check_table(pipe: Any, card: ModelCard, name: str, value: int | None, unit: int) -> None:
+    table = configured(card.model(pipe), TABLE)
+    if value is not None and table is not None and value > table * unit:
+        raise UsageError(
+            f"{name}={value}: the positions of this {card.title} model end at {table * unit}; the nearest is "
+            f"{table * unit}"
+        )
 
 
 def _check_largest(pipe: Any, card: ModelCard, arguments: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ class UsageError(GenkitError, ValueError):
 
 
 class NotFiniteError(GenkitError, ArithmeticError):
-    """The latents became NaN or infinite."""
+    """The text, the latents or the frames of a generation became NaN or infinite."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -129,13 +129,14 @@ class Handle:
             fps: pixel frames a second; None is the family's own.
             on_event: called with ``Progress`` after every step and for each piece decoded; whatever it raises stops
                 the run within that step.
-            options: any further argument of the pipeline's own ``__call__``.
+            options: any further argument of the pipeline's own ``__call__``; tensors, images and functions are named in
+                the recipe, and the caller's callback is called before ours.
 
         Raises:
             UsageError: an argument that this pipeline does not take, or a value that it cannot make.
             GenkitError: a plug-in was passed by, a part of the pipeline was replaced after ``apply``, or the pipeline
                 is making a video already.
-            NotFiniteError: the latents became NaN or infinite; the step is named.
+            NotFiniteError: the text, the latents or the frames became NaN or infinite; the stage is named.
         """
         if self.pipe.__dict__.get("_genkit_handle") is not self:
             raise GenkitError("these plug-ins were removed; call apply() again before generate()")

@@ -54,6 +54,8 @@ def tensor(name: str, value: Any) -> Any:
         raise UsageError(f"{name}={shown(value)} must be a tensor of torch, which only Python can give")
     if value.ndim < 1 or value.shape[0] != 1:
         raise UsageError(f"{name} has shape {list(value.shape)}; a call makes one video, so its first axis must be 1")
+    if "mask" not in name and not value.is_floating_point():
+        raise UsageError(f"{name} has numbers of type {value.dtype}; give floating point")
     if value.is_meta or not bool(value.isfinite().all()):
         raise UsageError(f"{name} of shape {list(value.shape)} holds NaN or infinity, or no numbers at all")
     return value

@@ -27,7 +27,7 @@ from genkit.attention.run import Run
 from genkit.attention.session import UnroutedError
 from genkit.callbacks import chained
 from genkit.catalogue import text_of
-from genkit.errors import GenkitError, UsageError, is_out_of_memory
+from genkit.errors import GenkitError, UsageError, first_line, is_out_of_memory
 from genkit.events import OnEvent
 from genkit.fitting import check_memory, out_of_memory
 from genkit.latents import check_given
@@ -163,7 +163,20 @@ def _run(handle: "Handle", watch: Watch, arguments: dict[str, Any], generator: t
             raise UsageError(str(error)) from error
         if isinstance(error, UnroutedError):
             raise GenkitError(str(error)) from error
+        if further := _further(handle, arguments):
+            reason = f"{type(error).__name__}: {first_line(error)}"
+            raise GenkitError(
+                f"the pipeline failed ({reason}) with {further}; correct that, or leave it out"
+            ) from error
         raise
+
+
+def _further(handle: "Handle", arguments: dict[str, Any]) -> str:
+    """The arguments of the pipeline's own that the caller gave, in which the cause of an odd failure may lie."""
+    from genkit.request import Request
+
+    usual = {*Request.model_fields, *handle.card.defaults, "frame_rate"}
+    return ", ".join(f"{name}={shown(value)}" for name, value in arguments.items() if name not in usual)
 
 
 def _prompt(handle: "Handle", prompt: Any, asked: dict[str, Any]) -> dict[str, Any]:

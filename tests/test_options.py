@@ -196,18 +196,18 @@ def test_latents_of_the_callers_own_act_and_are_named_by_their_hash(name: str, m
         drawn = lambda *words, **named: seen.append(prepare(*words, **named)) or seen[-1]  # noqa: E731
         patch.setattr(type(pipe), "prepare_latents", drawn)
         plain = genkit.generate(pipe, PROMPT, seed=3, **asked)
-    own = genkit.generate(pipe, PROMPT, seed=99, latents=seen[0].clone(), **asked)
+    own = genkit.generate(pipe, PROMPT, seed=99, latents=seen[-1].clone(), **asked)
     assert np.allclose(own.frames, plain.frames, atol=1e-5), "the latents did not act"
     named = own.request["options"]["latents"]
     assert (
-        named.startswith(f"tensor float32 {list(seen[0].shape)} sha256:") and own.receipt.arguments["latents"] == named
+        named.startswith(f"tensor float32 {list(seen[-1].shape)} sha256:") and own.receipt.arguments["latents"] == named
     )
-    other = genkit.generate(pipe, PROMPT, seed=99, latents=seen[0] + 1e-3, **asked)
+    other = genkit.generate(pipe, PROMPT, seed=99, latents=seen[-1] + 1e-3, **asked)
     assert other.request["options"]["latents"] != named
     with pytest.raises(genkit.UsageError, match="latents was given by a program .* no file holds it; pass it again"):
         check_request(Request.model_validate(own.request))
     with pytest.raises(genkit.UsageError, match="latents have shape"):
-        genkit.generate(pipe, PROMPT, latents=seen[0][..., 1:].clone(), **asked)
+        genkit.generate(pipe, PROMPT, latents=seen[-1][..., 1:].clone(), **asked)
 
 
 def test_embeddings_of_the_callers_own_act(wan: Any) -> None:
@@ -313,3 +313,50 @@ def test_a_run_that_a_callback_ends_is_said_to_be_unfinished(wan: Any) -> None:
 def test_a_negative_prompt_that_is_cut_off_is_said(wan: Any) -> None:
     video = genkit.generate(wan, PROMPT, **SMALL, negative_prompt="blue " * 30)
     assert any(note.startswith("the negative prompt has 3") and "reads 16" in note for note in video.receipt.notes)
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "sentence"),
+    [
+        (
+            "wan",
+            {"prompt": None, "prompt_embeds": torch.zeros(1, 16, 33)},
+            "RuntimeError: .* with prompt_embeds=a T",
+        ),
+        (
+            "animatediff",
+            {"clip_skip": 99},
+            "IndexError: .* with clip_skip=99; correct that",
+        ),
+        ("animatediff", {"ip_adapter_image": Image.new("RGB", (8, 8))}, "AttributeError: .* with ip_adapter_image="),
+        (
+            "cogvideox",
+            {"latents": torch.zeros(1, 5, 4, 6, 8).half()},
+            "RuntimeError: .* with latents=a Tensor",
+        ),
+    ],
+)
+def test_an_odd_failure_names_the_arguments_in_which_its_cause_may_lie(
+    name: str, option: dict[str, Any], sentence: str
+) -> None:
+    asked = {key: value for key, value in families.sizes(name).items() if key not in ("prompt", "negative_prompt")}
+    asked.pop("max_sequence_length", None)
+    with pytest.raises(genkit.GenkitError, match=sentence) as caught:
+        genkit.generate(families.FAMILIES[name](), **{"prompt": PROMPT} | asked | option)
+    assert "\n" not in str(caught.value) and caught.value.__cause__ is not None
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (
+            {"num_frames": 1025},
+            "num_frames=1025: the positions of this Wan 2.1 model end at 1021 frames",
+        ),
+        ({"height": 4112}, "height=4112: the positions of this Wan 2.1 model end at 4096; the nearest is 4096"),
+        ({"width": 16384}, "width=16384: the positions of this Wan 2.1 model end at 4096"),
+    ],
+)
+def test_positions_end_where_the_configuration_says(wan: Any, changes: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(genkit.UsageError, match=sentence):
+        genkit.generate(wan, PROMPT, **SMALL | changes)
