@@ -13,11 +13,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from genkit.apps.compare_plan import Plan, folder_for, keep, opened, planned, prompts_of
+from genkit.apps.compare_plan import Plan, claimed, folder_for, keep, opened, planned, prompts_of
 from genkit.apps.progress import progress_bar, status_line
 from genkit.apps.signals import exit_code
 from genkit.apps.warning import warning
-from genkit.benchmarks.clips import decode, save_raw
+from genkit.benchmarks.clips import decode
 from genkit.benchmarks.evaluation import evaluate
 from genkit.benchmarks.metric import Suite
 from genkit.benchmarks.report import Clip, render, summary
@@ -25,10 +25,13 @@ from genkit.benchmarks.report_data import Comparison, Side, as_json, compared
 from genkit.benchmarks.report_media import strip_uri, video_uri
 from genkit.benchmarks.suites import suite_named
 from genkit.decode import read_header
+from genkit.errors import GenkitError
 from genkit.outputs import replacing
+from genkit.raw import save_raw
 from genkit.receipt import Receipt
 from genkit.recipe import recipe_of
 from genkit.request import Request
+from genkit.rescue import kept_video
 from genkit.video import Video
 from genkit.visible import visible, visible_lines
 
@@ -72,13 +75,15 @@ def compare(
         UsageError: something that was asked for cannot be; told before any work is done.
         GenkitError: a generation or a measurement failed; what is finished stays.
     """
-    out = folder_for(out, resume)
+    named, out = out, folder_for(out, resume)
     kept = opened(out, resume)
     plan = planned(sides, prompts_of(prompts), seeds, kept)
     suites = [suite_named(name) for name in ("lite", "sprites") if name == "lite" or plan.sides[0].model == "tiny"]
     similarity, notes = _similarity()
     for suite in (*suites, similarity):
         suite.check_ready()
+    if named is None:
+        out = claimed(out)
     keep(plan, out, kept)
     folder = Folder(out=out, plan=plan)
     try:
@@ -122,7 +127,11 @@ def _clip(folder: Folder, side: int, take: int, pipe: Any, told: set[str]) -> No
 
     with progress_bar() as draw:
         video = make(folder.plan.request(side, take), on_event=warning(draw, told), pipe=pipe)
-    save_raw(Video(video.uint8(), video.fps, video.request), folder.frames(side, take))
+    try:
+        save_raw(Video(video.uint8(), video.fps, video.request), folder.frames(side, take))
+    except OSError as error:
+        reason = f"{str(folder.frames(side, take))!r} could not be written: {error.strerror or error}"
+        raise GenkitError(f"{reason}; {kept_video(video, folder.plan.takes[take].name)}") from error
     video.save(folder.video(side, take))
 
 

@@ -1,6 +1,7 @@
 """What a comparison makes: sides, prompts and seeds, checked before any work and kept in the folder."""
 
 import json
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,12 +18,14 @@ from genkit.conflicts import check_together
 from genkit.errors import UsageError
 from genkit.loading import TINY_WEIGHTS
 from genkit.making import check_request
-from genkit.outputs import check_writable, replacing
+from genkit.outputs import check_writable, claim, parts_in
 from genkit.receipt import versions
 from genkit.request import Request
 
 FOLDER = Path("outputs")
 PLAN = "plan.json"
+WRITTEN = ("report.html", "report.json", "videos", "frames", "scores")
+"""What a comparison writes beside its plan."""
 SCHEMA_VERSION = 2
 NOT_A_DIFFERENCE = ("prompt", "seed", "plugins", "options")
 """Fields that are not shown as one in the name of a side."""
@@ -121,6 +124,16 @@ def folder_for(out: Path | None, resume: bool) -> Path:
     return next(name for name in names if not name.exists())
 
 
+def claimed(out: Path) -> Path:
+    """Make ``out``, a new folder in ``outputs/``; where another comparison made it meanwhile, the next one."""
+    while True:
+        try:
+            out.mkdir(parents=True)
+            return out
+        except FileExistsError:
+            out = folder_for(None, False)
+
+
 def opened(out: Path, resume: bool) -> dict[str, Any] | None:
     """The plan that lies in the folder of a comparison; None in a new one.
 
@@ -131,6 +144,8 @@ def opened(out: Path, resume: bool) -> dict[str, Any] | None:
     check_writable(out / "clip.mp4")
     path = out / PLAN
     if not path.exists():
+        if theirs := next((name for name in WRITTEN if os.path.lexists(out / name)), None):
+            raise UsageError(f"{str(out / theirs)!r} is there already and of no comparison; name another folder")
         return None
     if not resume:
         raise UsageError(f"{str(out)!r} holds a comparison already; go on with it by --resume, or name another folder")
@@ -151,8 +166,10 @@ def keep(plan: Plan, out: Path, kept: dict[str, Any] | None) -> None:
     """
     asked = plan.as_json()
     if kept is None:
-        with replacing(out / PLAN) as (part,):
+        with parts_in(out) as (part,):
             part.write_text(json.dumps(asked, indent=2) + "\n", "utf-8")
+            if not claim(part, out / PLAN):
+                raise UsageError(f"another comparison has begun in {str(out)!r} meanwhile; name another folder")
         return
     for name, value in json.loads(json.dumps(asked)).items():
         if value != kept.get(name):

@@ -1,5 +1,6 @@
 """`genkit probe`: measure a sparse plug-in on a model, write the budget and the picture, print a table."""
 
+import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,13 @@ from genkit.attention.budget import Budget
 from genkit.benchmarks.drawing import SUFFIXES
 from genkit.benchmarks.probe_picture import picture
 from genkit.catalogue import parse
-from genkit.errors import UsageError
+from genkit.errors import GenkitError, UsageError
 from genkit.level_choice import Outcome, mean_density
 from genkit.making import check_request
 from genkit.outputs import replacing
 from genkit.probing import Probe, check_target
 from genkit.request import Request
+from genkit.rescue import kept
 from genkit.visible import visible, visible_lines
 
 RECALL = 0.95
@@ -62,7 +64,11 @@ def probe(
     found = _measured(request, texts)
     chosen = found.chosen(recall=recall, density=density)
     budget = found.budget(recall=recall, density=density)
-    budget.save(out)
+    try:
+        budget.save(out)
+    except OSError as error:
+        where = kept("the budget", lambda folder: budget.save(folder / f"{secrets.token_hex(4)}-{out.name}"))
+        raise GenkitError(f"{str(out)!r} could not be written: {error.strerror or error}; {where}") from error
     if drawing is not None:
         picture(found, chosen).save(drawing)
     if as_json:

@@ -2,24 +2,25 @@
 
 import hashlib
 import json
+import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from functools import reduce
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 import genkit
 from genkit.apps.progress import progress_bar
 from genkit.apps.warning import warning
-from genkit.errors import UsageError
+from genkit.errors import GenkitError, UsageError
 from genkit.outputs import check_writable
 from genkit.receipt import Receipt
 from genkit.request import Request
-from genkit.video import Video
+from genkit.targets import Target
+from genkit.video import Video, read_request
 from genkit.visible import visible
 
 FOLDER = Path("outputs")
@@ -37,26 +38,57 @@ def produce(
     """Make the video of ``request`` and print its path and receipt, or one JSON object.
 
     Args:
-        output: a file that ends in ``.mp4``, which is replaced, or an existing folder; None is ``outputs/``. In a
-            folder the name is made of date, model, seed and a hash of the request, and nothing is replaced.
+        output: a file that ends in ``.mp4``, which is replaced if genkit made it, or an existing folder; None is
+            ``outputs/``. In a folder the name is made of date, model, seed and a hash of the request, and nothing is
+            replaced. A file that comes to the name while the video is made is not replaced either.
         notes: what of the request was not taken over, as sentences, for standard error and the receipt.
 
     Raises:
         UsageError: the request or the output cannot be used; an output is refused before any work is done.
         GenkitError: the generation failed.
     """
-    folder = output if output and output.is_dir() else FOLDER if output is None else None
-    check_writable(folder / "clip.mp4" if folder else output)  # type: ignore[arg-type]
+    folder = FOLDER if output is None else output if output.is_dir() else None
+    if folder is None:
+        assert output is not None
+        check_ours(check_writable(output))
+        target = Target.as_it_is(output)
+    else:
+        check_writable(folder / "clip.mp4")
+        target = None
     for note in notes:
         print(visible(f"genkit: {note}"), file=sys.stderr)
     with progress_bar() as draw:
         video = _noted(genkit.make(request, on_event=warning(draw)), notes)
-    path = video.save(free_name(folder, video.request) if folder else output, metadata=metadata, sheet=sheet)
+    target = target or Target(free_name(folder or FOLDER, video.request), False)
+    path = _saved(video, target, metadata=metadata, sheet=sheet)
     if as_json:
         print(_as_json(path, video))
     else:
         print("\n".join([visible(path), *([] if video.receipt is None else [str(video.receipt)])]))
     return 0
+
+
+def _saved(video: Video, target: Target, *, metadata: bool, sheet: bool) -> Path:
+    try:
+        path = video.save(target, metadata=metadata, sheet=sheet)
+    except UsageError as error:  # the command was right when it began
+        raise GenkitError(str(error)) from error
+    if path != target.path and target.replaces is not False:
+        sentence = f"genkit: another file came to {str(target.path)!r} meanwhile, so the video is {str(path)!r}"
+        print(visible(sentence), file=sys.stderr)
+    return path
+
+
+def check_ours(output: Path) -> None:
+    """Raise ``UsageError`` if a file that genkit did not make would be replaced."""
+    try:
+        if os.path.exists(output) and output.stat().st_size:
+            read_request(output)
+    except GenkitError as error:
+        raise UsageError(
+            f"{str(output)!r} is there already and is no video that genkit made, or holds no recipe; choose another "
+            "name, or remove it"
+        ) from error
 
 
 def check_not_source(output: Path | None, source: Path) -> None:
@@ -78,10 +110,9 @@ def _as_json(path: Path, video: Video) -> str:
 
 
 def free_name(folder: Path, request: Mapping[str, Any]) -> Path:
-    """A name in ``folder`` that says which run a file is from and never what its prompt was."""
+    """A name in ``folder`` that says which run a file is from and never what its prompt was; a number may follow it."""
     text = json.dumps(request, sort_keys=True, default=str)
     model = re.sub(r"[^A-Za-z0-9.]+", "-", str(request.get("model", "")).rstrip("/").split("/")[-1]).strip("-.")
     short = hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:8]
     stem = f"{date.today():%Y-%m-%d}-{model[:40] or 'model'}-{request.get('seed')}-{short}"
-    names = (folder / f"{stem}{'' if number == 1 else f'-{number}'}.mp4" for number in count(1))
-    return next(name for name in names if not name.exists())
+    return folder / f"{stem}.mp4"

@@ -61,7 +61,7 @@ def _write(video: Video, store: Store, job: Job) -> None:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(store.folder))
     private_folder(store.making)
     _poster(video).save(store.making / store.poster(job).name, quality=85)
-    video.save(store.making / film.name)
+    video.save(store.making / film.name, rescue=False)
     store.files.publish(film)
 
 
@@ -92,7 +92,7 @@ def _kept(video: Video, name: str) -> str:
     except OSError:
         return NOWHERE
     try:
-        return f"the finished video is kept as {str(video.save(place / name))!r}"
+        return f"the finished video is kept as {str(video.save(place / name, rescue=False))!r}"
     except (OSError, GenkitError):
         shutil.rmtree(place, ignore_errors=True)
         return NOWHERE

@@ -9,6 +9,7 @@ JSON has no infinity and no tuples: in a setting, the texts "inf" and "-inf" are
 import json
 import math
 import os
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -60,7 +61,7 @@ class Budget:
         """Write the file; missing folders are made, and it appears whole or not at all."""
         path, text = Path(path), self.to_json()
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.part")
+        part = path.with_name(f".genkit-{secrets.token_hex(6)}.part")
         try:
             part.write_text(text, "utf-8")
             part.replace(path)

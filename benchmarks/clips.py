@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from genkit.container import FORMATS
 from genkit.decode import TooLittleMemory, check_fits, read_film, read_header
 from genkit.errors import GenkitError, UsageError
-from genkit.outputs import replacing
+from genkit.raw import save_raw as save_raw
 from genkit.recipe import recipe_of
 from genkit.video import Video
 
@@ -126,19 +126,6 @@ def _decoded(path: Path, tagged: bool) -> Video:
     if len(video.frames) < 2:
         raise GenkitError(f"{str(path)!r} holds one frame only; a video has at least two")
     return video
-
-
-def save_raw(video: Video, path: Path) -> Path:
-    """Store frames without any loss, with rate and request, as an ``.npz`` file that :func:`decode` reads.
-
-    Raises:
-        UsageError: the name does not end in ``.npz``.
-    """
-    if path.suffix != ".npz":
-        raise UsageError(f"cannot write {str(path)!r}: the name of raw frames must end in .npz")
-    with replacing(path) as (part,), part.open("wb") as file:
-        np.savez(file, frames=video.frames, fps=video.fps, request=json.dumps(video.request, sort_keys=True))
-    return path
 
 
 def _read_file(path: Path, tagged: bool) -> Video:

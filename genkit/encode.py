@@ -3,6 +3,8 @@
 PyAV itself and not imageio's plugin for it writes the file: the plugin cannot set the quality or the colour tags.
 """
 
+import errno
+import os
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
@@ -21,6 +23,9 @@ RED, BLUE = 0.2126, 0.0722
 """Weights of red and blue in BT.709 luma; green has the rest."""
 DISPLAY = 256
 """By default a clip is enlarged until its shorter side has at least this many pixels."""
+
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO, errno.EFBIG, errno.ENOENT, errno.ESTALE)
+"""Errors of the system that are none of the encoder's."""
 
 
 def enlargement(height: int, width: int, asked: int | None) -> int:
@@ -75,7 +80,8 @@ def encode(
         tags: written into the container; any key survives, but only known ones such as ``comment`` survive a copy.
 
     Raises:
-        GenkitError: the encoder or the disk refused, with what it said.
+        GenkitError: the encoder refused, with what it said.
+        OSError: the disk refused.
     """
     import av
 
@@ -92,6 +98,8 @@ def encode(
                 container.mux(stream.encode(picture))
             container.mux(stream.encode(None))
     except (av.FFmpegError, av.codec.codec.UnknownCodecError) as error:
+        if isinstance(error, OSError) and error.errno in DISK:
+            raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
         raise GenkitError(f"the video could not be encoded as H.264: {error}") from error
 
 

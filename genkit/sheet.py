@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from genkit.errors import UsageError
 from genkit.frames import as_frames, to_uint8
 from genkit.outputs import replacing
+from genkit.recipe import GENERATOR
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -69,10 +70,19 @@ def save_sheet(sheet: "Image", path: str | os.PathLike[str]) -> Path:
         raise UsageError(f"cannot write {str(path)!r}: the name of a contact sheet must end in .png")
     try:
         with replacing(path) as (part,):
-            sheet.save(part, format="png")
+            write_png(sheet, part)
     except OSError as error:
         raise UsageError(f"cannot write {str(path)!r}: {error.strerror or error}; choose another place") from error
     return path
+
+
+def write_png(sheet: "Image", path: Path) -> None:
+    """Write a sheet with a mark by which a later one may replace it, and no word of what was asked for."""
+    from PIL.PngImagePlugin import PngInfo
+
+    mark = PngInfo()
+    mark.add_text("Software", GENERATOR)
+    sheet.save(path, format="png", pnginfo=mark)
 
 
 def shown_frames(count: int, columns: int, every: int | None) -> range:

@@ -14,9 +14,11 @@ from genkit.decode import read_film, read_header
 from genkit.encode import encode, enlargement, file_frame
 from genkit.errors import GenkitError, UsageError
 from genkit.frames import as_frames, to_uint8
-from genkit.outputs import check_writable, replacing, sheet_path, sidecar_path
+from genkit.outputs import PlaceError, check_writable, parts_in, sidecar_path
 from genkit.receipt import Receipt
 from genkit.recipe import Recipe, is_recipe, recipe_of
+from genkit.rescue import kept_video
+from genkit.targets import Target, settle
 
 __all__ = ["Video", "check_writable", "read", "read_request"]
 
@@ -53,25 +55,30 @@ class Video:
 
     def save(
         self,
-        path: str | os.PathLike[str],
+        path: str | os.PathLike[str] | Target,
         *,
         crf: int = 16,
         enlarge: int | None = None,
         metadata: bool = True,
         sheet: bool = False,
+        rescue: bool = True,
     ) -> Path:
         """Write an H.264 file with BT.709 colours; it appears whole or not at all.
 
         A side that is odd is completed by repeating its last row or column, and the receipt in the file says so.
 
         Args:
-            path: ends in ``.mp4``; missing folders are made, an existing file is replaced.
+            path: ends in ``.mp4``; missing folders are made, an existing file is replaced. What lies beside it as
+                ``<path>.json`` or ``<path>.png`` is replaced only if genkit wrote it. A
+                :class:`genkit.targets.Target` says more exactly what may be replaced.
             crf: quality, 1 (best, largest) to 51.
             enlarge: repeat every pixel this many times in each direction; None takes the smallest factor that
                 gives the shorter side 256 pixels or more.
             metadata: store request and receipt as JSON in the comment tag and beside the file, as ``<path>.json``;
                 False stores neither, and removes such a JSON that an earlier save left for the same path.
             sheet: also write a contact sheet to ``<path>.png``.
+            rescue: where the file cannot be written, keep the video in the user's cache or in a temporary folder, and
+                say where; the folder that GENKIT_RESCUE names is tried first.
 
         Returns:
             The path written.
@@ -80,34 +87,45 @@ class Video:
             UsageError: an argument is wrong, or ``path`` cannot be written.
             GenkitError: the encoder failed or the disk is full.
         """
-        path = check_writable(path)
+        target = path if isinstance(path, Target) else Target(Path(path), True)
+        try:
+            return self._saved(target, crf, enlarge, metadata, sheet)
+        except Exception as error:
+            mistake = isinstance(error, UsageError) and not isinstance(error, PlaceError)
+            if not rescue or (mistake and self.receipt is None):  # whoever brought the frames has them
+                raise
+            _told(error, kept_video(self, target.path.stem[:100] or "video", metadata))
+            raise
+
+    def _saved(self, target: Target, crf: int, enlarge: int | None, metadata: bool, sheet: bool) -> Path:
+        path = check_writable(target.path)
         if isinstance(crf, bool) or not isinstance(crf, int) or not 1 <= crf <= 51:
             raise UsageError(f"crf={crf!r} must be a whole number from 1 (best) to 51")
         _, height, width, _ = self.frames.shape
         factor = enlargement(height, width, enlarge)
         recipe = self._recipe(crf, factor)
         try:
-            self._write(path, recipe, metadata, sheet)
+            return self._write(target, recipe, metadata, sheet)
         except OSError as error:
             raise GenkitError(f"{str(path)!r} could not be written: {error.strerror or error}") from error
-        return path
 
-    def _write(self, path: Path, recipe: Recipe, metadata: bool, sheet: bool) -> None:
-        beside = sidecar_path(path)
-        about = recipe.file
+    def _write(self, target: Target, recipe: Recipe, metadata: bool, sheet: bool) -> Path:
+        folder, about = target.path.parent, recipe.file
         tags = {"title": recipe.title(), "comment": recipe.to_json()} if metadata else {}
-        with replacing(path, beside, sheet_path(path)) as (film, notes, picture):
+        with parts_in(folder, folder, folder) as (film, notes, picture):
             size = about["height"], about["width"]
             encode(film, self._file_frames(about["enlarge"]), size=size, fps=self.fps, crf=about["crf"], tags=tags)
             if metadata:
                 notes.write_text(recipe.to_json(indent=2) + "\n", "utf-8")
             if sheet:
-                from genkit.sheet import contact_sheet
+                from genkit.sheet import contact_sheet, write_png
 
                 caption = recipe.title() if metadata else ""
-                contact_sheet([(caption, self.frames, self.fps)]).save(picture, format="png")
-        if not metadata and is_recipe(beside):
+                write_png(contact_sheet([(caption, self.frames, self.fps)]), picture)
+            path = settle(target, film, notes, picture)
+        if not metadata and is_recipe(beside := sidecar_path(path)):
             beside.unlink()
+        return path
 
     def _file_frames(self, factor: int) -> Iterator[NDArray[np.uint8]]:
         return (file_frame(to_uint8(frame), factor) for frame in self.frames)
@@ -132,6 +150,11 @@ class Video:
             "repeated_columns": columns,
         }
         return Recipe(request=self.request, receipt=receipt, file=about)
+
+
+def _told(error: Exception, where: str) -> None:
+    """Add to what an error says where the video is."""
+    error.args = (f"{error}; {where}",)
 
 
 def read(path: str | os.PathLike[str]) -> Video:
