@@ -54,7 +54,7 @@ def _safely(look: Callable[[], Check]) -> Check:
 def _python() -> Check:
     new_enough = sys.version_info >= (3, 10)
     fix = "" if new_enough else "install Python 3.10 or newer"
-    return Check(name="python", ok=new_enough, found=platform.pythonversion_of(), fix=fix, needed=True)
+    return Check(name="python", ok=new_enough, found=platform.python_version(), fix=fix, needed=True)
 
 
 def _name() -> Check:

@@ -3,10 +3,12 @@
 import io
 import json
 import os
+import platform
 import re
 import signal
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -309,6 +311,8 @@ def test_doctor_has_a_line_for_everything(capsys: pytest.CaptureFixture[str]) ->
     assert {"python", "machine", "torch", "gpu", "diffusers", "triton", "flex", "tiny model", "h264"} <= set(found)
     assert code == int(any(check["needed"] and not check["ok"] for check in found.values()))
     assert found["h264"]["ok"] and "libx264" in found["h264"]["found"]
+    assert found["python"]["ok"] and found["python"]["found"] == platform.python_version()
+    assert found["diffusers"]["ok"] and f"diffusers {version('diffusers')}" in found["diffusers"]["found"]
 
 
 @pytest.mark.parametrize(
