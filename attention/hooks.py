@@ -171,7 +171,8 @@ class Context:
 
     @contextmanager
     def __call__(self, name: str, **facts: Any) -> Iterator[None]:
-        with self.session.within(name, facts), self.inner(name, **facts):
+        own = self.session.caches and self.session.foreign  # the memory of our cache is not for others
+        with self.session.within(name, facts), nullcontext() if own else self.inner(name, **facts):
             yield
 
     def remove(self) -> None:

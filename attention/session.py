@@ -72,6 +72,8 @@ class Session:
         self.batch: int | None = None
         self.on_copy: Callable[[], None] = lambda: None
         """Raises where a copy of a model would not be one."""
+        self.caches = False
+        """Whether a step cache of this pipeline is in the models, of which other pipelines must know nothing."""
         self._here = _Here()
         self._trials: dict[Any, Trial] = {}
 
@@ -170,6 +172,11 @@ class Session:
             self._here.context = before
 
     @property
+    def foreign(self) -> bool:
+        """Whether another pipeline is at work in this thread."""
+        return nearest_pipeline() not in (None, self.pipe)
+
+    @property
     @torch.compiler.disable
     def inside(self) -> bool:
         """Whether this thread is inside a forward of a model that is this pipeline's own doing."""
@@ -185,7 +192,7 @@ class Session:
         Raises:
             ValueError: the model splits the keys of a call over devices.
         """
-        self._here.forward, self._here.foreign = None, nearest_pipeline() not in (None, self.pipe)
+        self._here.forward, self._here.foreign = None, self.foreign
         if self._here.foreign:
             return
         refuse_ring(component, model)

@@ -6,6 +6,7 @@ after one that was interrupted; each guidance branch has its own memory; and the
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -45,13 +46,15 @@ class StepCache:
             self._configs[name] = config
             _forget_registries(model)
             self._enable(name, model, config)
+            vars(model)["_reset_stateful_cache"] = partial(self._reset, model)
         self.session.watchers.append(self)
-        self.session.on_copy = self._refuse_copy
+        self.session.on_copy, self.session.caches = self._refuse_copy, True
 
     def remove(self) -> None:
         """Disable it again; attributes that were not there before go as well."""
         for name, config in self._configs.items():
             model = self.models[name]
+            vars(model).pop("_reset_stateful_cache", None)
             if model._cache_config is config:
                 model.disable_cache()
             if model._cache_config is None and name not in self._marked:
@@ -68,6 +71,11 @@ class StepCache:
         """Forget everything that was kept for reuse."""
         for model in self.models.values():
             model._reset_stateful_cache()
+
+    def _reset(self, model: Any, recurse: bool = True) -> None:
+        """What diffusers does at the end of every call: for another pipeline, nothing."""
+        if not self.session.foreign:
+            type(model)._reset_stateful_cache(model, recurse)
 
     def begin(self, component: str, step: Step) -> None:
         """Before a forward: some caches are laid out over all steps, whose number is known only now."""
