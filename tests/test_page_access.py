@@ -63,7 +63,7 @@ class Open:
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Open]:
-    pytest.importorskip("gradio", reason="the page needs pip install 'genkit-video[ui]'")
+    pytest.importorskip("gradio", reason="the page needs gradio")
     store = Store(tmp_path_factory.mktemp("access") / "out")
     ann, bob = (store.submit(Request(prompt=text), owner=who) for text, who in ((SECRET, "ann"), ("b", "bob")))
     lone = store.submit(Request(prompt="made before there were accounts"))
@@ -352,7 +352,7 @@ def test_an_idle_connection_is_closed(page: Open, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("how", ["SIGTERM", "SIGINT", "SIGHUP", "SIGKILL"])
 def test_nothing_stays_behind(tmp_path: Path, how: str) -> None:
     """Uploads are gone when the page ends; after a kill, when the next one begins."""
-    pytest.importorskip("gradio", reason="the page needs pip install 'genkit-video[ui]'")
+    pytest.importorskip("gradio", reason="the page needs gradio")
     places, folder = tmp_path / "tmp", tmp_path / "out"
     places.mkdir()
     program = (
