@@ -16,3 +16,8 @@ def in_blocks(x: Tensor, block: int) -> Tensor:
 def count_in_blocks(x: Tensor, block: int) -> Tensor:
     """How many are True in each block: int64 ``[.., blocks]`` of bool ``[.., N]``."""
     return pad(x, (0, -x.shape[-1] % block)).unflatten(-1, (-1, block)).sum(-1)
+
+
+def without_padding(x: Tensor, valid: Tensor) -> Tensor:
+    """``x`` [B, H, N, D] with zeros where ``valid`` [B or 1, N] is False, whatever stood there: NaN times 0 is NaN."""
+    return x.masked_fill(~valid.to(x.device)[:, None, :, None], 0)

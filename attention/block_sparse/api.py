@@ -11,6 +11,7 @@ from torch import Tensor
 
 from genkit.attention.block_sparse import flex, gather, reference, xformers
 from genkit.attention.block_sparse.seen import Seen
+from genkit.attention.blocks import without_padding
 from genkit.attention.plan import BlockPlan
 
 Impl = Literal["auto", "triton", "gather", "flex", "xformers", "reference"]
@@ -101,6 +102,8 @@ def block_sparse(
     seen = Seen(plan, frames_q, frames_k, visible, valid)
     scale = q.shape[-1] ** -0.5 if scale is None else float(scale)
     chosen = auto_impl(q, k, v) if impl == "auto" else impl
+    if valid is not None and chosen != "triton":  # whose loads pass it by
+        k, v = (without_padding(x, valid) for x in (k, v))
     out, lse = _run(chosen, q, k, v, seen, scale, return_lse, tail)
     if not return_lse:
         return out

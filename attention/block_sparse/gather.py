@@ -64,7 +64,8 @@ def _attend(
     if not k.shape[2]:
         return q.new_zeros(*q.shape[:3], v.shape[3]), q.new_full(q.shape[:3], -INF, dtype=_wide(q))
     mask = None if bias is None else bias.expand(-1, -1, q.shape[2], -1)
-    if with_lse:
+    if with_lse:  # unlike its public face, this operator reads the channels of a token as if they lay side by side
+        q, k, v = (x if x.stride(-1) == 1 else x.contiguous() for x in (q, k, v))
         out, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, attn_mask=mask, scale=scale)
     else:
         out, lse = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale), None

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from genkit.attention.block_sparse import Impl
+from genkit.attention.blocks import without_padding
 from genkit.attention.call import Attend, Call, Kind
 from genkit.attention.layout import Layout
 from genkit.attention.planners.here import Attended, Here, Planner
@@ -93,6 +94,8 @@ class SparseRule:
 
     def _attend(self, planner: Planner, q: Tensor, k: Tensor, v: Tensor, here: Here) -> Attended:
         """Attend by the planner; a recall is asked for of each video by itself, as if it were made alone."""
+        if here.valid is not None:  # what stands in the padding must not decide what is read
+            k, v = (without_padding(x, here.valid) for x in (k, v))
         if self.recall is None:
             return planner.attend(q, k, v, here)
         rows = videos(len(q), len(here.call.step.branches))

@@ -7,6 +7,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from genkit.attention.blocks import without_padding
 from genkit.attention.choice import kernel_of
 from genkit.attention.pool import reference
 
@@ -39,4 +40,4 @@ def pool(x: Tensor, block: int, *, valid: Tensor | None = None, impl: PoolImpl =
     if kernel := kernel_of("pool", impl, x):
         pooled: tuple[Tensor, Tensor] = kernel.forward(x, block, valid)
         return pooled
-    return reference.forward(x, block, valid)
+    return reference.forward(x if valid is None else without_padding(x, valid), block, valid)
