@@ -126,7 +126,14 @@ class Store(Database):
                 if job.damaged:
                     _give_up(db, row["number"], job.error)
                 elif not self._settled(db, job):
-                    begun = {"attempts": 1, "cancel": 0, "stage": "load", "step": 0, "total": 0, "time_left": 0}
+                    begun: dict[str, Any] = {
+                        "attempts": 1,
+                        "cancel": 0,
+                        "stage": "load",
+                        "step": 0,
+                        "total": 0,
+                        "time_left": 0,
+                    }
                     _to(db, job.id, "queued", "running", **begun)
                     return job_of(db.execute("SELECT * FROM jobs WHERE id = ?", (job.id,)).fetchone())
         return None
@@ -150,7 +157,7 @@ class Store(Database):
     def finish(self, job: Job, request: dict[str, Any], receipt: str) -> None:
         """The video of a running job is in its place."""
         with self._transaction() as db:
-            about = {"request": stored_recipe(request), "receipt": receipt, "time_left": 0}
+            about: dict[str, Any] = {"request": stored_recipe(request), "receipt": receipt, "time_left": 0}
             _to(db, job.id, "running", "done", **about)
 
     def fail(self, job: Job, reason: str) -> None:
