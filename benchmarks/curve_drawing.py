@@ -1,6 +1,7 @@
 """The speed-up curve as a table and as a picture, from the rows of `genkit bench curve`."""
 
 from collections.abc import Sequence
+from itertools import cycle
 
 from genkit.benchmarks.drawing import FAINT, Box, Drawing, Word
 from genkit.benchmarks.report_curves import ticks
@@ -47,6 +48,8 @@ def placed(page: str, rows: Sequence[Row]) -> str:
 
 def picture(rows: Sequence[Row]) -> str:
     """Speed-up, planned anew in every call, over the density that was computed, as SVG; dashed is the ideal 1 / d."""
+    if not rows:
+        raise UsageError("there are no rows to draw a curve of; run `genkit bench curve` first")
     highest = max(4.0, max(row["anew"] for row in rows) * 1.15)
     names = list(dict.fromkeys(map(_name, rows)))
     shapes = [*_axes(highest), *_legend(names)]
@@ -54,7 +57,7 @@ def picture(rows: Sequence[Row]) -> str:
     text = Drawing(title=title, width=WIDTH, height=HEIGHT, shapes=shapes).svg()
     ideal = [(1 / (highest - i * (highest - 1) / 40), highest - i * (highest - 1) / 40) for i in range(41)]
     lines = [_line(ideal, highest, FAINT, dashed=True)]
-    for colour, name in zip(COLOURS, names, strict=False):
+    for colour, name in zip(cycle(COLOURS), names, strict=False):
         points = sorted((row["density"], row["anew"]) for row in rows if _name(row) == name)
         lines.append(_line(points, highest, colour, dashed=False))
     return text.replace("</svg>", "\n".join([*lines, "</svg>"]))
@@ -88,7 +91,8 @@ def _axes(highest: float) -> list[Box | Word]:
 
 def _legend(names: Sequence[str]) -> list[Box | Word]:
     shapes: list[Box | Word] = []
-    for place, (colour, name) in enumerate(zip((*COLOURS[: len(names)], FAINT), (*names, "1 / density"), strict=True)):
+    lines = [*zip(cycle(COLOURS), names, strict=False), (FAINT, "1 / density")]
+    for place, (colour, name) in enumerate(lines):
         y = TOP + 16 + 20 * place
         shapes += [Box(WIDTH - 220, y - 2, 24, 4, colour), Word(WIDTH - 188, y, name)]
     return shapes

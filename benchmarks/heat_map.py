@@ -1,5 +1,6 @@
 """Tables of numbers as colours, side by side over the same rows."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -54,10 +55,13 @@ class Panel:
         return max(self.cell * len(self.columns), 7 * max(len(self.title), len(self.caption)))
 
     def colour(self, value: float | None) -> str:
-        """Colour of a cell."""
-        if value is None:
+        """Colour of a cell; where the scale has no length, its one value is as good as can be."""
+        if value is None or not math.isfinite(value):
             return EMPTY
-        place = (value - self.low) / (self.high - self.low) if self.high > self.low else 0.0
+        if self.high > self.low:
+            place = (value - self.low) / (self.high - self.low)
+        else:
+            place = 1.0 if (value >= self.high if self.colours == GAIN else value > self.high) else 0.0
         return blend(self.colours, min(1.0, max(0.0, place)))
 
 
@@ -107,11 +111,18 @@ def _cells(panel: Panel, left: int, rows: Sequence[str]) -> Iterator[Box | Word]
     for row, values in enumerate(panel.values):
         for column, value in enumerate(values):
             fill, x = panel.colour(value), left + panel.cell * column
-            shown = "-" if value is None else f"{value:.3f}"
+            shown = "-" if value is None else f"{value:.3f}" if math.isfinite(value) else "not a number"
             hint = f"{rows[row]}, {panel.axis} {panel.columns[column]}: {shown}"
             yield Box(x, _middle(row) - ROW / 2, panel.cell - 1, ROW - 1, fill, hint)
             if panel.numbered and value is not None:
-                yield Word(x + panel.cell / 2, _middle(row), shown, 11, readable(fill), "middle")
+                yield Word(
+                    x + panel.cell / 2,
+                    _middle(row),
+                    shown if math.isfinite(value) else "NaN",
+                    11,
+                    readable(fill),
+                    "middle",
+                )
 
 
 def _scale(panel: Panel, left: int, top: int) -> Iterator[Box | Word]:

@@ -7,7 +7,7 @@ from genkit.attention.probe import Sample
 from genkit.benchmarks.drawing import Drawing
 from genkit.benchmarks.heat_map import AMOUNT, GAIN, LOSS, Panel, heat_maps
 from genkit.level_choice import Outcome
-from genkit.probing import Probe
+from genkit.probing import Probe, whole
 
 Values = Sequence[Sequence[float | None]]
 
@@ -25,7 +25,7 @@ def picture(probe: Probe, chosen: Mapping[str, Outcome]) -> Drawing:
     recall = _by_step(samples, probe.steps, lambda sample: min(sample.recall), min)
     error = _by_step(samples, probe.steps, lambda sample: max(sample.error), max)
     by_head = [_by_head(part, len(heads)) for part in samples]
-    low = math.floor(min(_numbers([*recall, *by_head])) * 20) / 20
+    low = min(0.95, math.floor(min(_numbers([*recall, *by_head]), default=0.95) * 20) / 20)
     panels = [
         Panel(
             title="Density",
@@ -54,7 +54,7 @@ def picture(probe: Probe, chosen: Mapping[str, Outcome]) -> Drawing:
             columns=steps,
             values=error,
             low=0,
-            high=max(0.05, math.ceil(max(_numbers(error)) * 20) / 20),
+            high=max(0.05, math.ceil(max(_numbers(error), default=0.05) * 20) / 20),
             colours=LOSS,
         ),
         Panel(
@@ -69,7 +69,9 @@ def picture(probe: Probe, chosen: Mapping[str, Outcome]) -> Drawing:
         ),
     ]
     rows = short_names(list(chosen))
-    return heat_maps(_title(probe), _about(probe), "layer", rows, panels, "runs dense by itself and is not measured")
+    return heat_maps(
+        _title(probe), _about(probe, chosen), "layer", rows, panels, "runs dense by itself and is not measured"
+    )
 
 
 def short_names(names: Sequence[str]) -> list[str]:
@@ -114,14 +116,16 @@ def _mean(values: Iterable[float]) -> float:
 
 
 def _numbers(rows: Values) -> list[float]:
-    return [value for row in rows for value in row if value is not None]
+    return [value for row in rows for value in row if value is not None and math.isfinite(value)]
 
 
 def _title(probe: Probe) -> str:
     return f"{probe.method} on {probe.facts['model']}"
 
 
-def _about(probe: Probe) -> str:
+def _about(probe: Probe, chosen: Mapping[str, Outcome]) -> str:
+    full = len(whole(chosen))
+    what = f"; {full} of {len(chosen)} layers leave nothing out" if full else ""
     facts, prompts = probe.facts, len(probe.facts["prompts"])
     size = f"{facts['frames']} frames of {facts['height']}x{facts['width']}, {probe.steps} steps"
-    return f"{size}, {prompts} prompt{'s' if prompts > 1 else ''}; each layer at its chosen level"
+    return f"{size}, {prompts} prompt{'s' if prompts > 1 else ''}; each layer at its chosen level{what}"

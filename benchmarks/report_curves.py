@@ -65,7 +65,8 @@ def ticks(low: float, high: float, count: int = TICKS) -> list[float]:
 
 def _span(low: float, high: float) -> tuple[float, float]:
     """The ends of the value axis: a little more than what is drawn, and never empty."""
-    room = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
+    seen = high - low if high - low > 1e-9 * max(abs(low), abs(high)) else 0.0
+    room = 0.05 * seen or 0.05 * abs(high) or 1.0
     return low - room, high + room
 
 

@@ -41,9 +41,9 @@ def chances(changes: Mapping[str, Changes]) -> dict[str, float]:
 
 def _scaled(values: Sequence[float]) -> NDArray[np.float64]:
     """Brought to length 1, which no flip changes, so that measures of any unit can be held against one another."""
-    row = np.array(values)
-    size = np.abs(row).max()
-    return row / size / np.linalg.norm(row / size) if size else row
+    row: NDArray[np.float64] = np.array(values)
+    size = float(np.abs(row).max())
+    return row / size / float(np.linalg.norm(row / size)) if size else row
 
 
 def _signs(count: int) -> NDArray[np.float64]:

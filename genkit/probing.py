@@ -1,5 +1,6 @@
 """`probe`: one short dense run that tells what a sparse plug-in would leave out, layer by layer and head by head."""
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from genkit.attention.call import Rule
 from genkit.attention.planners.rule import SparseRule
 from genkit.attention.probe import ProbingPlanner, Sample
 from genkit.catalogue import text_of
-from genkit.errors import UsageError
+from genkit.errors import GenkitError, UsageError
 from genkit.events import OnEvent
 from genkit.handle import apply
 from genkit.level_choice import ROUNDING, Outcome, by_density, by_recall, mean_density
@@ -171,6 +172,7 @@ def probe(
     Raises:
         UsageError: not exactly one sparse plug-in, no prompt, a level that sets an unknown field, or nothing that the
             plug-in would run sparse.
+        GenkitError: a measurement is NaN or infinite.
     """
     texts = [prompt] if isinstance(prompt, str) else list(prompt)
     if not texts:
@@ -189,6 +191,7 @@ def probe(
     samples = tuple(planner.samples())
     if not samples:
         raise UsageError(_why_nothing(planner.name, receipts[0]))
+    _check_finite(samples)
     facts = receipts[0].model_dump(mode="json", include=FACTS)
     facts |= {"prompts": texts, "seeds": [receipt.seed for receipt in receipts], "steps": steps}
     facts |= {"plugins": [text_of(plugin) for plugin in plugins]}
@@ -205,7 +208,29 @@ def check_target(recall: float | None, density: float | None) -> None:
 
 
 def missed(chosen: Mapping[str, Outcome], *, recall: float | None, density: float | None) -> list[str]:
-    """What of the target could not be reached, as sentences."""
+    """What of the target could not be reached, and where nothing is left out, as sentences."""
+    return [*_beyond(chosen, recall, density), *_nothing_left_out(chosen, recall, density)]
+
+
+def whole(chosen: Mapping[str, Outcome]) -> list[str]:
+    """The layers whose level computes everything."""
+    return [layer for layer, outcome in chosen.items() if outcome.density >= 1 - ROUNDING]
+
+
+def _nothing_left_out(chosen: Mapping[str, Outcome], recall: float | None, density: float | None) -> list[str]:
+    full = whole(chosen)
+    if not full:
+        return []
+    asked = f"recall={recall}" if recall is not None else f"density={density}"
+    if len(full) == len(chosen):
+        return [
+            f"nothing is left out: with {asked} all {len(full)} layers compute everything (density 1.000), so this "
+            "budget saves nothing; ask for a lower recall, or for a density below 1"
+        ]
+    return [f"{len(full)} of {len(chosen)} layers leave nothing out with {asked}: {', '.join(full)}"]
+
+
+def _beyond(chosen: Mapping[str, Outcome], recall: float | None, density: float | None) -> list[str]:
     if recall is not None:
         below = {layer: outcome for layer, outcome in chosen.items() if outcome.recall < recall - ROUNDING}
         best = ", ".join(f"{layer} ({outcome.recall:.3f})" for layer, outcome in below.items())
@@ -215,6 +240,16 @@ def missed(chosen: Mapping[str, Outcome], *, recall: float | None, density: floa
     if density is None or mean <= density + ROUNDING:
         return []
     return [f"density={density} cannot be reached: the sparsest levels come to {mean:.3f} on average"]
+
+
+def _check_finite(samples: Sequence[Sample]) -> None:
+    """Numbers that are none cannot be chosen from: they are neither more nor less than a target."""
+    for sample in samples:
+        if not all(map(math.isfinite, (sample.density, *sample.recall, *sample.error))):
+            raise GenkitError(
+                f"the attention of {sample.layer} at step {sample.step + 1} is not finite, so nothing can be measured "
+                "there; the usual cause is half precision: use bfloat16 or float32"
+            )
 
 
 def _only(measured: Sequence[ProbingPlanner], plugins: Iterable[Plugin]) -> ProbingPlanner:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFont
 
+from genkit.benchmarks import curve_drawing
 from genkit.benchmarks.drawing import SHARPNESS, Box, Drawing, Word
-from genkit.benchmarks.heat_map import AMOUNT, EMPTY, LOSS, Panel, blend, heat_maps, luminance, readable
+from genkit.benchmarks.heat_map import AMOUNT, EMPTY, GAIN, LOSS, Panel, blend, heat_maps, luminance, readable
 from genkit.benchmarks.probe_picture import short_names
 from genkit.errors import UsageError
 
@@ -78,6 +79,36 @@ def test_many_columns_are_narrow_and_carry_no_numbers() -> None:
 def test_values_outside_the_scale_have_its_last_colour() -> None:
     assert panel(low=0.2, high=0.4).colour(0.1) == LOSS[0] and panel(low=0.2, high=0.4).colour(0.5) == LOSS[2]
     assert panel(low=1.0, high=1.0).colour(1.0) == LOSS[0] and panel().colour(None) == EMPTY
+
+
+def test_a_scale_without_length_has_the_good_colour_and_no_number_is_a_colour_of_its_own() -> None:
+    perfect = panel(low=1.0, high=1.0, colours=GAIN)
+    assert perfect.colour(1.0) == GAIN[-1] and perfect.colour(0.9) == GAIN[0]
+    lossless = panel(low=0.0, high=0.0)
+    assert lossless.colour(0.0) == LOSS[0] and lossless.colour(0.1) == LOSS[-1]
+    values = [[float("nan"), None, float("inf")], [0.1, 0.2, 0.3]]
+    shapes = drawn(panel(values=values)).shapes
+    fills = {shape.hint: shape.fill for shape in shapes if isinstance(shape, Box) and shape.hint}
+    assert fills["1, step 1: not a number"] == fills["1, step 3: not a number"] == fills["1, step 2: -"] == EMPTY
+    assert len([shape for shape in shapes if isinstance(shape, Word) and shape.text == "NaN"]) == 2
+
+
+def test_one_row_and_none_are_drawn() -> None:
+    for rows in ([], ["1"]):
+        one = panel(values=[[0.5] * 3 for _ in rows])
+        drawing = heat_maps("t", "a", "layer", rows, [one], "empty")
+        assert drawing.width > 0 and drawing.height > 0 and "</svg>" in drawing.svg()
+
+
+def test_many_lines_of_a_curve_are_all_drawn_and_no_rows_are_refused() -> None:
+    rows = [
+        {"planner": f"p{i}", "impl": "gather", "density": 0.1 * i, "anew": 2.0, "device_name": "a chip"}
+        for i in range(9)
+    ]
+    text = curve_drawing.picture(rows)
+    assert text.count("<polyline") == 10 and all(f"p{i}, gather" in text for i in range(9))
+    with pytest.raises(UsageError, match="no rows to draw a curve of"):
+        curve_drawing.picture([])
 
 
 def test_numbers_can_be_read_on_their_cells() -> None:

@@ -12,16 +12,18 @@ from torch import Tensor
 
 import genkit
 from genkit.apps.cli import main
+from genkit.apps.probe import table
 from genkit.attention.budget import load_budget
 from genkit.attention.planners.measure import Listening, measure
 from genkit.attention.planners.radial import RadialPlanner
-from genkit.attention.probe import ProbingPlanner
-from genkit.benchmarks.drawing import Box
+from genkit.attention.probe import ProbingPlanner, Sample
+from genkit.benchmarks.drawing import Box, Word
+from genkit.benchmarks.heat_map import GAIN, LOSS
 from genkit.benchmarks.probe_picture import picture
 from genkit.catalogue import text_of
 from genkit.plugins.freenoise import FreeNoise
 from genkit.plugins.radial import Radial
-from genkit.probing import Probe, Probing
+from genkit.probing import Probe, Probing, _check_finite
 
 SMALL: dict[str, Any] = {"num_frames": 33, "height": 48, "width": 64, "max_sequence_length": 16, "guidance_scale": 5.0}
 LEVELS = [{"density": density} for density in (0.3, 0.4, 0.7, 1.0)]
@@ -287,3 +289,47 @@ def test_the_picture_of_a_probe(found: Probe) -> None:
         heads = [hint for hint in hints if hint.startswith(f"{number}, head ")]
         least = [min(one.recall[head] for one in found.at(layer, chosen[layer].level)) for head in (0, 1)]
         assert heads == [f"{number}, head {head}: {value:.3f}" for head, value in enumerate(least)]
+
+
+def perfect(density: float = 1.0, recall: float = 1.0, error: float = 0.0, layers: int = 2) -> Probe:
+    """A probe of one level whose every number is the same."""
+    samples = tuple(
+        Sample(layer=f"t.{n}.attn", step=0, branch="cond", level=0, density=density, recall=(recall,), error=(error,))
+        for n in range(layers)
+    )
+    facts = {"model": "tiny", "frames": 17, "height": 64, "width": 64, "prompts": ["a"]}
+    return Probe(method="radial", levels=({"density": density},), samples=samples, steps=1, facts=facts)
+
+
+@pytest.mark.parametrize("target", [{"recall": 0.95}, {"density": 1.0}])
+def test_a_probe_that_leaves_nothing_out_says_so_everywhere(target: dict[str, float]) -> None:
+    found = perfect()
+    chosen, budget = found.chosen(**target), found.budget(**target)
+    (note,) = budget.measured["notes"]
+    assert "nothing is left out" in note and "all 2 layers compute everything" in note and "saves nothing" in note
+    assert f"! {note}" in table(found, chosen, budget)
+    words = [shape.text for shape in picture(found, chosen).shapes if isinstance(shape, Word)]
+    assert any("2 of 2 layers leave nothing out" in word for word in words)
+
+
+def test_perfect_recall_is_painted_as_the_best_and_not_as_the_worst() -> None:
+    found = perfect()
+    shapes = picture(found, found.chosen(recall=0.9)).shapes
+    fills = {(shape.hint, shape.fill) for shape in shapes if isinstance(shape, Box) and ": 1.000" in shape.hint}
+    assert ("0, head 0: 1.000", GAIN[-1]) in fills and GAIN[0] not in {fill for _, fill in fills}
+    lossless = {shape.fill for shape in shapes if isinstance(shape, Box) and ": 0.000" in shape.hint}
+    assert lossless == {LOSS[0]}
+
+
+@pytest.mark.parametrize("density", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("recall", [0.0, 0.5, 1.0, 1.0000001])
+@pytest.mark.parametrize("layers", [1, 3])
+def test_every_constant_probe_can_be_drawn(density: float, recall: float, layers: int) -> None:
+    found = perfect(density, recall, 1 - min(1.0, recall), layers)
+    assert "</svg>" in picture(found, found.chosen(recall=0.5)).svg()
+
+
+def test_numbers_that_are_none_are_refused_and_not_chosen_from() -> None:
+    for change in ({"recall": float("nan")}, {"error": float("inf")}, {"density": float("nan")}):
+        with pytest.raises(genkit.GenkitError, match=r"attention of t\.0\.attn at step 1 is not finite"):
+            _check_finite(perfect(**change).samples)
