@@ -76,7 +76,8 @@ def compare(
         return 0
     head = ("metric", "better", "run", "base", "this", "difference", "95 % interval", "prompts", "verdict")
     body = [
-        (_stamped(row.metric, row.random_weights), row.better, row.other, _number(row.base_value), _number(row.value))
+        (_stamped(row.metric, row.random_weights), row.better, row.other)
+        + (_of(row.base_value, row.base_ceiling), _of(row.value, row.ceiling))
         + (_number(row.difference.value), _interval(row.difference.low, row.difference.high))
         + (str(row.difference.prompts), row.verdict)
         for row in found
@@ -136,10 +137,13 @@ def _tell(number: int, count: int, name: str) -> None:
 
 
 def _results_table(results: dict[str, Any]) -> str:
-    head = ("metric", "value", "95 % interval", "better", "videos", "prompts", "missing")
+    most = any("ceiling" in row for row in results["metrics"].values())
+    head = ("metric", "value", *(("ceiling",) if most else ()), "95 % interval", "better", "videos", "prompts")
+    head = (*head, "missing")
     metrics = results["metrics"]
     body = [
         (_stamped(name, row.get("weights") == "random"), _number(row["value"]))
+        + ((_number(row.get("ceiling")),) if most else ())
         + (_interval(row["low"], row["high"]), row["better"])
         + (str(row["videos"]), str(row["prompts"]), str(row["missing"]))
         for name, row in metrics.items()
@@ -151,6 +155,11 @@ def _results_table(results: dict[str, Any]) -> str:
 
 def _stamped(name: str, random: bool) -> str:
     return f"{name} (RANDOM WEIGHTS)" if random else name
+
+
+def _of(value: float, ceiling: float | None) -> str:
+    """A value with the most that a perfect video would get, where that is known."""
+    return _number(value) if ceiling is None else f"{_number(value)} of {_number(ceiling)}"
 
 
 def _number(value: float | None) -> str:

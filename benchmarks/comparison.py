@@ -31,6 +31,10 @@ class Difference:
     """Other less base, on the prompts that both have."""
     chance: float
     """How likely a measure is so far out by chance, corrected for the number of measures of this comparison."""
+    base_ceiling: float | None = None
+    """What perfect videos of the first run's prompts and lengths would get; None if that is not known."""
+    ceiling: float | None = None
+    """The same for the other run."""
     random_weights: bool = False
     """Whether a network with drawn weights measured, so that the numbers mean nothing."""
 
@@ -141,5 +145,7 @@ def _difference(
         value=right["value"],
         difference=paired,
         chance=chance,
+        base_ceiling=left.get("ceiling"),
+        ceiling=right.get("ceiling"),
         random_weights=left.get("weights") == "random",
     )

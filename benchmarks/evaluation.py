@@ -8,6 +8,7 @@ number of resumes leave no trace, and a changed video or metric is measured agai
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from genkit.benchmarks.clips import DECODE, DECODE_TAGGED, Clip, decode, decode_tagged, find
@@ -193,15 +194,19 @@ def _video(suite: Suite, pair: Pair, rows: dict[str, Row]) -> dict[str, Any]:
     about |= {"seed": pair.clip.request.get("seed"), "reference": pair.reference and pair.reference.sha256}
     if reason := _broken(pair, rows, suite.compares):
         return about | {"error": reason, "metrics": {}}
-    shown = {metric.name: _shown(metric, rows[pair.key(metric, suite)]) for metric in suite.metrics}
+    prompt = pair.clip.request.get("prompt")
+    prompt = prompt if isinstance(prompt, str) else None
+    shown = {metric.name: _shown(metric, rows[pair.key(metric, suite)], prompt) for metric in suite.metrics}
     return about | {"metrics": shown}
 
 
-def _shown(metric: Metric, row: Row) -> Row:
+def _shown(metric: Metric, row: Row, prompt: str | None) -> Row:
     if "error" in row:
         return {"error": row["error"]}
     stat = metric.shown(Stat(row["sum"], row["weight"], tuple(row["curve"])))
-    return {"sum": stat.sum, "weight": stat.weight, "curve": list(stat.curve)}
+    most = metric.ceiling(prompt, stat)
+    told = {} if most is None else {"ceiling": most}
+    return {"sum": stat.sum, "weight": stat.weight, "curve": list(stat.curve)} | told
 
 
 def samples_of(videos: Iterable[dict[str, Any]], metric: str) -> dict[str, list[Stat]]:
@@ -214,14 +219,26 @@ def samples_of(videos: Iterable[dict[str, Any]], metric: str) -> dict[str, list[
     return samples
 
 
+def ceiling_of(videos: Iterable[dict[str, Any]], metric: str) -> float | None:
+    """The mean ceiling of one metric over the videos that were measured; None if it has none."""
+    rows = [video["metrics"].get(metric, {}) for video in videos]
+    found = [row["ceiling"] for row in rows if row.get("weight") and "ceiling" in row]
+    return fmean(found) if found else None
+
+
+def _reduction(metric: Metric) -> dict[str, Any]:
+    """In JSON values, which know no tuples."""
+    bounds = metric.reduction.bounds
+    return asdict(metric.reduction) | {"bounds": bounds and list(bounds)}
+
+
 def _metric(metric: Metric, videos: list[dict[str, Any]]) -> dict[str, Any]:
     samples = samples_of(videos, metric.name)
     found = asdict(metric.reduce(samples)) if samples else {"value": None, "low": None, "high": None}
     about = {"about": metric.about, "better": metric.better, "role": metric.role, "identity": metric.identity()}
-    reduction = {
-        key: list(value) if isinstance(value, tuple) else value for key, value in asdict(metric.reduction).items()
-    }
-    about |= {"reduction": reduction, "mode_effect": metric.mode_effect}
-    stamp = {"weights": "random"} if metric.random_weights else {}
+    about |= {"reduction": _reduction(metric), "mode_effect": metric.mode_effect}
+    stamp: dict[str, Any] = {"weights": "random"} if metric.random_weights else {}
+    if (most := ceiling_of(videos, metric.name)) is not None:
+        stamp["ceiling"] = most
     measured = sum(map(len, samples.values()))
     return about | stamp | {"prompts": 0} | found | {"videos": measured, "missing": len(videos) - measured}

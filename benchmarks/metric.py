@@ -85,6 +85,10 @@ class Metric(ABC):
         """
         return estimate(samples, self.reduction.how, self.reduction.bounds).scaled(self.reduction.scale)
 
+    def ceiling(self, prompt: str | None, stat: Stat) -> float | None:
+        """The most that a perfect video of this prompt would get where ``stat`` was measured; None: not known."""
+        return None
+
     def wants(self) -> list[str]:
         """What a user has to bring besides the packages, one sentence each; empty if it can run."""
         return []

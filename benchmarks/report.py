@@ -104,6 +104,7 @@ def summary(comparison: Comparison, side: int) -> str:
 def cautions(comparison: Comparison) -> list[str]:
     """What a reader must know before believing a verdict."""
     told = list(comparison.notes)
+    told += _ceilings(comparison)
     unit = comparison.unit
     draws = len({take.prompt if unit == "prompts" else take.seed for take in comparison.takes})
     if draws < LEAST_PROMPTS:
@@ -119,6 +120,18 @@ def cautions(comparison: Comparison) -> list[str]:
     elif len(comparison.sides) > 1:
         told.append(_corrected(comparison))
     return told
+
+
+def _ceilings(comparison: Comparison) -> list[str]:
+    """Why a perfect video is not all right, where it is not."""
+    found = [score.ceiling for row in comparison.rows for score in row.scores if score.ceiling is not None]
+    if not found or min(found) > 0.99:
+        return []
+    return [
+        "Accuracies of sprites stand beside their ceiling (as in 0.5 of 0.75): what the oracle says of the exact "
+        "world, painted for these prompts at this length. Beyond the training length the world itself does not keep "
+        "moving, so a loop may score above it."
+    ]
 
 
 def _corrected(comparison: Comparison) -> str:

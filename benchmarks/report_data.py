@@ -61,6 +61,8 @@ class Score:
     """Over all takes; None if none was measured."""
     difference: Estimate | None = None
     """This side less the first, take by take; None for the first side and where the first has no value."""
+    ceiling: float | None = None
+    """What perfect videos of these takes would get on average; None if that is not known."""
     changes: Mapping[str, float] = field(default_factory=dict)
     """What each prompt or seed adds to the difference."""
     chance: float | None = None
@@ -141,7 +143,13 @@ def _row(name: str, about: Mapping[str, Any], sides: Sequence[Side], takes: Sequ
     how = Reduction(**about.get("reduction", {}))
     first = _alone(base, takes, how)
     scores = [first, *(_against(first, cells, takes, how) for cells in others)]
-    return Row(metric=name, about=about["about"], better=about["better"], scores=tuple(scores))
+    told = [replace(score, ceiling=_ceiling(side, name)) for score, side in zip(scores, sides, strict=True)]
+    return Row(metric=name, about=about["about"], better=about["better"], scores=tuple(told))
+
+
+def _ceiling(side: Side, metric: str) -> float | None:
+    found = [results["metrics"].get(metric, {}).get("ceiling") for results in side.results.values()]
+    return next((most for most in found if most is not None), None)
 
 
 def _alone(cells: tuple[Cell, ...], takes: Sequence[Take], how: Reduction) -> Score:
@@ -232,6 +240,7 @@ def _row_json(row: Row) -> dict[str, Any]:
 def _score_json(score: Score) -> dict[str, Any]:
     return {
         "value": score.value and vars(score.value),
+        "ceiling": score.ceiling,
         "difference": score.difference and vars(score.difference),
         "chance": score.chance,
         "verdict": score.verdict,
