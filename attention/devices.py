@@ -51,7 +51,7 @@ class Devices:
 def devices_of(model: nn.Module) -> Devices | None:
     """The devices that share the heads of ``model``; None for a model on one device."""
     config: Any = getattr(model, "_parallel_config", None)
-    context = getattr(config, "context_parallel_config", None)
+    context: Any = getattr(config, "context_parallel_config", None)
     count = getattr(context, "ulysses_degree", None) or 1
     if count > 1:
         mesh = context._ulysses_mesh

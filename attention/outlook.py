@@ -29,6 +29,11 @@ class Asked:
         """Name of the plug-in."""
         return self.planner.name
 
+    @property
+    def across_heads(self) -> bool:
+        """As the planner that is asked."""
+        return self.planner.across_heads
+
     def refusal(self, here: Here) -> str | None:
         """Why a call would have to be dense; None where it would not."""
         return self.planner.refusal(here)

@@ -104,8 +104,8 @@ class SparseRule:
         if len(set(chosen)) == 1:
             return chosen[0].attend(q, k, v, replace(here, planner=chosen[0]))
         out, densities = torch.empty_like(q), []
-        for own, one, (*tensors, there) in zip(rows, chosen, parts, strict=True):
-            out[own], density = one.attend(*tensors, replace(there, planner=one))
+        for own, one, (q_own, k_own, v_own, there) in zip(rows, chosen, parts, strict=True):
+            out[own], density = one.attend(q_own, k_own, v_own, replace(there, planner=one))
             densities.append(torch.as_tensor(density))
         return out, torch.stack(densities).mean()
 
