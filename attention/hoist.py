@@ -4,10 +4,10 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from genkit.attention.hooks import Hook
 from genkit.attention.permute import inverse
 
 Enter = Callable[[Tensor], Tensor | None]
@@ -21,8 +21,12 @@ Axes = dict[Place, int]
 class Hoist:
     """The hooks on the blocks of one model; tokens stay as they are until it is known where they stand."""
 
-    def __init__(self, component: str, blocks: list[nn.Module], enter: Enter) -> None:
+    def __init__(
+        self, component: str, blocks: list[nn.Module], enter: Enter, inside: Callable[[], bool] = lambda: True
+    ) -> None:
         self.component, self.blocks, self.enter = component, blocks, enter
+        self.inside = inside
+        """Whether this thread runs the model for the pipeline that the order is for."""
         self.axes: Axes | None = None
         """Where the tokens are; None leaves them."""
         self.shapes: dict[Place, tuple[int, ...]] | None = None
@@ -34,17 +38,18 @@ class Hoist:
     def install(self) -> None:
         """Register the hooks."""
         for block in self.blocks:
-            self.handles.append(block.register_forward_pre_hook(self._before, with_kwargs=True))
-        self.handles.append(self.blocks[-1].register_forward_hook(self._after))
+            self.handles.append(block.register_forward_pre_hook(Hook(self._before), with_kwargs=True))
+        self.handles.append(self.blocks[-1].register_forward_hook(Hook(self._after)))
 
     def remove(self) -> None:
         """Take them out again."""
         while self.handles:
             self.handles.pop().remove()
 
-    @torch.compiler.disable
     def _before(self, block: nn.Module, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
         """Order the arguments of a block; what all blocks share is ordered once."""
+        if not self.inside():
+            return None
         number = next(i for i, one in enumerate(self.blocks) if one is block)
         bound = inspect.signature(type(block).forward).bind(block, *args, **kwargs)
         given = bound.arguments
@@ -77,9 +82,10 @@ class Hoist:
         names = [place[1] for place in axes if place[0] == 0]
         return "hidden_states" if "hidden_states" in names else next(iter(names), None)
 
-    @torch.compiler.disable
     def _after(self, block: nn.Module, args: Any, out: Any) -> Any:
         """Put the video tokens back."""
+        if not self.inside():
+            return None
         if self.shapes is not None:
             self.shapes.update({("out", *way): tuple(x.shape) for way, x in leaves({"": out})})
         if self._order is None:

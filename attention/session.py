@@ -99,7 +99,7 @@ class Session:
         if self.layout is not None and self.card.blocks:
             for component, model in self.models.items():
                 blocks: list[nn.Module] = [block for name in self.card.blocks for block in getattr(model, name)]
-                self.hoists.append(Hoist(component, blocks, self._enter))
+                self.hoists.append(Hoist(component, blocks, self._enter, lambda: self.inside or self._here.trying))
                 self.hoists[-1].install()
 
     def _restart_positions(self) -> None:
@@ -232,7 +232,7 @@ class Session:
             return run()
 
         try:
-            self._here.forward, self._here.foreign = None, True
+            self._here.forward, self._here.foreign, self._here.trying = None, True, True
             with untraced(model):
                 sizes = [small(model, arguments, self.card.volume, volume) for volume in SMALL]
                 tokens, order = (prod(SMALL[0]), prod(SMALL[1])), order.to(arguments["hidden_states"].device)
@@ -242,7 +242,7 @@ class Session:
             return Trial(None, f"no small trial of it can be made ({reason})")
         finally:
             hoist.shapes = hoist.axes = self._here.trial = None
-            self._here.forward, self._here.foreign = forward, False
+            self._here.forward, self._here.foreign, self._here.trying = forward, False, False
 
     def end(self, component: str, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
         """After the model's forward: every layer must have come by, or have been skipped by a step cache.
@@ -395,6 +395,8 @@ class _Here(threading.local):
     forward: "_Forward | None" = None
     foreign: bool = False
     """Whether a model runs for another pipeline."""
+    trying: bool = False
+    """Whether a trial of the order of the tokens runs."""
     trial: Callable[..., Tensor] | None = None
     """Answers the attention calls of a trial instead of the rules."""
     context: tuple[str, dict[str, Any]] | None = None

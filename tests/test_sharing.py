@@ -194,7 +194,7 @@ def test_a_callback_that_makes_another_video_is_refused(pipe: Any) -> None:
         made(handle)
 
 
-@pytest.mark.parametrize("plugin", [RADIAL, FreeNoise(window=2, stride=1), *CACHES], ids=lambda plugin: plugin.name)
+@pytest.mark.parametrize("plugin", [TILES, RADIAL, *CACHES], ids=lambda plugin: plugin.name)
 def test_two_threads_with_a_pipeline_each_around_one_model(pipe: Any, plugin: Any) -> None:
     other = twin(pipe)
     other.scheduler = copy.deepcopy(pipe.scheduler)
