@@ -7,12 +7,14 @@ import errno
 import os
 from collections.abc import Iterable
 from fractions import Fraction
+from math import isqrt
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from genkit.container import FRAME_PIXELS, SIDE_PIXELS
 from genkit.errors import GenkitError, UsageError
 
 BT709 = 1
@@ -29,11 +31,30 @@ DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO, errno.
 
 
 def enlargement(height: int, width: int, asked: int | None) -> int:
-    """The whole factor by which every pixel is repeated; ``None`` asks for the smallest that reaches 256 pixels."""
+    """Return the whole factor by which every pixel is repeated.
+
+    Args:
+        height: rows of the video.
+        width: its columns.
+        asked: None asks for the smallest factor by which the shorter side reaches 256 pixels, as far as the longer one
+            allows.
+
+    Raises:
+        UsageError: it is not a factor, or the file would have larger frames than can be written and read back.
+    """
+    largest = min(SIDE_PIXELS // max(height, width), isqrt(FRAME_PIXELS // (height * width)))
+    bounds = f"at most {FRAME_PIXELS:,} pixels and {SIDE_PIXELS:,} on a side"
+    if not largest:
+        raise UsageError(f"frames of {width}x{height} pixels could not be encoded as H.264: {bounds}; scale them down")
     if asked is None:
-        return max(1, -(-DISPLAY // min(height, width)))
+        return min(largest, max(1, -(-DISPLAY // min(height, width))))
     if isinstance(asked, bool) or not isinstance(asked, int) or asked < 1:
         raise UsageError(f"enlarge={asked!r} must be a whole number from 1 up, or None for at least {DISPLAY} pixels")
+    if asked > largest:
+        raise UsageError(
+            f"enlarge={asked} makes frames of {width * asked}x{height * asked} pixels, and a file has {bounds}; "
+            f"{largest} is the most for this video"
+        )
     return asked
 
 
