@@ -1,6 +1,5 @@
 """The frames, rate and colours of files as other tools write them, held against the ffmpeg program and OpenCV."""
 
-import subprocess
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from ffmpeg_program import ffmpeg, shown_by_ffmpeg
 
 from genkit.benchmarks import clips
 from genkit.benchmarks.similarity import psnr
@@ -15,14 +15,8 @@ from genkit.decode import read_film, read_frames, read_header
 from genkit.errors import GenkitError, UsageError
 from genkit.video import Video
 
-FFMPEG = pytest.importorskip("imageio_ffmpeg").get_ffmpeg_exe()
 PICTURE = ("-f", "lavfi", "-i", "testsrc2=size=128x96:rate=30:duration=1.5")
 X264 = ("-c:v", "libx264", "-crf", "1", "-pix_fmt", "yuv420p")
-
-
-def ffmpeg(*words: Any) -> bytes:
-    command = [FFMPEG, "-hide_banner", "-loglevel", "error", "-y", *map(str, words)]
-    return subprocess.run(command, check=True, capture_output=True).stdout
 
 
 def made(path: Path, *words: Any) -> Path:
@@ -31,11 +25,8 @@ def made(path: Path, *words: Any) -> Path:
 
 
 def by_ffmpeg(path: Path) -> np.ndarray:
-    """The frames as the ffmpeg program shows them, which turns, cuts and colours them by its own code."""
-    flags = "accurate_rnd+full_chroma_int+full_chroma_inp"
-    raw = ffmpeg("-i", path, "-fps_mode", "passthrough", "-vf", f"scale=flags={flags}", "-f", "rawvideo",
-                 "-pix_fmt", "rgb24", "-")  # fmt: skip
-    return np.frombuffer(raw, np.uint8).reshape(-1, *read_frames(path).shape[1:])
+    """The frames as the ffmpeg program shows them."""
+    return shown_by_ffmpeg(path, read_frames(path).shape[1:3])
 
 
 def by_opencv(path: Path) -> tuple[int, float]:

@@ -1,12 +1,12 @@
 """The recipe of a video: in the file, beside it, and what is said where it is missing or damaged."""
 
 import json
-import subprocess
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from ffmpeg_program import ffmpeg
 
 from genkit.encode import encode
 from genkit.errors import GenkitError, UsageError
@@ -61,9 +61,8 @@ def test_the_recipe_lies_beside_the_file_too(saved: Path) -> None:
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 def test_the_recipe_survives_a_copy_by_ffmpeg(saved: Path, suffix: str) -> None:
-    ffmpeg = pytest.importorskip("imageio_ffmpeg").get_ffmpeg_exe()
     copy = saved.with_name("copy" + suffix)
-    subprocess.run([ffmpeg, "-v", "error", "-i", saved, "-c", "copy", copy], check=True)
+    ffmpeg("-i", saved, "-c", "copy", copy)
     back = read(copy)
     assert (back.request, back.receipt) == (REQUEST, receipt())
     assert len(back.frames) == 17
@@ -76,9 +75,8 @@ def test_a_long_recipe_survives(tmp_path: Path) -> None:
 
 def stripped(path: Path) -> None:
     """Do what sites do: rewrite the container without its tags."""
-    ffmpeg = pytest.importorskip("imageio_ffmpeg").get_ffmpeg_exe()
     bare = path.with_name("bare.mp4")
-    subprocess.run([ffmpeg, "-v", "error", "-i", path, "-map_metadata", "-1", "-c", "copy", bare], check=True)
+    ffmpeg("-i", path, "-map_metadata", "-1", "-c", "copy", bare)
     bare.replace(path)
 
 
