@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from genkit.attention.call import Call, Kind, Step, compose
+from genkit.attention.layers import Layer
 from genkit.attention.planners.here import Here, Planner
 from genkit.attention.planners.rule import ALL_WARM_UP, SparseRule
 from genkit.attention.run import Run
-from genkit.attention.session import Layer, Session
+from genkit.attention.session import Session
 
 MOST_TEXT = 512
 """Text tokens that are assumed beside the video's in joint attention, so that no method is called idle that is not."""

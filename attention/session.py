@@ -4,11 +4,8 @@ The forward of each attention module runs inside a ``TorchFunctionMode`` that ro
 projections, norms and rotary stay the model's own. Another pipeline that shares a model computes as without us.
 """
 
-import inspect
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
 from typing import Any
@@ -18,30 +15,19 @@ from torch import Tensor, nn
 
 from genkit.attention.call import Attend, Call, Kind, Rule, Step, compose
 from genkit.attention.callers import nearest_pipeline
-from genkit.attention.dense import dense, sdpa
-from genkit.attention.devices import Devices, devices_of
+from genkit.attention.dense import dense
+from genkit.attention.devices import devices_of
+from genkit.attention.forward import Forward, Here, arguments_of, sigma_at, step_at
 from genkit.attention.grid import VideoGrid
-from genkit.attention.hoist import Hoist
 from genkit.attention.hooks import Around, Passage, Watcher, refuse_ring
-from genkit.attention.layout import Layout, ordered
+from genkit.attention.layers import Layer, layers_of, module_at
+from genkit.attention.layout import Layout
 from genkit.attention.model_card import ModelCard
-from genkit.attention.permute import inverse
 from genkit.attention.positions import Positions, embedding_of, leave_out, projected, window_of
+from genkit.attention.reordering import Reordering
 from genkit.attention.router import routed
 from genkit.attention.run import Run
-from genkit.attention.trial import SMALL, Trial, attempt, signature_of, small, untraced
-from genkit.attention.volume import Volume, plain_model
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One attention module."""
-
-    component: str
-    name: str
-    kind: Kind
-    depth: int
-    module: nn.Module
+from genkit.attention.volume import plain_model
 
 
 class UnroutedError(RuntimeError):
@@ -62,20 +48,19 @@ class Session:
         self.attends: dict[Kind, Attend] = {kind: compose(dense, rules, kind) for kind in kinds}
         parts = {name: getattr(pipe, name, None) for name in card.components}
         self.models = {name: plain_model(part) for name, part in parts.items() if part is not None}
-        self.layers = [layer for name, model in self.models.items() for layer in _layers(name, model, card)]
-        self.rules, self.layout = rules, _layout_of(rules)
+        self.layers = [layer for name, model in self.models.items() for layer in layers_of(name, model, card)]
+        self.rules = rules
         self.window = window_of(rules)
         self.passages: list[Passage] = []
         self.around: list[Around] = []
-        self.hoists: list[Hoist] = []
         self.watchers: list[Watcher] = []
         self.batch: int | None = None
         self.on_copy: Callable[[], None] = lambda: None
         """Raises where a copy of a model would not be one."""
         self.caches = False
         """Whether a step cache of this pipeline is in the models, of which other pipelines must know nothing."""
-        self._here = _Here()
-        self._trials: dict[Any, Trial] = {}
+        self._here = Here()
+        self.reordering = Reordering(card, _layout_of(rules), self._here)
 
     def install(self) -> None:
         """Register the hooks on every attention module and on the models themselves.
@@ -96,11 +81,7 @@ class Session:
         for name, model in self.models.items():
             self.around.append(Around(name, model, self))
         self._restart_positions()
-        if self.layout is not None and self.card.blocks:
-            for component, model in self.models.items():
-                blocks: list[nn.Module] = [block for name in self.card.blocks for block in getattr(model, name)]
-                self.hoists.append(Hoist(component, blocks, self._enter, lambda: self.inside or self._here.trying))
-                self.hoists[-1].install()
+        self.reordering.install(self.models)
 
     def _restart_positions(self) -> None:
         """Leave the positions of long videos to the rule whose windows begin them anew."""
@@ -135,8 +116,7 @@ class Session:
 
     def remove(self) -> None:
         """Take every hook out again, last in first out."""
-        while self.hoists:
-            self.hoists.pop().remove()
+        self.reordering.remove()
         while self.around:
             self.around.pop().remove()
         while self.passages:
@@ -153,7 +133,7 @@ class Session:
             if plain_model(getattr(self.pipe, name, None)) is not model:
                 raise ReplacedError(name)
         for layer in self.layers:
-            if _submodule(self.models[layer.component], layer.name) is not layer.module:
+            if module_at(self.models[layer.component], layer.name) is not layer.module:
                 raise ReplacedError(f"{layer.component}.{layer.name}")
         for passage in self.passages:
             passage.renew()
@@ -183,7 +163,7 @@ class Session:
         return self._forward is not None
 
     @property
-    def _forward(self) -> "_Forward | None":
+    def _forward(self) -> Forward | None:
         return self._here.forward
 
     def begin(self, component: str, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -196,53 +176,13 @@ class Session:
         if self._here.foreign:
             return
         refuse_ring(component, model)
-        arguments = _bound(model, args, kwargs)
+        arguments = arguments_of(model, args, kwargs)
         sample = arguments["hidden_states"] if "hidden_states" in arguments else arguments["sample"]
-        step = self._step(arguments["timestep"], sample.shape[0])
-        volume, devices = self.card.volume(model, arguments), devices_of(model)
-        self._here.forward = _Forward(component, volume, step, sample.shape[0], {}, devices)
-        self._try_order(component, model, arguments)
+        volume, step = self.card.volume(model, arguments), self._step(arguments["timestep"], sample.shape[0])
+        self._here.forward = Forward(component, self.run, volume, step, sample.shape[0], devices_of(model))
+        self.reordering.begin(component, model, arguments, self.run)
         for watcher in self.watchers:
             watcher.begin(component, step)
-
-    def _try_order(self, component: str, model: nn.Module, arguments: dict[str, Any]) -> None:
-        """Let the order of the tokens be kept through all blocks if a trial of the model, once, has shown it may be."""
-        for hoist in self.hoists:
-            if hoist.component == component and hoist.handles:
-                key = (component, signature_of(arguments))
-                if key not in self._trials:
-                    self._trials[key] = self._trial(model, hoist, arguments)
-                trial = self._trials[key]
-                hoist.axes = trial.axes
-                if trial.axes is None:
-                    self.run.note(
-                        f"tokens of {component} are put in order in every layer and not once for all: a "
-                        f"{type(model).__name__} must not be reordered, as {trial.reason}"
-                    )
-
-    def _trial(self, model: nn.Module, hoist: Hoist, arguments: dict[str, Any]) -> Trial:
-        forward = self._forward
-        assert forward is not None
-        if forward.devices is not None:
-            return Trial(None, "devices share its tokens")
-        order = torch.randperm(prod(SMALL[0]), generator=torch.Generator().manual_seed(0))
-
-        def in_every_layer(run: Callable[[], Any]) -> Any:
-            self._here.trial = partial(_ordered_in_layer, order, self.card.text_first)
-            return run()
-
-        try:
-            self._here.forward, self._here.foreign, self._here.trying = None, True, True
-            with untraced(model):
-                sizes = [small(model, arguments, self.card.volume, volume) for volume in SMALL]
-                tokens, order = (prod(SMALL[0]), prod(SMALL[1])), order.to(arguments["hidden_states"].device)
-                return attempt(model, hoist, (sizes[0], sizes[1]), tokens, order, in_every_layer)
-        except Exception as error:
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            return Trial(None, f"no small trial of it can be made ({reason})")
-        finally:
-            hoist.shapes = hoist.axes = self._here.trial = None
-            self._here.forward, self._here.foreign, self._here.trying = forward, False, False
 
     def end(self, component: str, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
         """After the model's forward: every layer must have come by, or have been skipped by a step cache.
@@ -299,9 +239,7 @@ class Session:
     ) -> Tensor:
         """Answer one call of ``scaled_dot_product_attention``."""
         assert self._forward is not None
-        number = self._forward.calls.get(layer.name, 0)
-        self._forward.calls[layer.name] = number + 1
-        self.run.routed[f"{layer.component}.{layer.name}"] += 1
+        number = self._forward.counted(layer.name)
         options = {name: value for name, value in given.items() if name not in ("attn_mask", "scale")}
         if backend is not None:
             options["backend"] = backend
@@ -312,7 +250,7 @@ class Session:
             model=layer.component,
             grid=self._grid(layer.kind, q),
             layout=self._forward.layout if layer.kind in ("self", "joint") else None,
-            step=self._branch(q, number),
+            step=self._forward.step_of(q, number),
             devices=self._forward.devices,
             number=number,
             run=self.run,
@@ -323,20 +261,6 @@ class Session:
         )
         return self.attends[layer.kind](q, k, v, call)
 
-    def _enter(self, hidden: Tensor) -> Tensor | None:
-        """The order for the hidden states of a first block; None where they are not the tokens of the video."""
-        if self._forward is None or self._forward.devices is not None:
-            return None  # devices that share the tokens split them before the first block: each layer orders its own
-        frames, rows, cols = self._forward.volume
-        grid = VideoGrid(frames=frames, rows=rows, cols=cols)
-        if self.layout is None or hidden.shape[1] != grid.tokens:
-            return None
-        self._forward.layout, key = self.layout, ("layout", self.layout, grid, str(hidden.device))
-        if key not in self.run.state:
-            self.run.state[key] = ordered(grid, self.layout).to(hidden.device)
-        order: Tensor = self.run.state[key]
-        return order
-
     def grid_of(self, kind: Kind, text_tokens: int) -> VideoGrid:
         """The grid that a call of this kind would have in the forward that runs now; ``self`` and ``joint`` alone."""
         assert self._forward is not None
@@ -345,139 +269,17 @@ class Session:
 
     def _grid(self, kind: Kind, q: Tensor) -> VideoGrid:
         assert self._forward is not None
-        frames, rows, cols = self._forward.volume
-        grid = VideoGrid(
-            frames=frames,
-            rows=rows,
-            cols=cols,
-            stride=self.card.stride(self.pipe),
-            fps=self.fps,
-            native_frames=self.card.token_frames(self.pipe, self.card.native_frames),
-            text_first=self.card.text_first,
-        )
-        if self.card.stride_attribute is None:
-            return _unet_grid(grid, kind, q, self._forward.batch)
-        return replace(grid, text_tokens=q.shape[2] - grid.video_tokens if kind == "joint" else 0)
-
-    def _branch(self, q: Tensor, number: int) -> Step:
-        """The step with the branches of this call; Mochi calls once a sample."""
-        assert self._forward is not None
-        step, batch = self._forward.step, self._forward.batch
-        if q.shape[0] == 1 and batch > 1 and len(step.branches) > 1:
-            return replace(step, branches=(step.branches[number * len(step.branches) // batch],))
-        return step
+        return self._forward.grid(self.card, self.pipe, self.fps, kind, q)
 
     def _step(self, timestep: Any, batch: int) -> Step:
-        scheduler = self.pipe.scheduler
-        name, facts = self._here.context or ("cond", {})
-        index = facts.get("step_index")
-        if index is None:
-            index = _scheduler_index(scheduler, timestep)
         doubled = self.card.batched_guidance and self.batch is not None and batch == 2 * self.batch
-        branches = ("uncond", "cond") if doubled else ("cond" if name == "cond_uncond" else str(name),)
-        return Step(index=index, total=len(scheduler.timesteps), sigma=self.sigma(index), branches=branches)
+        return step_at(self.pipe.scheduler, self.card, self._here.context, timestep, doubled=doubled)
 
     def sigma(self, index: int) -> float | None:
         """Noise level of a step in [0, 1]; None for schedulers whose sigmas mean something else."""
-        scheduler = self.pipe.scheduler
-        if hasattr(scheduler, "sigmas") and index < len(scheduler.sigmas):
-            sigma = float(scheduler.sigmas[index])
-            sigma = 1 - sigma if self.card.ascending_sigmas else sigma
-            return sigma if 0 <= sigma <= 1 else None
-        if hasattr(scheduler, "alphas_cumprod") and index < len(scheduler.timesteps):
-            return float((1 - scheduler.alphas_cumprod[int(scheduler.timesteps[index])]).sqrt())
-        return None
-
-
-class _Here(threading.local):
-    """What one thread is doing: two threads may run two pipelines that share a model."""
-
-    forward: "_Forward | None" = None
-    foreign: bool = False
-    """Whether a model runs for another pipeline."""
-    trying: bool = False
-    """Whether a trial of the order of the tokens runs."""
-    trial: Callable[..., Tensor] | None = None
-    """Answers the attention calls of a trial instead of the rules."""
-    context: tuple[str, dict[str, Any]] | None = None
-    """Name and facts of the ``cache_context`` that the pipeline is in."""
-
-
-@dataclass
-class _Forward:
-    component: str
-    volume: Volume
-    step: Step
-    batch: int
-    calls: dict[str, int]
-    devices: Devices | None = None
-    layout: Layout | None = None
-
-
-def _ordered_in_layer(
-    order: Tensor, text_first: bool, layer: Layer, backend: str | None, q: Tensor, k: Tensor, v: Tensor, given: Any
-) -> Tensor:
-    """Dense attention to the video's tokens in another order, put back; other kinds of attention as they are."""
-    options = {name: value for name, value in given.items() if name not in ("attn_mask", "scale")}
-    grid = VideoGrid(frames=1, rows=1, cols=len(order))
-    call = Call(layer=layer.name, depth=0, kind=layer.kind, grid=grid, step=Step(), run=Run(), options=options)
-    call, mask = replace(call, scale=given.get("scale")), given.get("attn_mask")
-    if layer.kind not in ("self", "joint"):
-        return sdpa(q, k, v, call, mask, backend)
-    places, first = torch.arange(q.shape[2], device=q.device), q.shape[2] - len(order) if text_first else 0
-    places[first : first + len(order)] = order + first
-    for axis in (-1, -2):
-        if mask is not None and mask.ndim >= -axis and mask.shape[axis] == len(places):
-            mask = mask.index_select(axis, places)
-    return sdpa(q[:, :, places], k[:, :, places], v[:, :, places], call, mask, backend)[:, :, inverse(places)]
-
-
-def _submodule(model: nn.Module, name: str) -> nn.Module | None:
-    try:
-        return model.get_submodule(name)
-    except AttributeError:
-        return None
+        return sigma_at(self.pipe.scheduler, self.card, index)
 
 
 def _layout_of(rules: list[Rule]) -> Layout | None:
     """The order of the tokens that the only rule asks for; None with other rules, which count tokens frame by frame."""
     return getattr(rules[0], "layout", None) if len(rules) == 1 else None
-
-
-def _layers(component: str, model: nn.Module, card: ModelCard) -> list[Layer]:
-    depth: dict[Kind, int] = {}
-    found = []
-    for name, module in model.named_modules():
-        kind = card.kind_of(name)
-        if kind is not None:
-            found.append(Layer(component, name, kind, depth.setdefault(kind, 0), module))
-            depth[kind] += 1
-    return found
-
-
-def _bound(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The model's arguments by name."""
-    bound = inspect.signature(type(model).forward).bind_partial(model, *args, **kwargs)
-    return {name: value for name, value in bound.arguments.items() if value is not model}
-
-
-def _scheduler_index(scheduler: Any, timestep: Any) -> int:
-    """The solver step, from the scheduler's own counter or by looking its timestep up."""
-    if hasattr(scheduler, "step_index"):
-        return int(scheduler.step_index or 0)
-    now = timestep.flatten()[0] if isinstance(timestep, Tensor) else torch.tensor(timestep)
-    same = (scheduler.timesteps == now.to(scheduler.timesteps.device)).nonzero().flatten()
-    return int(same[0]) if len(same) else 0
-
-
-def _unet_grid(grid: VideoGrid, kind: Kind, q: Tensor, batch: int) -> VideoGrid:
-    """The grid of one level of a UNet, where rows and columns are halved (rounding up) from level to level."""
-    pixels = q.shape[0] // batch if kind == "temporal" else q.shape[2]
-    rows, cols = grid.rows, grid.cols
-    while rows * cols > pixels and rows * cols > 1:
-        rows, cols = -(-rows // 2), -(-cols // 2)
-    if prod((rows, cols)) != pixels:
-        raise RuntimeError(
-            f"no level of a {grid.rows}x{grid.cols} latent has {pixels} places; is the UNet of a new kind?"
-        )
-    return replace(grid, rows=rows, cols=cols, fold="space" if kind == "temporal" else "time")

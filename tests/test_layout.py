@@ -134,7 +134,7 @@ def test_ordered_once_or_in_every_layer_is_the_same(name: str, plugin: Any, monk
         forwards = calls["inverse"]
     assert forwards > 0 and calls["permute"] == 0, "no layer moves tokens"
     with genkit.apply(pipe, plugin) as plan:
-        for hoisted in plan.session.hoists:
+        for hoisted in plan.session.reordering.hoists:
             hoisted.remove()
         every = frames_of(pipe, name)
         assert float(plan.session.run.densities[plugin.name][0]) == pytest.approx(float(density))
@@ -151,7 +151,7 @@ def test_a_layer_may_want_another_order_than_the_model_has(wanted: str, tmp_path
     budget = str(Budget(method="sparge", layers=settings).save(tmp_path / "budget.json"))
     with genkit.apply(pipe, SpargeAttention(order="morton", density=0.4, budget=budget, **SPARSE)) as plan:
         once = frames_of(pipe, "wan")
-        for hoisted in plan.session.hoists:
+        for hoisted in plan.session.reordering.hoists:
             hoisted.remove()
         every = frames_of(pipe, "wan")
     assert np.abs(once - every).max() < 2e-5
@@ -160,7 +160,7 @@ def test_a_layer_may_want_another_order_than_the_model_has(wanted: str, tmp_path
 def test_beside_another_rule_tokens_come_frame_by_frame() -> None:
     pipe = families.FAMILIES["wan"]()
     with genkit.apply(pipe, SlidingTile(), Timeline()) as plan:
-        assert plan.session.layout is None and not plan.session.hoists
+        assert plan.session.reordering.layout is None and not plan.session.reordering.hoists
 
 
 def test_hidden_states_of_another_length_and_arguments_that_were_not_tried_are_left() -> None:

@@ -70,7 +70,7 @@ def compared(model: nn.Module, facts: ModelCard, arguments: dict[str, Any]) -> t
         session.remove()
         assert torch.equal(state, torch.get_rng_state()), "the caller's random numbers are left alone"
         assert all(map(torch.equal, plain, tensors(model(**arguments, return_dict=False)))), "nothing is left behind"
-    assert len(session._trials) == 1, "one trial is enough"
+    assert len(session.reordering.trials) == 1, "one trial is enough"
     return max(float((a - b).abs().max() / a.abs().max()) for a, b in zip(plain, ordered, strict=True)), session
 
 
@@ -140,7 +140,7 @@ def test_ltx2_is_reordered_whatever_the_layout_of_its_rotary_tables(rope: str) -
     facts = card(r"transformer_blocks\.\d+\.attn1", "transformer_blocks", packed=True)
     difference, session = compared(model, facts, arguments)
     assert difference < 1e-5
-    (trial,) = session._trials.values()
+    (trial,) = session.reordering.trials.values()
     assert trial.axes is not None and not session.run.notes
     assert set(trial.axes.values()) == ({1, 2} if rope == "split" else {1})
 
@@ -227,7 +227,7 @@ def test_a_time_for_each_token_is_reordered_with_it() -> None:
     model = seeded(lambda: Toy("plain"))
     arguments = {"hidden_states": drawn(1, 16, 5, 6, 8), "timestep": torch.arange(60)[None] * 10}
     difference, session = compared(model, card(r"blocks\.\d+\.attn"), arguments)
-    (trial,) = session._trials.values()
+    (trial,) = session.reordering.trials.values()
     assert difference < 1e-5 and trial.axes is not None and trial.axes[0, "temb"] == 1
 
 
@@ -238,10 +238,10 @@ def test_another_kind_of_arguments_is_tried_anew() -> None:
     rule = SparseRule(planner=SlidingTilePlanner(tile=(2, 2, 2)), dense_steps=0, dense_layers=0, min_tokens=1)
     pipe = SimpleNamespace(transformer=model, scheduler=scheduler, stride=4)
     session = Session(pipe, card(r"blocks\.\d+\.attn"), [rule])
-    session.layout = layout
+    session.reordering.layout = layout
     session.install()
     with torch.no_grad():
         for timestep in (torch.tensor([500]), torch.arange(60)[None], torch.tensor([1])):
             model(drawn(1, 16, 5, 6, 8), timestep)
     session.remove()
-    assert len(session._trials) == 2 and all(trial.axes for trial in session._trials.values())
+    assert len(session.reordering.trials) == 2 and all(trial.axes for trial in session.reordering.trials.values())
