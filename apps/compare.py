@@ -6,6 +6,7 @@ or not at all, so a comparison that was stopped goes on with what is finished.
 """
 
 import json
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -91,10 +92,15 @@ def compare(
         comparison = _measured(folder, suites, similarity, notes)
         _write(folder, comparison)
     except KeyboardInterrupt as error:
-        print("genkit: stopped; go on by the same command with --resume", file=sys.stderr)
+        print(visible(f"genkit: stopped; go on by the same command with {_again(out)}"), file=sys.stderr)
         return exit_code(error)
     print(json.dumps(as_json(comparison), indent=2) if print_json else visible_lines(_told(out, comparison)))
     return 0
+
+
+def _again(out: Path) -> str:
+    """What goes on with a comparison; the folder is said too, since without it a new one would be named."""
+    return f"--out {shlex.quote(str(out))} --resume"
 
 
 def _make(folder: Folder) -> None:
@@ -193,10 +199,16 @@ def _write(folder: Folder, comparison: Comparison) -> None:
     title = "Comparison: " + " · ".join(folder.plan.names)
     page = render(comparison, [list(_clips(folder, side)) for side in range(len(comparison.sides))], title)
     numbers = json.dumps(as_json(comparison), indent=1, allow_nan=False) + "\n"
-    with replacing(folder.out / PAGE, folder.out / NUMBERS) as (part, beside):
-        # Bytes of the command line that are not Unicode arrive as lone surrogates, which no file can hold.
-        part.write_text(page, "utf-8", errors="replace")
-        beside.write_text(numbers, "utf-8")
+    try:
+        with replacing(folder.out / PAGE, folder.out / NUMBERS) as (part, beside):
+            # Bytes of the command line that are not Unicode arrive as lone surrogates, which no file can hold.
+            part.write_text(page, "utf-8", errors="replace")
+            beside.write_text(numbers, "utf-8")
+    except OSError as error:
+        raise GenkitError(
+            f"the report in {str(folder.out)!r} could not be written: {error.strerror or error}; all videos and "
+            f"measurements are kept: the same command with {_again(folder.out)} writes it and makes nothing again"
+        ) from error
 
 
 def _clips(folder: Folder, side: int) -> Iterator[Clip]:

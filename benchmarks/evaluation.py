@@ -73,6 +73,8 @@ def evaluate(
     ledger_path = out / LEDGER
     if ledger_path.exists() and not resume:
         raise UsageError(f"{str(out)!r} holds an evaluation already; go on with it by --resume, or name another folder")
+    if (out / RESULTS).exists() and not ledger_path.exists():
+        raise UsageError(f"{str(out / RESULTS)!r} is there already and of no evaluation; name another folder")
     pairs = _pairs(suite, find(paths), reference)
     suite.check_ready()
     with Ledger(ledger_path) as ledger:
@@ -81,9 +83,19 @@ def evaluate(
                 on_clip(number, len(pairs), pair.clip.name)
             _measure(suite, pair, ledger)
         results = _results(suite, pairs, ledger.rows)
-        with replacing(out / RESULTS) as (part,):
-            part.write_text(canonical(results) + "\n", "utf-8")
+        _write(results, out / RESULTS)
     return results
+
+
+def _write(results: dict[str, Any], path: Path) -> None:
+    try:
+        with replacing(path) as (part,):
+            part.write_text(canonical(results) + "\n", "utf-8")
+    except OSError as error:
+        raise GenkitError(
+            f"{str(path)!r} could not be written: {error.strerror or error}; every measurement is kept: the same "
+            "command with --resume writes it and measures nothing again"
+        ) from error
 
 
 def failures(results: dict[str, Any]) -> dict[str, str]:

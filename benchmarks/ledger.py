@@ -1,13 +1,15 @@
 """An append-only file of finished measurements, one JSON object a line.
 
-A row is finished when its line ends. A process may be killed at any moment: at most the last line is torn, and the
-next opening removes it. The order of the rows means nothing; what they mean is in their keys.
+A row is finished when its line ends. A process may be killed at any moment, and a disk may be full: at most the last
+line is torn, and the next opening removes it, in a file that is a ledger and in no other. The order of the rows means
+nothing; what they mean is in their keys.
 """
 
 import hashlib
 import json
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -37,8 +39,8 @@ class Ledger:
     Used as ``with Ledger(path) as ledger``. Missing folders are made, a torn last line is removed.
 
     Raises:
-        UsageError: another process holds the ledger, or the file cannot be made.
-        GenkitError: a line other than the last is damaged, or the disk is full.
+        UsageError: another process holds the ledger, the file cannot be made, or it is somebody else's.
+        GenkitError: a line other than the last is damaged.
     """
 
     def __init__(self, path: Path) -> None:
@@ -47,7 +49,7 @@ class Ledger:
         """Finished rows by key."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("a+b")
+            self._file = path.open("a+b", buffering=0)
         except OSError as error:
             raise UsageError(f"cannot write {str(path)!r}: {error.strerror}; choose another folder") from error
         try:
@@ -70,16 +72,23 @@ class Ledger:
 
         Raises:
             UsageError: the ledger has a row of this key already.
+            GenkitError: the disk is full; the file is as it was before.
         """
         if key in self.rows:
             raise UsageError(f"the ledger holds row {key[:12]} already; a finished row is never written again")
         line = canonical({"key": key} | row).encode() + b"\n"
+        before = self._file.seek(0, os.SEEK_END)
         try:
-            self._file.write(line)
-            self._file.flush()
+            while line:  # a disk that is nearly full takes a part
+                line = line[self._file.write(line) :]
             os.fsync(self._file.fileno())
         except OSError as error:
-            raise GenkitError(f"{str(self.path)!r} could not be written: {error.strerror or error}") from error
+            with suppress(OSError):
+                self._file.truncate(before)
+            raise GenkitError(
+                f"{str(self.path)!r} could not be written: {error.strerror or error}; its {len(self.rows)} finished "
+                "rows are kept"
+            ) from error
         self.rows[key] = row
 
     def note(self, key: str, row: Row) -> None:
@@ -97,14 +106,18 @@ class Ledger:
                 raise UsageError(f"another evaluation is writing to {str(self.path)!r}; wait for its end") from error
 
     def _repaired(self) -> dict[str, Row]:
+        """The rows of the file, from which a torn last line is removed."""
         self._file.seek(0)
-        text = self._file.read()
+        text = self._file.readall()
         whole = text.rfind(b"\n") + 1
-        *lines, _ = text[:whole].split(b"\n") if whole else [b""]
+        lines, tail = text[:whole].split(b"\n")[:-1], text[whole:]
         found = [_parsed(line) for line in lines]
         if found and found[-1] is None:  # after a power failure the end of a line may be on the disk before its middle
-            whole -= len(lines[-1]) + 1
+            tail = lines.pop()
+            whole -= len(tail) + 1
             found.pop()
+        if not any(found) and (found or not _torn(tail)):
+            raise UsageError(f"{str(self.path)!r} is there already and holds something else; choose another name")
         rows = {}
         for number, row in enumerate(found, 1):
             if row is None:
@@ -116,6 +129,19 @@ class Ledger:
         if whole < len(text):
             self._file.truncate(whole)
         return rows
+
+
+def _torn(line: bytes) -> bool:
+    """Whether a line may be what is left of a row of ours, or of nothing, where no other line tells."""
+    return bool(_parsed(line)) or line[:2] in (b"", b"{", b"\0", b"\0\0") or (line[:2] == b'{"' and not _is_json(line))
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
 
 
 def _parsed(line: bytes) -> Row | None:

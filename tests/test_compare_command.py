@@ -1,6 +1,8 @@
 """`genkit compare`: one line to several sides, clips made once, measured, reported; refusals before any work."""
 
+import errno
 import json
+import os
 import re
 import shlex
 from pathlib import Path
@@ -196,7 +198,7 @@ def test_prompts_from_a_file(model: FakeModel, tmp_path: Path) -> None:
 def test_a_stopped_comparison_goes_on(model: FakeModel, capsys: Any, tmp_path: Path) -> None:
     model.error, model.after = KeyboardInterrupt(), 3
     assert run(f"{LINE} --seeds 2") == 130
-    assert "stopped; go on by the same command with --resume" in capsys.readouterr().err
+    assert "stopped; go on by the same command with --out run --resume" in capsys.readouterr().err
     assert len(model.requests) == 3 and not Path("run/report.html").exists()
     assert run(f"{LINE} --seeds 2") == 2
     assert "'run' holds a comparison already; go on with it by --resume" in capsys.readouterr().err
@@ -211,6 +213,28 @@ def test_a_stopped_comparison_goes_on(model: FakeModel, capsys: Any, tmp_path: P
     assert len(model.requests) == 4 and len(model.loads) == 2, "with nothing to make the model is not opened"
     assert all(path.stat().st_mtime_ns == then for path, then in before.items())
     assert json.loads(capsys.readouterr().out) == json.loads(Path("run/report.json").read_text())
+
+
+def test_a_report_that_cannot_be_written_is_written_by_the_command_that_is_named(
+    model: FakeModel, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where nobody named the folder."""
+    line = LINE.removesuffix(" --out run")
+
+    with monkeypatch.context() as disk:
+        disk.setattr("genkit.outputs.os.replace", refusing_reports)
+        assert run(line) == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "No space left on device; all videos and measurements are kept: the same command with --out " in said
+    words = said.partition("the same command with ")[2].partition(" writes it")[0]
+    assert run(f"{line} {words}") == 0 and len(model.requests) == 2 and len(model.loads) == 1
+    assert len(list(Path("outputs").glob("*/report.html"))) == 1
+
+
+def refusing_reports(part: Path, target: Path) -> None:
+    if Path(target).name == "report.html":
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    os.rename(part, target)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,11 @@
 """The ledger: finished rows survive a kill at any byte, and nothing else does."""
 
+import errno
 import json
+import os
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,6 +63,71 @@ def test_damage_in_the_middle_is_named(path: Path, rubbish: bytes) -> None:
         Ledger(path)
     path.write_bytes(b"\n".join([first, third, b""]))
     assert rows(path) == ["key 0", "key 2"]
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        b"my notes",
+        b"my notes\n",
+        b'{"mine": 1}',
+        b'{"mine": 1}\n',
+        b'{\n "mine": 1\n}',
+        b"[1]",
+        b"a\nb",
+        b"\xff\xfe",
+    ],
+)
+def test_a_file_of_somebody_else_is_no_ledger(theirs: bytes, tmp_path: Path) -> None:
+    """Nothing is cut from it and nothing added."""
+    path = tmp_path / "notes"
+    path.write_bytes(theirs)
+    with pytest.raises(UsageError, match="notes' is there already and holds something else; choose another name"):
+        Ledger(path)
+    assert path.read_bytes() == theirs
+
+
+class Full:
+    """A file on a disk that has room for some bytes more, or none."""
+
+    def __init__(self, file: Any, room: int) -> None:
+        self.file, self.room = file, room
+
+    def write(self, data: bytes) -> int:
+        if not self.room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        taken = self.file.write(data[: self.room])
+        self.room -= taken
+        return int(taken)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.file, name)
+
+
+@pytest.mark.parametrize("room", [0, 1, 10, 40])
+def test_a_full_disk_leaves_no_half_row(room: int, path: Path) -> None:
+    whole = path.read_bytes()
+    with (
+        pytest.raises(GenkitError, match="No space left on device; its 3 finished rows are kept"),
+        Ledger(path) as ledger,
+    ):
+        ledger._file = Full(ledger._file, room)  # type: ignore[assignment]
+        ledger.add("key 3", {"text": "a" * 100})
+    assert path.read_bytes() == whole and rows(path) == ["key 0", "key 1", "key 2"]
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can mount")
+def test_a_ledger_on_a_small_disk(tmp_path: Path) -> None:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8k", "tmpfs", tmp_path], capture_output=True).returncode:
+        pytest.skip("this machine lets nobody mount")
+    try:
+        with pytest.raises(GenkitError, match="No space left on device"), Ledger(tmp_path / "l") as ledger:
+            for i in range(1000):
+                ledger.add(f"key {i}", {"text": "a" * 300})
+        kept = rows(tmp_path / "l")
+        assert len(kept) == len(ledger.rows) > 20 and (tmp_path / "l").read_bytes().endswith(b"\n")
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
 
 
 def test_one_process_at_a_time(path: Path) -> None:

@@ -1,7 +1,9 @@
 """An evaluation from files to results: kills leave no trace, bad files are told, the rest goes on."""
 
+import errno
 import json
 import multiprocessing
+import os
 import random
 import shutil
 from pathlib import Path
@@ -69,6 +71,30 @@ def test_results_hold_every_measurement(folder: Path, tmp_path: Path) -> None:
     first = results["videos"][0]
     assert first["name"] == "prompt 0-0.npz" and len(first["metrics"]["lite.flicker"]["curve"]) == 4
     assert len(set(ledger_keys(tmp_path / "run"))) == 8 * 6
+
+
+def test_results_of_somebody_else_are_not_written_over(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / RESULTS).write_text("mine")
+    for resume in (False, True):
+        with pytest.raises(UsageError, match="results.json' is there already and of no evaluation"):
+            evaluate(suite_named("lite"), [folder], tmp_path, resume=resume)
+    assert [path.name for path in tmp_path.iterdir()] == [RESULTS] and (tmp_path / RESULTS).read_text() == "mine"
+
+
+def test_results_that_cannot_be_written_cost_no_measurement(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as full:
+        full.setattr("genkit.outputs.flush", refusing)
+        with pytest.raises(GenkitError, match="No space left on device; every measurement is kept: .* --resume"):
+            evaluate(suite_named("lite"), [folder], tmp_path / "run")
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [LEDGER]
+    monkeypatch.setattr("genkit.benchmarks.evaluation.decode", lambda path: pytest.fail("measured again"))
+    assert len(evaluate(suite_named("lite"), [folder], tmp_path / "run", resume=True)["videos"]) == 8
+
+
+def refusing(path: Path) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @pytest.mark.slow
