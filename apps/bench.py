@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
+from genkit.apps.places import place_for, put
 from genkit.apps.signals import exit_code
 from genkit.errors import UsageError
 from genkit.visible import visible, visible_lines
@@ -139,10 +140,10 @@ def curve(
     from genkit.benchmarks.attention import impl_named
     from genkit.benchmarks.attention_curve import CurveConfig
     from genkit.benchmarks.attention_curve import curve as timed
+    from genkit.ours import is_picture
     from genkit.outputs import replacing
 
-    if picture is not None and picture.suffix != ".svg":
-        raise UsageError(f"the picture {str(picture)!r} is drawn as SVG; give it a name that ends in .svg")
+    place = None if picture is None else place_for(picture, (".svg",), "picture", is_picture)
     if page is not None and not page.is_file():
         raise UsageError(f"the page {str(page)!r} is not there; only the table in it is replaced")
     chosen: dict[str, Any] = {"planners": tuple(planner)} if planner else {}
@@ -151,14 +152,14 @@ def curve(
     rows: list[dict[str, Any]] = []
     if code := _told(out, lambda tell: rows.extend(timed(CurveConfig(repeats=repeats, **chosen), tell, _say))):
         return code
-    if picture is not None:
-        with replacing(picture) as (part,):
-            part.write_text(curve_drawing.picture(rows), encoding="utf-8")
+    print(curve_drawing.table(rows), end="")
+    if place is not None:
+        drawn = curve_drawing.picture(rows)
+        put(place, lambda part: part.write_text(drawn, encoding="utf-8"), "picture")
     if page is not None:
         text = curve_drawing.placed(page.read_text(encoding="utf-8"), rows)
         with replacing(page) as (part,):
             part.write_text(text, encoding="utf-8")
-    print(curve_drawing.table(rows), end="")
     return 0
 
 

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from genkit.apps.places import place_for, put, tell_moved
 from genkit.apps.signals import exit_code
 from genkit.request import Request
+from genkit.targets import Target
 
 FOLDER = Path("outputs/demo")
 SEED = 7
@@ -49,15 +51,17 @@ SCENES = (
 def run(folder: Path = FOLDER) -> int:
     """Make the videos, their recipes and ``sheet.png`` in ``folder``, and say what each took; returns the exit code."""
     from genkit.loading import load
-    from genkit.outputs import check_writable
-    from genkit.sheet import contact_sheet, save_sheet
+    from genkit.ours import is_film, is_picture
+    from genkit.sheet import contact_sheet, write_png
 
-    check_writable(folder / "sheet.mp4")
+    places = [place_for(folder / f"{scene.name}.mp4", (".mp4",), "video", is_film) for scene in SCENES]
+    place = place_for(folder / "sheet.png", (".png",), "contact sheet", is_picture)
     begun = time.perf_counter()
     try:
         pipe = load("tiny")
-        strips = [_made(scene, pipe, folder) for scene in SCENES]
-        sheet = save_sheet(contact_sheet(strips, columns=9), folder / "sheet.png")
+        strips = [_made(scene, pipe, target) for scene, target in zip(SCENES, places, strict=True)]
+        drawn = contact_sheet(strips, columns=9)
+        sheet = put(place, lambda part: write_png(drawn, part), "contact sheet")
     except KeyboardInterrupt as error:
         print(f"genkit: stopped; what is finished is in {str(folder)!r}", file=sys.stderr)
         return exit_code(error)
@@ -65,7 +69,7 @@ def run(folder: Path = FOLDER) -> int:
     return 0
 
 
-def _made(scene: Scene, pipe: Any, folder: Path) -> tuple[str, Any, float]:
+def _made(scene: Scene, pipe: Any, target: Target) -> tuple[str, Any, float]:
     """Make and save one video; returns what the contact sheet shows of it."""
     from genkit.apps.progress import progress_bar
     from genkit.apps.warning import warning
@@ -74,7 +78,8 @@ def _made(scene: Scene, pipe: Any, folder: Path) -> tuple[str, Any, float]:
     print(f"{scene.caption}: {scene.prompt!r}", file=sys.stderr)
     with progress_bar() as draw:
         video = make(scene.request(), on_event=warning(draw), pipe=pipe)
-    path = video.save(folder / f"{scene.name}.mp4")
+    path = video.save(target)
+    tell_moved(path, target, "video")
     receipt = video.receipt
     assert receipt is not None
     shares = "".join(f", {name} {share.mean:.0%} of attention" for name, share in receipt.attention.densities.items())

@@ -1,25 +1,24 @@
 """`genkit probe`: measure a sparse plug-in on a model, write the budget and the picture, print a table."""
 
-import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import genkit
 from genkit.apps.compare_plan import prompts_of
+from genkit.apps.places import place_for, put
 from genkit.apps.progress import progress_bar
 from genkit.apps.warning import warning
 from genkit.attention.budget import Budget
 from genkit.benchmarks.drawing import SUFFIXES
 from genkit.benchmarks.probe_picture import picture
 from genkit.catalogue import parse
-from genkit.errors import GenkitError, UsageError
+from genkit.errors import UsageError
 from genkit.level_choice import Outcome, mean_density
 from genkit.making import check_request
-from genkit.outputs import replacing
+from genkit.ours import is_budget, is_picture
 from genkit.probing import Probe, check_target
 from genkit.request import Request
-from genkit.rescue import kept
 from genkit.visible import visible, visible_lines
 
 RECALL = 0.95
@@ -40,7 +39,7 @@ def probe(
 
     Args:
         request: the plug-ins and what to generate with them.
-        out: the budget, a file that ends in ``.json``; it is replaced.
+        out: the budget, a file that ends in ``.json``; one that genkit made is replaced.
         drawing: the picture, SVG or PNG; None draws none.
         recall, density: the target, one of the two; without both a recall of 0.95.
         prompts: a file with further prompts, one a line; None for no more.
@@ -55,27 +54,21 @@ def probe(
     check_target(recall, density)
     if not isinstance(request.prompt, str):
         raise UsageError("a probe takes prompts that are texts; with timeline write events as 'a | b'")
-    check_place(out, (".json",), "a budget")
-    if drawing is not None:
-        check_place(drawing, SUFFIXES, "a picture")
+    place = place_for(out, (".json",), "budget", is_budget)
+    beside = None if drawing is None else place_for(drawing, SUFFIXES, "picture", is_picture)
     texts = [request.prompt, *prompts_of(prompts)]
     for text in texts:
         check_request(request.model_copy(update={"prompt": text}))
     found = _measured(request, texts)
     chosen = found.chosen(recall=recall, density=density)
     budget = found.budget(recall=recall, density=density)
-    try:
-        budget.save(out)
-    except OSError as error:
-        where = kept("the budget", lambda folder: budget.save(folder / f"{secrets.token_hex(4)}-{out.name}"))
-        raise GenkitError(f"{str(out)!r} could not be written: {error.strerror or error}; {where}") from error
-    if drawing is not None:
-        picture(found, chosen).save(drawing)
-    if as_json:
-        print(budget.to_json(), end="")
-    else:
-        print(visible_lines(table(found, chosen, budget)))
-        print("\n".join(map(visible, filter(None, (out, drawing)))))
+    print(budget.to_json() if as_json else visible_lines(table(found, chosen, budget)), end="" if as_json else "\n")
+    written = [put(place, budget.save, "budget")]
+    if beside is not None:
+        drawn = picture(found, chosen)
+        written.append(put(beside, lambda part: drawn.write(part, beside.path.suffix), "picture"))
+    if not as_json:
+        print("\n".join(map(visible, written)))
     return 0
 
 
@@ -94,24 +87,6 @@ def _measured(request: Request, prompts: Sequence[str]) -> Probe:
             **request.model_dump(include=given),
             **request.options,
         )
-
-
-def check_place(path: Path, suffixes: Sequence[str], what: str) -> None:
-    """Make sure, before any work is done, that ``path`` can be written.
-
-    Raises:
-        UsageError: the name has another ending, is a folder, or nothing can be written there.
-    """
-    if path.suffix.lower() not in suffixes:
-        raise UsageError(f"cannot write {str(path)!r}: the name of {what} must end in {' or '.join(suffixes)}")
-    try:
-        if path.is_dir():
-            raise UsageError(f"cannot write {str(path)!r}: it is a folder; name a file in it")
-        with replacing(path) as (part,):
-            part.touch()
-            part.unlink()  # a trial only: what is there stays as it is
-    except OSError as error:
-        raise UsageError(f"cannot write {str(path)!r}: {error.strerror or error}; choose another place") from error
 
 
 def table(found: Probe, chosen: Mapping[str, Outcome], budget: Budget) -> str:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,14 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import genkit
+from genkit.apps.places import tell_moved
 from genkit.apps.progress import progress_bar
 from genkit.apps.warning import warning
 from genkit.errors import GenkitError, UsageError
+from genkit.ours import check_ours, is_film
 from genkit.outputs import check_writable
 from genkit.receipt import Receipt
 from genkit.request import Request
 from genkit.targets import Target
-from genkit.video import Video, read_request
+from genkit.video import Video
 from genkit.visible import visible
 
 FOLDER = Path("outputs")
@@ -50,7 +51,7 @@ def produce(
     folder = FOLDER if output is None else output if output.is_dir() else None
     if folder is None:
         assert output is not None
-        check_ours(check_writable(output))
+        check_ours(check_writable(output), is_film, "video")
         target = Target.as_it_is(output)
     else:
         check_writable(folder / "clip.mp4")
@@ -73,22 +74,8 @@ def _saved(video: Video, target: Target, *, metadata: bool, sheet: bool) -> Path
         path = video.save(target, metadata=metadata, sheet=sheet)
     except UsageError as error:  # the command was right when it began
         raise GenkitError(str(error)) from error
-    if path != target.path and target.replaces is not False:
-        sentence = f"genkit: another file came to {str(target.path)!r} meanwhile, so the video is {str(path)!r}"
-        print(visible(sentence), file=sys.stderr)
+    tell_moved(path, target, "video")
     return path
-
-
-def check_ours(output: Path) -> None:
-    """Raise ``UsageError`` if a file that genkit did not make would be replaced."""
-    try:
-        if os.path.exists(output) and output.stat().st_size:
-            read_request(output)
-    except GenkitError as error:
-        raise UsageError(
-            f"{str(output)!r} is there already and is no video that genkit made, or holds no recipe; choose another "
-            "name, or remove it"
-        ) from error
 
 
 def check_not_source(output: Path | None, source: Path) -> None:

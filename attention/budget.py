@@ -70,6 +70,15 @@ class Budget:
         return path
 
 
+def is_budget(path: Path) -> bool:
+    """Whether ``path`` is a budget, of this version or another."""
+    try:
+        data = json.loads(path.read_text("utf-8-sig"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(data, dict) and data.get("format") == FORMAT
+
+
 def load_budget(path: str | os.PathLike[str]) -> Budget:
     """The budget in a file, whatever its method.
 

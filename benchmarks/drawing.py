@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Literal
 from xml.sax.saxutils import escape
 
 from genkit.errors import UsageError
+from genkit.ours import SVG_MARK
 from genkit.outputs import replacing
+from genkit.sheet import write_png
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -67,7 +69,8 @@ class Drawing:
             f'height="{self.height}" font-family="sans-serif" role="img">'
         )
         paper = _svg(Box(0, 0, self.width, self.height, PAPER))
-        return "\n".join([head, f"<title>{escape(self.title)}</title>", paper, *map(_svg, self.shapes), "</svg>\n"])
+        about = f"{SVG_MARK}<title>{escape(self.title)}</title>"
+        return "\n".join([head, about, paper, *map(_svg, self.shapes), "</svg>\n"])
 
     def image(self) -> "Image":
         """The drawing as pixels, ``SHARPNESS`` for each unit."""
@@ -96,13 +99,17 @@ class Drawing:
             raise UsageError(f"cannot write {str(path)!r}: the name of a picture must end in {' or '.join(SUFFIXES)}")
         try:
             with replacing(path) as (part,):
-                if path.suffix.lower() == ".svg":
-                    part.write_text(self.svg(), "utf-8")
-                else:
-                    self.image().save(part, format="png")
+                self.write(part, path.suffix)
         except OSError as error:
             raise UsageError(f"cannot write {str(path)!r}: {error.strerror or error}; choose another place") from error
         return path
+
+    def write(self, part: Path, suffix: str) -> None:
+        """Write the drawing to ``part`` as what ``suffix`` says, with a mark by which a later one may replace it."""
+        if suffix.lower() == ".svg":
+            part.write_text(self.svg(), "utf-8")
+        else:
+            write_png(self.image(), part)
 
 
 _PILLOW = {"start": "lm", "middle": "mm", "end": "rm"}

@@ -34,6 +34,8 @@ class Header:
     """Frames per second, as the container says; :func:`read_film` measures them."""
     comment: str
     """The comment tag, empty where there is none."""
+    generator: str
+    """What wrote the file, as a tag of genkit says; empty where there is none."""
 
 
 def read_header(path: Path) -> Header:
@@ -53,6 +55,7 @@ def read_header(path: Path) -> Header:
             width=context.width,
             fps=float(stream.average_rate or 0),
             comment=_comment(path, container.metadata),
+            generator=container.metadata.get("generator", ""),
         )
 
 

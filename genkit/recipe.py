@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from genkit.container import COMMENT_CHARACTERS
 from genkit.decode import Header
 from genkit.earlier import Made, texts_today
 from genkit.errors import UsageError
@@ -80,7 +81,13 @@ def recipe_of(path: Path, header: Header) -> Recipe:
 
 def is_recipe(path: Path) -> bool:
     """Whether ``path`` is a recipe that was written beside a video."""
-    return path.is_file() and _ours(path.read_text("utf-8", errors="replace")) is not None
+    small = path.is_file() and path.stat().st_size <= COMMENT_CHARACTERS
+    return small and _ours(path.read_text("utf-8", errors="replace")) is not None
+
+
+def has_recipe(header: Header) -> bool:
+    """Whether a video holds a recipe of genkit, of this version or another."""
+    return _ours(header.comment) is not None
 
 
 def _envelope() -> dict[str, Any]:

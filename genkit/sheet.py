@@ -76,13 +76,13 @@ def save_sheet(sheet: "Image", path: str | os.PathLike[str]) -> Path:
     return path
 
 
-def write_png(sheet: "Image", path: Path) -> None:
-    """Write a sheet with a mark by which a later one may replace it, and no word of what was asked for."""
+def write_png(picture: "Image", path: Path) -> None:
+    """Write a picture with a mark by which a later one may replace it, and no word of what was asked for."""
     from PIL.PngImagePlugin import PngInfo
 
     mark = PngInfo()
     mark.add_text("Software", GENERATOR)
-    sheet.save(path, format="png", pnginfo=mark)
+    picture.save(path, format="png", pnginfo=mark)
 
 
 def shown_frames(count: int, columns: int, every: int | None) -> range:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from genkit.outputs import claim, flush, sheet_path, sidecar_path
-from genkit.recipe import GENERATOR, is_recipe
+from genkit.ours import is_picture, is_recipe
+from genkit.outputs import claim, flush, parts_in, sheet_path, sidecar_path
 
 Identity = tuple[int, int, int, int]
 
@@ -52,27 +52,32 @@ def settle(target: Target, film: Path, recipe: Path, sheet: Path) -> Path:
     with _folder_of(target.path):
         path = _placed(film, target)
         _beside(recipe, sidecar_path(path), is_recipe)
-        _beside(sheet, sheet_path(path), is_sheet)
+        _beside(sheet, sheet_path(path), is_picture)
     return path
 
 
-def is_sheet(path: Path) -> bool:
-    """Whether ``path`` is a contact sheet that genkit wrote."""
-    with suppress(OSError), path.open("rb") as file:
-        head = file.read(4096)
-        return head.startswith(b"\x89PNG") and f"Software\0{GENERATOR}".encode() in head
-    return False
+def write_whole(target: Target, write: Callable[[Path], object]) -> Path:
+    """Let ``write`` make a file and give it the name of ``target``, or where that is taken ``name-2.json`` and so on.
+
+    Returns:
+        The path written.
+    """
+    with parts_in(target.path.parent) as (part,):
+        write(part)
+        flush(part)
+        with _folder_of(target.path):
+            return _placed(part, target)
 
 
-def _placed(film: Path, target: Target) -> Path:
+def _placed(part: Path, target: Target) -> Path:
     if target.free:
         if target.replaces and _identity(target.path):
-            os.replace(film, target.path)
+            os.replace(part, target.path)
             return target.path
-        if claim(film, target.path):
+        if claim(part, target.path):
             return target.path
     fresh = (Target(name, False) for name in _numbered(target.path))
-    return next(other.path for other in fresh if other.free and claim(film, other.path))
+    return next(other.path for other in fresh if other.free and claim(part, other.path))
 
 
 def _beside(part: Path, path: Path, ours: Callable[[Path], bool]) -> None:

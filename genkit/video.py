@@ -14,6 +14,7 @@ from genkit.decode import read_film, read_header
 from genkit.encode import encode, enlargement, file_frame
 from genkit.errors import GenkitError, UsageError
 from genkit.frames import as_frames, to_uint8
+from genkit.ours import MARK
 from genkit.outputs import PlaceError, check_writable, parts_in, sidecar_path
 from genkit.receipt import Receipt
 from genkit.recipe import Recipe, is_recipe, recipe_of
@@ -75,7 +76,8 @@ class Video:
             enlarge: repeat every pixel this many times in each direction; None takes the smallest factor that
                 gives the shorter side 256 pixels or more.
             metadata: store request and receipt as JSON in the comment tag and beside the file, as ``<path>.json``;
-                False stores neither, and removes such a JSON that an earlier save left for the same path.
+                False stores neither but only that genkit made the file, and removes such a JSON that an earlier save
+                left for the same path.
             sheet: also write a contact sheet to ``<path>.png``.
             rescue: where the file cannot be written, keep the video in the user's cache or in a temporary folder, and
                 say where; the folder that GENKIT_RESCUE names is tried first.
@@ -111,7 +113,7 @@ class Video:
 
     def _write(self, target: Target, recipe: Recipe, metadata: bool, sheet: bool) -> Path:
         folder, about = target.path.parent, recipe.file
-        tags = {"title": recipe.title(), "comment": recipe.to_json()} if metadata else {}
+        tags = {"title": recipe.title(), "comment": recipe.to_json()} if metadata else MARK
         with parts_in(folder, folder, folder) as (film, notes, picture):
             size = about["height"], about["width"]
             encode(film, self._file_frames(about["enlarge"]), size=size, fps=self.fps, crf=about["crf"], tags=tags)

@@ -21,10 +21,10 @@ import genkit.video
 from genkit.apps.cli import main
 from genkit.benchmarks.clips import decode
 from genkit.errors import GenkitError, UsageError
+from genkit.ours import is_picture, is_recipe
 from genkit.outputs import claim
-from genkit.recipe import is_recipe
 from genkit.rescue import kept
-from genkit.targets import Target, is_sheet
+from genkit.targets import Target
 from genkit.video import Video, read, read_request
 
 FRAMES = np.random.default_rng(0).integers(0, 255, (6, 32, 32, 3), np.uint8)
@@ -225,7 +225,7 @@ def test_what_lies_beside_stays(theirs: bytes, make: FakeMake, tmp_path: Path) -
         assert main(["generate", "a", "-o", "clip.mp4", "--sheet"]) == 0
         assert Path("clip.mp4.json").read_bytes() == Path("clip.mp4.png").read_bytes() == theirs
     assert read_request("clip.mp4")["prompt"] == "a"
-    assert is_recipe(Path("clip.mp4-2.json")) and is_sheet(Path("clip.mp4-2.png"))
+    assert is_recipe(Path("clip.mp4-2.json")) and is_picture(Path("clip.mp4-2.png"))
     assert main(["generate", "a", "-o", "clip.mp4", "--no-metadata"]) == 0
     assert Path("clip.mp4.json").read_bytes() == theirs
 
