@@ -42,7 +42,10 @@ Sheet = Annotated[
     bool, Parameter(name="--sheet", show_default=False, help="Also write a contact sheet of frames, as PNG.")
 ]
 NoMetadata = Annotated[
-    bool, Parameter(name="--no-metadata", show_default=False, help="Store no request and no receipt, only what made the file.")
+    bool,
+    Parameter(
+        name="--no-metadata", show_default=False, help="Store no request and no receipt: the file only says genkit."
+    ),
 ]
 Json = Annotated[bool, Parameter(name="--json", show_default=False, help="Print JSON for programs.")]
 
