@@ -14,6 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from genkit.apps.compare_plan import Plan, claimed, folder_for, keep, opened, planned, prompts_of
 from genkit.apps.progress import progress_bar, status_line
 from genkit.apps.signals import exit_code
@@ -159,8 +161,18 @@ def _measured(folder: Folder, suites: Sequence[Suite], similarity: Suite, notes:
             notes.append(f"No similarity of {plan.names[side]} to {plan.names[0]}: {reason}.")
         elif side:
             results[similarity.name] = _evaluated(folder, side, similarity)
-        sides.append(Side(name=plan.names[side], request=plan.about(side), receipts=tuple(ran), results=results))
+        name, request, same = plan.names[side], plan.about(side), _same_videos(folder, side)
+        sides.append(Side(name=name, request=request, receipts=tuple(ran), results=results, same_videos=same))
     return compared(sides, plan.takes, notes)
+
+
+def _same_videos(folder: Folder, side: int) -> int:
+    """How many videos of a side are those of the first to the bit: whatever it was to change was not changed there."""
+    takes = range(len(folder.plan.takes)) if side else ()
+    return sum(
+        np.array_equal(decode(folder.frames(0, take)).frames, decode(folder.frames(side, take)).frames)
+        for take in takes
+    )
 
 
 def _evaluated(folder: Folder, side: int, suite: Suite) -> dict[str, Any]:

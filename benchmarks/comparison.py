@@ -7,7 +7,7 @@ from typing import Any
 
 from genkit.benchmarks.evaluation import RESULTS, SCHEMA_VERSION, samples_of
 from genkit.benchmarks.metric import check_told_together
-from genkit.benchmarks.sign_flips import LEAST_PAIRS, LEVEL, chances
+from genkit.benchmarks.sign_flips import LEAST_PAIRS, LEVEL, Changes, chances
 from genkit.benchmarks.stats import Estimate, Reduction, Samples, paired_changes, paired_difference
 from genkit.errors import UsageError
 
@@ -31,6 +31,8 @@ class Difference:
     """Other less base, on the prompts that both have."""
     chance: float
     """How likely a measure is so far out by chance, corrected for the number of measures of this comparison."""
+    same: bool = False
+    """Whether no prompt changed at all."""
     base_ceiling: float | None = None
     """What perfect videos of the first run's prompts and lengths would get; None if that is not known."""
     ceiling: float | None = None
@@ -40,19 +42,27 @@ class Difference:
 
     @property
     def verdict(self) -> str:
-        """``better``, ``worse``, ``different`` (where neither is better), ``noise`` or ``too few prompts``.
+        """The word of :func:`verdict_of`."""
+        return verdict_of(self.difference, self.better, self.chance, self.same)
 
-        A difference is more than noise if its interval leaves out zero and flipped signs are rarely as far out, all
-        measures together.
-        """
-        low, high = self.difference.low, self.difference.high
-        if self.difference.prompts < LEAST_PAIRS:
-            return "too few prompts"
-        if low is None or high is None or low <= 0 <= high or self.chance > LEVEL:
-            return "noise"
-        if self.better == "neither":
-            return "different"
-        return "better" if (low > 0) == (self.better == "higher") else "worse"
+
+def verdict_of(difference: Estimate, better: str, chance: float, same: bool) -> str:
+    """``better``, ``worse``, ``different`` (where neither is better), ``noise``, ``equal`` or ``too few prompts``.
+
+    A difference is more than noise if its interval leaves out zero and flipped signs are rarely as far out, all
+    measures together. Where no prompt changed at all it is equal, which is said of any number: it is what these videos
+    show, and no guess about others.
+    """
+    low, high = difference.low, difference.high
+    if same:
+        return "equal"
+    if difference.prompts < LEAST_PAIRS:
+        return "too few prompts"
+    if low is None or high is None or low <= 0 <= high or chance > LEVEL:
+        return "noise"
+    if better == "neither":
+        return "different"
+    return "better" if (low > 0) == (better == "higher") else "worse"
 
 
 def compare(runs: list[Path]) -> list[Difference]:
@@ -114,12 +124,9 @@ def _differences(base: tuple[Path, dict[str, Any]], other: tuple[Path, dict[str,
                 f"{str(base_run)!r}; evaluate both again"
             )
     pairs = {name: (samples_of(left["videos"], name), samples_of(right["videos"], name)) for name in both}
-    chance = chances({name: paired_changes(*pair, _reduction(left, name).how) for name, pair in pairs.items()})
-    return [_difference(name, base, other, pairs[name], chance[name]) for name in both]
-
-
-def _reduction(results: dict[str, Any], name: str) -> Reduction:
-    return Reduction(**results["metrics"][name].get("reduction", {}))
+    changes = {name: paired_changes(*pair, Reduction.of(left["metrics"][name]).how) for name, pair in pairs.items()}
+    chance = chances(changes)
+    return [_difference(name, base, other, pairs[name], changes[name], chance[name]) for name in both]
 
 
 def _measured(results: dict[str, Any], name: str) -> bool:
@@ -131,11 +138,12 @@ def _difference(
     base: tuple[Path, dict[str, Any]],
     other: tuple[Path, dict[str, Any]],
     samples: tuple[Samples, Samples],
+    changes: Changes,
     chance: float,
 ) -> Difference:
     left, right = base[1]["metrics"][name], other[1]["metrics"][name]
-    reduction = _reduction(base[1], name)
-    paired = paired_difference(*samples, reduction.how).scaled(reduction.scale)
+    reduction = Reduction.of(left)
+    paired = paired_difference(*samples, reduction.how, reduction.bounds).scaled(reduction.scale)
     return Difference(
         metric=name,
         better=left["better"],
@@ -145,6 +153,7 @@ def _difference(
         value=right["value"],
         difference=paired,
         chance=chance,
+        same=not any(changes.values()),
         base_ceiling=left.get("ceiling"),
         ceiling=right.get("ceiling"),
         random_weights=left.get("weights") == "random",

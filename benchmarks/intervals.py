@@ -15,6 +15,7 @@ The unit is a prompt: what its videos have in common tells nothing about other p
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,7 +67,8 @@ def of_measurements(*runs: Totals, draws: int) -> Ends:
         return NO_ENDS
     cut = outside(count)
     below = above = student_quantile(cut, count - 1) * error
-    if pivots := _pivots(runs, value, draws):
+    pivots = _pivots(runs, value, draws)
+    if len(pivots):
         low, high = np.quantile(pivots, [cut / 2, 1 - cut / 2])
         below, above = max(below, float(high) * error), max(above, -float(low) * error)
     return value - below, value + above
@@ -102,10 +104,24 @@ def _rounding(runs: Sequence[Totals]) -> float:
 
 
 def _values_and_errors(runs: Sequence[Totals], drawn: NDArray[np.integer]) -> tuple[Floats, Floats]:
-    """Value and its standard error for each row of ``drawn`` prompts ``[draws, prompts]``.
+    """Value and its standard error for each row of ``drawn`` prompts ``[draws, prompts]``."""
+    if all((run.weights == run.weights[0]).all() for run in runs):
+        means = [run.sums / run.weights[0] for run in runs]
+        return _means_and_errors(np.take(means[-1] - means[0] if len(runs) > 1 else means[0], drawn))
+    return _weighted(runs, drawn)
 
-    What a prompt adds beyond its share is corrected for its own pull on the average; with equal weights this is the
-    usual deviation over the root of the number.
+
+def _means_and_errors(values: Floats) -> tuple[Floats, Floats]:
+    """The usual mean and its standard error, of each row."""
+    count, means = values.shape[1], values.mean(1)
+    apart = values - means[:, None]
+    return means, np.sqrt(np.einsum("ij,ij->i", apart, apart) / (count * (count - 1)))
+
+
+def _weighted(runs: Sequence[Totals], drawn: NDArray[np.integer]) -> tuple[Floats, Floats]:
+    """The same where prompts weigh differently: what each adds is corrected for its own pull on the average.
+
+    With equal weights it is the usual deviation over the root of the number.
     """
     value: Floats = np.zeros(len(drawn))
     added, pull = np.zeros(drawn.shape), np.zeros(drawn.shape)
@@ -119,14 +135,18 @@ def _values_and_errors(runs: Sequence[Totals], drawn: NDArray[np.integer]) -> tu
     return value, np.sqrt((added**2 / np.maximum(1 - pull, 1e-9)).sum(1))
 
 
-def _pivots(runs: Sequence[Totals], value: float, draws: int) -> list[float]:
-    """How many of their own errors the resamples lie from ``value``; the seed is fixed, so that reports repeat."""
-    generator, prompts, found = np.random.default_rng(0), len(runs[0].sums), []
-    least, left = _rounding(runs), draws
-    while left > 0:
-        rows = min(left, max(1, ELEMENTS // prompts))
-        values, errors = _values_and_errors(runs, generator.integers(prompts, size=(rows, prompts)))
+def _pivots(runs: Sequence[Totals], value: float, draws: int) -> Floats:
+    """How many of their own errors the resamples lie from ``value``."""
+    prompts, least, found = len(runs[0].sums), _rounding(runs), []
+    rows = max(1, ELEMENTS // prompts)
+    for part, done in enumerate(range(0, draws, rows)):
+        values, errors = _values_and_errors(runs, _drawn(prompts, min(rows, draws - done), part))
         usable = errors > least
-        found += ((values[usable] - value) / errors[usable]).tolist()
-        left -= rows
-    return found
+        found.append((values[usable] - value) / errors[usable])
+    return np.concatenate(found)
+
+
+@lru_cache(maxsize=1)
+def _drawn(prompts: int, rows: int, part: int) -> NDArray[np.integer]:
+    """The prompts of a part of the resamples, ``[rows, prompts]``; always the same ones, so that reports repeat."""
+    return np.random.default_rng(part).integers(prompts, size=(rows, prompts))

@@ -9,7 +9,7 @@ from genkit.benchmarks.change import changes, fast_share, repeats, seam_jumps, s
 from genkit.benchmarks.flow import FLOW, is_dynamic, speeds, step_at_8_fps, warping_errors
 from genkit.benchmarks.metric import Metric, Sample, Suite
 from genkit.benchmarks.preprocessing import GRAY_256, GRAY_BLOCKS, RGB, gray_256, gray_blocks
-from genkit.benchmarks.stats import UNIT, Stat
+from genkit.benchmarks.stats import FROM_ZERO, UNIT, Reduction, Stat
 
 
 def _changes(sample: Sample) -> NDArray[np.float64]:
@@ -46,6 +46,7 @@ class WarpingError(Metric):
 
     name = "lite.warping_error"
     about = "mean squared difference to the next frame after moving it back along the flow; 0 and up"
+    reduction = FROM_ZERO
     better = "lower"
     role = "consistency"
     preprocessing = f"{GRAY_256}+{FLOW}"
@@ -81,6 +82,7 @@ class SeamJump(Metric):
 
     name = "lite.seam_jump"
     about = "largest change between neighbours over the median one; 1 is an even pace"
+    reduction = Reduction(bounds=(1.0, None))
     better = "lower"
     preprocessing = RGB
 

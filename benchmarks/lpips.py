@@ -20,7 +20,7 @@ from genkit.benchmarks.lpips_weights import MEMBERS, Net, Weights, read
 from genkit.benchmarks.metric import Metric, Sample
 from genkit.benchmarks.pairs import frame_pairs
 from genkit.benchmarks.preprocessing import RGB
-from genkit.benchmarks.stats import Stat
+from genkit.benchmarks.stats import FROM_ZERO, Stat
 from genkit.errors import GenkitError
 
 SHIFT = (-0.030, -0.088, -0.188)
@@ -117,6 +117,7 @@ class Lpips(Metric):
     """``alex`` or ``vgg``."""
 
     better = "lower"
+    reduction = FROM_ZERO
     preprocessing = RGB
 
     @property

@@ -17,7 +17,7 @@ from markupsafe import Markup
 from genkit.benchmarks.intervals import LEAST_PROMPTS
 from genkit.benchmarks.report_curves import Line, curves
 from genkit.benchmarks.report_data import Comparison, Row, Side, Take
-from genkit.benchmarks.report_worst import Worst, worst_cases
+from genkit.benchmarks.report_worst import Worst, no_loss, worst_cases
 from genkit.benchmarks.sign_flips import LEAST_PAIRS, LEVEL
 from genkit.benchmarks.stats import Estimate, Stat
 from genkit.receipt import versions
@@ -70,6 +70,7 @@ def render(comparison: Comparison, clips: Clips, title: str) -> str:
         takes=[_take(comparison, clips, index) for index in range(len(comparison.takes))],
         groups=_groups(comparison.rows),
         worst=[_worst(comparison, clips, case) for case in worst_cases(comparison)],
+        no_worst=no_loss(comparison),
         summaries=[summary(comparison, side) for side in range(1, len(comparison.sides))],
         cautions=cautions(comparison),
         marks=MARKS,
@@ -98,7 +99,17 @@ def summary(comparison: Comparison, side: int) -> str:
     found = comparison.verdicts(side)
     told = ", ".join(f"{verdict} in {count}" for verdict, count in found.items())
     mine, base = comparison.sides[side].name, comparison.sides[0].name
-    return f"{mine} against {base}: {told or 'nothing to compare'}"
+    return f"{mine} against {base}: {_same(comparison, side)}{told or 'nothing to compare'}"
+
+
+def _same(comparison: Comparison, side: int) -> str:
+    """Whether a side changed anything at all."""
+    same, takes = comparison.sides[side].same_videos, len(comparison.takes)
+    if not same:
+        return ""
+    if same < takes:
+        return f"the very same video, bit for bit, in {same} of {takes} takes; "
+    return f"the very same {'video' if takes == 1 else 'videos'}, bit for bit, so it had no effect on them; "
 
 
 def cautions(comparison: Comparison) -> list[str]:

@@ -6,18 +6,19 @@ measures that its side is held against the first in.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from genkit.benchmarks.comparison import Difference
+from genkit.benchmarks.comparison import verdict_of
 from genkit.benchmarks.sign_flips import chances
-from genkit.benchmarks.stats import Estimate, Reduction, Stat, estimate, paired_changes, paired_difference
+from genkit.benchmarks.stats import FROM_ZERO, Estimate, Reduction, Stat, estimate, paired_changes, paired_difference
 from genkit.receipt import Receipt
 
 SCHEMA_VERSION = 1
-SECONDS = {
+SECONDS: dict[str, Any] = {
     "about": "wall-clock seconds of all solver steps on this machine; a first clip may include a warm-up",
     "better": "lower",
+    "reduction": asdict(FROM_ZERO),
 }
 """The metric that comes from the receipts."""
 
@@ -49,6 +50,8 @@ class Side:
     """What ran, in the order of the takes."""
     results: dict[str, dict[str, Any]]
     """What :func:`genkit.benchmarks.evaluation.evaluate` returned, by suite, its videos named after the takes."""
+    same_videos: int = 0
+    """How many of its videos are those of the first side to the bit; 0 for the first side."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +143,7 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
 
 def _row(name: str, about: Mapping[str, Any], sides: Sequence[Side], takes: Sequence[Take]) -> Row:
     base, *others = [_cells(side, name, takes) for side in sides]
-    how = Reduction(**about.get("reduction", {}))
+    how = Reduction.of(about)
     first = _alone(base, takes, how)
     scores = [first, *(_against(first, cells, takes, how) for cells in others)]
     told = [replace(score, ceiling=_ceiling(side, name)) for score, side in zip(scores, sides, strict=True)]
@@ -159,13 +162,15 @@ def _alone(cells: tuple[Cell, ...], takes: Sequence[Take], how: Reduction) -> Sc
 
 
 def _against(first: Score, cells: tuple[Cell, ...], takes: Sequence[Take], how: Reduction) -> Score:
-    """The score of a side that is held against the first one, as far as they share takes."""
-    score, base, samples = _alone(cells, takes, how), _samples(first.cells, takes), _samples(cells, takes)
-    if first.value is None or score.value is None or not base.keys() & samples.keys():
+    """The score of a side that is held against the first one, on the takes in which both were measured."""
+    score = _alone(cells, takes, how)
+    both = [(a, b) if _weighs(a) and _weighs(b) else ("", "") for a, b in zip(first.cells, cells, strict=False)]
+    base, samples = (_samples([pair[side] for pair in both], takes) for side in (0, 1))
+    if not samples:
         return score
     return replace(
         score,
-        difference=paired_difference(base, samples, how.how).scaled(how.scale),
+        difference=paired_difference(base, samples, how.how, how.bounds).scaled(how.scale),
         changes=paired_changes(base, samples, how.how),
     )
 
@@ -183,19 +188,9 @@ def _with_verdict(row: Row, side: int, chance: Mapping[str, float], unit: str) -
     score = row.scores[side]
     if score.difference is None:
         return score
-    found = Difference(
-        metric=row.metric,
-        better=row.better,
-        base="",
-        other="",
-        base_value=0.0,
-        value=score.difference.value,
-        difference=score.difference,
-        chance=chance[row.metric],
-    )
-    verdict = found.verdict.replace("prompts", unit)
-    nothing = verdict == "noise" and not any(score.changes.values())
-    return replace(score, chance=found.chance, verdict="equal" if nothing else verdict)
+    found = chance[row.metric]
+    verdict = verdict_of(score.difference, row.better, found, not any(score.changes.values()))
+    return replace(score, chance=found, verdict=verdict.replace("prompts", unit))
 
 
 def _cells(side: Side, metric: str, takes: Sequence[Take]) -> tuple[Cell, ...]:
@@ -218,19 +213,23 @@ def _seconds(receipt: Receipt) -> Cell:
     return "the receipt has no time" if spent is None else Stat(spent, 1.0)
 
 
+def _weighs(cell: Cell) -> bool:
+    return isinstance(cell, Stat) and cell.weight > 0
+
+
 def _samples(cells: Sequence[Cell], takes: Sequence[Take]) -> dict[str, list[Stat]]:
     """Measurements by what the intervals are drawn from."""
     by_prompt = unit_of(takes) == "prompts"
     found: dict[str, list[Stat]] = {}
     for cell, take in zip(cells, takes, strict=False):
-        if isinstance(cell, Stat) and cell.weight:
+        if isinstance(cell, Stat) and _weighs(cell):
             found.setdefault(take.prompt if by_prompt else str(take.seed), []).append(cell)
     return found
 
 
 def _side_json(side: Side) -> dict[str, Any]:
     receipts = [receipt.model_dump(mode="json") for receipt in side.receipts]
-    return {"name": side.name, "request": side.request, "receipts": receipts}
+    return {"name": side.name, "request": side.request, "same_videos": side.same_videos, "receipts": receipts}
 
 
 def _row_json(row: Row) -> dict[str, Any]:

@@ -30,20 +30,35 @@ def worst_cases(comparison: Comparison) -> list[Worst]:
     return [loss for loss in found if loss is not None]
 
 
+def no_loss(comparison: Comparison) -> list[str]:
+    """A sentence for each side without a worst case: it loses nowhere, or nothing could be compared."""
+    base, cases = comparison.sides[0].name, {case.side for case in worst_cases(comparison)}
+    told = []
+    for side in range(1, len(comparison.sides)):
+        name = comparison.sides[side].name
+        if not any(_pairs(comparison, side)):
+            told.append(f"{name}: nothing could be compared with {base} by a metric of which high or low is better.")
+        elif side not in cases:
+            told.append(f"{name} loses against {base} in no metric and no video that could be compared.")
+    return told
+
+
 def _losses(comparison: Comparison, side: int) -> Iterator[Worst]:
-    for row in comparison.rows:
-        if row.better == "neither" or row.metric.startswith("cost.") or not row.scores[side].verdict:
-            continue
+    for row, take, base, value in _pairs(comparison, side):
         spread, sign = _spread(row), 1 if row.better == "higher" else -1
-        for take, (base, value) in enumerate(_pairs(row, side)):
-            if base is None or value is None or not spread:
-                continue
-            if (loss := sign * (base - value) / spread) > 0:
-                yield Worst(side=side, take=take, metric=row.metric, base=base, value=value, loss=loss)
+        if spread and (loss := sign * (base - value) / spread) > 0:
+            yield Worst(side=side, take=take, metric=row.metric, base=base, value=value, loss=loss)
 
 
-def _pairs(row: Row, side: int) -> list[tuple[float | None, float | None]]:
-    return list(zip(_values(row.scores[0].cells), _values(row.scores[side].cells), strict=True))
+def _pairs(comparison: Comparison, side: int) -> Iterator[tuple[Row, int, float, float]]:
+    """What both sides have of each metric that can be lost in; seconds are told, but are no loss of a video."""
+    for row in comparison.rows:
+        if row.better == "neither" or row.metric.startswith("cost."):
+            continue
+        pairs = zip(_values(row.scores[0].cells), _values(row.scores[side].cells), strict=False)
+        for take, (base, value) in enumerate(pairs):
+            if base is not None and value is not None:
+                yield row, take, base, value
 
 
 def _values(cells: Sequence[Stat | str]) -> list[float | None]:

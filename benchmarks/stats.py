@@ -7,7 +7,7 @@ number of processes. Videos of one prompt resemble one another, so prompts are w
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,10 @@ Aggregate = Literal["videos", "pooled"]
 more."""
 
 
+Bounds = tuple[float | None, float | None]
+"""The least and the largest value that a video can have; None where there is no end."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Reduction:
     """How the measurements of many videos become one number."""
@@ -33,12 +37,21 @@ class Reduction:
     """What is averaged."""
     scale: float = 1.0
     """What the average is multiplied by; positive."""
-    bounds: tuple[float, float] | None = None
-    """The least and the largest value that a video can have, before the scale; None if there is no such range."""
+    bounds: Bounds | None = None
+    """What a video can have, before the scale; None if that is not known."""
+
+    @classmethod
+    def of(cls, about: Mapping[str, Any]) -> "Reduction":
+        """What results tell of a metric, in JSON values, which know no tuples; older ones say nothing."""
+        told = dict(about.get("reduction", {}))
+        bounds = told.pop("bounds", None)
+        return cls(**told, bounds=bounds and (bounds[0], bounds[1]))
 
 
 UNIT = Reduction(bounds=(0.0, 1.0))
 """Of a metric that lies in [0, 1]."""
+FROM_ZERO = Reduction(bounds=(0.0, None))
+"""Of a metric that is 0 or more."""
 
 
 @dataclass(frozen=True)
@@ -107,10 +120,10 @@ def aggregate(stats: Sequence[Stat], how: Aggregate = "videos") -> float:
     return float(sums[0] / weights[0])
 
 
-def estimate(samples: Samples, how: Aggregate = "videos", bounds: tuple[float, float] | None = None) -> Estimate:
+def estimate(samples: Samples, how: Aggregate = "videos", bounds: Bounds | None = None) -> Estimate:
     """The aggregate over all prompts with its interval, the same whatever the order of ``samples``.
 
-    ``bounds`` are the least and the largest value that a video can have.
+    The interval stays within ``bounds``.
 
     Raises:
         UsageError: no video has a weight.
@@ -118,27 +131,33 @@ def estimate(samples: Samples, how: Aggregate = "videos", bounds: tuple[float, f
     prompts = _with_weight(samples)
     totals = Totals(*_totals(samples, prompts, how))
     value = math.fsum(totals.sums) / math.fsum(totals.weights)
-    low, high = _ends(totals, value, _yes_or_no(samples, prompts), bounds)
+    low, high = _ends(totals, value, _yes_or_no(bounds, samples, prompts=prompts), bounds)
     return Estimate(value, low, high, _count(samples, prompts), len(prompts))
 
 
-def paired_difference(base: Samples, other: Samples, how: Aggregate = "videos") -> Estimate:
+def paired_difference(
+    base: Samples, other: Samples, how: Aggregate = "videos", bounds: Bounds | None = None
+) -> Estimate:
     """How much higher ``other`` is than ``base`` on the prompts that both have.
 
-    The same prompts count for both, so that what is hard about a prompt cancels out.
+    A prompt weighs alike in both, by the videos of both, so that what is hard about it cancels out even where the runs
+    have unequal numbers of its videos. ``bounds`` are those of a video; a difference stays within their distance.
 
     Raises:
         UsageError: no prompt has a measurement in both.
     """
     prompts = _in_both(base, other)
-    left, right = (Totals(*_totals(samples, prompts, how)) for samples in (base, other))
+    left, right = _paired(base, other, prompts, how)
     value = right.value() - left.value()
-    if _yes_or_no(base, prompts) and _yes_or_no(other, prompts):
+    if _yes_or_no(bounds, base, other, prompts=prompts):
         low, high = intervals.of_share_difference(left, right)
     else:
         low, high = intervals.of_measurements(left, right, draws=DRAWS)
         if low is None and len(prompts) >= LEAST_PAIRS and not _near(value, left):
             low = high = value  # every prompt changed by the same, and flipped signs vouch for that
+    least, most = bounds or (None, None)
+    if least is not None and most is not None:
+        low, high = _cut((low, high), value, (least - most, most - least))
     return Estimate(value, low, high, _count(other, prompts), len(prompts))
 
 
@@ -149,29 +168,49 @@ def paired_changes(base: Samples, other: Samples, how: Aggregate = "videos") -> 
         UsageError: no prompt has a measurement in both.
     """
     prompts = _in_both(base, other)
-    (sums, weights), (sums2, weights2) = _totals(base, prompts, how), _totals(other, prompts, how)
-    changes = (sums2 / weights2 - sums / weights) * (weights + weights2)
+    left, right = _paired(base, other, prompts, how)
+    changes = (right.sums / right.weights - left.sums / left.weights) * left.weights
     return dict(zip(prompts, changes.tolist(), strict=True))
 
 
-def _ends(totals: Totals, value: float, yes_or_no: bool, bounds: tuple[float, float] | None) -> Ends:
+def _paired(base: Samples, other: Samples, prompts: Sequence[str], how: Aggregate) -> tuple[Totals, Totals]:
+    """Both runs with the same weight of each prompt."""
+    (sums, weights), (sums2, weights2) = _totals(base, prompts, how), _totals(other, prompts, how)
+    shared = (weights + weights2) / 2
+    return Totals(sums / weights * shared, shared), Totals(sums2 / weights2 * shared, shared)
+
+
+def _ends(totals: Totals, value: float, yes_or_no: bool, bounds: Bounds | None) -> Ends:
     """By answers, by measurements, or by both where a range is known."""
-    low, high = bounds or (0.0, 1.0)
-    if not yes_or_no and bounds is None:
-        return intervals.of_measurements(totals, draws=DRAWS)
+    low, high = bounds or ((0.0, 1.0) if yes_or_no else (None, None))
+    found = intervals.NO_ENDS if yes_or_no else intervals.of_measurements(totals, draws=DRAWS)
+    if low is None or high is None:
+        return _cut(found, value, (low, high))
     share = min(1.0, max(0.0, (value - low) / (high - low)))
     least, most = intervals.of_share(share, totals)
-    found = intervals.NO_ENDS if yes_or_no else intervals.of_measurements(totals, draws=DRAWS)
     if least is None or most is None:
-        return found
+        return _cut(found, value, (low, high))
     least, most = low + (high - low) * least, low + (high - low) * most
     if found[0] is None or found[1] is None:
         return least, most
     return max(least, found[0]), min(most, found[1])
 
 
-def _yes_or_no(samples: Samples, prompts: Sequence[str]) -> bool:
-    return all(stat.yes_or_no for prompt in prompts for stat in samples[prompt])
+def _cut(ends: Ends, value: float, bounds: Bounds) -> Ends:
+    """The ends within the bounds; what rounding puts beyond a bound stays inside its interval."""
+    low, high = ends
+    if low is None or high is None:
+        return ends
+    least, most = bounds
+    low = low if least is None else max(low, min(least, value))
+    return low, high if most is None else min(high, max(most, value))
+
+
+def _yes_or_no(bounds: Bounds | None, *runs: Samples, prompts: Sequence[str]) -> bool:
+    """Whether all are answers; measurements that can be something else are none, though all be 0 or 1 by chance."""
+    if bounds not in (None, UNIT.bounds):
+        return False
+    return all(stat.yes_or_no for samples in runs for prompt in prompts for stat in samples[prompt])
 
 
 def _near(value: float, totals: Totals) -> bool:

@@ -164,13 +164,15 @@ def test_a_comparison_from_the_line_to_the_report(model: FakeModel, capsys: Any,
     assert len(shown) > 10 and page.count("<video ") == 4
 
 
-def test_the_same_noise_is_the_same_video(model: FakeModel, tmp_path: Path) -> None:
+def test_the_same_noise_is_the_same_video(model: FakeModel, tmp_path: Path, capsys: Any) -> None:
     """Two sides whose names differ and whose videos do not are alike in every number."""
     assert run("a --model m --seed 1 --with freenoise --versus --with radial --out run") == 0
     videos = [decode(path).frames for path in sorted(tmp_path.glob("run/frames/*/prompt1-seed1.npz"))]
     assert len(videos) == 2 and np.array_equal(*videos) and videos[0].dtype == np.uint8
-    psnr = json.loads(Path("run/report.json").read_text())["metrics"]["similarity.psnr"]["sides"][1]
-    assert psnr["value"]["value"] == 100
+    numbers = json.loads(Path("run/report.json").read_text())
+    assert numbers["metrics"]["similarity.psnr"]["sides"][1]["value"]["value"] == 100
+    assert [side["same_videos"] for side in numbers["sides"]] == [0, 1]
+    assert "radial against freenoise: the very same video, bit for bit, so it had no effect" in capsys.readouterr().out
 
 
 def test_the_videos_hold_their_recipes(model: FakeModel, tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def test_a_constant_difference_is_seen_through_the_prompts(tmp_path: Path) -> No
     assert [(row.metric, row.verdict) for row in rows[:3]] == [
         ("lite.flicker", "better"), ("lite.dynamic_degree", "different"), ("lite.seam_jump", "worse"),
     ]  # fmt: skip
-    assert {row.verdict for row in rows[3:]} == {"noise"} and {row.other[-1] for row in rows[3:]} == {"c"}
+    assert {row.verdict for row in rows[3:]} == {"equal"} and {row.other[-1] for row in rows[3:]} == {"c"}
     first = rows[0].difference
     assert (first.value, first.low, first.high, first.prompts) == pytest.approx((0.5, 0.5, 0.5, 6))
 

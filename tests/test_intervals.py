@@ -1,19 +1,31 @@
 """What intervals and verdicts promise, by simulation: 95 % from three prompts on, and few false alarms."""
 
 import itertools
+import json
 import math
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from genkit.benchmarks import sign_flips
-from genkit.benchmarks.intervals import LEAST_PROMPTS, Totals, of_share, of_share_difference
+from genkit.benchmarks import intervals, lite, sign_flips, similarity, sprites
+from genkit.benchmarks.intervals import LEAST_PROMPTS, Ends, Totals, of_measurements, of_share, of_share_difference
 from genkit.benchmarks.quantiles import beta_quantile, beta_share, student_quantile
+from genkit.benchmarks.report_data import SECONDS
 from genkit.benchmarks.sign_flips import EXACT, LEAST_PAIRS, LEVEL, chances
-from genkit.benchmarks.stats import Stat, estimate, paired_difference
+from genkit.benchmarks.stats import (
+    DRAWS,
+    FROM_ZERO,
+    Aggregate,
+    Reduction,
+    Stat,
+    estimate,
+    paired_changes,
+    paired_difference,
+)
 
 Draw = Callable[[np.random.Generator, int], NDArray[np.float64]]
 MEASURES: dict[str, tuple[Draw, float]] = {
@@ -48,33 +60,57 @@ def least(times: int) -> float:
     return 0.95 - 3 * (0.95 * 0.05 / times) ** 0.5
 
 
-def coverage(name: str, prompts: int, times: int, how: str) -> float:
-    """How often the interval of a value, or of a paired difference, holds the truth; none at all claims nothing."""
-    generator, held = np.random.default_rng(prompts), 0
+def coverage(
+    name: str, prompts: int, times: int, ends: Callable[[NDArray[np.float64], np.random.Generator], Ends]
+) -> float:
+    """How often an interval of drawn values holds the truth; none at all claims nothing."""
+    generator, held, true = np.random.default_rng(prompts), 0, truth(name)
     for _ in range(times):
-        values = MEASURES[name][0](generator, prompts)
-        if how == "value":
-            found, true = estimate(ones(values)), truth(name)
-        else:
-            hard = 5 * generator.normal(size=prompts)
-            found, true = paired_difference(ones(hard), ones(hard + values)), truth(name)
-        held += found.low is None or found.high is None or found.low - 1e-9 <= true <= found.high + 1e-9
+        low, high = ends(MEASURES[name][0](generator, prompts), generator)
+        held += low is None or high is None or low - 1e-9 <= true <= high + 1e-9
     return held / times
+
+
+def of_value(values: NDArray[np.float64], _: np.random.Generator) -> Ends:
+    return of_measurements(Totals(values, np.ones(len(values))), draws=DRAWS)
+
+
+def of_difference(values: NDArray[np.float64], generator: np.random.Generator) -> Ends:
+    """The values are what is added to prompts that are hard by much more."""
+    hard, one = 5 * generator.normal(size=len(values)), np.ones(len(values))
+    return of_measurements(Totals(hard, one), Totals(hard + values, one), draws=DRAWS)
+
+
+def told(values: NDArray[np.float64], _: np.random.Generator) -> Ends:
+    found = estimate(ones(values))
+    return (found.low, found.high)  # type: ignore[return-value]
 
 
 @pytest.mark.parametrize("prompts", [3, 4, 10])
 @pytest.mark.parametrize("name", ["normal", "exponential", "t of 3", "ties"])
 def test_intervals_hold_what_they_promise(name: str, prompts: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("genkit.benchmarks.stats.DRAWS", 1000)
-    assert coverage(name, prompts, 600, "value") >= least(600)
+    assert coverage(name, prompts, 600, told) >= least(600)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["value", "difference"])
+@pytest.mark.parametrize("ends", [of_value, of_difference])
 @pytest.mark.parametrize("name", MEASURES)
-def test_intervals_hold_what_they_promise_from_3_to_60_prompts(name: str, how: str) -> None:
+def test_intervals_hold_what_they_promise_from_3_to_60_prompts(name: str, ends: Callable[..., Ends]) -> None:
     for prompts in (3, 4, 6, 10, 20, 60):
-        assert coverage(name, prompts, 800, how) >= least(800), prompts
+        assert coverage(name, prompts, 800, ends) >= least(800), prompts
+
+
+def test_equal_weights_take_a_shorter_way_to_the_same_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(5)
+    for prompts, weight in itertools.product((3, 4, 9, 60), (1.0, 5.0)):
+        base, other = (Totals(weight * generator.lognormal(size=prompts), np.full(prompts, weight)) for _ in range(2))
+        for runs in ((base,), (base, other)):
+            short = of_measurements(*runs, draws=500)
+            with monkeypatch.context() as long_way:
+                long_way.setattr(intervals, "_means_and_errors", None)
+                long_way.setattr(intervals, "_values_and_errors", intervals._weighted)
+                assert of_measurements(*runs, draws=500) == pytest.approx(short, rel=1e-10)
 
 
 def test_the_interval_of_a_share_is_exact_for_every_share() -> None:
@@ -160,6 +196,58 @@ def test_an_interval_stays_where_its_metric_can_be() -> None:
     assert free.high > 1 > held.high > held.value > held.low > 0  # type: ignore[operator]
     scaled = estimate(ones([100 * value for value in values]), bounds=(0.0, 100.0)).scaled(0.01)
     assert (scaled.low, scaled.high) == pytest.approx((held.low, held.high))
+
+
+def test_a_measure_with_one_end_is_cut_there_and_has_no_answers() -> None:
+    """Ratios from 1 up and errors from 0 up: all 1 or all 0 by chance is no share of answers that are yes."""
+    values = [1.0, 1.1, 6.0, 1.2]
+    free, held = estimate(ones(values)), estimate(ones(values), bounds=(1.0, None))
+    assert free.low < 1 and (held.low, held.high) == (1.0, free.high)  # type: ignore[operator]
+    top = estimate(ones([-value for value in values]), bounds=(None, -1.0))
+    assert (top.low, top.high) == pytest.approx((-held.high, -1.0), rel=0.2)  # type: ignore[operator]
+    for value in (0.0, 1.0):
+        assert estimate(ones([value] * 6), bounds=(0.0, None)).low is None
+        assert paired_difference(ones([value] * 6), ones([value] * 6), bounds=(0.0, None)).low is None
+
+
+def test_a_difference_stays_within_the_width_of_its_metric() -> None:
+    base, other = ones([0.1, 0.9, 0.2]), ones([0.95, 0.97, 0.9])
+    free, held = paired_difference(base, other), paired_difference(base, other, bounds=(0.0, 1.0))
+    assert free.high > 1 > free.value and (held.low, held.high) == (max(-1.0, free.low), 1.0)  # type: ignore
+    wide = paired_difference(base, other, bounds=(-1.0, 1.0))
+    assert wide.high == min(2.0, free.high)  # type: ignore[type-var]
+    assert paired_difference(base, other, bounds=(0.0, None)) == free
+
+
+@pytest.mark.parametrize("how", ["videos", "pooled"])
+def test_unequal_numbers_of_videos_are_no_difference(how: Aggregate) -> None:
+    """A hard prompt has more videos in one run, an easy one in the other; each prompt is as before."""
+    few, many = [Stat(0.0, 1.0)], [Stat(0.0, 1.0)] * 5
+    high, most = [Stat(1.5, 2.0)], [Stat(1.5, 2.0)] * 5
+    base = {"hard 1": few, "hard 2": few, "easy 1": most, "easy 2": most}
+    other = {"hard 1": many, "hard 2": many, "easy 1": high, "easy 2": high}
+    found = paired_difference(base, other, how)
+    assert found.value == 0 and found.low is None
+    assert set(paired_changes(base, other, how).values()) == {0.0}
+    worse = {prompt: [Stat(stat.sum - 0.1, stat.weight) for stat in stats] for prompt, stats in other.items()}
+    assert paired_difference(base, worse, how).value < 0
+
+
+def test_what_a_metric_says_of_its_range_is_where_its_intervals_end() -> None:
+    ranges = {
+        "in [0, 1]": (0.0, 1.0),
+        "0 and up": (0.0, None),
+        "1 is an even pace": (1.0, None),
+        "; 0 if equal": (0.0, None),
+    }
+    for suite in (lite.SUITE, similarity.SUITE, sprites.SUITE):
+        for metric in suite.metrics:
+            assert metric.reduction.bounds is not None, metric.name
+            for words, bounds in ranges.items():
+                assert words not in metric.about or metric.reduction.bounds == bounds, metric.name
+    assert Reduction.of(SECONDS).bounds == (0.0, None)
+    told = {"reduction": json.loads(json.dumps(asdict(FROM_ZERO)))}
+    assert Reduction.of(told) == FROM_ZERO and Reduction.of({}) == Reduction()
 
 
 @pytest.mark.parametrize("prompts", [6, 9])

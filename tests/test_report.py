@@ -6,6 +6,7 @@ import io
 import json
 import re
 import shlex
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -156,7 +157,8 @@ def test_every_verdict() -> None:
     assert [score.verdict for score in row.scores] == ["", "noise", "equal", "better"]
     for few in range(1, 6):
         row = compared(sides, takes[:few]).rows[0]
-        assert {score.verdict for score in row.scores[1:]} == {"too few seeds"}, "not even 'equal' can be told"
+        told = [score.verdict for score in row.scores[1:]]
+        assert told == ["too few seeds", "equal", "too few seeds"], "equal is what is seen, and no guess about others"
         assert all(score.difference is not None for score in row.scores[1:])
 
 
@@ -340,7 +342,48 @@ def test_the_worst_case_is_the_largest_loss_in_its_own_spread() -> None:
     parsed = page(found)
     assert "It loses most in lite.flicker : 0.1 against 0.5 of 0, in a · seed 2" in parsed.text()
     assert len(parsed.named("img")) == 2
-    assert "No side loses against the first" in page(compared(sides[::2], takes)).text()
+    assert "2 loses against 0 in no metric and no video that could be compared." in parsed.text()
+    assert "1 loses" not in parsed.text()
+
+
+def test_nothing_compared_is_nothing_won() -> None:
+    takes = [Take(name=f"take{i}", prompt="a", seed=i) for i in range(2)]
+    base, blind = {"lite.flicker": [0.5, 0.5]}, {"lite.dynamic_degree": [1.0, 0.0]}
+    sides = [
+        Side(name=name, request={}, receipts=(receipt(),) * 2, results={"lite": results(values, errors=errors)})
+        for name, values, errors in (("plain", base, (1,)), ("late", base, (0,)), ("blind", blind, ()))
+    ]
+    found = compared(sides, takes)
+    assert worst_cases(found) == [] and found.rows[0].scores[1].difference is None, "no take has both"
+    text = page(found).text()
+    for name in ("late", "blind"):
+        assert f"{name}: nothing could be compared with plain by a metric of which high or low is better." in text
+    assert " loses " not in text
+
+
+def test_only_takes_that_both_have_are_compared() -> None:
+    """One hard take is missing on one side: nothing changed in the others, whatever the means say."""
+    takes = [Take(name=f"take{i}", prompt=f"p{i // 2}", seed=i % 2) for i in range(6)]
+    values = {"lite.flicker": [0.1, 0.9, 0.1, 0.9, 0.1, 0.9]}
+    sides = [
+        Side(name=str(i), request={}, receipts=(receipt(),) * 6, results={"lite": results(values, errors=errors)})
+        for i, errors in enumerate(((), (0, 3)))
+    ]
+    score = compared(sides, takes).rows[0].scores[1]
+    assert score.difference is not None and score.difference.value == 0 and score.verdict == "equal"
+
+
+def test_a_side_that_changed_nothing_says_so() -> None:
+    found = comparison(takes=4)
+    for same, words in ((4, "the very same videos, bit for bit, so it had no effect on them; "), (0, "")):
+        told = replace(found, sides=(found.sides[0], replace(found.sides[1], same_videos=same)))
+        assert summary(told, 1) == f"other against plain: {words}too few seeds in 4"
+        assert summary(told, 1) in page(told).text() and as_json(told)["sides"][1]["same_videos"] == same
+    some = replace(found, sides=(found.sides[0], replace(found.sides[1], same_videos=3)))
+    assert "the very same video, bit for bit, in 3 of 4 takes; too few" in summary(some, 1)
+    one = comparison(takes=1)
+    one = replace(one, sides=(one.sides[0], replace(one.sides[1], same_videos=1)))
+    assert "the very same video, bit for bit, so it had no effect" in summary(one, 1)
 
 
 def test_strips_show_the_first_and_the_last_frame() -> None:
