@@ -10,7 +10,7 @@ from statistics import fmean, median
 
 from genkit.benchmarks.ledger import Row
 from genkit.benchmarks.sign_flips import LEAST_PAIRS, LEVEL, chances
-from genkit.benchmarks.stats import Estimate, Samples, Stat, estimate, paired_changes, paired_difference
+from genkit.benchmarks.stats import UNIT, Estimate, Samples, Stat, estimate, paired_changes, paired_difference
 from genkit.errors import UsageError
 
 DENSE = "dense"
@@ -57,7 +57,7 @@ def shares(rows: Iterable[Row], attribute: str) -> Samples:
 
 def against_dense(rows: Sequence[Row], planner: str) -> Estimate:
     """How much higher a planner's joint accuracy is than that of dense attention."""
-    return paired_difference(shares(_of(rows, DENSE), "joint"), shares(_of(rows, planner), "joint"))
+    return paired_difference(shares(_of(rows, DENSE), "joint"), shares(_of(rows, planner), "joint"), bounds=UNIT.bounds)
 
 
 def _beyond_chance(rows: Sequence[Row]) -> str:
@@ -66,8 +66,11 @@ def _beyond_chance(rows: Sequence[Row]) -> str:
     chance = chances({planner: found for planner, found in changes.items() if planner != DENSE})
     if len({row["number"] for row in rows}) < LEAST_PAIRS:
         return f"Too few prompts to tell any planner from dense attention; it takes {LEAST_PAIRS}."
-    told: dict[str, list[str]] = {"worse": [], "better": [], "not told from dense": []}
+    told: dict[str, list[str]] = {"worse": [], "better": [], "not told from dense": [], "never sparse": []}
     for planner, share in chance.items():
+        if not _ran(_of(rows, planner)):
+            told["never sparse"].append(f"`{planner}`")
+            continue
         low, high = (end or 0.0 for end in (against_dense(rows, planner).low, against_dense(rows, planner).high))
         apart = share <= LEVEL and not low <= 0 <= high
         told["not told from dense" if not apart else "worse" if high < 0 else "better"].append(f"`{planner}`")
@@ -134,7 +137,7 @@ def _line(rows: Sequence[Row], planner: str) -> str:
     mine = _of(rows, planner)
     far = planner != DENSE
     change = against_dense(rows, planner) if far else None
-    name = planner if not far else f"`{mine[0]['plugins'][-1]}`"
+    name = planner if not far else f"`{mine[0]['plugins'][-1]}`{_refused(mine)}"
     return _cells(
         (
             name,
@@ -147,6 +150,23 @@ def _line(rows: Sequence[Row], planner: str) -> str:
             *(f"{100 * _mean(mine, attribute):.1f}" for attribute in ATTRIBUTES),
             f"{median(row['seconds'] for row in mine):.1f}",
         )
+    )
+
+
+def _ran(rows: Iterable[Row]) -> bool:
+    """Whether a planner left out anything at all."""
+    return any(row["sparse_calls"] for row in rows)
+
+
+def _refused(rows: Sequence[Row]) -> str:
+    """What stands beside the name of a planner whose calls did not all run as asked."""
+    refused = sum(row["refused_calls"] for row in rows)
+    if not _ran(rows):
+        return f" ({'every call was refused' if refused else 'no call was sparse'}: these videos are dense)"
+    return (
+        f" ({refused / (refused + sum(row['sparse_calls'] for row in rows)):.0%} of its calls refused)"
+        if refused
+        else ""
     )
 
 

@@ -189,14 +189,28 @@ def test_the_table_by_hand(rows: list[dict[str, Any]]) -> None:
     assert [row[0] for row in cells] == [
         "planner",
         "dense",
-        "`threshold:tau=0.65,first_frame=false`",
-        "`adaspa:density=0.33,first_frame=false,dense_layers=1`",
+        "`threshold:tau=0.65,first_frame=false` (33% of its calls refused)",
+        "`adaspa:density=0.33,first_frame=false,dense_layers=1` (33% of its calls refused)",
     ]
     named = dict(zip(cells[0], cells[3], strict=True))
     assert (named["joint"], named["density"], named["with warm-up"]) == ("25.0", "0.300", "0.650")
     assert (named["PSNR"], named["seconds"]) == ("20.0", "2.5")
     assert named["against dense"] == "-50.0", "two prompts have no interval"
     assert dict(zip(cells[0], cells[1], strict=True))["joint"] == "75.0"
+
+
+def test_a_planner_that_never_ran_is_marked(rows: list[dict[str, Any]]) -> None:
+    def with_calls(sparse: int, refused: int) -> str:
+        many = [row | {"number": 10 * i + row["number"]} for i in range(4) for row in rows]
+        calls = {"sparse_calls": sparse, "refused_calls": refused}
+        return table([row | calls if row["planner"] == "adaspa" else row for row in many])
+
+    name = "\n| `adaspa:density=0.33,first_frame=false,dense_layers=1`"
+    assert f"{name} |" in with_calls(9, 0) and "not told from dense: `threshold`, `adaspa`." in with_calls(9, 0)
+    assert f"{name} (25% of its calls refused) |" in with_calls(9, 3)
+    assert f"{name} (every call was refused: these videos are dense) |" in with_calls(0, 3)
+    assert f"{name} (no call was sparse: these videos are dense) |" in with_calls(0, 0)
+    assert "not told from dense: `threshold`; never sparse: `adaspa`." in with_calls(0, 3)
 
 
 def test_only_prompts_that_all_have_are_compared(rows: list[dict[str, Any]]) -> None:
