@@ -3,6 +3,7 @@
 Source: ISO/IEC 14496-12, sections 4.2 and 8.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -14,9 +15,9 @@ NESTED = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"edts", b"moof", b"traf"
 COUNTS = {b"stsz": 8, b"stz2": 8, b"trun": 4, b"elst": 4}
 """Boxes that say how many samples or edits follow, and where in them."""
 EDITS = 32
-"""Edits that any file may have; a cut makes one or two in each track."""
+"""Edits that any track may have; a cut makes one or two."""
 INDEX = 10**7
-"""Entries that the index may have when every edit shows every sample."""
+"""Entries that the index of a track may have when every edit shows every sample."""
 
 
 def boxes_end(file: BinaryIO, size: int) -> int:
@@ -28,23 +29,30 @@ def check_index(path: Path, file: BinaryIO, size: int) -> None:
     """Refuse an index that would fill the memory when FFmpeg spreads it out.
 
     Raises:
-        UsageError: it claims more samples than the file has bytes, or so many edits that they multiply.
+        UsageError: it claims more samples than the file has bytes, or so many edits of a track that they multiply.
     """
-    samples = edits = 0
-    waiting = [(0, size)]
-    while waiting:
-        for kind, start, end in _boxes(file, *waiting.pop()):
-            if kind in NESTED:
-                waiting.append((start, min(end, size)))
-            elif kind in COUNTS:
-                file.seek(start + COUNTS[kind])
-                count = int.from_bytes(file.read(4), "big")
-                samples, edits = (samples, edits + count) if kind == b"elst" else (samples + count, edits)
-    if samples > size or (edits > EDITS and edits * samples > INDEX):
+    samples, edits = Counter[int](), Counter[int]()
+    for track, kind, count in _claims(file, size):
+        (edits if kind == b"elst" else samples)[track] += count
+    multiplied = any(n > EDITS and n * samples[track] > INDEX for track, n in edits.items())
+    if multiplied or samples.total() > size:
         raise UsageError(
-            f"the index of {str(path)!r} has {edits:,} edits of {samples:,} samples in {size:,} bytes: "
+            f"the index of {str(path)!r} has {edits.total():,} edits of {samples.total():,} samples in {size:,} bytes: "
             "it is damaged, or made to fill the memory"
         )
+
+
+def _claims(file: BinaryIO, size: int) -> Iterator[tuple[int, bytes, int]]:
+    """Each count that the index claims: the place of its track in the file, 0 outside of any; its box; the number."""
+    waiting = [(0, size, 0)]
+    while waiting:
+        first, stop, track = waiting.pop()
+        for kind, start, end in _boxes(file, first, stop):
+            if kind in NESTED:
+                waiting.append((start, min(end, size), start if kind == b"trak" else track))
+            elif kind in COUNTS:
+                file.seek(start + COUNTS[kind])
+                yield track, kind, int.from_bytes(file.read(4), "big")
 
 
 def _boxes(file: BinaryIO, start: int, stop: int) -> Iterator[tuple[bytes, int, int]]:

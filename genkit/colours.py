@@ -67,15 +67,15 @@ def _range(pixels: str, extent: int) -> str:
 
 
 def _turned(frame: Any, picture_HWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The picture as a player shows it, turned by whole quarters where the file says so (telephones do)."""
-    turns = _quarters(frame)
-    return np.rot90(picture_HWC, turns) if turns else picture_HWC
+    """The picture as a player shows it: turned by whole quarters or mirrored where the file says so (telephones do).
 
-
-def _quarters(frame: Any) -> int:
-    """Quarters to turn counter-clockwise, from the display matrix of a frame; mirrors and other angles are left out."""
+    Other angles are left out. Source: ISO/IEC 14496-12, section 6.2.2, the matrix of a track.
+    """
     for about in frame.side_data:
         if about.type.name == "DISPLAYMATRIX":
-            matrix = np.frombuffer(bytes(about), np.int32)
-            return round(np.degrees(np.arctan2(matrix[3], matrix[0])) / 90) % 4
-    return 0
+            xx, xy, _, yx, yy, *_ = np.frombuffer(bytes(about), np.int32).tolist()
+            swapped = abs(xy) > abs(xx)  # columns become rows
+            right, down = (yx, xy) if swapped else (xx, yy)
+            picture = picture_HWC.swapaxes(0, 1) if swapped else picture_HWC
+            return picture[:: -1 if down < 0 else 1, :: -1 if right < 0 else 1]
+    return picture_HWC

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 
 from genkit.boxes import boxes_end, check_index
 from genkit.errors import UsageError
+from genkit.gif import gif_ends
 
 FORMATS = {
     ".mp4": "mov,mp4,m4a,3gp,3g2,mj2",
@@ -31,6 +32,8 @@ SIDE_PIXELS = 16384
 """Pixels that a side of a frame may have."""
 FRAME_PIXELS = 2**26
 """Pixels that a frame may have: 8192 x 8192, twice what 8K television has."""
+UNKNOWN = 2**32 - 1
+"""Length that an AVI says when it was written into a pipe."""
 STREAMS = 64
 """Streams that a file may have; players' files have two or three."""
 COMMENT_CHARACTERS = 2**24
@@ -94,10 +97,10 @@ def is_cut(path: Path) -> bool:
             case "matroska,webm":
                 return _matroska_end(file) > size
             case "avi":
-                return 8 + int.from_bytes(file.read(8)[4:], "little") > size
+                length = int.from_bytes(file.read(8)[4:], "little")
+                return length != UNKNOWN and 8 + length > size
             case "gif":
-                file.seek(max(0, size - 1024))
-                return not file.read().rstrip(b"\0").endswith(b";")
+                return not gif_ends(file)
             case "mov,mp4,m4a,3gp,3g2,mj2":
                 return boxes_end(file, size) > size
     return False
@@ -147,7 +150,8 @@ def _stream(path: Path, container: Any) -> Any:
         raise _pictureless(path, container)
     context = stream.codec_context
     check_size(path, context.height, context.width)
-    context.options = {"max_pixels": str(FRAME_PIXELS)}
+    # Unaligned: else FFmpeg leaves in columns that are to be cropped on the left, and the picture is too wide.
+    context.options = {"max_pixels": str(FRAME_PIXELS), "flags": "+unaligned"}
     return stream
 
 

@@ -118,6 +118,26 @@ def test_what_lies_behind_the_end_is_no_damage(base: Path, tmp_path: Path) -> No
         path = made(tmp_path / f"film{suffix}", "-i", base, "-c", "copy")
         path.write_bytes(path.read_bytes() + bytes(5000))
         assert len(read_frames(path)) == 45
+    picture = made(tmp_path / "film.gif", "-i", base)
+    whole = picture.read_bytes()
+    for tail in (b"\n", bytes(5000), b"an editor's notes" * 99):
+        picture.write_bytes(whole + tail)
+        assert len(read_frames(picture)) == 45
+
+
+def test_a_file_from_a_pipe_does_not_say_its_length_and_is_no_damage(tmp_path: Path) -> None:
+    for suffix, form in {".avi": "avi", ".mkv": "matroska", ".gif": "gif", ".ts": "mpegts"}.items():
+        path = tmp_path / f"film{suffix}"
+        path.write_bytes(ffmpeg(*PICTURE, "-f", form, "-"))
+        assert len(read_frames(path)) == 45
+
+
+def test_a_camera_s_many_tracks_of_sound_are_not_an_attack(base: Path, tmp_path: Path) -> None:
+    """Seventeen tracks that begin later have two edits each, and 48,000 samples a second."""
+    sounds = ("-itsoffset", 0.2, "-f", "lavfi", "-i", "sine=sample_rate=48000:duration=1") * 17
+    maps = [word for number in range(18) for word in ("-map", number)]
+    path = made(tmp_path / "film.mov", "-i", base, *sounds, *maps, "-c:v", "copy", "-c:a", "pcm_s16le")
+    assert np.array_equal(read_frames(path), read_frames(base))
 
 
 def test_sound_and_covers_are_not_moving_pictures(base: Path, tmp_path: Path) -> None:
@@ -143,6 +163,22 @@ def test_frames_are_turned_as_players_turn_them(base: Path, angle: int, suffix: 
     assert read_frames(path).shape[1:] == ((128, 96, 3) if angle % 180 else (96, 128, 3))
     # FFmpeg turns before it converts, so that halved chroma is spread the other way: not to the bit.
     assert np.abs(read_frames(path).astype(int) - by_ffmpeg(path)).mean() < 0.1
+
+
+@pytest.mark.parametrize("angle", [0, 90, 180, 270])
+@pytest.mark.parametrize("mirror", ["-display_hflip", "-display_vflip"])
+def test_frames_are_mirrored_as_players_mirror_them(base: Path, angle: int, mirror: str, tmp_path: Path) -> None:
+    path = made(tmp_path / "turned.mp4", "-display_rotation", angle, mirror, "-i", base, "-c", "copy")
+    assert np.abs(read_frames(path).astype(int) - by_ffmpeg(path)).mean() < 0.1
+
+
+@pytest.mark.parametrize("sides", ["crop_left=16:crop_top=8", "crop_right=6:crop_bottom=4", "crop_left=2"])
+def test_a_stream_is_cropped_as_players_crop_it(base: Path, sides: str, tmp_path: Path) -> None:
+    """FFmpeg leaves columns on the left in, for speed, unless it is told not to."""
+    path = made(tmp_path / "cropped.mp4", "-i", base, "-c", "copy", "-bsf:v", f"h264_metadata={sides}")
+    shown = read_frames(path)
+    assert shown.shape[1:] == cv2.VideoCapture(str(path)).read()[1].shape
+    assert np.abs(shown.astype(int) - by_ffmpeg(path)).max() <= 1
 
 
 # How fast
