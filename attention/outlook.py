@@ -105,11 +105,14 @@ def _ask(session: Session, layer: Layer, step: Step, run: Run) -> None:
     grid = session.grid_of(kind, MOST_TEXT if kind == "joint" else 0)
     q = torch.empty(len(step.branches), 1, grid.tokens, 8, device="meta")
     call = Call(layer=layer.name, depth=layer.depth, kind=kind, model=layer.component, grid=grid, step=step, run=run)
-    compose(lambda q, k, v, call: torch.empty_like(q), [_asking(rule) for rule in session.rules], kind)(q, q, q, call)
+    compose(lambda q, k, v, call: torch.empty_like(q), [_asking(rule, layer) for rule in session.rules], kind)(
+        q, q, q, call
+    )
 
 
-def _asking(rule: Any) -> Any:
+def _asking(rule: Any, layer: Layer) -> Any:
     bare = getattr(rule, "rule", rule)
     if not isinstance(bare, SparseRule):
         return bare
-    return replace(bare, planner=Asked(planner=bare.planner), recall=None, budget=None)
+    planner = bare.planner_in(f"{layer.component}.{layer.name}")
+    return replace(bare, planner=Asked(planner=planner), recall=None, budget=None)

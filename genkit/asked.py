@@ -8,7 +8,7 @@ from torch import Tensor
 
 from genkit.attention.call import Attend, Call, Rule
 from genkit.attention.callers import works_for
-from genkit.attention.planners.rule import ALL_WARM_UP, WARM_UP
+from genkit.attention.planners.rule import ALL_WARM_UP, WARM_UP, SparseRule
 from genkit.attention.run import Run
 from genkit.attention.session import ReplacedError, Session
 from genkit.errors import GenkitError
@@ -21,6 +21,8 @@ PASSED_BY = {
     "cache": "none of the model's layers came to it",
 }
 """What happened when nothing came to a plug-in, by seam."""
+NOTHING = 5e-4
+"""A share of the attention that is nothing: a receipt shows three decimals."""
 BUSY = (
     "this pipeline is making a video already, in another thread or in a callback of its own; wait for that one, or "
     "give each thread a pipeline of its own"
@@ -53,6 +55,7 @@ class Asked:
     def __init__(self, pipe: Any, owner: Any, parts: Sequence[tuple[str, Parts]]) -> None:
         self.pipe, self.owner = pipe, owner
         self.seams = list(_seams(parts))
+        self._sparse = [name for name, part in parts if any(isinstance(rule, SparseRule) for rule in part.rules)]
         self._thread: int | None = None
         self._lock = threading.Lock()
 
@@ -99,8 +102,8 @@ class Asked:
                     f"{plugin} was asked for, but {PASSED_BY[seam if begun else 'noise']}, so there is no video; call "
                     "remove(), and apply() again after everything else that changes the pipeline"
                 )
-            if seam == "attention":
-                _note_idle(run, plugin)
+        for plugin in self._sparse:
+            _note_idle(run, plugin)
 
 
 def _seams(parts: Sequence[tuple[str, Parts]]) -> Iterator[tuple[str, str]]:
@@ -121,7 +124,11 @@ def check_parts(session: Session) -> None:
 
 
 def _note_idle(run: Run, plugin: str) -> None:
-    """A sparse method may be dense in every call because that was asked for; the receipt says it."""
+    """A sparse method may leave nothing out because that was asked for, or because it found nothing; the receipt says
+    it."""
     refused = any(name == plugin for name, _ in run.refusals)
-    if run.backends[WARM_UP] and plugin not in run.densities and not refused:
+    shares = run.densities.get(plugin, [])
+    if run.backends[WARM_UP] and not shares and not refused:
         run.note(f"{plugin}: {ALL_WARM_UP}")
+    if shares and all(float(share) >= 1 - NOTHING for share in shares):
+        run.note(f"{plugin}: nothing was left out, as all its calls kept everything (density 1); ask it to keep less")

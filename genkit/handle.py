@@ -86,6 +86,7 @@ class Handle:
             self._refuse_second(self.pipe)
             self.pipe.__dict__["_genkit_handle"] = self
         try:
+            self._check_budgets()
             self.session.install()
             if cache:
                 self._shadows.append(cache)
@@ -99,6 +100,12 @@ class Handle:
             if isinstance(error, LookupError | ValueError) and not isinstance(error, GenkitError):
                 raise UsageError(str(error)) from None
             raise
+
+    def _check_budgets(self) -> None:
+        layers = {f"{layer.component}.{layer.name}" for layer in self.session.layers}
+        for rule in self.session.rules:
+            if hasattr(rule, "check_layers"):
+                rule.check_layers(layers)
 
     def generate(
         self,

@@ -141,6 +141,15 @@ def test_calls_that_are_dense_as_asked_are_one_note_and_no_error(pipe: Any) -> N
         assert plan.session.run.notes == [said]
 
 
+def test_only_a_sparse_method_is_said_to_be_dense(pipe: Any) -> None:
+    """Windows beside it have no density, and did all that was asked."""
+    radial = Radial(density=0.5, min_tokens=1, block=16, dense_layers=1)
+    with genkit.apply(pipe, genkit.FreeNoise(window=2, stride=1), radial) as plan:
+        receipt = made(plan).receipt
+    assert receipt.attention.backends["dense (warm-up)"] and receipt.attention.densities["radial"].calls
+    assert not [note for note in receipt.notes if "every call is dense" in note]
+
+
 @pytest.mark.parametrize("name", families.FAMILIES)
 def test_a_plain_run_asks_for_nothing(name: str) -> None:
     pipe = families.FAMILIES[name]()

@@ -54,6 +54,44 @@ def test_what_is_told_before_is_what_the_receipt_tells_after(name):
         assert idle == (not receipt.attention.densities) == (least > 1)
 
 
+def budget_of(tmp_path, layers, method="sparge"):
+    from genkit.attention.budget import Budget
+
+    return str(Budget(method=method, layers=layers).save(tmp_path / "budget.json"))
+
+
+def test_a_budget_that_makes_every_layer_refuse_is_told_before_the_first_step(tmp_path):
+    """Morton's order mixes frames, which FreeLong's windows of frames cannot have."""
+    pipe, told = families.FAMILIES["wan"](), []
+    layers = {f"transformer.blocks.{number}.attn1": {"order": "morton"} for number in range(3)}
+    sparge = genkit.SpargeAttention(min_tokens=1, dense_steps=0.24, dense_layers=0, budget=budget_of(tmp_path, layers))
+    with genkit.apply(pipe, genkit.FreeLong(until=0.25, near=1), sparge) as plan:
+        video = plan.generate(
+            "a red circle", on_event=lambda event: told.extend(event.notes), **SHORT | {"num_frames": 97}
+        )
+    assert [note for note in told if note.startswith("sparge: every call is dense, because it orders tokens across")]
+    assert not video.receipt.attention.densities
+
+
+def test_a_budget_for_another_model_is_refused_before_the_run(tmp_path):
+    pipe = families.FAMILIES["wan"]()
+    layers = {"transformer.blocks.0.attn1": {}, "transformer.blocks.39.attn1": {"density": 0.5}}
+    sentence = "sparge: the budget sets transformer.blocks.39.attn1, and this model has no such layer"
+    with pytest.raises(genkit.UsageError, match=sentence):
+        genkit.apply(pipe, genkit.SpargeAttention(budget=budget_of(tmp_path, layers)))
+    assert not hasattr(pipe, "_genkit_handle")
+
+
+def test_a_method_that_left_nothing_out_says_so_in_the_receipt():
+    pipe = families.FAMILIES["wan"]()
+    for density, noted in ((1.0, True), (0.5, False)):
+        sparse = genkit.Radial(min_tokens=1, block=16, density=density)
+        with genkit.apply(pipe, sparse) as plan:
+            receipt = plan.generate("a red circle", **SHORT).receipt
+        said = any(note.startswith("radial: nothing was left out, as all its calls kept") for note in receipt.notes)
+        assert said == noted == (receipt.attention.densities["radial"].min > 0.9995)
+
+
 def test_looking_ahead_leaves_nothing_behind_and_changes_nothing():
     pipe = families.FAMILIES["wan"]()
     plain = genkit.generate(pipe, "a red circle", **SHORT)

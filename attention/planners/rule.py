@@ -1,7 +1,7 @@
 """The rule that every planner shares: which calls are sparse, what a planner is told, and what the record says."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -111,14 +111,28 @@ class SparseRule:
 
     def _budgeted(self, call: Call) -> Planner:
         """The planner as the budget sets it in this layer."""
-        if self.budget is None:
-            return self.planner
-        fields = self.budget.get(f"{call.model}.{call.layer}")
-        if fields is None:
-            call.run.note(f"{self.name}: the budget says nothing of {call.model}.{call.layer}, so it ran as set")
-            return self.planner
-        changed: Planner = replace(self.planner, **fields)  # type: ignore[type-var]
-        return changed
+        layer = f"{call.model}.{call.layer}"
+        if self.budget is not None and layer not in self.budget:
+            call.run.note(f"{self.name}: the budget says nothing of {layer}, so it ran as set")
+        return self.planner_in(layer)
+
+    def planner_in(self, layer: str) -> Planner:
+        """The planner as the budget, if there is one, sets it in a ``component.layer``."""
+        fields = (self.budget or {}).get(layer, {})
+        return replace(self.planner, **fields) if fields else self.planner  # type: ignore[type-var]
+
+    def check_layers(self, layers: Collection[str]) -> None:
+        """Make sure that a model has the layers of the budget; ``layers`` are its own, as ``component.layer``.
+
+        Raises:
+            ValueError: the budget sets something in a layer that is not among them.
+        """
+        strange = [layer for layer in self.budget or {} if layer not in layers]
+        if strange:
+            raise ValueError(
+                f"{self.name}: the budget sets {strange[0]}, and this model has no such layer, so it was made for "
+                "another one; run `genkit probe` with this model"
+            )
 
     def _reaching(self, planner: Planner, recall: float, q: Tensor, k: Tensor, v: Tensor, here: Here) -> Planner:
         return here.own(lambda: reaching(planner, recall, self.most, q, k, v, here), "reaching")
