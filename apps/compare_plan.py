@@ -150,7 +150,7 @@ def opened(out: Path, resume: bool) -> dict[str, Any] | None:
     if not resume:
         raise UsageError(f"{str(out)!r} holds a comparison already; go on with it by --resume, or name another folder")
     try:
-        plan = json.loads(path.read_text("utf-8"))
+        plan = json.loads(path.read_text("utf-8-sig"))
         if plan["schema_version"] == SCHEMA_VERSION and plan["seeds"]:
             return plan
     except (OSError, ValueError, KeyError, TypeError):

@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterable
 from typing import Annotated, Any
 
 from cyclopts import Parameter
-from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from genkit.errors import UsageError, nearest
+from genkit.errors import UsageError
 from genkit.request import Request
 
 NAMES = {"plugins": ("--with",), "num_inference_steps": ("--num-inference-steps", "--steps")}
@@ -77,10 +76,7 @@ def request_from(values: dict[str, Any], settings: Iterable[str] = ()) -> Reques
         merged["options"] = (merged.get("options") or {}) | options
     if str(merged.get("seed")) == "-1":
         merged["seed"] = None
-    try:
-        return Request.model_validate(merged)
-    except ValidationError as error:
-        raise UsageError(_sentence(error)) from error
+    return Request.model_validate(merged)
 
 
 def fields_of(settings: Iterable[str]) -> set[str]:
@@ -107,17 +103,3 @@ def _json_or_text(value: str) -> Any:
         return json.loads(value)
     except ValueError:
         return value
-
-
-def _sentence(error: ValidationError) -> str:
-    """The first problem that pydantic found, in one sentence."""
-    problem = error.errors(include_url=False)[0]
-    place = ".".join(str(part) for part in problem["loc"][:1])
-    if problem["type"] == "extra_forbidden":
-        return f"a request has no field {place!r}; {nearest(place, Request.model_fields)}"
-    if problem["type"] == "missing":
-        return f"the request has no {place}; give one"
-    if problem["type"] == "value_error":  # a sentence of our own, which names the field
-        return str(problem["ctx"]["error"])
-    said = problem["msg"]
-    return f"{place}={problem['input']!r} cannot be used: {said[:1].lower()}{said[1:]}"

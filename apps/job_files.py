@@ -156,7 +156,7 @@ def _recipe(film: Path) -> Any:
 
 def _asked(path: Path) -> Kept | None:
     try:
-        about: Any = json.loads(path.read_text("utf-8"))
+        about: Any = json.loads(path.read_text("utf-8-sig"))
         return Kept(
             id=path.stem, owner=str(about["owner"]), created=float(about["created"]), request=str(about["request"])
         )

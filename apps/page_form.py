@@ -5,14 +5,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import ValidationError
-
 from genkit import catalogue
 from genkit.apps import page_models, page_plugins
 from genkit.arguments import check_prompt, drawn_seed
 from genkit.errors import UsageError
 from genkit.plugin import Plugin
-from genkit.request import Request
+from genkit.request import Request, RequestError
 from genkit.schedulers.seeds import LARGEST
 
 PROMPT = "a large red circle moves right on a navy background"
@@ -72,9 +70,8 @@ def _request(made: dict[str, Any], plugins: list[Plugin], found: Checked) -> Req
     given = {key: value for key, value in made.items() if value is not None}
     try:
         return Request(**given, plugins=tuple(map(catalogue.text_of, plugins)))
-    except ValidationError as error:
-        for problem in error.errors(include_url=False):
-            found.wrong[str(problem["loc"][0])] = problem["msg"]
+    except RequestError as error:
+        found.wrong |= error.wrong
         return None
 
 
@@ -191,9 +188,8 @@ def settings(request: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """
     try:
         asked = Request.model_validate(dict(request))
-    except ValidationError as error:
-        place = ".".join(map(str, error.errors()[0]["loc"]))
-        raise UsageError(f"the settings in this file cannot be used: {place}: {error.errors()[0]['msg']}") from error
+    except RequestError as error:
+        raise UsageError(f"the settings in this file cannot be used: {error}") from error
     page_models.card_of(asked.model)
     values = defaults() | {"model": asked.model, "negative_prompt": asked.negative_prompt or ""}
     values["prompt"] = asked.prompt if isinstance(asked.prompt, str) else json.dumps(asked.prompt, ensure_ascii=False)

@@ -74,7 +74,7 @@ def checked_access(host: str, auth: Path | None) -> list[tuple[str, str]] | None
             )
         return None
     try:
-        lines = [line for line in auth.read_text("utf-8").splitlines() if line.strip()]
+        lines = [line for line in auth.read_text("utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"--auth {str(auth)!r} cannot be read: {error}") from error
     accounts = [(name.strip(), word) for name, _, word in (line.partition(":") for line in lines)]

@@ -65,6 +65,11 @@ class ModelCard:
     largest: Callable[[Any], tuple[int, int]] | None = None
     """Reads the largest height and width in pixels; None: no limit."""
 
+    @property
+    def this(self) -> str:
+        """What a sentence about one model of the family calls it."""
+        return self.title if self.title.startswith("the ") else f"this {self.title} model"
+
     def kind_of(self, module_name: str) -> Kind | None:
         """The kind of an attention module, by its full name inside the model; None if it is none of ours."""
         return next((kind for kind, pattern in self.layers.items() if re.fullmatch(pattern, module_name)), None)

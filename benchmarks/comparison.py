@@ -92,7 +92,7 @@ def load(run: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UsageError(f"{str(run)!r} holds no {RESULTS}; finish it by `genkit eval run ... --resume`")
     try:
-        results = json.loads(path.read_text("utf-8"))
+        results = json.loads(path.read_text("utf-8-sig"))
         version = results["schema_version"]
     except (ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{str(path)!r} is damaged; write it again by `genkit eval run ... --resume`") from error

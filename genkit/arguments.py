@@ -92,7 +92,7 @@ def check_frames(pipe: Any, card: ModelCard, arguments: dict[str, Any], longest:
     if longest is not None and frames > longest:
         further = ", and freenoise goes further" if card.rope == "absolute" else ""
         raise UsageError(
-            f"num_frames={shown(frames)}: the positions of this {card.title} model end at {longest} frames; "
+            f"num_frames={shown(frames)}: the positions of {card.this} end at {longest} frames; "
             f"the nearest is {longest}{further}"
         )
 
@@ -121,8 +121,7 @@ def _check_table(pipe: Any, card: ModelCard, name: str, value: int | None, unit:
     table = configured(card.model(pipe), TABLE)
     if value is not None and table is not None and value > table * unit:
         raise UsageError(
-            f"{name}={value}: the positions of this {card.title} model end at {table * unit}; the nearest is "
-            f"{table * unit}"
+            f"{name}={value}: the positions of {card.this} end at {table * unit}; the nearest is {table * unit}"
         )
 
 
@@ -133,8 +132,7 @@ def _check_largest(pipe: Any, card: ModelCard, arguments: dict[str, Any]) -> Non
         value = arguments.get(name)
         if value is not None and value > most:
             raise UsageError(
-                f"{name}={value}: the positions of this {card.title} model end at {most} {what} of pixels; the largest "
-                f"is {most}"
+                f"{name}={value}: the positions of {card.this} end at {most} {what} of pixels; the largest is {most}"
             )
 
 

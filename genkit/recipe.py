@@ -69,7 +69,7 @@ def recipe_of(path: Path, header: Header) -> Recipe:
     """
     data = _ours(header.comment)
     if data is None and (beside := sidecar_path(path)).is_file():
-        data = _ours(beside.read_text("utf-8", errors="replace"))
+        data = _ours(beside.read_text("utf-8-sig", errors="replace"))
         data = data if data is not None and _describes(data, header) else None
     if data is None:
         raise UsageError(
@@ -82,7 +82,7 @@ def recipe_of(path: Path, header: Header) -> Recipe:
 def is_recipe(path: Path) -> bool:
     """Whether ``path`` is a recipe that was written beside a video."""
     small = path.is_file() and path.stat().st_size <= COMMENT_CHARACTERS
-    return small and _ours(path.read_text("utf-8", errors="replace")) is not None
+    return small and _ours(path.read_text("utf-8-sig", errors="replace")) is not None
 
 
 def has_recipe(header: Header) -> bool:

@@ -1,10 +1,13 @@
 """What a user asks for: one schema for the command line, the page, the file and the library."""
 
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from genkit import values
+from genkit.errors import UsageError, nearest
 from genkit.schedulers.seeds import checked_seed
 
 WHOLE = ("num_frames", "height", "width", "num_inference_steps")
@@ -15,8 +18,21 @@ TEXTS = ("prompt", "negative_prompt", "model", "device", "attention_backend")
 """Fields that are texts; the prompt may be a list of events as well."""
 
 
+class RequestError(UsageError):
+    """A request that cannot be."""
+
+    def __init__(self, wrong: Mapping[str, str]) -> None:
+        super().__init__(next(iter(wrong.values())))
+        self.wrong = dict(wrong)
+        """What is wrong, a sentence for each field."""
+
+
 class Request(BaseModel):
-    """Everything that decides a video; None means the model's own default."""
+    """Everything that decides a video; None means the model's own default.
+
+    Raises:
+        RequestError: a field is unknown, missing, or cannot be what it is; however the request is made.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -40,6 +56,35 @@ class Request(BaseModel):
         None, description="diffusers' name of the attention backend, such as 'flash'."
     )
     options: dict[str, Any] = Field(default_factory=dict, description="Further arguments of the pipeline's call.")
+
+    def __init__(self, **values: Any) -> None:
+        with _in_a_sentence():
+            super().__init__(**values)
+
+    @classmethod
+    def model_validate(cls, obj: Any, **how: Any) -> Self:
+        """Make a request from a mapping."""
+        with _in_a_sentence():
+            return super().model_validate(obj, **how)
+
+    @classmethod
+    def model_validate_json(cls, json_data: str | bytes | bytearray, **how: Any) -> Self:
+        """Make a request from the text of a JSON object."""
+        with _in_a_sentence():
+            return super().model_validate_json(json_data, **how)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Make a request that differs in the fields of ``update``, which are checked as in every request."""
+        same = super().model_copy(deep=deep)
+        fields = {name: getattr(same, name) for name in same.model_fields_set}
+        return type(self)(**fields | update) if update else same
+
+    @field_validator("plugins", mode="before")
+    @classmethod
+    def _texts(cls, value: Any) -> Any:
+        if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
+            raise ValueError(f"plugins={values.shown(value)} must be a list of texts such as 'radial:density=0.3'")
+        return value
 
     @field_validator(*WHOLE, *REAL, "seed", mode="before")
     @classmethod
@@ -79,3 +124,38 @@ class Request(BaseModel):
             if isinstance(said, str):
                 values.text(str(info.field_name), said)
         return value
+
+
+@contextmanager
+def _in_a_sentence() -> Iterator[None]:
+    """What pydantic finds, as one sentence for each field."""
+    try:
+        yield
+    except ValidationError as error:
+        wrong: dict[str, str] = {}
+        for problem in error.errors(include_url=False):
+            found = problem.get("ctx", {}).get("error")
+            if isinstance(found, RequestError):  # from __init__, which pydantic calls from its other ways
+                raise found from None
+            wrong.setdefault(_place(problem), _sentence(problem))
+        raise RequestError(wrong) from None
+
+
+def _place(problem: Any) -> str:
+    return str(problem["loc"][0]) if problem["loc"] else ""
+
+
+def _sentence(problem: Any) -> str:
+    place = _place(problem)
+    if not place:
+        return f"a request is a mapping of fields, in JSON an object, and {values.shown(problem['input'])} is none"
+    if place == "prompt" and problem["type"].endswith("_type"):
+        return f"prompt={values.shown(problem['input'])} must be a text, or a list of events as mappings with a prompt"
+    if problem["type"] == "extra_forbidden":
+        return f"a request has no field {place!r}; {nearest(place, Request.model_fields)}"
+    if problem["type"] == "missing":
+        return f"the request has no {place}; give one"
+    if problem["type"] == "value_error":  # a sentence of our own, which names the field
+        return str(problem["ctx"]["error"])
+    said = problem["msg"]
+    return f"{place}={values.shown(problem['input'])} cannot be used: {said[:1].lower()}{said[1:]}"

@@ -186,6 +186,38 @@ def test_the_schema_of_a_request_refuses_what_is_no_number(field: str, value: An
         Request(prompt=PROMPT, **{field: value})
 
 
+NO_REQUESTS = [
+    ({}, "the request has no prompt; give one"),
+    ({"prompt": 5}, "prompt=5 must be a text, or a list of events"),
+    ({"prompt": ["a", "b"]}, "prompt=.'a', 'b'. must be a text, or a list of events as mappings"),
+    ({"prompt": "a", "sed": 3}, "a request has no field 'sed'; did you mean 'seed'"),
+    ({"prompt": "a", "seed": 2**70}, r"seed=1180591620717411303424 must be a whole number from 0 to 2\*\*64 - 1"),
+    ({"prompt": "a", "num_frames": 17.5}, "num_frames=17.5 cannot be used: input should be a valid integer"),
+    ({"prompt": "a", "fps": "x" * 300}, "fps='x+... cannot be used: input should be a valid number"),
+    ({"prompt": "a", "dtype": "bf16"}, "dtype='bf16' cannot be used: input should be 'float32', 'float16' or"),
+    ({"prompt": "a", "plugins": "radial"}, "plugins='radial' must be a list of texts such as 'radial:density=0.3'"),
+    ({"prompt": "a", "plugins": [genkit.Radial()]}, "plugins=.Radial.* must be a list of texts"),
+]
+
+
+@pytest.mark.parametrize(("fields", "sentence"), NO_REQUESTS, ids=lambda value: str(value)[:30])
+def test_a_request_that_cannot_be_is_one_sentence_however_it_is_made(fields: dict[str, Any], sentence: str) -> None:
+    ways = [lambda: Request(**fields), lambda: Request.model_validate(fields)]
+    ways.append(lambda: Request(prompt="a").model_copy(update=fields) if fields else Request())
+    if "Radial" not in str(fields):
+        ways.append(lambda: Request.model_validate_json(json.dumps(fields)))
+    for make in ways:
+        with pytest.raises(genkit.UsageError, match=f"^{sentence}") as caught:
+            make()
+        assert "\n" not in str(caught.value) and len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("text", ["5", "[]", "{", ""])
+def test_what_is_no_mapping_is_no_request(text: str) -> None:
+    with pytest.raises(genkit.UsageError, match="a request is a mapping of fields, in JSON an object, and .* is none"):
+        Request.model_validate_json(text)
+
+
 @pytest.mark.parametrize("name", ["wan", "mochi", "cogvideox", "ltx", "hunyuan", "animatediff", "text_to_video_sd"])
 def test_latents_of_the_callers_own_act_and_are_named_by_their_hash(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pipe = families.FAMILIES[name]()
@@ -360,3 +392,8 @@ def test_an_odd_failure_names_the_arguments_in_which_its_cause_may_lie(
 def test_positions_end_where_the_configuration_says(wan: Any, changes: dict[str, Any], sentence: str) -> None:
     with pytest.raises(genkit.UsageError, match=sentence):
         genkit.generate(wan, PROMPT, **SMALL | changes)
+
+
+def test_the_embedded_model_is_called_by_its_name() -> None:
+    with pytest.raises(genkit.UsageError, match="num_frames=2049: the positions of the embedded model end at"):
+        genkit.generate(genkit.load("tiny", device="cpu"), PROMPT, num_frames=2049)

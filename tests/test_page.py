@@ -201,8 +201,8 @@ def test_settings_from_a_file_are_not_trusted() -> None:
     for wrong, sentence in [
         ({"prompt": "a", "model": "/etc"}, "does not offer the model '/etc'"),
         ({"prompt": "a", "plugins": ["evil"]}, "no plug-in called 'evil'"),
-        ({"prompt": "a", "path": "/etc"}, "the settings in this file cannot be used: path"),
-        ({}, "the settings in this file cannot be used: prompt"),
+        ({"prompt": "a", "path": "/etc"}, "the settings in this file cannot be used: a request has no field 'path'"),
+        ({}, "the settings in this file cannot be used: the request has no prompt; give one"),
     ]:
         with pytest.raises(UsageError, match=sentence):
             settings(wrong)
@@ -284,6 +284,13 @@ def test_no_text_becomes_html() -> None:
         assert "<script" not in html and "&lt;script&gt;" in html and 'class="' in html
     assert "worker process" in page_view.status(job(), worker=False)
     assert page_view.NOTHING in page_view.status(None)
+
+
+def test_a_mark_of_byte_order_is_no_part_of_the_first_name(tmp_path: Path) -> None:
+    """Editors on Windows write one; with it in her name the first person could not come in."""
+    accounts = tmp_path / "accounts"
+    accounts.write_text("ann:secret\nbob:word\n", "utf-8-sig")
+    assert page_serve.checked_access("0.0.0.0", accounts) == [("ann", "secret"), ("bob", "word")]
 
 
 def test_an_open_address_demands_a_password(

@@ -11,6 +11,7 @@ from ffmpeg_program import ffmpeg
 from genkit.encode import encode
 from genkit.errors import GenkitError, UsageError
 from genkit.receipt import Receipt
+from genkit.recipe import is_recipe
 from genkit.video import Video, read, read_request
 
 NASTY = "two lines\nand \"quotes\", a \\ backslash, 'ticks', = ; # %, 红色的圆, 🎬, \t and a lone \udc80"
@@ -93,6 +94,14 @@ def test_a_recipe_of_another_video_is_not_taken(saved: Path) -> None:
     saved.with_name("other.mp4").replace(saved)
     with pytest.raises(UsageError, match="none that fits lies beside it"):
         read_request(saved)
+
+
+def test_a_recipe_that_an_editor_gave_a_mark_of_byte_order_is_read(saved: Path) -> None:
+    said, beside = read_request(saved), saved.with_name("clip.mp4.json")
+    text = beside.read_text("utf-8")
+    Video(clip(), 16.0, REQUEST, receipt()).save(saved, metadata=False)
+    beside.write_text(text, "utf-8-sig")
+    assert read_request(saved) == said and is_recipe(beside)
 
 
 def test_without_metadata_nothing_is_told(saved: Path) -> None:
