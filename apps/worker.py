@@ -65,11 +65,14 @@ def make(request: Request, on_event: Callable[[Progress], None], models: Models)
     """Make a video with a model that may be open already.
 
     Raises:
-        UsageError: the model is none that the page offers: a row of a folder that came from elsewhere opens nothing.
+        UsageError: the model is none that the page offers: a row of a folder that came from elsewhere opens nothing;
+            or the request is refused without its model, which stays closed then.
     """
     import genkit
+    from genkit.making import check_request
 
     page_models.card_of(request.model)
+    check_request(request)
 
     on_event(Progress.begin("load"))
     return genkit.make(request, on_event=on_event, pipe=models.pipe(request))

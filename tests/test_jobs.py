@@ -17,7 +17,7 @@ import pytest
 from genkit.apps import jobs, page_view
 from genkit.apps.jobs import ATTEMPTS, Job, Store
 from genkit.apps.keeper import Keeper
-from genkit.apps.worker import Models, work
+from genkit.apps.worker import Models, make, work
 from genkit.errors import UsageError
 from genkit.events import Progress
 from genkit.request import Request
@@ -278,6 +278,14 @@ def test_what_cannot_be_a_store(store: Store, tmp_path: Path) -> None:
         db.execute("PRAGMA user_version = 99")
     with pytest.raises(UsageError, match="schema version 99, but this installation reads version 2; update genkit"):
         Store(store.folder)
+
+
+def test_a_job_that_cannot_be_opens_no_model(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opening one may take minutes, and would close the one of the job before."""
+    monkeypatch.setattr("genkit.loading.load", lambda **how: pytest.fail("the model was opened"))
+    for request in (Request(prompt=" "), Request(prompt="a", plugins=("radial", "svg")), Request(prompt="a", fps=0)):
+        with pytest.raises(UsageError, match="say in words|cannot be combined|fps=0"):
+            make(request, lambda event: None, Models())
 
 
 def test_a_model_stays_open_for_the_next_job(monkeypatch: pytest.MonkeyPatch) -> None:
