@@ -20,7 +20,7 @@ OPEN = re.compile(
 """What is needed before the password: the form that asks for it, and how it looks."""
 READ = re.compile(
     rf"{OPEN.pattern}|/config/?|/(video|poster)/[0-9a-f]+\.(mp4|jpg)"
-    r"|/gradio_api/(info/?|heartbeat/[^/]+|queue/data|upload_progress|call/[^/]+/[^/]+)"
+    r"|/gradio_api/(info/?|queue/data|upload_progress|call/[^/]+/[^/]+)"
 )
 WRITTEN = re.compile(r"/login/?|/gradio_api/(queue/join|cancel|reset/?|upload|(run|api|call)/[^/]+/?)")
 """Everything else that Gradio answers is closed: files by their paths, proxies, streams, links to states."""

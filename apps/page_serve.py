@@ -24,6 +24,8 @@ AROUND = 2**16
 """Bytes that a form has around a file."""
 UPLOADS_TOGETHER, UPLOADS_AT_ONCE, UPLOAD_KEPT = 8, 3, 600.0
 """Uploads that may lie on this machine, those that may come in at the same time, and seconds that one is kept."""
+TABS = 400
+"""Tabs whose state is remembered, half a megabyte each; then the one that was silent longest begins anew."""
 WAITING_EVENTS = 50
 """Clicks that may wait; jobs have a queue of their own."""
 NOBODY = "\0"
@@ -178,11 +180,13 @@ def _application(store: Store, keeper: Keeper, accounts: list[tuple[str, str]] |
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     add_files(app, store, who)
     page = build(store, lambda: keeper.alive, account).queue(max_size=WAITING_EVENTS, api_open=False)
+    page.state_session_capacity = TABS
     gr.mount_gradio_app(
         app, page, "/", auth=accounts, allowed_paths=[], blocked_paths=[str(store.folder)],
         max_file_size=LARGEST_UPLOAD, show_error=False, enable_monitoring=False, run_history=False, ssr_mode=False,
         mcp_server=False, pwa=False, footer_links=[], css=CSS, theme=theme(),
     )  # fmt: skip
+    page.config["connect_heartbeat"] = False  # it would hold one of the six connections that a browser has
     inner = app.routes[-1].app  # type: ignore[attr-defined]
     return app, user_of
 

@@ -14,7 +14,7 @@ HEADER_SECONDS = 15.0
 """How long a browser may take to say what it wants."""
 HEADER_BYTES = 2**15
 CONNECTIONS = 400
-"""Connections that may be open at the same time; a tab holds two."""
+"""Connections that may be open at the same time; a browser holds six at most, however many tabs it has."""
 STARTING = 60.0
 
 

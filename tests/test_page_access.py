@@ -71,6 +71,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Open]:
     with pytest.MonkeyPatch.context() as patch, page_serve.isolated():
         patch.setattr(page_serve, "LARGEST_UPLOAD", "1kb")
         patch.setattr(page_serve, "AROUND", 2000)
+        patch.setattr(page_serve, "TABS", 20)
         accounts = [(who["username"], who["password"]) for who in (ANN, BOB)]
         served = page_serve.launched(store, SimpleNamespace(alive=True), "0.0.0.0", None, accounts, ["videos.example"])
         yield Open(store, served.server_port, *(store.job(job.id) for job in (ann, bob, lone)))
@@ -84,7 +85,6 @@ def asked_for(page: Open) -> list[tuple[str, str, dict[str, Any]]]:
         ("GET", "/config", {}),
         ("GET", "/gradio_api/info", {}),
         ("GET", "/gradio_api/queue/data?session_hash=x", {}),
-        ("GET", "/gradio_api/heartbeat/x", {}),
         ("GET", f"/gradio_api/file={page.store.video(page.ann)}", {}),
         ("GET", f"/video/{page.ann.id}.mp4", {}),
         ("GET", f"/poster/{page.ann.id}.jpg", {}),
@@ -119,6 +119,18 @@ def test_the_password_opens_it_and_uploads_are_bounded(page: Open) -> None:
             assert client.get(f"/gradio_api/file={path}").status_code == 403
         client.get("/logout")
         assert client.get("/config").status_code == 401
+
+
+def test_tabs_hold_neither_connections_nor_much_memory(page: Open) -> None:
+    """A browser has six connections to a page: a tab that held one would stop everything from the sixth tab on."""
+    with page.client(ANN) as client:
+        assert client.get("/config").json()["connect_heartbeat"] is False
+        assert client.get("/gradio_api/heartbeat/x").status_code == 404
+        for tab in range(page_serve.TABS + 1):
+            calls(page, client, "newest", session=f"tab {tab}")
+            assert page.ann.id in str(calls(page, client, "status", None, None, session=f"tab {tab}"))
+        last, first = (str(calls(page, client, "status", None, None, session=f"tab {n}")) for n in (page_serve.TABS, 0))
+    assert SECRET not in last and "Nothing has been made yet" in first, "what is remembered of tabs has no end"
 
 
 def calls(page: Open, client: Any, name: str, *data: Any, session: str = "s") -> Any:
@@ -356,7 +368,8 @@ def test_nothing_stays_behind(tmp_path: Path, how: str) -> None:
     places, folder = tmp_path / "tmp", tmp_path / "out"
     places.mkdir()
     program = (
-        "import os, sys\nfrom genkit.apps import keeper, page_serve\nfrom pathlib import Path\n"
+        "import os, signal\nfrom genkit.apps import keeper, page_serve\nfrom pathlib import Path\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # in the background it may be ignored
         "keeper.WORKER = 'import time; time.sleep(600)'\nos.umask(0)\n"
         f"raise SystemExit(page_serve.serve('127.0.0.1', None, Path({str(folder)!r}), None))"
     )

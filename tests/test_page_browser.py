@@ -210,3 +210,17 @@ def test_a_video_from_the_gallery_is_watched_and_made_again(page: Any, served: S
     assert again.id != oldest.id and again.request == oldest.request
     videos = (read(served.store.video(job)).frames for job in (oldest, again))
     assert np.array_equal(*videos), "the same request made another video"
+
+
+def test_many_tabs_of_one_browser_all_work(page: Any, served: Served) -> None:
+    """A browser has six connections to one page, and none of them is held by a tab that only looks."""
+    tabs = [page.context.new_page() for _ in range(7)]
+    for tab in tabs:
+        tab.set_default_timeout(PATIENCE)
+        tab.goto(served.address)
+        tab.wait_for_selector("#status .state")
+    for tab in (tabs[-1], page):
+        answered = "fetch('/config', {signal: AbortSignal.timeout(60000)}).then(answer => answer.status, () => 0)"
+        assert tab.evaluate(answered) == 200, "the tabs hold every connection"
+    for tab in tabs:
+        tab.close()
