@@ -22,9 +22,16 @@ __all__ = ["SCHEMA_VERSION", "Job", "Status", "Store", "StoreBroken", "StoreErro
 ATTEMPTS = 2
 """How often a job is begun at most: once more after a worker that ended in mid-job."""
 MOST_WAITING = 20
-"""Jobs that may wait or run at the same time."""
+"""Jobs of one account that may wait or run at the same time."""
+IN_TURN = """
+WITH begun AS (SELECT owner, max(changed) AS last FROM jobs WHERE status != 'queued' AND attempts > 0 GROUP BY owner)
+SELECT jobs.*, row_number() OVER (PARTITION BY jobs.owner ORDER BY number) AS turn
+FROM jobs LEFT JOIN begun ON begun.owner = jobs.owner WHERE status = 'queued' ORDER BY turn, last, number
+"""
+"""The jobs that wait, in the order in which they will be done: one of each account in turn, and first of the account
+of which none was begun for longest."""
 AGAIN = "the worker ended in mid-job, so the job was begun again"
-CLOSED = "the page was closed in mid-job, so the job was begun again"
+CLOSED = "the page was closed or the machine restarted in mid-job, so the job was begun again"
 GAVE_UP = (
     f"the worker ended in mid-job {ATTEMPTS} times; nothing was kept. The machine may be short of memory: "
     "try fewer frames, or a smaller model"
@@ -39,19 +46,20 @@ class Store(Database):
     # What a page does
 
     def submit(self, request: Request, owner: str = "") -> Job:
-        """Put a job at the end of the queue.
+        """Put a job at the end of the queue of its account.
 
         Args:
             owner: the account that it belongs to; empty where no password is asked for.
 
         Raises:
-            UsageError: too many jobs wait already.
+            UsageError: too many jobs of this account wait already.
             GenkitError: it cannot be written down, because the disk is full for example.
         """
         text, now, name = stored(request), time.time(), secrets.token_hex(16)
         try:
             with self._transaction() as db:
-                waiting = db.execute("SELECT count(*) FROM jobs WHERE status IN ('queued', 'running')").fetchone()[0]
+                query = "SELECT count(*) FROM jobs WHERE status IN ('queued', 'running') AND owner = ?"
+                waiting = db.execute(query, (owner,)).fetchone()[0]
                 if waiting >= MOST_WAITING:
                     reason = f"{waiting} jobs wait already, which is the most; cancel one, or wait for one to end"
                     raise UsageError(reason)
@@ -101,8 +109,9 @@ class Store(Database):
 
     def ahead(self, job: Job) -> int:
         """How many jobs will be done before this one."""
-        query = "SELECT count(*) FROM jobs WHERE status IN ('queued', 'running') AND number < ?"
-        return int(self._read(query, job.number)[0][0])
+        running = [row["id"] for row in self._read("SELECT id FROM jobs WHERE status = 'running'")]
+        order = running + [row["id"] for row in self._read(IN_TURN)]
+        return order.index(job.id) if job.id in order else 0
 
     def video(self, job: Job) -> Path:
         """Where the video of a job lies once it is done; the name says nothing of what was asked for."""
@@ -119,9 +128,9 @@ class Store(Database):
     # What the worker does
 
     def claim(self) -> Job | None:
-        """Take the job that has waited longest; None if none waits. One that cannot be read fails, and is passed."""
+        """Take the job whose turn it is; None if none waits. One that cannot be read fails, and is passed."""
         with self._transaction() as db:
-            for row in db.execute("SELECT * FROM jobs WHERE status = 'queued' ORDER BY number").fetchall():
+            for row in db.execute(IN_TURN).fetchall():
                 job = job_of(row)
                 if job.damaged:
                     _give_up(db, row["number"], job.error)
@@ -158,7 +167,9 @@ class Store(Database):
         """The video of a running job is in its place."""
         with self._transaction() as db:
             about: dict[str, Any] = {"request": stored_recipe(request), "receipt": receipt, "time_left": 0}
-            _to(db, job.id, "running", "done", **about)
+            ended = _to(db, job.id, "running", "done", **about)
+        if ended:
+            self.files.made(job.id)
 
     def fail(self, job: Job, reason: str) -> None:
         """A running job ended without a video."""
@@ -180,7 +191,8 @@ class Store(Database):
         Only the one worker may call this, before its first job: then whatever is ``running`` was left so by another.
 
         Args:
-            crashed: whether the worker ended by itself; else it was closed, and the attempt does not count.
+            crashed: whether the worker ended by itself; else it was closed or the machine was, and the attempt does not
+                count.
         """
         with self._transaction(patience) as db:
             for row in db.execute("SELECT * FROM jobs WHERE status = 'running'").fetchall():
@@ -212,6 +224,7 @@ class Store(Database):
         except OSError:
             return False
         request, receipt = recipe(film) or (stored(job.request), "")
+        self.files.made(job.id)
         return _to(db, job.id, job.status, "done", request=request, receipt=receipt, time_left=0, note="", error="")
 
 

@@ -264,6 +264,34 @@ def test_the_queue_is_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> 
     store.submit(Request(prompt="c"))
 
 
+def test_accounts_take_turns_and_none_fills_the_queue_of_another(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "MOST_WAITING", 3)
+    for text in ("a1", "a2", "a3"):
+        store.submit(Request(prompt=text), owner="ann")
+    with pytest.raises(UsageError, match="3 jobs wait already"):
+        store.submit(Request(prompt="a4"), owner="ann")
+    for owner in ("bob", "cy"):
+        for number in (1, 2):
+            store.submit(Request(prompt=f"{owner[0]}{number}"), owner=owner)
+    order = ["a1", "b1", "c1", "a2", "b2", "c2", "a3"]
+    waiting = {str(job.request.prompt): store.ahead(job) for job in store.jobs()}
+    assert sorted(waiting, key=waiting.__getitem__) == order and sorted(waiting.values()) == list(range(7))
+    seen: list[str] = []
+
+    def maker(request: Request, on_event: Any, models: Models) -> Video:
+        seen.append(str(request.prompt))
+        return clip(request)
+
+    for _ in range(3):
+        job = store.claim()
+        assert job is not None
+        seen.append(str(job.request.prompt))
+        store.fail(job, "for the test")
+    store.submit(Request(prompt="d1"), owner="dee")  # who had none yet, is next
+    work(store, maker, once=True)
+    assert seen == [*order[:3], "d1", *order[3:]]
+
+
 def test_what_cannot_be_a_store(store: Store, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no job 'x'"):
         store.job("x")
