@@ -6,6 +6,7 @@ import os
 import secrets
 import shutil
 import sqlite3
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -19,6 +20,10 @@ from genkit.errors import GenkitError, UsageError
 
 SCHEMA_VERSION = 2
 REBUILT = "its entry in the store was lost, and was made again from its files"
+MOVED = (
+    "genkit: the store in {!r} was broken. It is kept as jobs.sqlite.*.broken in .page there, and is made again from "
+    "the videos and from what was asked for; jobs that failed or were cancelled are not listed any more"
+)
 PATIENCE = 30.0
 """Seconds to wait for a store that another program holds."""
 FULL = 2**15
@@ -101,6 +106,7 @@ class Database:
         for path in self.state.glob("jobs.sqlite*"):
             if path.suffix != ".broken":
                 os.replace(path, path.with_name(f"{path.name}.{moment}-{secrets.token_hex(2)}.broken"))
+        print(MOVED.format(str(self.folder)), file=sys.stderr, flush=True)
 
     def _rebuild(self, db: sqlite3.Connection) -> None:
         """Enter what the files tell of: videos are done, and what has none waits."""

@@ -1,6 +1,7 @@
 """The files of the jobs: finished videos by their names, and what is needed to rebuild a store that was lost.
 
-Beside the store lies one small file for each job that waits, runs or is done: whose it is, and what was asked for.
+Beside the store lies one small file for each job that waits, runs or is done: whose it is, and what was asked for. That
+of a job which is done is renamed, so that a video which a person removed is not made again.
 """
 
 import calendar
@@ -20,6 +21,10 @@ from genkit.outputs import sidecar_path
 
 NAME = re.compile(r"(\d{4}-\d\d-\d\d)-([0-9a-f]{12}|[0-9a-f]{32})\.mp4")
 """Name of a finished video: date and job."""
+
+
+MADE = ".made"
+"""What ``.json`` becomes in the name of a job's file once the job is done."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,12 +124,19 @@ class Files:
         with suppress(OSError):
             (self.asked / f"{name}.json").unlink()
 
+    def made(self, name: str) -> None:
+        """The job ended with a video."""
+        with suppress(OSError):
+            path = self.asked / f"{name}.json"
+            os.replace(path, path.with_suffix(MADE))
+
     def remembered(self) -> list[Kept]:
         """Every job that the files tell of, in the order of arrival."""
         found = {path.stem: kept for path in self.asked.glob("*.json") if (kept := _asked(path))}
+        made = {path.stem: kept for path in self.asked.glob(f"*{MADE}") if (kept := _asked(path))}
         for film in self.films():
             date, name = NAME.fullmatch(film.name).groups()  # type: ignore[union-attr]
-            asked = found.get(name)
+            asked = made.get(name) or found.get(name)
             request, receipt = recipe(film) or (asked.request if asked else "", "")
             found[name] = Kept(
                 id=name, owner=asked.owner if asked else "", created=asked.created if asked else _moment(film, date),

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from genkit.apps import page_models
+from genkit.apps.boot import note_start, restarted
 from genkit.apps.jobs import Job, Store, StoreBroken, StoreError
 from genkit.apps.preview import Preview
 from genkit.apps.private import locked
@@ -89,7 +90,8 @@ def work(
         models: one of these may be open already; None opens its own.
     """
     with locked(store.state / "worker.lock"), _in_hand(store):
-        _insist(store, store.reclaim)
+        _insist(store, lambda: store.reclaim(crashed=not restarted(store.state)))
+        note_start(store.state)
         shutil.rmtree(store.making, ignore_errors=True)
         models = models or Models()
         if warm:

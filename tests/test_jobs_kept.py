@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from test_jobs import FAKE, clip, files, steady, until
 
-from genkit.apps import jobs, keeper, publishing
+from genkit.apps import boot, jobs, keeper, publishing
 from genkit.apps.job_rows import DAMAGED
 from genkit.apps.jobs import ATTEMPTS, CLOSED, Job, Store, StoreError
 from genkit.apps.keeper import Keeper
@@ -284,6 +284,53 @@ def test_a_broken_store_is_moved_aside_and_rebuilt(store: Store, kind: str) -> N
     assert bool(list(store.state.glob("jobs.sqlite*.broken"))) == (kind != "gone")
     work(again, steady, once=True)
     assert again.job(waiting.id).status == "done"
+
+
+def test_a_rebuilt_store_says_what_is_missing_and_makes_no_removed_video_again(
+    store: Store, capfd: pytest.CaptureFixture[str]
+) -> None:
+    removed, kept = (store.submit(Request(prompt=text), owner=text) for text in ("ann", "bob"))
+    work(store, steady, once=True)
+    for path in store.files.of(store.video(removed)):
+        path.unlink()
+    breakage("other", store._file)
+    assert "was broken" not in capfd.readouterr().err
+    again = Store(store.folder)
+    assert [(job.id, job.status, job.owner) for job in again.jobs()] == [(kept.id, "done", "bob")]
+    said = capfd.readouterr().err
+    assert (
+        f"the store in {str(store.folder)!r} was broken" in said
+        and "jobs that failed or were cancelled are not" in said
+    )
+
+
+def test_a_machine_that_was_switched_off_is_not_the_jobs_fault(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that ends with the machine left its job running; the next one finds another start of the machine."""
+    job = store.submit(Request(prompt="a"))
+
+    def dies(*_: Any) -> Video:
+        raise KeyboardInterrupt  # nothing more is noted, as after a kill
+
+    for start in range(ATTEMPTS + 2):
+        monkeypatch.setattr(boot, "_start", lambda start=start: f"start {start}")
+        with pytest.raises(KeyboardInterrupt):
+            work(store, dies, once=True)
+        assert (store.job(job.id).status, store.job(job.id).attempts) == ("running", 1)
+    assert store.job(job.id).note == CLOSED
+    with pytest.raises(KeyboardInterrupt):  # a crash, within one start
+        work(store, dies, once=True)
+    assert store.job(job.id).attempts == ATTEMPTS
+    work(store, steady, once=True)
+    assert store.job(job.id).status == "interrupted", "a job that ends its worker is begun for ever"
+
+
+def test_where_a_start_cannot_be_noted_crashes_count(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    boot.note_start(store.state)
+    monkeypatch.setattr(boot, "_start", lambda: "the next")
+    assert boot.restarted(store.state)
+    monkeypatch.setattr(boot, "private_file", full)
+    boot.note_start(store.state)
+    assert not boot.restarted(store.state)
 
 
 def test_a_store_that_breaks_while_a_video_is_made_loses_nothing(store: Store) -> None:
