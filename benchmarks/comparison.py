@@ -92,13 +92,30 @@ def load(run: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UsageError(f"{str(run)!r} holds no {RESULTS}; finish it by `genkit eval run ... --resume`")
     try:
-        results = json.loads(path.read_text("utf-8-sig"))
-        version = results["schema_version"]
-    except (ValueError, KeyError, TypeError) as error:
+        results = json.loads(path.read_text("utf-8-sig"), parse_constant=_no_number)
+        if (version := results["schema_version"]) == SCHEMA_VERSION:
+            _check_whole(results)
+    except (ValueError, KeyError, TypeError, AttributeError, UsageError) as error:
         raise UsageError(f"{str(path)!r} is damaged; write it again by `genkit eval run ... --resume`") from error
     if version != SCHEMA_VERSION:
         raise UsageError(f"{str(path)!r} has schema version {version!r}, this installation reads {SCHEMA_VERSION}")
     return results
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is no value of a measurement")
+
+
+def _check_whole(results: dict[str, Any]) -> None:
+    """Read everything that a comparison reads; what is missing or of another kind raises here."""
+    str.strip(results["suite"])
+    for name, metric in results["metrics"].items():
+        metric["better"], metric["role"], metric["identity"]
+        bounds = Reduction.of(metric).bounds or ()
+        sum(end for end in (metric["value"], *bounds) if end is not None)
+        samples = samples_of(results["videos"], name)
+        if bool(metric["prompts"]) != bool(samples):
+            raise ValueError(f"{name} has values where nothing was measured, or none where something was")
 
 
 def _differences(base: tuple[Path, dict[str, Any]], other: tuple[Path, dict[str, Any]]) -> list[Difference]:

@@ -91,6 +91,32 @@ def test_folders_without_results(tmp_path: Path) -> None:
         compare([run, tmp_path])
 
 
+DAMAGE = {
+    "nothing but a version": lambda r: r.clear() or r.update(schema_version=1),
+    "no videos": lambda r: r.pop("videos"),
+    "metrics in a list": lambda r: r.update(metrics=[]),
+    "a metric without a value": lambda r: r["metrics"]["lite.flicker"].pop("value"),
+    "a value that is no number": lambda r: r["metrics"]["lite.flicker"].update(value=float("nan")),
+    "a sum that is no number": lambda r: r["videos"][0]["metrics"]["lite.flicker"].update(sum=float("inf")),
+    "a negative weight": lambda r: r["videos"][0]["metrics"]["lite.flicker"].update(weight=-1),
+    "a text for a bound": lambda r: r["metrics"]["lite.flicker"].update(reduction={"bounds": [0, "x"]}),
+    "a reduction of tomorrow": lambda r: r["metrics"]["lite.flicker"].update(reduction={"median": True}),
+    "prompts without measurements": lambda r: [video["metrics"].clear() for video in r["videos"]],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("place", [0, 1])
+def test_damaged_results_are_said_to_be(damage: str, place: int, tmp_path: Path) -> None:
+    runs = [write(tmp_path / "a", ZERO), write(tmp_path / "b", ZERO)]
+    path = runs[place] / "results.json"
+    results = json.loads(path.read_text())
+    DAMAGE[damage](results)
+    path.write_text(json.dumps(results))
+    with pytest.raises(UsageError, match=f"{path}' is damaged; write it again by `genkit eval run ... --resume`"):
+        compare(runs)
+
+
 def test_the_command(tmp_path: Path, capsys: Any) -> None:
     runs = [str(write(tmp_path / "a", ZERO)), str(write(tmp_path / "b", SHIFTED))]
     assert main(["eval", "compare", *runs]) == 0
