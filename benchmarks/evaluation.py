@@ -208,14 +208,21 @@ def _video(suite: Suite, pair: Pair, rows: dict[str, Row]) -> dict[str, Any]:
         return about | {"error": reason, "metrics": {}}
     prompt = pair.clip.request.get("prompt")
     prompt = prompt if isinstance(prompt, str) else None
-    shown = {metric.name: _shown(metric, rows[pair.key(metric, suite)], prompt) for metric in suite.metrics}
-    return about | {"metrics": shown}
+    keys = [(metric, pair.key(metric, suite)) for metric in suite.metrics]
+    return about | {"metrics": {metric.name: _shown(metric, key, rows[key], prompt) for metric, key in keys}}
 
 
-def _shown(metric: Metric, row: Row, prompt: str | None) -> Row:
+def _shown(metric: Metric, key: str, row: Row, prompt: str | None) -> Row:
     if "error" in row:
-        return {"error": row["error"]}
-    stat = metric.shown(Stat(row["sum"], row["weight"], tuple(row["curve"])))
+        return {"error": str(row["error"])}
+    try:
+        found = Stat(row["sum"], row["weight"], tuple(row["curve"]))
+    except (KeyError, TypeError, UsageError) as error:
+        raise GenkitError(
+            f"the line of {LEDGER} with the key {key} is damaged; remove that line and resume: only its row is "
+            "computed again"
+        ) from error
+    stat = metric.shown(found)
     most = metric.ceiling(prompt, stat)
     told = {} if most is None else {"ceiling": most}
     return {"sum": stat.sum, "weight": stat.weight, "curve": list(stat.curve)} | told

@@ -154,6 +154,19 @@ def test_a_finished_run_decodes_nothing_again(
     assert evaluate(suite_named("lite"), paths[::-1], run, resume=True) == first
 
 
+@pytest.mark.parametrize("damage", [{"sum": None}, {"curve": "abc"}, {"weight": "1"}, {"sum": float("nan")}])
+def test_a_line_that_holds_no_measurement_is_named(damage: dict[str, Any], folder: Path, tmp_path: Path) -> None:
+    before = evaluate(suite_named("lite"), [folder], tmp_path / "run")
+    path = tmp_path / "run" / LEDGER
+    first, *rest = path.read_text().splitlines(keepends=True)
+    key = json.loads(first)["key"]
+    path.write_text("".join([json.dumps(json.loads(first) | damage) + "\n", *rest]))
+    with pytest.raises(GenkitError, match=f"the line of ledger.jsonl with the key {key} is damaged; remove that line"):
+        evaluate(suite_named("lite"), [folder], tmp_path / "run", resume=True)
+    path.write_text("".join(rest))
+    assert evaluate(suite_named("lite"), [folder], tmp_path / "run", resume=True) == before
+
+
 def test_only_what_changed_is_measured_again(folder: Path, tmp_path: Path) -> None:
     videos = shutil.copytree(folder, tmp_path / "videos")
     evaluate(suite_named("lite"), [videos], tmp_path / "run")
