@@ -15,7 +15,7 @@ from typing import Any
 from markupsafe import Markup
 
 from genkit.benchmarks.intervals import LEAST_PROMPTS
-from genkit.benchmarks.report_curves import Line, curves
+from genkit.benchmarks.report_curves import Line, curves, line_styles
 from genkit.benchmarks.report_data import Comparison, Row, Side, Take
 from genkit.benchmarks.report_worst import Worst, no_loss, worst_cases
 from genkit.benchmarks.sign_flips import LEAST_PAIRS, LEVEL
@@ -62,7 +62,7 @@ def render(comparison: Comparison, clips: Clips, title: str) -> str:
     environment.filters |= {"number": number, "signed": signed, "interval": interval}
     return environment.from_string(page).render(
         title=title,
-        style=Markup(style),
+        style=Markup(style) + line_styles(len(comparison.sides)),
         script=Markup(script),
         script_hash=_hash(script),
         comparison=comparison,

@@ -16,6 +16,10 @@ LEFT, RIGHT, TOP, BOTTOM = 52, 14, 8, 22
 """Margins."""
 TICKS = 4
 """About how many marks an axis gets."""
+DASHES = ("none", "7 3", "2 2", "9 3 2 3", "4 4", "1 3")
+"""Of the lines of the first sides; each has a colour of the page's too."""
+WIDTHS = (2, 4, 1)
+"""Of the lines of the first sides, in pixels, and of those that use colours and dashes again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +32,20 @@ class Line:
     """Spread evenly over the video."""
     seconds: float
     """How long the video is."""
+
+
+def line_styles(sides: int) -> Markup:
+    """A rule of CSS for the line of each side; up to 18 sides no two look alike, colours or not."""
+    template = Markup(
+        ".curves .side-{n}, .key .side-{n} {{ stroke: var(--c{colour}); stroke-dasharray: {dashes}; "
+        "stroke-width: {width}; }}\n"
+    )
+    rules = []
+    for n in range(sides):
+        again, colour = divmod(n, len(DASHES))
+        width = WIDTHS[again % len(WIDTHS)]
+        rules.append(template.format(n=n, colour=colour, dashes=DASHES[colour], width=width))
+    return Markup("").join(rules)
 
 
 def curves(title: str, lines: Sequence[Line]) -> Markup:

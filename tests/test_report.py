@@ -18,7 +18,7 @@ from test_receipt import receipt  # a complete receipt with made-up figures
 
 from genkit.apps.versus import folded
 from genkit.benchmarks.report import Clip, cautions, render, summary
-from genkit.benchmarks.report_curves import HEIGHT, WIDTH, Line, curves, ticks
+from genkit.benchmarks.report_curves import HEIGHT, WIDTH, Line, curves, line_styles, ticks
 from genkit.benchmarks.report_data import Comparison, Side, Take, as_json, compared
 from genkit.benchmarks.report_media import data_uri, strip_places, strip_uri
 from genkit.benchmarks.report_worst import worst_cases
@@ -295,6 +295,17 @@ def test_curves_have_a_point_for_each_value() -> None:
     assert len(lines) == 8 * len(METRICS) * 2, "takes, metrics with curves, sides"
     assert {len((line["points"] or "").split()) for line in lines} == {FRAMES}
     assert {line["class"] for line in lines} == {"side-0", "side-1"}
+
+
+def test_no_two_sides_look_alike_with_their_colours_or_without() -> None:
+    rules = re.findall(r"\.curves (\.side-\d+), \.key \1 { (.*?) }", str(line_styles(18)))
+    assert [name for name, _ in rules] == [f".side-{n}" for n in range(18)]
+    looks = [re.sub(r"stroke: var\(--c\d\); ", "", look) for _, look in rules]
+    assert len(set(looks)) == 18
+    colours = set(re.findall(r"var\((--c\d)\)", str(line_styles(18))))
+    html = render(comparison(), clips(comparison()), "")
+    assert all(html.count(f"{colour}: #") == 2 for colour in colours), "in light and in dark"
+    assert str(line_styles(2)) in html and ".side-2," not in html
 
 
 def test_a_curve_is_where_its_axes_say() -> None:
