@@ -59,10 +59,15 @@ class Brake:
         """What tries are counted by: a browser that is known, else its address, else its whole IPv6 network."""
         if word is not None and word in self._known:
             return f"known {word}"
-        try:
-            found = ipaddress.ip_address(address or "")
-        except ValueError:
-            return address or ""
-        if isinstance(found, ipaddress.IPv6Address):
-            return str(found.ipv4_mapped or ipaddress.ip_network((found, 64), strict=False))
-        return str(found)
+        return network_of(address or "")
+
+
+def network_of(address: str) -> str:
+    """An address as one person may have it: of IPv6 the whole network, because everyone has as many as they like."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv6Address):
+        return str(found.ipv4_mapped or ipaddress.ip_network((found, 64), strict=False))
+    return str(found)

@@ -88,14 +88,14 @@ class Door:
             raise Refused(403, "this comes from a page at another address")
         foreign = any(site not in ("same-origin", "none") for site in sites)
         walked = headers.get("sec-fetch-mode") == ["navigate"] and headers.get("sec-fetch-dest") == ["document"]
-        reads = scope["method"] in ("GET", "HEAD")
+        reads = scope["method"] in ("GET", "HEAD") and scope["path"] != "/logout"  # a link there would sign out
         if foreign and not origins and not (walked and reads):
             raise Refused(403, "this comes from a page at another address")
 
     def _check_place(self, scope: Message, cookies: dict[str, str]) -> None:
         """Whether this is something that the page answers, and to this person."""
         path, method = scope["path"], scope["method"]
-        if self.user_of is not None and not OPEN.fullmatch(path) and self.user_of(cookies) is None:
+        if self.user_of is not None and self.user_of(cookies) is None and not OPEN.fullmatch(path):
             raise Refused(401, "the password is needed first")
         if path.startswith(("/gradio_api/file", "/gradio_api/proxy")):
             raise Refused(403, "files are given by the names of their jobs only")

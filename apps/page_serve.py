@@ -1,7 +1,6 @@
 """Serve the page: on this machine only, unless more is asked for and guarded by a password."""
 
 import contextlib
-import ipaddress
 import os
 import sys
 import time
@@ -12,6 +11,7 @@ from typing import Any
 
 from genkit.apps.jobs import Store
 from genkit.apps.keeper import Keeper
+from genkit.apps.page_accounts import SignIns, checked_access
 from genkit.apps.page_names import Names
 from genkit.apps.private import temporary_folder
 from genkit.apps.signals import exit_code, orderly_end
@@ -24,6 +24,7 @@ AROUND = 2**16
 """Bytes that a form has around a file."""
 UPLOADS_TOGETHER, UPLOADS_AT_ONCE, UPLOAD_KEPT = 8, 3, 600.0
 """Uploads that may lie on this machine, those that may come in at the same time, and seconds that one is kept."""
+LAST_PORT = 65535
 TABS = 400
 """Tabs whose state is remembered, half a megabyte each; then the one that was silent longest begins anew."""
 WAITING_EVENTS = 50
@@ -46,6 +47,8 @@ def serve(host: str, port: int | None, output: Path, auth: Path | None, allowed:
         UsageError: an open address without ``auth``, or an argument that cannot be used.
     """
     accounts = checked_access(host, auth)
+    if port is not None and not 0 <= port <= LAST_PORT:
+        raise UsageError(f"--port {port} must be a whole number from 0, which takes any that is free, to {LAST_PORT}")
     Names(host, allowed)
     os.umask(0o077)
     with orderly_end(for_good=False):
@@ -60,36 +63,6 @@ def serve(host: str, port: int | None, output: Path, auth: Path | None, allowed:
                 print("genkit: the page is closed", file=sys.stderr)
                 return exit_code(error)
     return 0
-
-
-def checked_access(host: str, auth: Path | None) -> list[tuple[str, str]] | None:
-    """Names and passwords; None if no password is needed.
-
-    Raises:
-        UsageError: other machines could reach the page without a password, or ``auth`` cannot be read.
-    """
-    if auth is None:
-        if not _is_local(host):
-            raise UsageError(
-                f"--host {host} opens the page to other machines, so it needs --auth FILE, "
-                "a file with a line name:password for each person; or leave --host out"
-            )
-        return None
-    try:
-        lines = [line for line in auth.read_text("utf-8-sig").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--auth {str(auth)!r} cannot be read: {error}") from error
-    accounts = [(name.strip(), word) for name, _, word in (line.partition(":") for line in lines)]
-    if not accounts or not all(name and word.strip() for name, word in accounts):
-        raise UsageError(f"--auth {str(auth)!r} must hold lines of the form name:password, and at least one")
-    return accounts
-
-
-def _is_local(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 _served: list[Any] = []
@@ -168,11 +141,7 @@ def _application(store: Store, keeper: Keeper, accounts: list[tuple[str, str]] |
     from genkit.apps.page_style import CSS, theme
 
     def who(request: Any) -> str | None:
-        return (user_of(request.cookies) or NOBODY) if accounts else None
-
-    def user_of(cookies: dict[str, str]) -> str | None:
-        names = (f"access-token-{inner.cookie_id}", f"access-token-unsecure-{inner.cookie_id}")
-        return next((inner.tokens[cookies[name]] for name in names if cookies.get(name) in inner.tokens), None)
+        return (sign_ins.user_of(request.cookies) or NOBODY) if accounts else None
 
     def account(request: gr.Request) -> str | None:
         return (request.username or NOBODY) if accounts else None
@@ -187,8 +156,8 @@ def _application(store: Store, keeper: Keeper, accounts: list[tuple[str, str]] |
         mcp_server=False, pwa=False, footer_links=[], css=CSS, theme=theme(),
     )  # fmt: skip
     page.config["connect_heartbeat"] = False  # it would hold one of the six connections that a browser has
-    inner = app.routes[-1].app  # type: ignore[attr-defined]
-    return app, user_of
+    sign_ins = SignIns(app.routes[-1].app)  # type: ignore[attr-defined]
+    return app, sign_ins.user_of
 
 
 def _bytes(size: str) -> int:

@@ -4,10 +4,13 @@ import asyncio
 import socket
 import threading
 import time
+from collections import Counter
 from typing import Any
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from genkit.apps.page_brake import network_of
 
 FIRST_PORT, PORTS = 7860, 100
 HEADER_SECONDS = 15.0
@@ -15,14 +18,26 @@ HEADER_SECONDS = 15.0
 HEADER_BYTES = 2**15
 CONNECTIONS = 400
 """Connections that may be open at the same time; a browser holds six at most, however many tabs it has."""
+SHARE = CONNECTIONS // 2
+"""Those of one address."""
+STALLED = 120.0
+"""Seconds for which nothing of an answer may be taken."""
 STARTING = 60.0
 
 
 class Prompt(H11Protocol):
-    """Closes connections on which nothing is asked for in time, so that nobody can hold them all."""
+    """Closes connections on which nothing is asked for or taken in time, so that nobody can hold them all."""
+
+    open: Counter[str] = Counter()
+    """Connections by address."""
+    _stall: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._address = network_of((transport.get_extra_info("peername") or [""])[0])
+        self.open[self._address] += 1
+        if self.open[self._address] > SHARE:
+            transport.abort()
         self._late = self.loop.call_later(HEADER_SECONDS, self._close_late)
 
     def data_received(self, data: bytes) -> None:
@@ -34,7 +49,23 @@ class Prompt(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._late.cancel()
+        self._go_on()
+        self.open[self._address] -= 1
+        if not self.open[self._address]:
+            del self.open[self._address]
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stall = self.loop.call_later(STALLED, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        self._go_on()
+        super().resume_writing()
+
+    def _go_on(self) -> None:
+        if self._stall is not None:
+            self._stall.cancel()
 
     def _busy(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete

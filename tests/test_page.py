@@ -315,6 +315,26 @@ def test_an_open_address_demands_a_password(
         page_serve.checked_access("0.0.0.0", tmp_path / "missing")
 
 
+def test_accounts_are_one_persons_each_and_the_file_is_for_few_eyes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    accounts = tmp_path / "accounts"
+    for text, reason in (
+        ("ann:one\nbob:x\n ann : two", "more than one line for 'ann'"),
+        ("\0:x", "must hold lines"),
+        ("a\x1bnn:x", "must hold lines"),
+    ):
+        accounts.write_text(text)
+        with pytest.raises(UsageError, match=reason):
+            page_serve.checked_access("0.0.0.0", accounts)
+    accounts.write_text("ann:one")
+    for mode, others in ((0o644, True), (0o640, True), (0o600, False), (0o400, False)):
+        accounts.chmod(mode)
+        capsys.readouterr()
+        assert page_serve.checked_access("0.0.0.0", accounts) == [("ann", "one")]
+        assert ("can be read by others on this machine; chmod 600 it" in capsys.readouterr().err) == others
+
+
 def test_the_page_works_in_an_empty_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "environ", dict(os.environ))
     before = Path.cwd()

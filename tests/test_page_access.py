@@ -353,6 +353,62 @@ def _signs_in(page: Open, who: dict[str, str]) -> bool:
         return bool(client.post("/login", data=who).status_code == 200)
 
 
+def test_a_browser_that_asks_for_nothing_is_signed_out(page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    from genkit.apps import page_accounts
+
+    with page.client(ANN) as client:
+        assert client.get("/config").status_code == 200
+        monkeypatch.setattr(page_accounts, "SIGNED_IN", -1.0)
+        assert client.get("/config").status_code == 401, "whoever finds an old cookie is let in"
+        monkeypatch.undo()
+        assert client.get("/config").status_code == 401 and SECRET not in client.get("/").text
+        assert client.post("/login", data=ANN).status_code == 200 and client.get("/config").status_code == 200
+
+
+def test_a_link_of_another_page_signs_nobody_out(page: Open) -> None:
+    link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    with page.client(ANN) as client:
+        assert client.get("/logout", headers=link).status_code == 403
+        assert client.get("/config").status_code == 200
+        client.get("/logout", headers=link | {"Sec-Fetch-Site": "same-origin"})
+        assert client.get("/config").status_code == 401
+
+
+def test_one_address_holds_a_share_of_the_connections_only(page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    from genkit.apps import page_server
+
+    monkeypatch.setattr(page_server, "SHARE", len(page_server.Prompt.open) + 3)
+    until(lambda: not page_server.Prompt.open)
+    with contextlib.ExitStack() as stack:
+        held = [stack.enter_context(socket.create_connection(("127.0.0.1", page.port), 60)) for _ in range(3)]
+        assert page.raw(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n") == b"", "one machine can take every connection"
+        held[0].close()
+        until(lambda: page_server.Prompt.open["127.0.0.1"] < 3)
+        with page.client() as client:
+            assert client.get("/").status_code == 200
+    until(lambda: not page_server.Prompt.open)
+
+
+def test_an_answer_that_nobody_takes_is_given_up(page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    from genkit.apps import page_server
+
+    monkeypatch.setattr(page_server, "STALLED", 0.5)
+    until(lambda: not page_server.Prompt.open)
+    film = page.store.video(page.bob)
+    small = film.read_bytes()
+    with page.client(BOB) as client:
+        cookie = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
+    head = f"GET /video/{page.bob.id}.mp4 HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: {cookie}\r\n\r\n"
+    try:
+        film.write_bytes(bytes(2**25))
+        with socket.create_connection(("127.0.0.1", page.port), 60) as line:
+            line.sendall(head.encode())
+            until(lambda: bool(page_server.Prompt.open))
+            until(lambda: not page_server.Prompt.open)
+    finally:
+        film.write_bytes(small)
+
+
 def test_an_idle_connection_is_closed(page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     from genkit.apps import page_server
 
@@ -369,7 +425,8 @@ def test_nothing_stays_behind(tmp_path: Path, how: str) -> None:
     places.mkdir()
     program = (
         "import os, signal\nfrom genkit.apps import keeper, page_serve\nfrom pathlib import Path\n"
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # in the background it may be ignored
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # which a test in the background ignores
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
         "keeper.WORKER = 'import time; time.sleep(600)'\nos.umask(0)\n"
         f"raise SystemExit(page_serve.serve('127.0.0.1', None, Path({str(folder)!r}), None))"
     )
@@ -410,3 +467,13 @@ def test_files_of_the_page_are_for_one_person(page: Open) -> None:
     film = page.store.video(page.ann)
     for path in (film, page.store.poster(page.ann), film.with_name(film.name + ".json"), page.store.state):
         assert not stat.S_IMODE(path.stat().st_mode) & 0o077
+
+
+@pytest.mark.parametrize("port", [-1, 65536, 10**30])
+def test_a_port_that_cannot_be_is_refused_before_a_folder_is_made(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, port: int
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["ui", f"--port={port}"]) == 2
+    assert f"--port {port} must be a whole number from 0" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
