@@ -22,7 +22,7 @@ LIMITS = {"num_frames": 10_000, "height": 8192, "width": 8192, "num_inference_st
 PIXELS = 2**33
 """The most pixels of all frames together: 1000 frames of 3840x2160."""
 LETTERS = 100_000
-"""The longest prompt that a file may have, as JSON."""
+"""The most that a prompt or any other field of a file may have, as JSON."""
 
 
 def from_stranger(request: Mapping[str, Any], said: Collection[str]) -> tuple[dict[str, Any], list[str]]:
@@ -59,15 +59,24 @@ def _check_model(model: Any) -> None:
 
 
 def _check_amounts(asked: Mapping[str, Any]) -> None:
-    numbers = {name: value for name in LIMITS if isinstance(value := asked.get(name), int | float)}
+    numbers = {name: value for name in LIMITS if (value := _number(asked.get(name))) is not None}
     for name, value in numbers.items():
         if not value <= LIMITS[name]:
             raise _too_much(name, value, LIMITS[name])
     pixels = numbers.get("num_frames", 1) * numbers.get("height", 1) * numbers.get("width", 1)
     if pixels > PIXELS:
         raise _too_much("num_frames", numbers.get("num_frames", 1), int(PIXELS / pixels * numbers.get("num_frames", 1)))
-    if (letters := len(json.dumps(asked.get("prompt")))) > LETTERS:
-        raise UsageError(f"the prompt in this file has {letters} letters, and a file may have {LETTERS} at most")
+    for name, value in asked.items():
+        if name not in OWN and (letters := len(json.dumps(value))) > LETTERS:
+            raise UsageError(f"{name} in this file has {letters} letters, and a file may have {LETTERS} at most")
+
+
+def _number(value: Any) -> float | None:
+    """What a request will take for a number: a text may be one, too."""
+    try:
+        return value if isinstance(value, int) else float(value)
+    except (TypeError, ValueError):
+        return None
 
 
 def _too_much(name: str, value: float, most: int) -> UsageError:

@@ -136,6 +136,22 @@ def test_enormous_amounts_are_refused_unless_the_user_says_them(field: str, make
     assert main(["rerun", "film.mp4", "--set", f"{field}=5"]) == 0
 
 
+@pytest.mark.parametrize("written", ["99999999", " 99999999 ", "99_999_999", "1e9", 99999999.0])
+def test_an_amount_may_not_hide_in_a_text(written: Any, make: FakeMake, capsys: Any) -> None:
+    """A request takes a text for the number that it says."""
+    film({"num_frames": written})
+    assert main(["rerun", "film.mp4"]) == 2 and make.requests == []
+    assert "more than a file may ask for" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("field", ["prompt", "negative_prompt", "plugins", "fps", "dtype"])
+def test_no_field_is_longer_than_a_file_may_have(field: str, make: FakeMake, capsys: Any) -> None:
+    film({field: ["freenoise"] * 100_000 if field == "plugins" else "x " * 100_000})
+    assert main(["rerun", "film.mp4"]) == 2 and make.requests == []
+    said = capsys.readouterr().err
+    assert f"{field} in this file has " in said and "letters, and a file may have" in said and len(said) < 200
+
+
 def test_amounts_that_are_enormous_together(make: FakeMake, capsys: Any) -> None:
     film({"num_frames": 10_000, "height": 8192, "width": 8192})
     assert main(["rerun", "film.mp4"]) == 2 and make.requests == []
