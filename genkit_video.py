@@ -20,6 +20,14 @@ NAME, NAMESAKE = "genkit-video", "genkit"
 
 def main() -> int:
     """Run the command line, or return 1 after one sentence where ``genkit`` is not the package of this project."""
+    try:
+        return _run()
+    except KeyboardInterrupt:  # while Python still reads the packages
+        print("genkit: stopped; nothing was written", file=sys.stderr)
+        return 130
+
+
+def _run() -> int:
     if not _is_ours():
         reason = namesake() or f"the package 'genkit' that Python finds is not that of {NAME}; {reinstall()}"
         print(f"genkit: {reason}", file=sys.stderr)

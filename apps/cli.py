@@ -23,6 +23,7 @@ from genkit.apps.flags import Settings, fields_of, request_from, with_request_fl
 from genkit.apps.progress import guarded_screen, quiet_libraries
 from genkit.apps.signals import orderly_end
 from genkit.apps.versus import folded
+from genkit.outputs import FINISHED
 from genkit.request import Request
 
 app = App(
@@ -208,6 +209,7 @@ def ui(
 
 def main(tokens: Sequence[str] | None = None) -> int:
     """Run one command; ``tokens`` are those of the process if None. Returns the exit code."""
+    FINISHED.clear()
     quiet_libraries()
     _wait_asleep()
     _print_anything()

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from cyclopts import CycloptsError, UnusedCliTokensError
 
-from genkit.apps.signals import SAID, exit_code
+from genkit.apps.signals import exit_code, said
 from genkit.errors import GenkitError, UsageError, first_line, is_out_of_memory
 from genkit.visible import visible
 
@@ -49,7 +49,7 @@ def ended_by(error: BaseException, debug: bool) -> int:
 def _say_stopped() -> None:
     """Say so, where there is still somebody to say it to: after SIGHUP the terminal is gone."""
     try:
-        print(SAID, file=sys.stderr, flush=True)
+        print(said(), file=sys.stderr, flush=True)
         sys.stdout.flush()
     except (OSError, ValueError):
         with contextlib.suppress(OSError, ValueError):

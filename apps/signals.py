@@ -12,11 +12,11 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-from genkit.outputs import discard_parts
+from genkit.outputs import FINISHED, discard_parts
+from genkit.visible import visible
 
 GRACE = 1.0
 """Seconds that cleaning up may still take after a second signal."""
-SAID = "genkit: stopped; nothing was written"
 
 
 class Stopped(KeyboardInterrupt):
@@ -25,6 +25,12 @@ class Stopped(KeyboardInterrupt):
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.number = number
+
+
+def said() -> str:
+    """Return what is told of a command that was stopped."""
+    written = ", ".join(repr(str(path)) for path in FINISHED)
+    return f"genkit: stopped; {visible(written)} was finished" if written else "genkit: stopped; nothing was written"
 
 
 def exit_code(error: KeyboardInterrupt) -> int:
@@ -89,6 +95,6 @@ class _End:
         discard_parts()
         with contextlib.suppress(OSError, ValueError):
             shown = "\x1b[?25h" if sys.stderr.isatty() else ""  # a bar hides the cursor
-            getattr(sys.stderr, "screen", sys.stderr).write(f"{shown}{SAID}\n")
+            getattr(sys.stderr, "screen", sys.stderr).write(f"{shown}{said()}\n")
             sys.stderr.flush()
         os._exit(128 + self.first)

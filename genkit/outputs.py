@@ -11,6 +11,8 @@ from genkit.errors import UsageError
 
 _OPEN: set[Path] = set()
 """The temporary files that this process is writing now."""
+FINISHED: list[Path] = []
+"""The files that this command has given their names, by :mod:`genkit.targets`."""
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV, errno.EINVAL)
 """What a file system answers that knows no second name for a file."""
 

@@ -13,7 +13,7 @@ from itertools import count
 from pathlib import Path
 
 from genkit.ours import is_picture, is_recipe
-from genkit.outputs import claim, flush, parts_in, sheet_path, sidecar_path
+from genkit.outputs import FINISHED, claim, flush, parts_in, sheet_path, sidecar_path
 
 Identity = tuple[int, int, int, int]
 
@@ -70,14 +70,14 @@ def write_whole(target: Target, write: Callable[[Path], object]) -> Path:
 
 
 def _placed(part: Path, target: Target) -> Path:
-    if target.free:
-        if target.replaces and _identity(target.path):
-            os.replace(part, target.path)
-            return target.path
-        if claim(part, target.path):
-            return target.path
-    fresh = (Target(name, False) for name in _numbered(target.path))
-    return next(other.path for other in fresh if other.free and claim(part, other.path))
+    path = target.path
+    if target.free and target.replaces and _identity(path):
+        os.replace(part, path)
+    elif not (target.free and claim(part, path)):
+        fresh = (Target(name, False) for name in _numbered(path))
+        path = next(other.path for other in fresh if other.free and claim(part, other.path))
+    FINISHED.append(path)
+    return path
 
 
 def _beside(part: Path, path: Path, ours: Callable[[Path], bool]) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from genkit.apps import cli
 from genkit.apps.signals import GRACE, Stopped, exit_code, orderly_end
+from genkit.video import read
 
 SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 FRESH = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore it\n"
@@ -111,6 +112,40 @@ serve.Keeper.__exit__ = lambda self, *words: print("closed", flush=True)
     out, said = child.communicate(timeout=60)
     assert (child.returncode, said) == (143, "genkit: the page is closed\n")
     assert out.endswith("closed\n"), "what the page opened is closed"
+
+
+def test_a_signal_after_the_end_tells_what_is_finished(tmp_path: Path) -> None:
+    code = (
+        ENCODING.replace("len(seen) == 90", "False")
+        + """
+import genkit.targets, os
+beside = genkit.targets._beside
+genkit.targets._beside = lambda *words: (os.kill(os.getpid(), signal.SIGTERM), beside(*words))
+"""
+    )
+    words = ["generate", "a", "-o", "clip.mp4"]
+    done = subprocess.run(
+        [sys.executable, "-c", WAITS + code + MAIN.format(words=words)], cwd=tmp_path, text=True, capture_output=True
+    )
+    assert (done.returncode, done.stderr) == (143, "genkit: stopped; 'clip.mp4' was finished\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"] and len(read(tmp_path / "clip.mp4").frames) == 100
+
+
+@pytest.mark.parametrize("package", ["genkit", "cyclopts", "genkit.apps.cli"])
+def test_ctrl_c_while_packages_are_read(package: str, tmp_path: Path) -> None:
+    code = f"""
+import os, sys
+class Stops:
+    def find_spec(self, name, path=None, target=None):
+        if name == {package!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Stops())
+import genkit_video
+sys.exit(genkit_video.main())
+"""
+    words = [sys.executable, "-c", FRESH + code, "generate", "a", "-o", "clip.mp4"]
+    done = subprocess.run(words, cwd=tmp_path, text=True, capture_output=True)
+    assert (done.returncode, done.stderr) == (130, "genkit: stopped; nothing was written\n")
 
 
 def test_what_is_ignored_stays_ignored(tmp_path: Path) -> None:
