@@ -28,6 +28,15 @@ LENGTHS_1 = {
     "text-to-video-sd": (16, 1),
 }
 """By family: latent frames of the training, and pixel frames of each of them, as schema 1 had them."""
+SAME_LENGTH_1 = {
+    "wan": ("Wan-AI/Wan2.1-T2V-1.3B-Diffusers", "Wan-AI/Wan2.1-T2V-14B-Diffusers"),
+    "cogvideox": ("THUDM/CogVideoX-2b", "THUDM/CogVideoX-5b"),
+    "ltx": (),
+}
+"""Families of which models have another length today (Wan 2.2 TI2V-5B, CogVideoX 1.5, LTX-Video), and those that have
+not."""
+SEEDS_1 = 2**32
+"""Schema 1 made one video of all seeds that agree in their remainder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +45,15 @@ class Made:
 
     family: str | None
     """Family of its model; None if the recipe does not tell."""
+    model: str | None = None
+    """What was opened; None if the recipe does not tell."""
     frames: int | None
     """Its pixel frames; None if the recipe does not tell."""
+
+    @property
+    def has_another_length(self) -> bool:
+        """Whether the model may count as trained on another length today."""
+        return self.family in SAME_LENGTH_1 and self.model not in SAME_LENGTH_1[self.family]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +62,8 @@ class Change:
 
     defaults: Mapping[str, str] = field(default_factory=dict)
     """Parameters and what they were when a text left them out."""
+    completed: Callable[[Mapping[str, str], Made], Mapping[str, str]] = lambda values, made: {}
+    """The same for parameters that depended on the model."""
     renamed: Mapping[str, str] = field(default_factory=dict)
     """Parameters that have another name today."""
     differs: Callable[[Mapping[str, str], Made], bool] = lambda values, made: False
@@ -54,23 +72,40 @@ class Change:
     """What it did, where that is not to be had any more."""
 
 
+def _over(made: Made, window: str | None = None) -> int | None:
+    """Latent frames beyond a window, or beyond the training; None if the recipe does not tell."""
+    if made.family not in LENGTHS_1 or made.frames is None:
+        return None
+    native, frames = LENGTHS_1[made.family]
+    return (made.frames - 1) // frames + 1 - int(window or native)
+
+
 def _partial_group(values: Mapping[str, str], made: Made) -> bool:
     """Whether the shuffled noise of schema 1 ended with a part of a group, which could repeat a noise in a window."""
-    if made.family not in LENGTHS_1 or made.frames is None:
+    over = _over(made, values.get("window"))
+    if over is None or made.family is None:
         return True
-    native, stride = LENGTHS_1[made.family]
-    window = int(values.get("window") or native)
-    over = (made.frames - 1) // stride + 1 - window
+    window = int(values.get("window") or LENGTHS_1[made.family][0])
     return over > 0 and over % int(values.get("stride") or largest_stride(window)) > 0
 
 
 def _freenoise(values: Mapping[str, str], made: Made) -> bool:
     given = {key: value for key, value in values.items() if value.lower() != "none"}
     long = made.frames is None or made.frames > int(given.get("window") or LENGTHS_1["animatediff"][0])
-    return _partial_group(given, made) or (made.family == "animatediff" and long)
+    pairs = made.family == "cogvideox" and made.has_another_length  # two latent frames share a token in 1.5
+    return _partial_group(given, made) or ((made.family == "animatediff" or pairs) and long)
+
+
+def _freenoise_window(values: Mapping[str, str], made: Made) -> Mapping[str, str]:
+    if made.family is None or not made.has_another_length or values.get("window", "none").lower() != "none":
+        return {}
+    return {"window": str(LENGTHS_1[made.family][0])}
 
 
 def _freelong(values: Mapping[str, str], made: Made) -> bool:
+    over = _over(made)
+    if made.has_another_length and (over is None or over > 0):
+        return True
     return values.get("noise") != "plain" and _partial_group({}, made)
 
 
@@ -94,14 +129,17 @@ CHANGES: dict[int, dict[str, Change]] = {
         "freelong": Change(
             renamed={"window": "near"},
             differs=_freelong,
-            reason="could begin with the same noise twice in the last window",
+            reason="could begin with the same noise twice in the last window, or took another length for that of the "
+            "training",
         ),
         "radial": Change(defaults={"decay": "1.0"}),
         "sparge": Change(defaults=FIRST_FRAME),
         "threshold": Change(defaults=FIRST_FRAME),
         "freenoise": Change(
             differs=_freenoise,
-            reason="could begin with the same noise twice in the last window, or counted positions on beyond a window",
+            completed=_freenoise_window,
+            reason="could begin with the same noise twice in the last window, counted positions on beyond a window, or "
+            "counted frames that share a token",
         ),
     }
 }
@@ -124,8 +162,14 @@ def _today(text: str, changes: Mapping[str, Change], schema: int, made: Made) ->
             return join_text(f"{name}@{schema}", values)
     except (UsageError, ValueError):  # not written by us: refused by whoever reads it
         return text
-    values = {change.renamed.get(key, key): value for key, value in values.items()}
-    return join_text(name, values | {key: value for key, value in change.defaults.items() if key not in values})
+    added = {key: value for key, value in change.defaults.items() if key not in values}
+    values = {change.renamed.get(key, key): value for key, value in values.items()} | added
+    return join_text(name, {**values, **change.completed(values, made)})
+
+
+def seed_today(seed: Any, schema: int) -> Any:
+    """Return the seed of today that draws what the seed in a recipe of ``schema`` drew."""
+    return seed % SEEDS_1 if schema == 1 and type(seed) is int and seed >= SEEDS_1 else seed
 
 
 def check_parameter(name: str, key: str) -> None:

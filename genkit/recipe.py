@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from genkit.container import COMMENT_CHARACTERS
 from genkit.decode import Header
-from genkit.earlier import Made, texts_today
+from genkit.earlier import Made, seed_today, texts_today
 from genkit.errors import UsageError
 from genkit.outputs import sidecar_path
 from genkit.receipt import Receipt
@@ -134,10 +134,14 @@ def _parsed(path: Path, data: dict[str, Any]) -> Recipe:
 
 
 def _meant(request: dict[str, Any], schema: int, receipt: Receipt | None) -> dict[str, Any]:
-    """The request with its plug-ins in today's terms."""
-    texts = request.get("plugins")
-    if schema == SCHEMA_VERSION or not isinstance(texts, list):
+    """The request with its seed and its plug-ins in today's terms."""
+    if schema == SCHEMA_VERSION:
         return request
-    frames = request.get("num_frames") if receipt is None else receipt.frames
-    made = Made(family=receipt.family if receipt else None, frames=frames if isinstance(frames, int) else None)
-    return request | {"plugins": texts_today(texts, schema, made)}
+    today = {"seed": seed_today(request["seed"], schema)} if "seed" in request else {}
+    texts = request.get("plugins")
+    if isinstance(texts, list):
+        family, model = (None, request.get("model")) if receipt is None else (receipt.family, receipt.model)
+        frames = request.get("num_frames") if receipt is None else receipt.frames
+        made = Made(family=family, model=model, frames=frames if isinstance(frames, int) else None)
+        today["plugins"] = texts_today(texts, schema, made)
+    return request | today

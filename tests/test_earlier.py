@@ -5,12 +5,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from genkit import catalogue, recipe
-from genkit.earlier import CHANGES, RELEASES, Change, Made, texts_today
+from genkit.attention.cards import CARDS
+from genkit.earlier import CHANGES, LENGTHS_1, RELEASES, SAME_LENGTH_1, Change, Made, texts_today
 from genkit.errors import UsageError
 from genkit.plugins.sparse import Sparse
 from genkit.receipt import Receipt
+from genkit.schedulers.seeds import generator_of
 from genkit.video import Video, read, read_request
 
 TINY = Made(family="tiny", frames=65)
@@ -151,6 +154,55 @@ def test_what_means_the_same_is_left_alone(text: str, made: Made) -> None:
 def test_what_was_left_out_means_what_it_meant(text: str, meant: str) -> None:
     assert today(text) == [meant]
     catalogue.parse(meant)
+
+
+def of(family: str, model: str, frames: int) -> Made:
+    return Made(family=family, model=model, frames=frames)
+
+
+@pytest.mark.parametrize(
+    ("text", "made", "meant"),
+    [
+        ("freenoise", of("ltx", "Lightricks/LTX-Video", 249), "freenoise:window=16"),
+        ("freenoise:window=none", of("ltx", "Lightricks/LTX-Video", 249), "freenoise:window=16"),
+        ("freenoise:window=8", of("ltx", "Lightricks/LTX-Video", 249), "freenoise:window=8"),
+        ("freenoise", of("wan", "Wan-AI/Wan2.2-TI2V-5B-Diffusers", 165), "freenoise:window=21"),
+        ("freenoise", of("wan", "Wan-AI/Wan2.1-T2V-1.3B-Diffusers", 165), "freenoise"),
+        ("freenoise", of("cogvideox", "THUDM/CogVideoX-2b", 97), "freenoise"),
+        ("freenoise", of("cogvideox", "THUDM/CogVideoX1.5-5B", 81), "freenoise@1"),
+        ("freelong", of("ltx", "Lightricks/LTX-Video", 153), "freelong@1"),
+        ("freelong:noise=plain", of("ltx", "Lightricks/LTX-Video", 153), "freelong@1:noise=plain"),
+        ("freelong", of("ltx", "Lightricks/LTX-Video", 121), "freelong"),
+        ("freelong", of("wan", "a folder that may hold any Wan", 165), "freelong@1"),
+        ("freelong", of("wan", "Wan-AI/Wan2.1-T2V-14B-Diffusers", 165), "freelong"),
+    ],
+)
+def test_the_length_of_a_training_is_the_one_that_was_known_then(text: str, made: Made, meant: str) -> None:
+    """What is called wan may be Wan 2.2 TI2V-5B, and cogvideox CogVideoX 1.5; LTX-Video's length has changed."""
+    assert today(text, made=made) == [meant]
+
+
+def test_lengths_of_other_families_are_those_of_the_first_release() -> None:
+    known = {name for names in SAME_LENGTH_1.values() for name in names}
+    for card in CARDS:
+        if card.family in LENGTHS_1 and (card.family not in SAME_LENGTH_1 or known & {*card.hub_ids}):
+            length = (card.native_frames - 1) // card.published_stride + 1, card.published_stride
+            assert length == LENGTHS_1[card.family], f"{card.family}: say in SAME_LENGTH_1 that it has changed"
+
+
+@pytest.mark.parametrize(("seed", "drew"), [(2**32 + 5, 5), (2**63 - 1, 2**32 - 1), (7, 7), (2**32 - 1, 2**32 - 1)])
+def test_a_seed_of_the_first_release_draws_what_it_drew(
+    seed: int, drew: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It took the low 32 bits alone, as torch does."""
+    video = Video(np.zeros((2, 16, 16, 3), np.uint8), 8.0, {"prompt": "a", "seed": seed})
+    assert read_request(video.save(tmp_path / "new.mp4"))["seed"] == seed
+    with monkeypatch.context() as earlier:
+        earlier.setattr(recipe, "SCHEMA_VERSION", 1)
+        path = video.save(tmp_path / "old.mp4")
+    assert read_request(path)["seed"] == drew
+    old = torch.Generator("cpu").manual_seed(seed)
+    assert torch.equal(torch.randn(9, generator=old), torch.randn(9, generator=generator_of(drew)))
 
 
 def test_what_is_no_text_is_left_alone() -> None:
