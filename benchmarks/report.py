@@ -109,7 +109,8 @@ def _same(comparison: Comparison, side: int) -> str:
         return ""
     if same < takes:
         return f"the very same video, bit for bit, in {same} of {takes} takes; "
-    return f"the very same {'video' if takes == 1 else 'videos'}, bit for bit, so it had no effect on them; "
+    what = "video" if takes == 1 else "videos"
+    return f"the very same {what}, bit for bit: what differs between the two had no effect on them; "
 
 
 def cautions(comparison: Comparison) -> list[str]:

@@ -172,7 +172,10 @@ def test_the_same_noise_is_the_same_video(model: FakeModel, tmp_path: Path, caps
     numbers = json.loads(Path("run/report.json").read_text())
     assert numbers["metrics"]["similarity.psnr"]["sides"][1]["value"]["value"] == 100
     assert [side["same_videos"] for side in numbers["sides"]] == [0, 1]
-    assert "radial against freenoise: the very same video, bit for bit, so it had no effect" in capsys.readouterr().out
+    assert (
+        "radial against freenoise: the very same video, bit for bit: what differs between the two had no effect"
+        in capsys.readouterr().out
+    )
 
 
 def test_the_videos_hold_their_recipes(model: FakeModel, tmp_path: Path) -> None:

@@ -386,7 +386,10 @@ def test_only_takes_that_both_have_are_compared() -> None:
 
 def test_a_side_that_changed_nothing_says_so() -> None:
     found = comparison(takes=4)
-    for same, words in ((4, "the very same videos, bit for bit, so it had no effect on them; "), (0, "")):
+    for same, words in (
+        (4, "the very same videos, bit for bit: what differs between the two had no effect on them; "),
+        (0, ""),
+    ):
         told = replace(found, sides=(found.sides[0], replace(found.sides[1], same_videos=same)))
         assert summary(told, 1) == f"other against plain: {words}too few seeds in 4"
         assert summary(told, 1) in page(told).text() and as_json(told)["sides"][1]["same_videos"] == same
@@ -394,7 +397,7 @@ def test_a_side_that_changed_nothing_says_so() -> None:
     assert "the very same video, bit for bit, in 3 of 4 takes; too few" in summary(some, 1)
     one = comparison(takes=1)
     one = replace(one, sides=(one.sides[0], replace(one.sides[1], same_videos=1)))
-    assert "the very same video, bit for bit, so it had no effect" in summary(one, 1)
+    assert "the very same video, bit for bit: what differs between the two had no effect" in summary(one, 1)
 
 
 def test_strips_show_the_first_and_the_last_frame() -> None:
