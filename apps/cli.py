@@ -45,7 +45,9 @@ Sheet = Annotated[
 NoMetadata = Annotated[
     bool,
     Parameter(
-        name="--no-metadata", show_default=False, help="Store no request and no receipt: the file only says genkit."
+        name="--no-metadata",
+        show_default=False,
+        help="Store neither request nor receipt: the file says only that genkit made it.",
     ),
 ]
 Json = Annotated[bool, Parameter(name="--json", show_default=False, help="Print JSON for programs.")]

@@ -145,7 +145,9 @@ def opened(out: Path, resume: bool) -> dict[str, Any] | None:
     path = out / PLAN
     if not path.exists():
         if theirs := next((name for name in WRITTEN if os.path.lexists(out / name)), None):
-            raise UsageError(f"{str(out / theirs)!r} is there already and of no comparison; name another folder")
+            raise UsageError(
+                f"{str(out / theirs)!r} is there already and belongs to no comparison; name another folder"
+            )
         return None
     if not resume:
         raise UsageError(f"{str(out)!r} holds a comparison already; go on with it by --resume, or name another folder")

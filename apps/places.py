@@ -64,5 +64,7 @@ def put(target: Target, write: Callable[[Path], object], what: str) -> Path:
 def tell_moved(path: Path, target: Target, what: str) -> None:
     """Say on standard error where a result is, if its name was taken meanwhile."""
     if path != target.path and target.replaces is not False:
-        sentence = f"genkit: another file came to {str(target.path)!r} meanwhile, so the {what} is {str(path)!r}"
+        sentence = (
+            f"genkit: another file came to {str(target.path)!r} meanwhile, so the {what} is saved as {str(path)!r}"
+        )
         print(visible(sentence), file=sys.stderr)

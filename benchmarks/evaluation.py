@@ -74,7 +74,7 @@ def evaluate(
     if ledger_path.exists() and not resume:
         raise UsageError(f"{str(out)!r} holds an evaluation already; go on with it by --resume, or name another folder")
     if (out / RESULTS).exists() and not ledger_path.exists():
-        raise UsageError(f"{str(out / RESULTS)!r} is there already and of no evaluation; name another folder")
+        raise UsageError(f"{str(out / RESULTS)!r} is there already and belongs to no evaluation; name another folder")
     pairs = _pairs(suite, find(paths), reference)
     suite.check_ready()
     with Ledger(ledger_path) as ledger:

@@ -50,8 +50,9 @@ class Ledger:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = path.open("a+b", buffering=0)
+            self._file.seek(0)  # a pipe cannot be read back
         except OSError as error:
-            raise UsageError(f"cannot write {str(path)!r}: {error.strerror}; choose another folder") from error
+            raise UsageError(f"cannot write {str(path)!r}: {error.strerror}; choose another place") from error
         try:
             self._lock()
             self.rows = self._repaired()

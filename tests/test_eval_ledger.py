@@ -143,8 +143,14 @@ def test_a_finished_row_is_never_written_again(path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match="cannot write .*; choose another folder"):
+    with pytest.raises(UsageError, match="cannot write .*; choose another place"):
         Ledger(tmp_path / "file" / "ledger.jsonl")
+
+
+def test_a_pipe_keeps_no_rows(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UsageError, match="cannot write '.*pipe': Illegal seek; choose another place"):
+        Ledger(tmp_path / "pipe")
 
 
 def test_a_key_depends_on_every_part_and_not_on_the_order_of_a_dictionary() -> None:

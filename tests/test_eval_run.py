@@ -76,7 +76,7 @@ def test_results_hold_every_measurement(folder: Path, tmp_path: Path) -> None:
 def test_results_of_somebody_else_are_not_written_over(folder: Path, tmp_path: Path) -> None:
     (tmp_path / RESULTS).write_text("mine")
     for resume in (False, True):
-        with pytest.raises(UsageError, match="results.json' is there already and of no evaluation"):
+        with pytest.raises(UsageError, match="results.json' is there already and belongs to no evaluation"):
             evaluate(suite_named("lite"), [folder], tmp_path, resume=resume)
     assert [path.name for path in tmp_path.iterdir()] == [RESULTS] and (tmp_path / RESULTS).read_text() == "mine"
 
