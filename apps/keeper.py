@@ -59,6 +59,8 @@ class Keeper:
 
     def _start(self) -> "subprocess.Popen[bytes]":
         """In a session of its own: Ctrl-C is for the page, which then ends the worker through its standard input."""
+        if self._place is None or not self._place.is_dir():  # some machines clear temporary folders after days
+            self._place = self._stack.enter_context(temporary_folder())
         with self._log() as log:
             return subprocess.Popen(
                 self.command,
@@ -84,7 +86,6 @@ class Keeper:
             os.close(handle)
 
     def __enter__(self) -> "Keeper":
-        self._place = self._stack.enter_context(temporary_folder())
         with contextlib.suppress(OSError):
             (self.store.state / "worker.log").unlink()
         self._thread.start()

@@ -127,6 +127,21 @@ def test_a_second_page_that_is_closed_leaves_the_first_ones_job_alone(store: Sto
         store.cancel(job.id)
 
 
+def test_the_keeper_survives_a_cleared_temporary_folder(store: Store, capfd: pytest.CaptureFixture[str]) -> None:
+    job = store.submit(Request(prompt="wait"))
+    with Keeper(store, [sys.executable, "-c", FAKE, str(store.folder)]) as kept:
+        until(lambda: store.job(job.id).step)
+        assert kept.process is not None and kept._place is not None
+        shutil.rmtree(kept._place)
+        first = kept.process.pid
+        kept.process.kill()
+        until(lambda: kept.alive and kept.process is not None and kept.process.pid != first)
+        place = kept._place
+        store.cancel(job.id)
+        until(lambda: store.job(job.id).over)
+    assert "could not be started" not in capfd.readouterr().err and not place.exists()
+
+
 def test_the_keeper_survives_failed_starts(
     store: Store, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
