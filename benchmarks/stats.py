@@ -150,15 +150,15 @@ def paired_difference(
     left, right = _paired(base, other, prompts, how)
     value = right.value() - left.value()
     if _yes_or_no(bounds, base, other, prompts=prompts):
-        low, high = intervals.of_share_difference(left, right)
+        ends = intervals.of_share_difference(left, right)
     else:
-        low, high = intervals.of_measurements(left, right, draws=DRAWS)
-        if low is None and len(prompts) >= LEAST_PAIRS and not _near(value, left):
-            low = high = value  # every prompt changed by the same, and flipped signs vouch for that
+        ends = intervals.of_measurements(left, right, draws=DRAWS)
+        if ends[0] is None and len(prompts) >= LEAST_PAIRS and not _near(value, left):
+            ends = (value, value)  # every prompt changed by the same, and flipped signs vouch for that
     least, most = bounds or (None, None)
     if least is not None and most is not None:
-        low, high = _cut((low, high), value, (least - most, most - least))
-    return Estimate(value, low, high, _count(other, prompts), len(prompts))
+        ends = _cut(ends, value, (least - most, most - least))
+    return Estimate(value, *ends, _count(other, prompts), len(prompts))
 
 
 def paired_changes(base: Samples, other: Samples, how: Aggregate = "videos") -> dict[str, float]:
