@@ -12,7 +12,6 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from genkit.apps.places import place_for, put
 from genkit.apps.signals import exit_code
 from genkit.errors import UsageError
 from genkit.visible import visible, visible_lines
@@ -136,6 +135,7 @@ def curve(
     page: Annotated[Path | None, Parameter(help="Markdown file with a place for the table, as docs/speed.md.")] = None,
 ) -> int:
     """Measure the speed-up over the density on this CPU, planning counted in, as a table and a picture."""
+    from genkit.apps.places import place_for, put
     from genkit.benchmarks import curve_drawing
     from genkit.benchmarks.attention import impl_named
     from genkit.benchmarks.attention_curve import CurveConfig

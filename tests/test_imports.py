@@ -201,3 +201,10 @@ print(*[catalogue.describe(catalogue.plugin_class(name)).name for name in catalo
 def test_plain_import_leaves_the_heavy_packages_alone(tmp_path: Path) -> None:
     code = f"import sys, genkit; print(*[name for name in {HEAVY!r} if name in sys.modules])"
     assert fresh(code, tmp_path) == ""
+
+
+def test_the_command_line_begins_without_the_heavy_packages() -> None:
+    """It answers at once, and tells tqdm to be quiet before tqdm is there to read it."""
+    code = "import sys, genkit.apps.cli; print([m for m in ('torch', 'tqdm', 'numpy', 'av') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
