@@ -23,6 +23,11 @@ def call_arguments(pipe: Any, card: ModelCard, asked: dict[str, Any], *, longest
     """
     accepted = arguments_of(pipe)
     for name in asked:
+        if name in ("plugin", "plugins") and name not in accepted:
+            raise UsageError(
+                f"{name}= is not taken here: plug-ins are put into the pipeline first, as in "
+                "`with genkit.apply(pipe, plugin) as handle: handle.generate(prompt)`"
+            )
         if name not in accepted:
             raise UsageError(f"{type(pipe).__name__} has no argument {name!r}; {nearest(name, accepted)}")
     defaults = {name: value for name, value in card.defaults.items() if name in accepted}

@@ -19,7 +19,8 @@ class NotFiniteError(GenkitError, ArithmeticError):
 def nearest(name: str, known: Iterable[str]) -> str:
     """A closing hint for an unknown ``name``: the nearest known one, or all of them."""
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    holding = sorted((known for known in names if len(name) > 3 and name in known), key=len)
+    close = holding or difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names) or 'none'}"
 
 

@@ -115,6 +115,8 @@ def test_remove_ends_it_and_says_so(wan):
         ({"seed": 1.5}, "seed=1.5 must be a whole number"),
         ({"seed": -2}, "seed=-2 must be a whole number"),
         ({"fps": 0}, "fps=0 must be a number of frames per second"),
+        ({"steps": 3}, "WanPipeline has no argument 'steps'; did you mean 'num_inference_steps'"),
+        ({"plugins": ["threshold"]}, "plugins= is not taken here: plug-ins are put into the pipeline first"),
         ({"num_frame": 17}, "WanPipeline has no argument 'num_frame'; did you mean 'num_frames'"),
         ({"prompt": [{"prompt": "a red circle"}]}, "the prompt is a list of events, and no timeline plug-in is in"),
     ],
