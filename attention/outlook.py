@@ -1,4 +1,4 @@
-"""What is known before the first step: sparse methods of which every call of the run will be dense, and why."""
+"""What is known before the first step: sparse methods that will be dense in every call, plug-ins without effect."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -69,7 +69,8 @@ class Outlook:
 
 
 def idle(session: Session, component: str, step: Step) -> Iterator[str]:
-    """Tell, in a sentence each, of the sparse methods that would not compute a single call of this run.
+    """Tell, in a sentence each, of the sparse methods that would not compute a single call of this run, and of what
+    the rules note of themselves.
 
     Every layer is asked in the last step, and the last layer in every step, with tensors without numbers that pass
     through all rules, so that windows count.
@@ -79,8 +80,6 @@ def idle(session: Session, component: str, step: Step) -> Iterator[str]:
         bare = getattr(rule, "rule", rule)
         if isinstance(bare, SparseRule):
             names.append(bare.name)
-    if not names:
-        return
     for layer, index in _asked_of(session, component, step):
         _ask(session, layer, replace(step, index=index, sigma=session.sigma(index)), run)
     for name in names:
@@ -91,10 +90,12 @@ def idle(session: Session, component: str, step: Step) -> Iterator[str]:
             yield f"{name}: every call is dense, because {reasons.most_common(1)[0][0]}"
         else:
             yield f"{name}: {ALL_WARM_UP}"
+    yield from run.notes
 
 
 def _asked_of(session: Session, component: str, step: Step) -> Iterator[tuple[Layer, int]]:
-    layers = [layer for layer in session.layers if layer.component == component and layer.kind in ("self", "joint")]
+    kinds = {kind for rule in session.rules for kind in rule.kinds if kind in ("self", "joint")}
+    layers = [layer for layer in session.layers if layer.component == component and layer.kind in kinds]
     yield from ((layer, step.total - 1) for layer in layers)
     yield from ((layer, index) for layer in layers[-1:] for index in range(step.total - 1))
 

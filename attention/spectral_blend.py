@@ -70,6 +70,10 @@ class SpectralBlendRule:
 
         def blended(q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:
             if call.grid.frames <= self.native_frames:
+                call.run.note(
+                    f"{self.name}: {call.grid.frames} latent frames are no more than the {self.native_frames} of the "
+                    "training, so it changes nothing"
+                )
                 return attend(q, k, v, call)
             local = attend(q, k, v, replace(call, visible=_within(call.visible, self._window(call))))
             if call.step.index >= self.until * call.step.total:

@@ -53,6 +53,10 @@ class WindowRule:
 
         def windowed(q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:
             if call.grid.frames <= self.window:
+                call.run.note(
+                    f"{self.name}: {call.grid.frames} latent frames fit into one window of {self.window}, so it "
+                    "changes nothing"
+                )
                 return attend(q, k, v, call)
             return self._fused(q, k, v, call, attend)
 

@@ -54,6 +54,24 @@ def test_what_is_told_before_is_what_the_receipt_tells_after(name):
         assert idle == (not receipt.attention.densities) == (least > 1)
 
 
+@pytest.mark.parametrize(
+    ("plugin", "note"),
+    [
+        (genkit.FreeNoise(), "freenoise: 5 latent frames fit into one window of 21, so it changes nothing"),
+        (genkit.FreeLong(), "freelong: 5 latent frames are no more than the 21 of the training, so it changes nothing"),
+        (genkit.FreeNoise(window=2, stride=1), None),
+    ],
+)
+def test_windows_that_hold_the_whole_video_are_told_before_the_first_step(plugin, note):
+    pipe, events = families.FAMILIES["wan"](), []
+    plain = genkit.generate(pipe, "a red circle", **SHORT)
+    with genkit.apply(pipe, plugin) as plan:
+        video = plan.generate("a red circle", on_event=events.append, **SHORT)
+    told = [sentence for event in events if event.stage == "encode" for sentence in event.notes]
+    assert told == ([] if note is None else [note]) == list(video.receipt.notes)
+    assert np.array_equal(video.frames, plain.frames) == (note is not None)
+
+
 def budget_of(tmp_path, layers, method="sparge"):
     from genkit.attention.budget import Budget
 
