@@ -28,7 +28,7 @@ class SignIns:
         """The account in the cookies of a request; None if there is none, or it was not used for too long."""
         tokens, now = self._inner.tokens, time.monotonic()
         for name in (f"access-token-{self._inner.cookie_id}", f"access-token-unsecure-{self._inner.cookie_id}"):
-            token = cookies.get(name)
+            token = cookies.get(name, "")
             if token in tokens:
                 if now - self._seen.get(token, now) <= SIGNED_IN:
                     self._seen[token] = now
