@@ -77,7 +77,7 @@ class Request(BaseModel):
         """Make a request that differs in the fields of ``update``, which are checked as in every request."""
         same = super().model_copy(deep=deep)
         fields = {name: getattr(same, name) for name in same.model_fields_set}
-        return type(self)(**fields | update) if update else same
+        return type(self)(**{**fields, **update}) if update else same
 
     @field_validator("plugins", mode="before")
     @classmethod
