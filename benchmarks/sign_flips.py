@@ -50,6 +50,6 @@ def _signs(count: int) -> NDArray[np.float64]:
     """Rows of 1 and -1, ``[flips, count]``; the first is what was seen. Turning all signs changes nothing."""
     if count <= EXACT:
         numbers = np.arange(2 ** (count - 1))[:, None]
-        return 1.0 - 2.0 * ((numbers >> np.arange(count)) & 1)
+        return np.asarray(1.0 - 2.0 * ((numbers >> np.arange(count)) & 1), np.float64)
     drawn = np.random.default_rng(0).integers(2, size=(FLIPS, count))
     return np.concatenate([np.ones((1, count)), 1.0 - 2.0 * drawn])

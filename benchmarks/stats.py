@@ -158,7 +158,8 @@ def paired_difference(
     least, most = bounds or (None, None)
     if least is not None and most is not None:
         ends = _cut(ends, value, (least - most, most - least))
-    return Estimate(value, *ends, _count(other, prompts), len(prompts))
+    low, high = ends
+    return Estimate(value, low, high, _count(other, prompts), len(prompts))
 
 
 def paired_changes(base: Samples, other: Samples, how: Aggregate = "videos") -> dict[str, float]:
