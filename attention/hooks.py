@@ -204,3 +204,13 @@ def refuse_ring(component: str, model: nn.Module) -> None:
             "call, so nothing can be planned there; use ContextParallelConfig(ulysses_degree=...) instead, or leave "
             "the plug-ins out"
         )
+
+
+def cache_hooks(model: nn.Module) -> Iterator[Any]:
+    """Hooks of diffusers' caches on a model's layers, in the order of the layers."""
+    for module in model.modules():
+        registry = getattr(module, "_diffusers_hook", None)
+        for hook in registry.hooks.values() if registry else ():
+            origin = type(hook).__module__
+            if origin.startswith("diffusers.hooks.") and origin.endswith(("_cache", "_broadcast")):
+                yield hook

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from genkit.attention.hoist import Axes, Hoist, Place, axes_of, leaves
+from genkit.attention.hooks import cache_hooks
 from genkit.attention.model_card import Volume
 
 Arguments = dict[str, Any]
@@ -174,19 +175,11 @@ def untraced(model: nn.Module) -> Iterator[None]:
         stack.enter_context(torch.random.fork_rng(devices=[] if device is None else [device]))
         if hasattr(torch.compiler, "set_stance"):
             stack.enter_context(torch.compiler.set_stance("force_eager"))
-        for reference in _remembering(model):
+        for hook in cache_hooks(model):
+            reference = hook.fn_ref
             stack.callback(setattr, reference, "forward", reference.forward)
-            reference.forward = reference.original_forward
+            reference.forward = reference.original_forward or reference.forward
         for module in modes:
             stack.callback(setattr, module, "training", True)
             module.training = False
         yield
-
-
-def _remembering(model: nn.Module) -> Iterator[Any]:
-    """What runs in place of a forward for diffusers' hooks that remember something, such as step caches."""
-    for module in model.modules():
-        registry: Any = getattr(module, "_diffusers_hook", None)
-        for hook in registry.hooks.values() if registry else ():
-            if hook._is_stateful and hook.fn_ref is not None and hook.fn_ref.original_forward is not None:
-                yield hook.fn_ref

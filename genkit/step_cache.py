@@ -5,14 +5,14 @@ after one that was interrupted; each guidance branch has its own memory; and the
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from torch import nn
 
 from genkit.attention.call import Step
-from genkit.attention.hooks import AsItWas, as_it_is
+from genkit.attention.hooks import AsItWas, as_it_is, cache_hooks
 from genkit.attention.session import Session
 from genkit.errors import GenkitError, UsageError
 from genkit.plugin import CachePlan
@@ -181,16 +181,6 @@ class BranchState:
     def reset(self) -> None:
         """Forget all branches."""
         self._states.clear()
-
-
-def cache_hooks(model: nn.Module) -> Iterator[Any]:
-    """Hooks of diffusers' caches on a model's layers, in the order of the layers."""
-    for module in model.modules():
-        registry = getattr(module, "_diffusers_hook", None)
-        for hook in registry.hooks.values() if registry else ():
-            origin = type(hook).__module__
-            if origin.startswith("diffusers.hooks.") and origin.endswith(("_cache", "_broadcast")):
-                yield hook
 
 
 def _forget_registries(model: nn.Module) -> None:

@@ -4,16 +4,19 @@ from types import SimpleNamespace
 from typing import Any
 
 import diffusers
+import families
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+import genkit
 from genkit.attention.layout import Layout, Morton
 from genkit.attention.model_card import ModelCard
 from genkit.attention.planners.rule import SparseRule
 from genkit.attention.planners.sliding_tile import SlidingTilePlanner
 from genkit.attention.session import Session
+from genkit.plugins.sliding_tile import SlidingTile
 
 VOLUME = (5, 3, 4)
 WAN: dict[str, Any] = {
@@ -187,7 +190,7 @@ class Toy(nn.Module):
         x = x + self.places[:, : x.shape[1]]
         if self.kind == "fixed size" and x.shape[1] != 60:
             raise ValueError("this model has positions for 60 tokens")
-        temb = self.temb(timestep[..., None].float() / 1000)
+        temb = self.temb((timestep[..., None].float() / 1000).to(self.temb.weight))
         temb = temb if temb.ndim == 3 else temb[:, None]
         for number, block in enumerate(self.blocks):
             x = block(x, temb)
@@ -245,3 +248,29 @@ def test_another_kind_of_arguments_is_tried_anew() -> None:
             model(drawn(1, 16, 5, 6, 8), timestep)
     session.remove()
     assert len(session.reordering.trials) == 2 and all(trial.axes for trial in session.reordering.trials.values())
+
+
+@pytest.mark.parametrize("family", ["wan", "cogvideox"])
+def test_a_step_cache_of_the_users_own_takes_no_part_in_a_trial(family: str) -> None:
+    """Half of the hooks of diffusers' first-block cache do not say that they remember something."""
+    pipe = families.FAMILIES[family]()
+    pipe.transformer.enable_cache(diffusers.hooks.FirstBlockCacheConfig(threshold=9.0))
+    plugin = SlidingTile(tile=(2, 2, 2), window=(9, 9, 9), block=8, dense_steps=0, dense_layers=0, min_tokens=1)
+
+    def frames() -> Tensor:
+        return pipe(**families.call_arguments(family, num_inference_steps=4)).frames
+
+    plain = frames()
+    with genkit.apply(pipe, plugin) as handle:
+        assert (frames() - plain).abs().max() < 2e-5
+        assert all(trial.axes for trial in handle.session.reordering.trials.values()) and not handle.session.run.notes
+    assert torch.equal(frames(), plain)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_trial_tells_hints_from_rounding_in_half_precision(dtype: torch.dtype) -> None:
+    for kind, hints in (("plain", False), ("hints", True)):
+        model = seeded(lambda kind=kind: Toy(kind)).to(dtype)
+        arguments = {"hidden_states": drawn(2, 16, 5, 6, 8).to(dtype), "timestep": torch.tensor([500, 500])}
+        difference, session = compared(model, card(r"blocks\.\d+\.attn"), arguments)
+        assert difference < 8 * torch.finfo(dtype).eps and bool(session.run.notes) == hints
