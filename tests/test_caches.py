@@ -435,3 +435,12 @@ def test_an_older_diffusers_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     pipe, _ = pipeline("wan")
     with pytest.raises(genkit.UsageError, match="has no MagCacheConfig; install diffusers 0.42 or newer"):
         genkit.apply(pipe, PLUGINS["mag-cache"])
+
+
+def test_first_block_cache_says_that_a_batch_is_decided_together() -> None:
+    pipe = families.FAMILIES["wan"]()
+    with genkit.apply(pipe, FirstBlockCache()) as handle:
+        for videos, notes in ((1, 0), (2, 1)):
+            pipe(**families.call_arguments("wan", num_videos_per_prompt=videos))
+            assert len(handle.session.run.notes) == notes
+    assert "first-block-cache: the 2 videos of the batch skip the same steps" in handle.session.run.notes[0]

@@ -12,10 +12,10 @@ from torch import nn
 
 from genkit.attention.call import Step
 from genkit.attention.devices import devices_of
+from genkit.attention.hooks import cache_hooks
 from genkit.attention.session import Session
 from genkit.errors import UsageError
 from genkit.plugin import CachePlan, Parts, Target
-from genkit.step_cache import cache_hooks
 
 CHOICE = "step cache"
 Timesteps = Annotated[tuple[int, int], "two timesteps joined by x"]
@@ -80,7 +80,8 @@ class PyramidAttentionBroadcast:
 class FirstBlockCache:
     """A step cache: while the first block changes little from step to step, the others are not computed.
 
-    Source: "ParaAttention", after TeaCache, arXiv 2411.19108. What the other blocks added last is added again.
+    Source: "ParaAttention", after TeaCache, arXiv 2411.19108. What the other blocks added last is added again. The
+    change is measured over all videos of a batch together.
     """
 
     name: ClassVar[str] = "first-block-cache"
@@ -97,11 +98,20 @@ class FirstBlockCache:
 
     def parts(self, target: Target) -> Parts:
         """The cache for a target."""
-        return Parts(cache=CachePlan(name=self.name, config=self._config))
+        return Parts(cache=CachePlan(name=self.name, config=self._config, after=_note_batch))
 
     def _config(self, session: Session, model: nn.Module, steps: int) -> Any:
         _check_one_device(self.name, model)
         return _diffusers("FirstBlockCacheConfig")(threshold=self.threshold)
+
+
+def _note_batch(session: Session, model: nn.Module, step: Step) -> None:
+    """Tell that one decision holds for several videos."""
+    if session.batch is not None and session.batch > 1:
+        session.run.note(
+            f"first-block-cache: the {session.batch} videos of the batch skip the same steps, so each may differ from "
+            "the one that is made alone"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
