@@ -47,8 +47,7 @@ def works(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("genkit.making.make", made)
     monkeypatch.setitem(genkit.__dict__, "make", made)
-    for place in ("genkit.loading.load", "genkit.load"):
-        monkeypatch.setattr(place, lambda *words, **more: begun.append("opened"), raising=False)
+    monkeypatch.setattr("genkit.loading.load", lambda *words, **more: begun.append("opened"))
     monkeypatch.setitem(genkit.__dict__, "load", lambda *words, **more: begun.append("opened"))
     monkeypatch.setitem(genkit.__dict__, "probe", lambda *words, **more: begun.append("probed") or perfect())
     monkeypatch.setattr(attention_curve, "curve", lambda *words: begun.append("timed") or [ROW])

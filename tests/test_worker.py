@@ -51,7 +51,7 @@ def test_a_job_becomes_a_file_with_its_receipt(tmp_path: Path, models: Models) -
     done = store.job(job.id)
     assert (done.status, done.error, done.step, done.total) == ("done", "", 4, 4)
     stages = [stage for stage, _, _ in store.seen]
-    assert stages == ["load", "encode", *["denoise"] * 4, "decode", "save"]
+    assert stages == ["load", "encode", "encode", *["denoise"] * 4, "decode", "save"], "the second tells of the windows"
     assert [shown for stage, _, shown in store.seen if stage == "denoise"] == [True] * 4, "no frames were shown"
     assert not store.making.exists()
     film = store.video(done)
