@@ -144,7 +144,7 @@ def _comment(path: Path, metadata: dict[str, str]) -> str:
 
 def _sound_frames(container: Any, stream: Any) -> Iterator[Any]:
     """The frames up to the first damage, which is raised."""
-    stream.thread_type = "AUTO"
+    stream.thread_type = "SLICE"  # frames in threads of their own are given out before their damage is known
     for packet in container.demux(stream):
         if packet.is_corrupt and not packet.is_discard:
             yield from stream.codec_context.decode(None)
