@@ -104,7 +104,7 @@ def test_our_own_command_line_runs(tmp_path: Path) -> None:
 
 
 def test_what_an_extra_needs() -> None:
-    assert genkit_video.install_extra("ui") == "pip install 'gradio<7,>=6.22'"
+    assert genkit_video.install_extra("ui") == "pip install 'gradio<7,>=6.31'"
     assert genkit_video.install_extra("eval") == "pip install matplotlib jinja2 opencv-python-headless"
     with pytest.raises(ValueError, match="genkit-video has no optional feature 'gpu' on this system"):
         genkit_video.install_extra("gpu")

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from genkit.errors import GenkitError
 from genkit.tiny.build import TinyConfig
 from genkit.tiny.evaluate import EvaluateConfig, generate, held_out_scenes, load_pipeline
 from genkit.tiny.train import TrainConfig, Trainer, optimizers, rate_at, train
@@ -26,14 +25,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-needs_muon = pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="training needs torch 2.9 or newer")
-
-
 def step_of(out: Path) -> int:
     return int(torch.load(out / "checkpoint.pt", weights_only=True)["step"])
 
 
-@needs_muon
 def test_every_weight_belongs_to_one_optimizer() -> None:
     trainer = Trainer(MODEL)
     solvers = optimizers(trainer, 1e-3)
@@ -50,13 +45,6 @@ def test_the_rate_rises_stays_and_falls(step: int, elapsed: float, share: float)
     assert rate_at(step, elapsed, 100, 100, 0.25) == pytest.approx(share)
 
 
-def test_a_torch_without_muon_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(torch.optim, "Muon", raising=False)
-    with pytest.raises(GenkitError, match=r"training needs the optimizer Muon of torch 2\.9, and this is torch 2\."):
-        optimizers(Trainer(MODEL), 1e-3)
-
-
-@needs_muon
 def test_a_run_resumes_where_it_was(trained: Path) -> None:
     before = step_of(trained)
     assert before > 1
@@ -67,7 +55,6 @@ def test_a_run_resumes_where_it_was(trained: Path) -> None:
     assert any(not torch.equal(after["trainer"][name], weights[name]) for name in weights)
 
 
-@needs_muon
 def test_what_comes_out_is_a_stock_pipeline_and_can_be_begun_with(trained: Path, tmp_path: Path) -> None:
     pipe = load_pipeline(trained / "pipeline")
     (clip,) = generate(pipe, held_out_scenes(1, 0), EvaluateConfig(prompts=1, steps=1, batch=1))

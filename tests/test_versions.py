@@ -30,7 +30,7 @@ def row(script: Any, name: str, failed: int = 0) -> dict[str, Any]:
 
 def test_the_floors_are_those_that_are_declared(script: Any) -> None:
     floors = script.floors()
-    assert "diffusers==0.38" in floors and "transformers==5.3" in floors and "gradio==6.22" in floors
+    assert "diffusers==0.38" in floors and "transformers==5.3" in floors and "gradio==6.31" in floors
     declared = tomllib.loads((TOP / "pyproject.toml").read_text("utf-8"))["project"]["dependencies"]
     assert len(floors) == sum(">=" in need for need in declared) + 1, "and one for the page"
 
@@ -38,7 +38,7 @@ def test_the_floors_are_those_that_are_declared(script: Any) -> None:
 def test_what_is_installed_for_each_set(script: Any, tmp_path: Path) -> None:
     assert script.constraints("newest", tmp_path) is None
     assert script.constraints("pinned", tmp_path) == script.constraints("index", tmp_path) == TOP / "constraints.txt"
-    assert "torch==2.6" in script.constraints("floors", tmp_path).read_text()
+    assert "torch==2.9" in script.constraints("floors", tmp_path).read_text()
     assert script.SETS["index"][1]["PIP_FIND_LINKS"] == "" and script.SETS["pinned"][1] == {}
 
 

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from genkit.errors import GenkitError
 from genkit.tiny.autoencoder import PatchAutoencoder
 from genkit.tiny.build import TinyConfig, build_text_encoder, build_tokenizer, build_transformer, save_pipeline
 from genkit.tiny.pool import Pool
@@ -93,12 +92,7 @@ def optimizers(trainer: Trainer, rate: float) -> list[torch.optim.Optimizer]:
     """Muon for the matrices inside the blocks, AdamW for everything else.
 
     The text encoder's relative positions are logits and must reach several units, so they learn five times as fast.
-
-    Raises:
-        GenkitError: this torch has no Muon.
     """
-    if not hasattr(torch.optim, "Muon"):
-        raise GenkitError(f"training needs the optimizer Muon of torch 2.9, and this is torch {torch.__version__}")
     named = dict(trainer.named_parameters())
     matrices = [n for n, p in named.items() if p.ndim == 2 and (".blocks." in n or ".block." in n) and "bias" not in n]
     places = [p for n, p in named.items() if "relative_attention_bias" in n]
