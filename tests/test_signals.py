@@ -181,7 +181,7 @@ def test_a_second_signal_leaves_time_to_clean_up(tmp_path: Path) -> None:
     code = MAKING.replace(
         '    print("ready", flush=True)\n    time.sleep(60)',
         "    try:\n        print('ready', flush=True)\n        time.sleep(60)\n"
-        "    finally:\n        print('busy', flush=True)\n        open('cleaned', 'w')",
+        "    finally:\n        print('busy', flush=True)\n        time.sleep(0.5)\n        open('cleaned', 'w')",
     )
     child = started(code, ["generate", "a", "-o", "clip.mp4"], tmp_path)
     child.send_signal(signal.SIGHUP)
