@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from genkit import catalogue
-from genkit.attention.cards import CARDS
+from genkit.attention.facts.cards import CARDS
 from genkit.tiny.world import vocabulary
 from genkit.visible import visible_lines
 

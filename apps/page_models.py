@@ -1,7 +1,7 @@
 """Which models the page offers, and which lengths each can make, without opening any of them."""
 
-from genkit.attention.cards import CARDS
-from genkit.attention.model_card import ModelCard
+from genkit.attention.facts.cards import CARDS
+from genkit.attention.facts.model_card import ModelCard
 from genkit.errors import UsageError, nearest
 
 LONGEST = 8

@@ -12,7 +12,7 @@ from typing import Any, cast, get_args
 import torch
 from torch import Tensor
 
-from genkit.attention.block_sparse import Impl, auto_impl, block_sparse
+from genkit.attention.operators.block_sparse import Impl, auto_impl, block_sparse
 from genkit.benchmarks.attention_planned import planned, sparse_plugins, sparse_rule
 from genkit.benchmarks.attention_table import COLUMNS, line_of
 from genkit.benchmarks.baselines import attempt, baselines, reason_of

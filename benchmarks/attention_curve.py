@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from genkit.attention.block_sparse import Impl
-from genkit.attention.planners.rule import SparseRule
+from genkit.attention.operators.block_sparse import Impl
+from genkit.attention.planning.rule import SparseRule
 from genkit.benchmarks.attention import FORMULA, tflops
 from genkit.benchmarks.attention_planned import Planned, planned, sparse_rule
 from genkit.benchmarks.gate import require_right

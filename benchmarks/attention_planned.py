@@ -8,12 +8,12 @@ from typing import Any
 from torch import Tensor
 
 from genkit import catalogue
-from genkit.attention.block_sparse import Impl
-from genkit.attention.call import Call, Step
-from genkit.attention.plan import BlockPlan
-from genkit.attention.planners.here import Here
-from genkit.attention.planners.rule import SparseRule
-from genkit.attention.run import Run
+from genkit.attention.calls.call import Call, Step
+from genkit.attention.calls.run import Run
+from genkit.attention.geometry.plan import BlockPlan
+from genkit.attention.operators.block_sparse import Impl
+from genkit.attention.planning.planner_call import Here
+from genkit.attention.planning.rule import SparseRule
 from genkit.benchmarks.machine import Laps, Timing, elapsed, measure, timing_of
 from genkit.benchmarks.real_models import MODELS, RealModel
 from genkit.errors import UsageError

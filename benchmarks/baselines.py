@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from genkit.attention.block_sparse import flex
-from genkit.attention.plan import BlockPlan
+from genkit.attention.geometry.plan import BlockPlan
+from genkit.attention.operators.block_sparse import flex
 from genkit.benchmarks.machine import Timing, free_bytes, measure
 
 Dense = Callable[[Tensor, Tensor, Tensor], Tensor]

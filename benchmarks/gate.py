@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genkit.attention.plan import BlockPlan
-from genkit.attention.threshold import threshold_attention
+from genkit.attention.geometry.plan import BlockPlan
+from genkit.attention.operators.threshold import threshold_attention
 from genkit.benchmarks.baselines import reason_of
 from genkit.benchmarks.machine import dtype_name
 from genkit.benchmarks.operators import OPERATORS, Inputs, own_impl

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from genkit.attention.grid import VideoGrid
-from genkit.attention.plan import BlockPlan
-from genkit.attention.planners.kept import kept_always
+from genkit.attention.geometry.grid import VideoGrid
+from genkit.attention.geometry.plan import BlockPlan
+from genkit.attention.planning.shared import kept_always
 
 MASKS = ("band", "scattered")
 """``band``: the nearest blocks, one table for all heads, which caches like; ``scattered``: blocks drawn at random for

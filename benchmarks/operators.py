@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize, pad
 
-from genkit.attention.block_mass import block_mass
-from genkit.attention.block_sparse import Impl, block_sparse
-from genkit.attention.permute import permute
-from genkit.attention.plan import BlockPlan
-from genkit.attention.pool import pool
-from genkit.attention.threshold import threshold_attention
-from genkit.attention.threshold.api import ThresholdImpl
+from genkit.attention.geometry.plan import BlockPlan
+from genkit.attention.operators.block_mass import block_mass
+from genkit.attention.operators.block_sparse import Impl, block_sparse
+from genkit.attention.operators.permute import permute
+from genkit.attention.operators.pool import pool
+from genkit.attention.operators.threshold import threshold_attention
+from genkit.attention.operators.threshold.api import ThresholdImpl
 
 
 @dataclass(frozen=True, kw_only=True)

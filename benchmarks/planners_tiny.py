@@ -26,7 +26,7 @@ from typing import Any
 import torch
 
 from genkit import catalogue
-from genkit.attention.planners.rule import WARM_UP
+from genkit.attention.planning.rule import WARM_UP
 from genkit.benchmarks.backbones import sha256_of
 from genkit.benchmarks.interpolation import interpolated_positions
 from genkit.benchmarks.ledger import Ledger, Row, key_of

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from genkit.attention.probe import Sample
+from genkit.attention.planning.probe import Sample
 from genkit.benchmarks.drawing import Drawing
 from genkit.benchmarks.heat_map import AMOUNT, GAIN, LOSS, Panel, heat_maps
 from genkit.level_choice import Outcome

@@ -8,10 +8,10 @@ autoencoder (Wan, HunyuanVideo, CogVideoX: 4 in time, 8 in space, and patches of
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from genkit.attention.call import Kind
-from genkit.attention.cards import CARDS
-from genkit.attention.grid import VideoGrid
-from genkit.attention.model_card import ModelCard
+from genkit.attention.calls.call import Kind
+from genkit.attention.facts.cards import CARDS
+from genkit.attention.facts.model_card import ModelCard
+from genkit.attention.geometry.grid import VideoGrid
 from genkit.errors import UsageError, nearest
 
 Volume = tuple[int, int, int]

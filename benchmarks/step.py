@@ -13,8 +13,8 @@ import torch
 
 import genkit
 from genkit import catalogue
-from genkit.attention.run import Run
-from genkit.attention.session import Session
+from genkit.attention.calls.run import Run
+from genkit.attention.model.session import Session
 from genkit.benchmarks.attention import impl_named, impl_of
 from genkit.benchmarks.baselines import attempt
 from genkit.benchmarks.gate import require_right

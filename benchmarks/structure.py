@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-from genkit.attention.grid import VideoGrid
+from genkit.attention.geometry.grid import VideoGrid
 
 ALONG_SPACE, ALONG_TIME = (0.08, 0.4, 0.4), (0.5, 0.12, 0.12)
 """How far a head sees in time, down and across, as shares of the video."""

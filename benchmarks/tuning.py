@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 
-from genkit.attention.block_sparse import block_sparse
-from genkit.attention.block_sparse.launch import Launch
-from genkit.attention.grid import VideoGrid
+from genkit.attention.geometry.grid import VideoGrid
+from genkit.attention.operators.block_sparse import block_sparse
+from genkit.attention.operators.block_sparse.launch import Launch
 from genkit.benchmarks.attention import tflops
 from genkit.benchmarks.baselines import attempt
 from genkit.benchmarks.gate import judged, small_inputs
@@ -113,7 +113,7 @@ def fitting(candidates: Iterable[Launch], block: int) -> list[Launch]:
 @contextmanager
 def launched(launch: Launch) -> Iterator[None]:
     """Inside, the kernel runs with these numbers."""
-    from genkit.attention.block_sparse import triton as kernel
+    from genkit.attention.operators.block_sparse import triton as kernel
 
     names: dict[str, Any] = kernel.__dict__
     shipped = names["launch_for"]

@@ -5,8 +5,8 @@ import math
 from fractions import Fraction
 from typing import Any
 
-from genkit.attention.model_card import ModelCard
-from genkit.attention.volume import configured
+from genkit.attention.facts.model_card import ModelCard
+from genkit.attention.facts.volume import configured
 from genkit.errors import UsageError, nearest
 from genkit.schedulers import seeds
 from genkit.values import real, shown, text

@@ -6,11 +6,11 @@ from typing import Any
 
 from torch import Tensor
 
-from genkit.attention.call import Attend, Call, Rule
-from genkit.attention.callers import works_for
-from genkit.attention.planners.rule import ALL_WARM_UP, WARM_UP, SparseRule
-from genkit.attention.run import Run
-from genkit.attention.session import ReplacedError, Session
+from genkit.attention.calls.call import Attend, Call, Rule
+from genkit.attention.calls.run import Run
+from genkit.attention.model.callers import works_for
+from genkit.attention.model.session import ReplacedError, Session
+from genkit.attention.planning.rule import ALL_WARM_UP, WARM_UP, SparseRule
 from genkit.errors import GenkitError
 from genkit.plugin import Parts
 

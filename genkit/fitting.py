@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from genkit.attention.model_card import ModelCard
-from genkit.attention.volume import configured, patch_of
+from genkit.attention.facts.model_card import ModelCard
+from genkit.attention.facts.volume import configured, patch_of
 from genkit.errors import UsageError, first_line
 from genkit.latents import latents_like, size_of
 from genkit.memory import free_memory

@@ -6,9 +6,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from genkit.asked import BUSY, Asked, Counted, check_parts
-from genkit.attention.cards import card_of
-from genkit.attention.run import Run
-from genkit.attention.session import Session
+from genkit.attention.calls.run import Run
+from genkit.attention.facts.cards import card_of
+from genkit.attention.model.session import Session
 from genkit.conflicts import check_together
 from genkit.errors import GenkitError, UsageError
 from genkit.events import OnEvent

@@ -5,8 +5,8 @@ from typing import Any
 import torch
 
 from genkit.arguments import default_of
-from genkit.attention.model_card import ModelCard
-from genkit.attention.volume import configured
+from genkit.attention.facts.model_card import ModelCard
+from genkit.attention.facts.volume import configured
 from genkit.errors import UsageError
 
 SIZES = ("num_frames", "height", "width")

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from genkit.attention.planners.measure import ROUNDING
+from genkit.attention.planning.measure import ROUNDING
 
 
 @dataclass(frozen=True, kw_only=True)

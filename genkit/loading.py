@@ -112,7 +112,7 @@ def _looks_like_hub_id(name: str) -> bool:
 
 
 def _known_ids() -> list[str]:
-    from genkit.attention.cards import CARDS
+    from genkit.attention.facts.cards import CARDS
 
     return [hub_id for card in CARDS for hub_id in card.hub_ids]
 
@@ -182,7 +182,7 @@ def _with_backend(pipe: Any, backend: str) -> None:
 
 
 def _checked_family(pipe: Any) -> None:
-    from genkit.attention.cards import card_of
+    from genkit.attention.facts.cards import card_of
 
     try:
         card_of(pipe)

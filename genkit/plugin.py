@@ -7,9 +7,9 @@ from typing import Annotated, Any, ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
-from genkit.attention.call import Rule, Step
-from genkit.attention.grid import VideoGrid
-from genkit.attention.session import Session
+from genkit.attention.calls.call import Rule, Step
+from genkit.attention.geometry.grid import VideoGrid
+from genkit.attention.model.session import Session
 
 FilePath = Annotated[str, "path"]
 """A parameter that names a file of the machine that generates; what users read as its type comes second."""

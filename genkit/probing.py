@@ -8,9 +8,9 @@ from functools import cached_property
 from typing import Any
 
 from genkit.attention.budget import Budget
-from genkit.attention.call import Rule
-from genkit.attention.planners.rule import SparseRule
-from genkit.attention.probe import ProbingPlanner, Sample
+from genkit.attention.calls.call import Rule
+from genkit.attention.planning.probe import ProbingPlanner, Sample
+from genkit.attention.planning.rule import SparseRule
 from genkit.catalogue import text_of
 from genkit.errors import GenkitError, UsageError
 from genkit.events import OnEvent

@@ -16,7 +16,7 @@ from genkit.versions import version_of
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from genkit.attention.run import Run
+    from genkit.attention.calls.run import Run
 
 MADE_WITH = ("genkit-video", "torch", "diffusers", "transformers", "triton")
 """Distributions whose versions can change the result."""

@@ -21,10 +21,10 @@ from genkit.arguments import (
     text_limit,
     tokens_of,
 )
-from genkit.attention.grid import VideoGrid
-from genkit.attention.outlook import Outlook
-from genkit.attention.run import Run
-from genkit.attention.session import UnroutedError
+from genkit.attention.calls.run import Run
+from genkit.attention.geometry.grid import VideoGrid
+from genkit.attention.model.session import UnroutedError
+from genkit.attention.planning.outlook import Outlook
 from genkit.callbacks import chained
 from genkit.catalogue import text_of
 from genkit.errors import GenkitError, UsageError, first_line, is_out_of_memory

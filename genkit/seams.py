@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from genkit.asked import Asked
-from genkit.attention.callers import nearest_pipeline
-from genkit.attention.session import Session
+from genkit.attention.model.callers import nearest_pipeline
+from genkit.attention.model.session import Session
 from genkit.plugin import NoisePlan, TextPlan
 from genkit.step_cache import StepCache
 

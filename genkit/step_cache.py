@@ -11,9 +11,9 @@ from typing import Any
 
 from torch import nn
 
-from genkit.attention.call import Step
-from genkit.attention.hooks import AsItWas, as_it_is, cache_hooks
-from genkit.attention.session import Session
+from genkit.attention.calls.call import Step
+from genkit.attention.model.hooks import AsItWas, as_it_is, cache_hooks
+from genkit.attention.model.session import Session
 from genkit.errors import GenkitError, UsageError
 from genkit.plugin import CachePlan
 

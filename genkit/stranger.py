@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from genkit import catalogue
-from genkit.attention.cards import CARDS
+from genkit.attention.facts.cards import CARDS
 from genkit.errors import UsageError
 from genkit.plugin_text import join_text, split_text
 

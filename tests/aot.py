@@ -17,12 +17,12 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from genkit.attention.block_mass import triton as block_mass
-from genkit.attention.block_sparse import triton as block_sparse
-from genkit.attention.block_sparse.launch import choose
-from genkit.attention.permute import triton as permute
-from genkit.attention.pool import triton as pool
-from genkit.attention.threshold import triton as threshold
+from genkit.attention.operators.block_mass import triton as block_mass
+from genkit.attention.operators.block_sparse import triton as block_sparse
+from genkit.attention.operators.block_sparse.launch import choose
+from genkit.attention.operators.permute import triton as permute
+from genkit.attention.operators.pool import triton as pool
+from genkit.attention.operators.threshold import triton as threshold
 
 POINTERS = {
     "lse_ptr": "*fp32",

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from genkit import catalogue
-from genkit.attention.cards import card_of
-from genkit.attention.model_card import ModelCard
+from genkit.attention.facts.cards import card_of
+from genkit.attention.facts.model_card import ModelCard
 
 ALWAYS = "block=8,min_tokens=1,dense_steps=0,dense_layers=0"
 SPARSE = {

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genkit.apps.cli import main
-from genkit.attention.grid import VideoGrid
+from genkit.attention.geometry.grid import VideoGrid
 from genkit.benchmarks import attention as bench
 from genkit.benchmarks import baselines, machine, operators
 from genkit.benchmarks.attention_planned import planned, sparse_plugins, sparse_rule

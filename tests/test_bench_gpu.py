@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from genkit.apps.cli import main
-from genkit.attention.block_sparse import triton as kernel
-from genkit.attention.block_sparse.launch import Launch, launch_for
-from genkit.attention.grid import VideoGrid
+from genkit.attention.geometry.grid import VideoGrid
+from genkit.attention.operators.block_sparse import triton as kernel
+from genkit.attention.operators.block_sparse.launch import Launch, launch_for
 from genkit.attention.planners.sparge import SpargePlanner
 from genkit.benchmarks import attention, curve_drawing, gpu, kernels, tuning
 from genkit.benchmarks.attention_curve import LONGEST, CurveConfig, curve, verdict

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from genkit.attention.block_mass import block_mass, recall
-from genkit.attention.plan import BlockPlan
+from genkit.attention.geometry.plan import BlockPlan
+from genkit.attention.operators.block_mass import block_mass, recall
 
 
 def softmax_of(q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from genkit.attention.block_sparse import api, auto_impl, block_sparse, flex, gather, reference
-from genkit.attention.block_sparse.workers import each
-from genkit.attention.plan import BlockPlan
+from genkit.attention.geometry.plan import BlockPlan
+from genkit.attention.operators.block_sparse import api, auto_impl, block_sparse, flex, gather, reference
+from genkit.attention.operators.block_sparse.workers import each
 
 INF = float("inf")
 

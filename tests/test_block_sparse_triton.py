@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from genkit.attention.block_sparse import block_sparse, launch, reference
-from genkit.attention.block_sparse import triton as kernel
-from genkit.attention.block_sparse.seen import Seen
-from genkit.attention.plan import BlockPlan
+from genkit.attention.geometry.plan import BlockPlan
+from genkit.attention.operators.block_sparse import block_sparse, launch, reference
+from genkit.attention.operators.block_sparse import triton as kernel
+from genkit.attention.operators.block_sparse.seen import Seen
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 DTYPES = [torch.float32, torch.float16, *([torch.bfloat16] if DEVICE == "cuda" else [])]

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from genkit.attention.block_sparse import block_sparse, xformers
-from genkit.attention.block_sparse.seen import Seen
-from genkit.attention.plan import BlockPlan
+from genkit.attention.geometry.plan import BlockPlan
+from genkit.attention.operators.block_sparse import block_sparse, xformers
+from genkit.attention.operators.block_sparse.seen import Seen
 
 
 def plan_of(*rows: str, block: int = 16, queries: int = 0, keys: int = 0) -> BlockPlan:

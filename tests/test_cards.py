@@ -10,9 +10,9 @@ import pytest
 import torch
 
 import genkit
-from genkit.attention.call import Call
-from genkit.attention.cards import CARDS, card_of
-from genkit.attention.volume import patch_of
+from genkit.attention.calls.call import Call
+from genkit.attention.facts.cards import CARDS, card_of
+from genkit.attention.facts.volume import patch_of
 from genkit.benchmarks.real_models import MODELS
 from genkit.errors import UsageError
 

@@ -20,13 +20,13 @@ from ulysses_worker import PLUGINS
 import genkit
 from genkit import Radial, catalogue
 from genkit.attention import budget
-from genkit.attention.call import Call, Step
-from genkit.attention.dense import dense
-from genkit.attention.devices import Devices
-from genkit.attention.grid import VideoGrid
-from genkit.attention.planners.rule import SparseRule
-from genkit.attention.run import Run
-from genkit.attention.text_routing import TextRoutingRule
+from genkit.attention.calls.call import Call, Step
+from genkit.attention.calls.dense import dense
+from genkit.attention.calls.devices import Devices
+from genkit.attention.calls.run import Run
+from genkit.attention.geometry.grid import VideoGrid
+from genkit.attention.planning.rule import SparseRule
+from genkit.attention.rules.text_routing import TextRoutingRule
 from genkit.errors import UsageError
 from genkit.plugin import Target
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from genkit.attention.call import Call, Step
-from genkit.attention.dense import dense
-from genkit.attention.grid import VideoGrid
-from genkit.attention.run import Run
+from genkit.attention.calls.call import Call, Step
+from genkit.attention.calls.dense import dense
+from genkit.attention.calls.run import Run
+from genkit.attention.geometry.grid import VideoGrid
 
 HEADS, WIDTH = 2, 8
 GRIDS = {

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from genkit import catalogue, recipe
-from genkit.attention.cards import CARDS
+from genkit.attention.facts.cards import CARDS
 from genkit.earlier import CHANGES, LENGTHS_1, RELEASES, SAME_LENGTH_1, Change, Made, texts_today
 from genkit.errors import UsageError
 from genkit.plugins.sparse import Sparse

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from genkit import catalogue
-from genkit.attention.call import Call, Step
-from genkit.attention.dense import dense
-from genkit.attention.grid import VideoGrid
+from genkit.attention.calls.call import Call, Step
+from genkit.attention.calls.dense import dense
+from genkit.attention.calls.run import Run
+from genkit.attention.geometry.grid import VideoGrid
+from genkit.attention.operators.pool import pool
 from genkit.attention.planners.adaspa import AdaSpaPlanner
-from genkit.attention.planners.here import Here
-from genkit.attention.planners.rule import SparseRule
-from genkit.attention.pool import pool
-from genkit.attention.run import Run
+from genkit.attention.planning.planner_call import Here
+from genkit.attention.planning.rule import SparseRule
 from genkit.plugin import Target
 
 WAN = Target(family="wan", title="Wan 2.1", native_frames=21, kinds=frozenset({"self", "cross"}))

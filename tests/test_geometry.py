@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from genkit.attention.call import Call, Kind, Step
-from genkit.attention.grid import VideoGrid
-from genkit.attention.plan import BlockPlan
+from genkit.attention.calls.call import Call, Kind, Step
+from genkit.attention.calls.run import Run
+from genkit.attention.geometry.grid import VideoGrid
+from genkit.attention.geometry.plan import BlockPlan
 from genkit.attention.planners.adaspa import AdaSpaPlanner
 from genkit.attention.planners.frame_anchors import FrameAnchorsPlanner
-from genkit.attention.planners.here import Here
 from genkit.attention.planners.radial import RadialPlanner
 from genkit.attention.planners.sliding_tile import SlidingTilePlanner
 from genkit.attention.planners.sparge import SpargePlanner
@@ -23,7 +23,7 @@ from genkit.attention.planners.svg import SvgPlanner
 from genkit.attention.planners.svg2 import Svg2Planner
 from genkit.attention.planners.threshold import ThresholdPlanner
 from genkit.attention.planners.vmoba import VMoBAPlanner
-from genkit.attention.run import Run
+from genkit.attention.planning.planner_call import Here
 
 PLANNERS: dict[str, Callable[[int], Any]] = {
     "radial": lambda block: RadialPlanner(density=0.2, block=block),

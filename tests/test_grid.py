@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from genkit.attention.grid import VideoGrid
+from genkit.attention.geometry.grid import VideoGrid
 
 
 def grid(**changes):

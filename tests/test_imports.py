@@ -18,7 +18,7 @@ FOLDERS = {
 }
 OURS_ALLOWED = {
     "attention": ("genkit.attention",),
-    "schedulers": ("genkit.schedulers", "genkit.attention.grid"),
+    "schedulers": ("genkit.schedulers", "genkit.attention.geometry.grid"),
 }
 """Where only some of our modules may be imported."""
 OURS_FORBIDDEN = {"genkit": ("genkit.benchmarks", "genkit.apps"), "benchmarks": ("genkit.apps",), "apps": ()}
@@ -114,7 +114,7 @@ def test_heavy_packages_are_imported_inside_functions_only(path: Path) -> None:
         ("attention", "genkit.attention.planners", "from ... import request", True),
         ("attention", "genkit.attention", "def f():\n    import diffusers.hooks", False),
         ("schedulers", "genkit.schedulers", "from genkit.attention.planners import radial", True),
-        ("schedulers", "genkit.schedulers", "from genkit.attention.grid import VideoGrid", False),
+        ("schedulers", "genkit.schedulers", "from genkit.attention.geometry.grid import VideoGrid", False),
         ("genkit", "genkit", "def f():\n    from genkit.apps import cli", True),
         ("genkit", "genkit", "from . import apps", True),
         ("genkit", "genkit", "from genkit.attention import grid", False),

@@ -13,14 +13,14 @@ from torch import Tensor
 
 import genkit
 from genkit import AdaSpa, SlidingTile, SpargeAttention, Threshold, Timeline
-from genkit.attention import hoist
 from genkit.attention.budget import Budget
-from genkit.attention.call import Attend, Call
-from genkit.attention.grid import VideoGrid
-from genkit.attention.layout import Layout, Morton, Tiles, layout_of, ordered
-from genkit.attention.planners import here
-from genkit.attention.planners.kept import in_first_frame
-from genkit.attention.session import Session
+from genkit.attention.calls.call import Attend, Call
+from genkit.attention.geometry.grid import VideoGrid
+from genkit.attention.geometry.layout import Layout, Morton, Tiles, layout_of, ordered
+from genkit.attention.model import hoist
+from genkit.attention.model.session import Session
+from genkit.attention.planning import planner_call
+from genkit.attention.planning.shared import in_first_frame
 
 TRANSFORMERS = ["wan", "hunyuan", "cogvideox", "ltx", "mochi"]
 LAYOUTS: list[Layout] = [Tiles((2, 3, 2)), Morton(), Morton(mixes_frames=False)]
@@ -127,7 +127,7 @@ def test_ordered_once_or_in_every_layer_is_the_same(name: str, plugin: Any, monk
 
         monkeypatch.setattr(module, function, counting)
 
-    counted(here, "permute")
+    counted(planner_call, "permute")
     counted(hoist, "inverse")
     with genkit.apply(pipe, plugin) as plan:
         once, density = frames_of(pipe, name), plan.session.run.densities[plugin.name][0]

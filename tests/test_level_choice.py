@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from genkit.attention.call import Call, Step
-from genkit.attention.grid import VideoGrid
-from genkit.attention.plan import BlockPlan
-from genkit.attention.planners.rule import SparseRule
-from genkit.attention.probe import ProbingPlanner, Sample
-from genkit.attention.run import Run
+from genkit.attention.calls.call import Call, Step
+from genkit.attention.calls.run import Run
+from genkit.attention.geometry.grid import VideoGrid
+from genkit.attention.geometry.plan import BlockPlan
+from genkit.attention.planning.probe import ProbingPlanner, Sample
+from genkit.attention.planning.rule import SparseRule
 from genkit.level_choice import Outcome, by_density, by_recall, worthwhile
 
 

@@ -8,9 +8,9 @@ import torch
 from test_planners import FULL, GRIDS, SPARSE, call_of, dense, draw, sparse
 
 from genkit.attention.planners.adaspa import AdaSpaPlanner
-from genkit.attention.planners.measure import UnreachableError, measure
 from genkit.attention.planners.radial import RadialPlanner
 from genkit.attention.planners.sparge import SpargePlanner
+from genkit.attention.planning.measure import UnreachableError, measure
 
 FIXED = {name: planner for name, planner in SPARSE.items() if name not in ("sparge-cdf", "adaspa-recall")}
 
@@ -67,7 +67,7 @@ def test_a_recall_is_kept_in_every_head(planner: Any) -> None:
 
 
 def test_the_search_takes_place_once_a_layer_and_branch(monkeypatch: pytest.MonkeyPatch) -> None:
-    from genkit.attention.planners import rule
+    from genkit.attention.planning import rule
 
     searched: list[Any] = []
     real = rule.reaching

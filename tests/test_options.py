@@ -15,7 +15,7 @@ from PIL import Image
 
 import genkit
 from genkit.apps.cli import main
-from genkit.attention.cards import CARDS
+from genkit.attention.facts.cards import CARDS
 from genkit.making import check_request
 from genkit.options import CHECKS, OWN, checked, stored
 from genkit.plugins.timeline import Timeline

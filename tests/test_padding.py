@@ -8,16 +8,16 @@ import torch
 from sparse_settings import SPARSE, made
 from torch import Tensor
 
-from genkit.attention.block_mass import block_mass
-from genkit.attention.block_sparse import block_sparse
-from genkit.attention.call import Call, Step
-from genkit.attention.dense import dense
-from genkit.attention.grid import VideoGrid
-from genkit.attention.permute import permute
-from genkit.attention.plan import BlockPlan
-from genkit.attention.pool import pool
-from genkit.attention.run import Run
-from genkit.attention.threshold import threshold_attention
+from genkit.attention.calls.call import Call, Step
+from genkit.attention.calls.dense import dense
+from genkit.attention.calls.run import Run
+from genkit.attention.geometry.grid import VideoGrid
+from genkit.attention.geometry.plan import BlockPlan
+from genkit.attention.operators.block_mass import block_mass
+from genkit.attention.operators.block_sparse import block_sparse
+from genkit.attention.operators.permute import permute
+from genkit.attention.operators.pool import pool
+from genkit.attention.operators.threshold import threshold_attention
 from genkit.plugin import Target
 
 BLOCK, TOKENS, WIDTH = 16, 40, 16

@@ -14,7 +14,7 @@ from genkit.apps import page_form, page_models, page_plugins, page_serve, page_v
 from genkit.apps.cli import main
 from genkit.apps.jobs import Job
 from genkit.apps.page_form import check, defaults, settings
-from genkit.attention.cards import CARDS
+from genkit.attention.facts.cards import CARDS
 from genkit.errors import UsageError
 from genkit.loading import TINY_WEIGHTS
 from genkit.plugin import Parts, Target

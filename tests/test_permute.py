@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from genkit.attention.permute import inverse, permute
+from genkit.attention.operators.permute import inverse, permute
 
 
 @pytest.mark.parametrize("impl", ["reference", "triton"])

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from genkit.attention.plan import BlockPlan, block_lists, pairs_in_blocks
+from genkit.attention.geometry.plan import BlockPlan, block_lists, pairs_in_blocks
 
 
 def seen_tokens(plan: BlockPlan) -> torch.Tensor:

@@ -10,21 +10,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from genkit.attention.call import Call, Kind, Step
-from genkit.attention.grid import VideoGrid
-from genkit.attention.planners import here as places
+from genkit.attention.calls.call import Call, Kind, Step
+from genkit.attention.calls.run import Run
+from genkit.attention.geometry.grid import VideoGrid
 from genkit.attention.planners.adaspa import AdaSpaPlanner, head_densities
 from genkit.attention.planners.frame_anchors import FrameAnchorsPlanner, frame_blocks
-from genkit.attention.planners.kept import kept_always, top_share
 from genkit.attention.planners.radial import RadialPlanner
-from genkit.attention.planners.rule import SparseRule
 from genkit.attention.planners.sliding_tile import SlidingTilePlanner
 from genkit.attention.planners.sparge import SpargePlanner
 from genkit.attention.planners.svg import SvgPlanner, band_of
 from genkit.attention.planners.svg2 import Svg2Planner, in_chain, k_means
 from genkit.attention.planners.threshold import ThresholdPlanner
 from genkit.attention.planners.vmoba import VMoBAPlanner
-from genkit.attention.run import Run
+from genkit.attention.planning import planner_call as places
+from genkit.attention.planning.rule import SparseRule
+from genkit.attention.planning.shared import kept_always, top_share
 
 INF = float("inf")
 SPARSE: dict[str, Any] = {

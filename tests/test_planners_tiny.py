@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from genkit import catalogue
-from genkit.attention.run import Run
+from genkit.attention.calls.run import Run
 from genkit.benchmarks import planners_tiny
 from genkit.benchmarks.ledger import Ledger
 from genkit.benchmarks.planners_tiny import (

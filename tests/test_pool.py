@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from genkit.attention.pool import pool
+from genkit.attention.operators.pool import pool
 
 
 @pytest.mark.parametrize("impl", ["reference", "triton"])

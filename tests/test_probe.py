@@ -14,9 +14,9 @@ import genkit
 from genkit.apps.cli import main
 from genkit.apps.probe import table
 from genkit.attention.budget import load_budget
-from genkit.attention.planners.measure import Listening, measure
 from genkit.attention.planners.radial import RadialPlanner
-from genkit.attention.probe import ProbingPlanner, Sample
+from genkit.attention.planning.measure import Listening, measure
+from genkit.attention.planning.probe import ProbingPlanner, Sample
 from genkit.benchmarks.drawing import Box, Word
 from genkit.benchmarks.heat_map import GAIN, LOSS
 from genkit.benchmarks.probe_picture import picture

@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from genkit.attention.call import Call, Kind, Step
-from genkit.attention.grid import VideoGrid
-from genkit.attention.planners.kept import default_block
+from genkit.attention.calls.call import Call, Kind, Step
+from genkit.attention.calls.run import Run
+from genkit.attention.geometry.grid import VideoGrid
 from genkit.attention.planners.radial import RadialPlanner
 from genkit.attention.planners.radial_mask import BlockRule, radial_plan
-from genkit.attention.planners.rule import SparseRule
-from genkit.attention.run import Run
+from genkit.attention.planning.rule import SparseRule
+from genkit.attention.planning.shared import default_block
 
 
 def tokens_read(grid: VideoGrid, block: int, decay: float, sink: bool) -> Tensor:

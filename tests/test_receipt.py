@@ -11,7 +11,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from genkit.attention.run import Run
+from genkit.attention.calls.run import Run
 from genkit.receipt import Attention, Receipt, Seconds, peak_memory_bytes, plain, versions
 
 

@@ -13,7 +13,7 @@ from test_receipt import receipt
 import genkit
 from genkit.apps import page_form
 from genkit.apps.cli import main
-from genkit.attention.cards import CARDS
+from genkit.attention.facts.cards import CARDS
 from genkit.errors import UsageError
 from genkit.request import Request
 from genkit.stranger import LIMITS, from_stranger

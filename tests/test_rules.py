@@ -7,13 +7,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from genkit.attention.call import ORDER, Call, Kind, Order, Step, compose
-from genkit.attention.dense import dense
-from genkit.attention.grid import VideoGrid
-from genkit.attention.run import Run
-from genkit.attention.spectral_blend import SpectralBlendRule, band, low_pass
-from genkit.attention.text_routing import TextRoutingRule
-from genkit.attention.windows import WindowRule, window_starts
+from genkit.attention.calls.call import ORDER, Call, Kind, Order, Step, compose
+from genkit.attention.calls.dense import dense
+from genkit.attention.calls.run import Run
+from genkit.attention.geometry.grid import VideoGrid
+from genkit.attention.rules.spectral_blend import SpectralBlendRule, band, low_pass
+from genkit.attention.rules.text_routing import TextRoutingRule
+from genkit.attention.rules.windows import WindowRule, window_starts
 
 GRID = VideoGrid(frames=7, rows=2, cols=2)
 ALL: frozenset[Kind] = frozenset({"self", "joint", "temporal", "spatial", "cross"})

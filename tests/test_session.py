@@ -10,8 +10,8 @@ import torch
 from family_facts import EXPECTED
 
 import genkit
-from genkit.attention.cards import CARDS, card_of
-from genkit.attention.session import Session
+from genkit.attention.facts.cards import CARDS, card_of
+from genkit.attention.model.session import Session
 
 NAMES = list(families.FAMILIES)
 

@@ -10,8 +10,8 @@ from sparse_settings import DENSE, SPARSE
 
 from genkit import catalogue
 from genkit.apps import page_form, page_plugins
-from genkit.attention.cards import CARDS
-from genkit.attention.planners.rule import SparseRule
+from genkit.attention.facts.cards import CARDS
+from genkit.attention.planning.rule import SparseRule
 from genkit.conflicts import check_together, conflict
 from genkit.errors import UsageError
 from genkit.plugin import Target

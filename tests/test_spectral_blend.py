@@ -5,11 +5,11 @@ from math import exp, inf, pi
 import pytest
 import torch
 
-from genkit.attention.call import Call, Step
-from genkit.attention.dense import dense
-from genkit.attention.grid import VideoGrid
-from genkit.attention.run import Run
-from genkit.attention.spectral_blend import SpectralBlendRule, band, blur_matrix, low_pass
+from genkit.attention.calls.call import Call, Step
+from genkit.attention.calls.dense import dense
+from genkit.attention.calls.run import Run
+from genkit.attention.geometry.grid import VideoGrid
+from genkit.attention.rules.spectral_blend import SpectralBlendRule, band, blur_matrix, low_pass
 from genkit.errors import UsageError
 from genkit.plugin import Target
 from genkit.plugins.freelong import FreeLong

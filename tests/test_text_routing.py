@@ -7,11 +7,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from genkit.attention.call import Call, Step
-from genkit.attention.dense import dense
-from genkit.attention.grid import VideoGrid
-from genkit.attention.run import Run
-from genkit.attention.text_routing import TextRoutingRule, check_events, event_costs
+from genkit.attention.calls.call import Call, Step
+from genkit.attention.calls.dense import dense
+from genkit.attention.calls.run import Run
+from genkit.attention.geometry.grid import VideoGrid
+from genkit.attention.rules.text_routing import TextRoutingRule, check_events, event_costs
 
 WORDS = 3
 GRID = VideoGrid(frames=5, rows=2, cols=2, fps=8)  # frames begin at 0, 0.125, 0.625, 1.125, 1.625 and end at 2.125 s

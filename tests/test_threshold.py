@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from genkit.attention.threshold import threshold_attention, threshold_plan
+from genkit.attention.operators.threshold import threshold_attention, threshold_plan
 
 INF = float("inf")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from genkit.attention.grid import VideoGrid
+from genkit.attention.geometry.grid import VideoGrid
 from genkit.errors import UsageError
 from genkit.plugin import Target
 from genkit.plugins.timeline import Timeline

@@ -11,11 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import genkit
-from genkit.attention.layout import Layout, Morton
-from genkit.attention.model_card import ModelCard
-from genkit.attention.planners.rule import SparseRule
+from genkit.attention.facts.model_card import ModelCard
+from genkit.attention.geometry.layout import Layout, Morton
+from genkit.attention.model.session import Session
 from genkit.attention.planners.sliding_tile import SlidingTilePlanner
-from genkit.attention.session import Session
+from genkit.attention.planning.rule import SparseRule
 from genkit.plugins.sliding_tile import SlidingTile
 
 VOLUME = (5, 3, 4)

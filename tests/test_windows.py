@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from genkit.attention.call import Call, Step, compose
-from genkit.attention.dense import dense
-from genkit.attention.grid import VideoGrid
-from genkit.attention.run import Run
-from genkit.attention.windows import WindowRule, cropped, window_starts, window_weights
+from genkit.attention.calls.call import Call, Step, compose
+from genkit.attention.calls.dense import dense
+from genkit.attention.calls.run import Run
+from genkit.attention.geometry.grid import VideoGrid
+from genkit.attention.rules.windows import WindowRule, cropped, window_starts, window_weights
 from genkit.errors import UsageError
 from genkit.plugin import Target
 from genkit.plugins.freenoise import FreeNoise

@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genkit.attention.block_mass import block_mass, recall
-from genkit.attention.layout import Layout, TokenOrder, layout_of
-from genkit.attention.plan import BlockPlan
-from genkit.attention.planners.here import Attended, Here
-from genkit.attention.planners.kept import DENSITIES, top_share
-from genkit.attention.planners.ordered import InOrder
+from genkit.attention.geometry.layout import Layout, TokenOrder, layout_of
+from genkit.attention.geometry.plan import BlockPlan
+from genkit.attention.operators.block_mass import block_mass, recall
+from genkit.attention.planning.ordered import InOrder
+from genkit.attention.planning.planner_call import Attended, Here
+from genkit.attention.planning.shared import DENSITIES, top_share
 
 GOOD_RECALL = 0.8
 """Heads that keep more than this at the common density may give some of it away."""

@@ -21,10 +21,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genkit.attention.grid import VideoGrid
-from genkit.attention.plan import BlockPlan
-from genkit.attention.planners.here import Here
-from genkit.attention.planners.kept import default_block
+from genkit.attention.geometry.grid import VideoGrid
+from genkit.attention.geometry.plan import BlockPlan
+from genkit.attention.planning.planner_call import Here
+from genkit.attention.planning.shared import default_block
 
 EVERY_FRAME = 1 << 20
 """More neighbours than any video has frames."""

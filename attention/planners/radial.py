@@ -5,10 +5,10 @@ from typing import Any
 
 from torch import Tensor
 
-from genkit.attention.plan import BlockPlan
-from genkit.attention.planners.here import Here
-from genkit.attention.planners.kept import DENSITIES, default_block
+from genkit.attention.geometry.plan import BlockPlan
 from genkit.attention.planners.radial_mask import BlockRule, radial_plan
+from genkit.attention.planning.planner_call import Here
+from genkit.attention.planning.shared import DENSITIES, default_block
 
 
 @dataclass

@@ -42,8 +42,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from genkit.attention.grid import VideoGrid
-from genkit.attention.plan import BlockPlan
+from genkit.attention.geometry.grid import VideoGrid
+from genkit.attention.geometry.plan import BlockPlan
 
 BlockRule = Literal["corrected", "published"]
 SEARCH_STEPS = 16

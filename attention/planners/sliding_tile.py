@@ -19,11 +19,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genkit.attention.grid import VideoGrid
-from genkit.attention.layout import Sides, Tiles
-from genkit.attention.plan import BlockPlan
-from genkit.attention.planners.here import Attended, Here
-from genkit.attention.planners.ordered import InOrder
+from genkit.attention.geometry.grid import VideoGrid
+from genkit.attention.geometry.layout import Sides, Tiles
+from genkit.attention.geometry.plan import BlockPlan
+from genkit.attention.planning.ordered import InOrder
+from genkit.attention.planning.planner_call import Attended, Here
 
 EVERY_TILE = 1 << 20
 """A window wider than any video."""

@@ -17,12 +17,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from genkit.attention.layout import Layout, TokenOrder, layout_of
-from genkit.attention.plan import BlockPlan
-from genkit.attention.planners.here import Attended, Here
-from genkit.attention.planners.kept import DENSITIES, top_share
-from genkit.attention.planners.ordered import InOrder
-from genkit.attention.pool import pool
+from genkit.attention.geometry.layout import Layout, TokenOrder, layout_of
+from genkit.attention.geometry.plan import BlockPlan
+from genkit.attention.operators.pool import pool
+from genkit.attention.planning.ordered import InOrder
+from genkit.attention.planning.planner_call import Attended, Here
+from genkit.attention.planning.shared import DENSITIES, top_share
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,11 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genkit.attention.grid import VideoGrid
-from genkit.attention.permute import inverse, permute
-from genkit.attention.plan import BlockPlan
-from genkit.attention.planners.here import Here
-from genkit.attention.planners.kept import DENSITIES
+from genkit.attention.geometry.grid import VideoGrid
+from genkit.attention.geometry.plan import BlockPlan
+from genkit.attention.operators.permute import inverse, permute
+from genkit.attention.planning.planner_call import Here
+from genkit.attention.planning.shared import DENSITIES
 
 
 @dataclass(frozen=True, kw_only=True)

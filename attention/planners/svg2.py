@@ -20,9 +20,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genkit.attention.permute import inverse, permute
-from genkit.attention.plan import BlockPlan
-from genkit.attention.planners.here import Here
+from genkit.attention.geometry.plan import BlockPlan
+from genkit.attention.operators.permute import inverse, permute
+from genkit.attention.planning.planner_call import Here
 
 DISTANCES_AT_ONCE = 1 << 26
 """Of tokens to centres, that k-means holds in float32: a quarter of a GiB."""

@@ -1,4 +1,4 @@
-"""Threshold attention as a planner: no plan, no state; see ``genkit.attention.threshold``.
+"""Threshold attention as a planner: no plan, no state; see ``genkit.attention.operators.threshold``.
 
 Source: "Sol-Attn", arXiv 2607.24027. With random queries and keys at the size of Wan at 480p (512 blocks of 64) it
 reads 16, 7 and 3 % of the blocks exactly at ``tau`` 1, 1.5 and 2, as published. Different from the source:
@@ -15,12 +15,12 @@ from typing import Any
 
 from torch import Tensor
 
-from genkit.attention.layout import Layout, TokenOrder, layout_of
-from genkit.attention.plan import BlockPlan
-from genkit.attention.planners.here import Attended, Here
-from genkit.attention.planners.kept import in_first_frame, spanned
-from genkit.attention.planners.ordered import InOrder
-from genkit.attention.threshold import threshold_attention, threshold_plan
+from genkit.attention.geometry.layout import Layout, TokenOrder, layout_of
+from genkit.attention.geometry.plan import BlockPlan
+from genkit.attention.operators.threshold import threshold_attention, threshold_plan
+from genkit.attention.planning.ordered import InOrder
+from genkit.attention.planning.planner_call import Attended, Here
+from genkit.attention.planning.shared import in_first_frame, spanned
 
 
 @dataclass(frozen=True, kw_only=True)

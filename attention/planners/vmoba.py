@@ -24,12 +24,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from genkit.attention.grid import VideoGrid
-from genkit.attention.layout import Sides, Tiles, ordered
-from genkit.attention.permute import inverse, permute
-from genkit.attention.plan import BlockPlan
-from genkit.attention.planners.here import Here
-from genkit.attention.pool import pool
+from genkit.attention.geometry.grid import VideoGrid
+from genkit.attention.geometry.layout import Sides, Tiles, ordered
+from genkit.attention.geometry.plan import BlockPlan
+from genkit.attention.operators.permute import inverse, permute
+from genkit.attention.operators.pool import pool
+from genkit.attention.planning.planner_call import Here
 
 Partition = Literal["time", "space", "both"]
 PARTITIONS: tuple[Partition, ...] = ("time", "space", "both")

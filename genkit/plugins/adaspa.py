@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-from genkit.attention.layout import TokenOrder
+from genkit.attention.geometry.layout import TokenOrder
 from genkit.attention.planners.adaspa import AdaSpaPlanner
 from genkit.errors import UsageError
 from genkit.plugin import Target

@@ -10,10 +10,10 @@ from typing import Annotated, Any, ClassVar, Literal
 import torch
 from torch import nn
 
-from genkit.attention.call import Step
-from genkit.attention.devices import devices_of
-from genkit.attention.hooks import cache_hooks
-from genkit.attention.session import Session
+from genkit.attention.calls.call import Step
+from genkit.attention.calls.devices import devices_of
+from genkit.attention.model.hooks import cache_hooks
+from genkit.attention.model.session import Session
 from genkit.errors import UsageError
 from genkit.plugin import CachePlan, Parts, Target
 

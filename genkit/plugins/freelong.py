@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from genkit.attention.spectral_blend import SpectralBlendRule
+from genkit.attention.rules.spectral_blend import SpectralBlendRule
 from genkit.errors import UsageError
 from genkit.plugin import Parts, Target
 from genkit.schedulers.noise import ShuffledNoise, largest_stride

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from genkit.attention.windows import WindowRule
+from genkit.attention.rules.windows import WindowRule
 from genkit.errors import UsageError
 from genkit.plugin import Parts, Target
 from genkit.schedulers.noise import ShuffledNoise, largest_stride

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from genkit.attention.layout import TokenOrder
+from genkit.attention.geometry.layout import TokenOrder
 from genkit.attention.planners.sparge import SpargePlanner
 from genkit.errors import UsageError
 from genkit.plugin import Target

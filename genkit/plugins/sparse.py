@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from genkit.attention.block_sparse import Impl
 from genkit.attention.budget import read_budget
-from genkit.attention.planners.here import Planner
-from genkit.attention.planners.rule import SparseRule
+from genkit.attention.operators.block_sparse import Impl
+from genkit.attention.planning.planner_call import Planner
+from genkit.attention.planning.rule import SparseRule
 from genkit.errors import UsageError
 from genkit.plugin import FilePath, Parts, Target
 

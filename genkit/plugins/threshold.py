@@ -4,9 +4,9 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from genkit.attention.layout import TokenOrder
+from genkit.attention.geometry.layout import TokenOrder
+from genkit.attention.operators.threshold.api import ThresholdImpl
 from genkit.attention.planners.threshold import ThresholdPlanner
-from genkit.attention.threshold.api import ThresholdImpl
 from genkit.errors import UsageError
 from genkit.plugin import Target
 from genkit.plugins.sparse import Sparse, reads_first_frame

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from genkit.attention.grid import VideoGrid
-from genkit.attention.text_routing import TextRoutingRule, check_events
+from genkit.attention.geometry.grid import VideoGrid
+from genkit.attention.rules.text_routing import TextRoutingRule, check_events
 from genkit.errors import UsageError
 from genkit.plugin import Parts, Target
 from genkit.schedulers.timeline import Events, parse_events, resolve

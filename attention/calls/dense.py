@@ -1,0 +1,87 @@
+"""The innermost attention: everything, or the key frames that ``call.visible`` allows."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from genkit.attention.calls.call import Call
+
+
+def dense(q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:
+    """Attend with the arguments that the model gave, on the backend that the user chose; ``[B, H, N, D]``."""
+    assert call.positions is None, "the rule that cuts windows adds the positions of each"
+    backend = call.options.get("backend")
+    how = "windowed" if call.visible is not None else backend
+    if not call.counted:
+        call.run.ran(f"dense ({how})" if how else "dense")
+    if call.visible is not None:
+        return _windowed(q, k, v, call)
+    return sdpa(q, k, v, call, call.mask, backend)
+
+
+def sdpa(q: Tensor, k: Tensor, v: Tensor, call: Call, mask: Tensor | None, backend: str | None = None) -> Tensor:
+    """Attention of some queries and keys of a call under ``mask``, otherwise as the model asked for it."""
+    options: dict[str, Any] = {name: value for name, value in call.options.items() if name != "backend"}
+    if backend is None:
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=call.scale, **options)
+    from diffusers.models.attention_dispatch import AttentionBackendName, dispatch_attention_fn
+
+    options |= {"attn_mask": mask, "scale": call.scale, "backend": AttentionBackendName(backend)}
+    out: Tensor = dispatch_attention_fn(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), **options)
+    return out.transpose(1, 2)
+
+
+def _windowed(q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:
+    assert call.visible is not None
+    grid = call.grid
+    if grid.fold == "time":
+        raise ValueError(
+            f"{call.layer} sees one frame at a time, so no frames can be hidden from it; leave visible at None"
+        )
+    if grid.fold == "space":
+        return sdpa(q, k, v, call, both(call.mask, call.visible.to(q.device)))
+    out = torch.empty_like(q)
+    if grid.text_tokens:
+        out[:, :, grid.text] = sdpa(q[:, :, grid.text], k, v, call, mask_rows(call.mask, grid.text))
+    for queries, keys in _groups(call.visible, grid.tokens_per_frame):
+        rows = slice(grid.video.start + queries.start, grid.video.start + queries.stop)
+        index = torch.cat([keys + grid.video.start, torch.arange(grid.text.start, grid.text.stop)]).to(q.device)
+        mask = mask_rows(call.mask, rows)
+        mask = mask[..., index] if mask is not None and mask.shape[-1] != 1 else mask
+        out[:, :, rows] = sdpa(q[:, :, rows], k[:, :, index], v[:, :, index], call, mask)
+    return out
+
+
+def _groups(visible: Tensor, per_frame: int) -> Iterator[tuple[slice, Tensor]]:
+    """Runs of query frames that see the same key frames, as token slices with the video tokens that they see."""
+    table = visible.cpu()
+    for begin, end in equal_rows(table):
+        frames = table[begin].nonzero().flatten()
+        keys = (frames[:, None] * per_frame + torch.arange(per_frame)).flatten()
+        yield slice(begin * per_frame, end * per_frame), keys
+
+
+def equal_rows(table: Tensor) -> Iterator[tuple[int, int]]:
+    """Begin and end (exclusive) of each run of equal rows of a table on the CPU."""
+    begin = 0
+    for end in range(1, len(table) + 1):
+        if end == len(table) or not torch.equal(table[end], table[begin]):
+            yield begin, end
+            begin = end
+
+
+def mask_rows(mask: Tensor | None, rows: slice) -> Tensor | None:
+    """The part of a mask ``[.., queries or 1, keys]`` that belongs to some queries."""
+    return mask if mask is None or mask.ndim < 2 or mask.shape[-2] == 1 else mask[..., rows, :]
+
+
+def both(mask: Tensor | None, visible: Tensor) -> Tensor:
+    """One mask that hides what either hides; ``mask`` may be bool, additive or None."""
+    if mask is None:
+        return visible
+    if mask.dtype == torch.bool:
+        return mask & visible
+    return mask.masked_fill(~visible, float("-inf"))

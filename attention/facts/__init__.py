@@ -1,0 +1,1 @@
+"""Facts of model families, read from their configurations."""

@@ -1,0 +1,1 @@
+"""Where tokens stand: the grid of a video, static orders, blocks, and which blocks are read."""

@@ -1,0 +1,1 @@
+"""How rules enter a diffusers model and leave it without a trace."""

@@ -1,0 +1,130 @@
+"""What is known of one forward of a model: the volume of its tokens, its step of the solver, the calls that came by."""
+
+import inspect
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from genkit.attention.calls.call import Kind, Step
+from genkit.attention.calls.devices import Devices
+from genkit.attention.calls.run import Run
+from genkit.attention.facts.model_card import ModelCard
+from genkit.attention.facts.volume import Volume
+from genkit.attention.geometry.grid import VideoGrid
+from genkit.attention.geometry.layout import Layout
+
+Context = tuple[str, dict[str, Any]]
+"""Name and facts of the ``cache_context`` that a pipeline is in."""
+
+
+@dataclass
+class Forward:
+    """One forward of a model that runs now."""
+
+    component: str
+    run: Run
+    volume: Volume
+    step: Step
+    batch: int
+    devices: Devices | None = None
+    layout: Layout | None = None
+    """The order in which the tokens are between the blocks; None is frame by frame."""
+    calls: dict[str, int] = field(default_factory=dict)
+    """How often each layer has called attention."""
+
+    def counted(self, layer: str) -> int:
+        """Count one more call of a layer; gives how many there were before."""
+        number = self.calls.get(layer, 0)
+        self.calls[layer] = number + 1
+        self.run.routed[f"{self.component}.{layer}"] += 1
+        return number
+
+    def grid(self, card: ModelCard, pipe: Any, fps: float, kind: Kind, q: Tensor) -> VideoGrid:
+        """Return the geometry of a call with queries ``q`` [B, H, N, D]."""
+        frames, rows, cols = self.volume
+        grid = VideoGrid(
+            frames=frames,
+            rows=rows,
+            cols=cols,
+            stride=card.stride(pipe),
+            fps=fps,
+            native_frames=card.token_frames(pipe, card.native_frames),
+            text_first=card.text_first,
+        )
+        if card.stride_attribute is None:
+            return _unet_grid(grid, kind, q, self.batch)
+        return replace(grid, text_tokens=q.shape[2] - grid.video_tokens if kind == "joint" else 0)
+
+    def step_of(self, q: Tensor, number: int) -> Step:
+        """Return the step with the branches of a layer's call ``number``; Mochi calls once a sample."""
+        branches = self.step.branches
+        if q.shape[0] == 1 and self.batch > 1 and len(branches) > 1:
+            return replace(self.step, branches=(branches[number * len(branches) // self.batch],))
+        return self.step
+
+
+class Here(threading.local):
+    """What one thread is doing: two threads may run two pipelines that share a model."""
+
+    forward: Forward | None = None
+    foreign: bool = False
+    """Whether a model runs for another pipeline."""
+    trying: bool = False
+    """Whether a trial of the order of the tokens runs."""
+    trial: Callable[..., Tensor] | None = None
+    """Answers the attention calls of a trial instead of the rules."""
+    context: Context | None = None
+
+
+def arguments_of(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a model's forward by name."""
+    bound = inspect.signature(type(model).forward).bind_partial(model, *args, **kwargs)
+    return {name: value for name, value in bound.arguments.items() if value is not model}
+
+
+def step_at(scheduler: Any, card: ModelCard, context: Context | None, timestep: Any, *, doubled: bool) -> Step:
+    """Return the solver step of a forward; ``doubled``: it holds both branches of guidance."""
+    name, facts = context or ("cond", {})
+    index = facts.get("step_index")
+    if index is None:
+        index = _scheduler_index(scheduler, timestep)
+    branches = ("uncond", "cond") if doubled else ("cond" if name == "cond_uncond" else str(name),)
+    return Step(index=index, total=len(scheduler.timesteps), sigma=sigma_at(scheduler, card, index), branches=branches)
+
+
+def sigma_at(scheduler: Any, card: ModelCard, index: int) -> float | None:
+    """Return the noise level of a step in [0, 1]; None for schedulers whose sigmas mean something else."""
+    if hasattr(scheduler, "sigmas") and index < len(scheduler.sigmas):
+        sigma = float(scheduler.sigmas[index])
+        sigma = 1 - sigma if card.ascending_sigmas else sigma
+        return sigma if 0 <= sigma <= 1 else None
+    if hasattr(scheduler, "alphas_cumprod") and index < len(scheduler.timesteps):
+        return float((1 - scheduler.alphas_cumprod[int(scheduler.timesteps[index])]).sqrt())
+    return None
+
+
+def _scheduler_index(scheduler: Any, timestep: Any) -> int:
+    """The solver step, from the scheduler's own counter or by looking its timestep up."""
+    if hasattr(scheduler, "step_index"):
+        return int(scheduler.step_index or 0)
+    now = timestep.flatten()[0] if isinstance(timestep, Tensor) else torch.tensor(timestep)
+    same = (scheduler.timesteps == now.to(scheduler.timesteps.device)).nonzero().flatten()
+    return int(same[0]) if len(same) else 0
+
+
+def _unet_grid(grid: VideoGrid, kind: Kind, q: Tensor, batch: int) -> VideoGrid:
+    """The grid of one level of a UNet, where rows and columns are halved (rounding up) from level to level."""
+    pixels = q.shape[0] // batch if kind == "temporal" else q.shape[2]
+    rows, cols = grid.rows, grid.cols
+    while rows * cols > pixels and rows * cols > 1:
+        rows, cols = -(-rows // 2), -(-cols // 2)
+    if prod((rows, cols)) != pixels:
+        raise RuntimeError(
+            f"no level of a {grid.rows}x{grid.cols} latent has {pixels} places; is the UNet of a new kind?"
+        )
+    return replace(grid, rows=rows, cols=cols, fold="space" if kind == "temporal" else "time")

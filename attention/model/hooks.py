@@ -1,0 +1,216 @@
+"""What enters a module and leaves it as it was, whoever else puts hooks there or takes them away meanwhile.
+
+A model's forward is begun and ended in torch's own hooks. An attention module's forward is replaced on the instance;
+accelerate and diffusers do the same, above and below, and take theirs out at any time. A copy of a module, or a pickle,
+holds nothing of ours.
+"""
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+from torch.utils.hooks import RemovableHandle
+
+from genkit.attention.calls.call import Step
+
+Through = Callable[..., Any]
+"""Given the forward that was to be run and its arguments; gives the output."""
+
+
+class Watcher(Protocol):
+    """Something that wants to know about each forward of a model."""
+
+    def begin(self, component: str, step: Step) -> None:
+        """Before the model's first layer."""
+        ...
+
+    def end(self, component: str, step: Step) -> None:
+        """After its last."""
+        ...
+
+
+@dataclass
+class AsItWas:
+    """Which attributes for hooks a module had before."""
+
+    module: nn.Module
+    had_registry: bool
+    had_forward: bool
+
+    def tidy(self) -> None:
+        """Take away the attributes that hooks need, if they were not there before and no hook is left."""
+        registry = getattr(self.module, "_diffusers_hook", None)
+        if registry is not None and not registry.hooks and not self.had_registry:
+            del self.module._diffusers_hook
+        forward = self.module.__dict__.get("forward")
+        plain = getattr(forward, "__func__", None) is type(self.module).forward
+        if plain and not self.had_forward and not (registry and registry.hooks):
+            del self.module.__dict__["forward"]
+
+
+def as_it_is(module: nn.Module) -> AsItWas:
+    """What a module looks like before hooks are registered on it."""
+    return AsItWas(module, hasattr(module, "_diffusers_hook"), "forward" in module.__dict__)
+
+
+class Passage:
+    """The forward of one module, led through ``through``; eager even in a compiled model."""
+
+    __slots__ = ("__weakref__", "had_forward", "inner", "module", "through")
+
+    def __init__(self, module: nn.Module, through: Through) -> None:
+        self.module, self.had_forward = module, "forward" in module.__dict__
+        self.inner: Callable[..., Any] = module.forward
+        self.through: Through | None = through
+        module.forward = self  # type: ignore[assignment]
+
+    @torch.compiler.disable
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self.through is None:
+            return self.inner(*args, **kwargs)
+        return self.through(self.inner, *args, **kwargs)
+
+    @property
+    def __wrapped__(self) -> Callable[..., Any]:
+        return self.inner
+
+    def renew(self) -> None:
+        """Go in again, outermost, if somebody else threw this out."""
+        if not list(_links_to(self)):
+            self.inner, self.had_forward = self.module.forward, "forward" in self.module.__dict__
+            self.module.forward = self  # type: ignore[assignment]
+
+    def remove(self) -> None:
+        """Leave the chain of forwards, wherever in it this is by now."""
+        self.through = None
+        for holder, name in list(_links_to(self)):
+            plain = getattr(self.inner, "__func__", None) is type(self.module).forward
+            if holder is self.module and name == "forward" and plain and not self.had_forward:
+                del self.module.__dict__[name]
+                continue
+            setattr(holder, name, self.inner)
+            if isinstance(holder, Passage):
+                holder.had_forward = self.had_forward
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return copy.deepcopy(self.inner, memo)
+
+    def __reduce__(self) -> Any:
+        return self.inner.__reduce_ex__(4)
+
+
+def _links_to(passage: Passage) -> Iterator[tuple[Any, str]]:
+    """Where a module's chain of forwards holds ``passage``: an object and the name of its attribute."""
+    module: Any = passage.module
+    registry = module.__dict__.get("_diffusers_hook")
+    holders = [(module, "forward"), (module, "_old_forward")]
+    for reference in registry._fn_refs if registry else ():
+        holders += [(reference, "forward"), (reference, "original_forward")]
+    for holder, name in holders:
+        held = vars(holder).get(name)
+        while isinstance(held, Passage) and held is not passage:
+            holder, name, held = held, "inner", held.inner
+        if held is passage:
+            yield holder, name
+
+
+class Around:
+    """Tells a session where each forward of a model begins and ends, and in which guidance branch it is.
+
+    Torch's own hooks do not depend on ``model.forward``, which offloading replaces after every call of a pipeline.
+    """
+
+    def __init__(self, component: str, model: Any, session: Any) -> None:
+        self.model, self._was = model, as_it_is(model)
+        before, after = (Hook(partial(tell, component), session.copied) for tell in (session.begin, session.end))
+        self._handles: list[RemovableHandle] = [
+            model.register_forward_pre_hook(before, with_kwargs=True),
+            model.register_forward_hook(after, with_kwargs=True, always_call=True),
+        ]
+        self._context = Context(model, session) if hasattr(model, "cache_context") else None
+
+    def remove(self) -> None:
+        """Take the hooks out again."""
+        while self._handles:
+            self._handles.pop().remove()
+        if self._context is not None:
+            self._context.remove()
+        self._was.tidy()
+
+
+class Hook:
+    """A hook of torch, eager even in a compiled model; a copy of the module has none."""
+
+    def __init__(self, call: Callable[..., Any], on_copy: Callable[[], None] = lambda: None) -> None:
+        self.call, self.on_copy = call, on_copy
+
+    @torch.compiler.disable
+    def __call__(self, *given: Any) -> Any:
+        return self.call(*given)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        self.on_copy()
+        return nullcontext().__exit__  # takes whatever it is given, does nothing, and needs nothing of ours
+
+    def __reduce__(self) -> Any:
+        return self.__deepcopy__({}).__reduce_ex__(4)
+
+
+class Context:
+    """A model's ``cache_context``, by which a pipeline tells the branch, the step and the noise level of a call."""
+
+    def __init__(self, model: Any, session: Any) -> None:
+        self.model, self.session, self.inner = model, session, model.cache_context
+        self.had = "cache_context" in model.__dict__
+        model.__dict__["cache_context"] = self
+
+    @contextmanager
+    def __call__(self, name: str, **facts: Any) -> Iterator[None]:
+        own = self.session.caches and self.session.foreign  # the memory of our cache is not for others
+        with self.session.within(name, facts), nullcontext() if own else self.inner(name, **facts):
+            yield
+
+    def remove(self) -> None:
+        """Uncover what was there before; another session may have come in above meanwhile."""
+        held = self.model.__dict__.get("cache_context")
+        if held is self and not self.had:
+            del self.model.__dict__["cache_context"]
+        elif held is self:
+            self.model.__dict__["cache_context"] = self.inner
+        while isinstance(held, Context):
+            if held.inner is self:
+                held.inner, held.had = self.inner, self.had
+            held = held.inner
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return copy.deepcopy(self.inner, memo)
+
+    def __reduce__(self) -> Any:
+        return self.inner.__reduce_ex__(4)
+
+
+def refuse_ring(component: str, model: nn.Module) -> None:
+    """Raise ``ValueError`` where diffusers' context parallelism hands parts of the keys around."""
+    config: Any = getattr(getattr(model, "_parallel_config", None), "context_parallel_config", None)
+    degree = getattr(config, "ring_degree", None) or 1
+    if degree > 1:
+        raise ValueError(
+            f"{component} runs in ring context parallelism (ring_degree={degree}), where no device sees all keys of a "
+            "call, so nothing can be planned there; use ContextParallelConfig(ulysses_degree=...) instead, or leave "
+            "the plug-ins out"
+        )
+
+
+def cache_hooks(model: nn.Module) -> Iterator[Any]:
+    """Hooks of diffusers' caches on a model's layers, in the order of the layers."""
+    for module in model.modules():
+        registry = getattr(module, "_diffusers_hook", None)
+        for hook in registry.hooks.values() if registry else ():
+            origin = type(hook).__module__
+            if origin.startswith("diffusers.hooks.") and origin.endswith(("_cache", "_broadcast")):
+                yield hook

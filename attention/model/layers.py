@@ -1,0 +1,39 @@
+"""The attention modules of a model, found by their names."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from genkit.attention.calls.call import Kind
+from genkit.attention.facts.model_card import ModelCard
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One attention module."""
+
+    component: str
+    name: str
+    kind: Kind
+    depth: int
+    module: nn.Module
+
+
+def layers_of(component: str, model: nn.Module, card: ModelCard) -> list[Layer]:
+    """Return the attention modules of ``model`` that its family's card names, from the first to the last."""
+    depth: dict[Kind, int] = {}
+    found = []
+    for name, module in model.named_modules():
+        kind = card.kind_of(name)
+        if kind is not None:
+            found.append(Layer(component, name, kind, depth.setdefault(kind, 0), module))
+            depth[kind] += 1
+    return found
+
+
+def module_at(model: nn.Module, name: str) -> nn.Module | None:
+    """Return the module of that name; None if there is none."""
+    try:
+        return model.get_submodule(name)
+    except AttributeError:
+        return None

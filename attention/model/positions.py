@@ -1,0 +1,62 @@
+"""Positions in time that begin anew in each window of frames, where a model adds them to its hidden states.
+
+AnimateDiff adds a table of sinusoids to the hidden states in front of its attention along time, and the table ends (at
+32 frames for most adapters). Attention in windows counts positions from the beginning of each window, as the released
+codes of FreeNoise and diffusers' own do, so that a video of any length needs no more of the table than a window does.
+The modules that add the table are therefore told to let longer videos through as they are, and since queries, keys and
+values are affine in the hidden states, the projected table is added to those of each window instead: they are still
+projected once.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from genkit.attention.calls.call import Rule
+from genkit.attention.model.hooks import Passage
+
+Positions = tuple[Tensor, Tensor, Tensor]
+"""What positions add to queries, keys and values: ``[heads, frames of a window, D]`` each."""
+
+
+def window_of(rules: Iterable[Rule]) -> int | None:
+    """Return the latent frames of the windows in which positions begin anew; None if no rule has such windows."""
+    windows = [int(found) for rule in rules if (found := getattr(rule, "restarts", None)) is not None]
+    return min(windows, default=None)
+
+
+def embedding_of(model: nn.Module, layer: str) -> nn.Module | None:
+    """Return the module that adds positions to the hidden states of an attention module; None if none does."""
+    found = getattr(model.get_submodule(layer.rpartition(".")[0]), "pos_embed", None)
+    return found if isinstance(getattr(found, "pe", None), Tensor) else None
+
+
+def leave_out(embedding: nn.Module, window: int, active: Callable[[], bool]) -> Passage:
+    """Let hidden states of more than ``window`` frames through ``embedding`` as they are, while ``active()``."""
+
+    def through(forward: Callable[[Tensor], Any], hidden: Tensor) -> Any:
+        return hidden if active() and hidden.shape[1] > window else forward(hidden)
+
+    return Passage(embedding, through)
+
+
+@torch.no_grad()
+def projected(attention: Any, embedding: nn.Module, window: int, like: Tensor) -> Positions:
+    """Return what the first ``window`` positions add to an attention module's queries, keys and values.
+
+    Raises:
+        ValueError: the projections are not affine, or the table holds fewer positions.
+    """
+    if any(getattr(attention, name, None) is not None for name in ("norm_q", "norm_k")):
+        raise ValueError("queries and keys are normalised, so positions cannot begin anew in windows of this model")
+    table: Tensor = embedding.pe[:, :window].to(like)  # type: ignore[union-attr, index]
+    if table.shape[1] < window:
+        raise ValueError(f"windows of {window} frames are more than the {table.shape[1]} positions of this model")
+    both = torch.cat([torch.zeros_like(table[:, :1]), table], 1)
+    added = []
+    for project in (attention.to_q, attention.to_k, attention.to_v):
+        out: Tensor = project(both)[0]
+        added.append((out[1:] - out[:1]).unflatten(-1, (-1, like.shape[-1])).transpose(0, 1))
+    return added[0], added[1], added[2]

@@ -1,0 +1,128 @@
+"""Tokens of a pipeline's models in a static order: kept through all blocks where a trial has shown that it may be."""
+
+from collections.abc import Callable
+from functools import partial
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from genkit.attention.calls.call import Call, Step
+from genkit.attention.calls.dense import sdpa
+from genkit.attention.calls.run import Run
+from genkit.attention.facts.model_card import ModelCard
+from genkit.attention.geometry.grid import VideoGrid
+from genkit.attention.geometry.layout import Layout, ordered
+from genkit.attention.model.forward import Here
+from genkit.attention.model.hoist import Hoist
+from genkit.attention.model.layers import Layer
+from genkit.attention.model.trial import SMALL, Trial, attempt, signature_of, small, untraced
+from genkit.attention.operators.permute import inverse
+
+
+class Reordering:
+    """The order of one session; without a layout, or blocks on the card, nothing is done."""
+
+    def __init__(self, card: ModelCard, layout: Layout | None, here: Here) -> None:
+        self.card, self.layout, self.here = card, layout, here
+        self.hoists: list[Hoist] = []
+        self.trials: dict[Any, Trial] = {}
+
+    def install(self, models: dict[str, nn.Module]) -> None:
+        """Register the hooks on the blocks of every model."""
+        if self.layout is None or not self.card.blocks:
+            return
+        for component, model in models.items():
+            blocks: list[nn.Module] = [block for name in self.card.blocks for block in getattr(model, name)]
+            self.hoists.append(Hoist(component, blocks, self._enter, self._inside))
+            self.hoists[-1].install()
+
+    def remove(self) -> None:
+        """Take them out again."""
+        while self.hoists:
+            self.hoists.pop().remove()
+
+    def begin(self, component: str, model: nn.Module, arguments: dict[str, Any], run: Run) -> None:
+        """Let the order of the tokens be kept through all blocks if a trial of the model, once, has shown it may be."""
+        for hoist in self.hoists:
+            if hoist.component == component and hoist.handles:
+                key = (component, signature_of(arguments))
+                if key not in self.trials:
+                    self.trials[key] = self._trial(model, hoist, arguments)
+                trial = self.trials[key]
+                hoist.axes = trial.axes
+                if trial.axes is None:
+                    run.note(
+                        f"tokens of {component} are put in order in every layer and not once for all: a "
+                        f"{type(model).__name__} must not be reordered, as {trial.reason}"
+                    )
+
+    def _inside(self) -> bool:
+        return self.here.forward is not None or self.here.trying
+
+    def _enter(self, hidden: Tensor) -> Tensor | None:
+        """The order for the hidden states of a first block; None where they are not the tokens of the video."""
+        forward = self.here.forward
+        if forward is None or forward.devices is not None:
+            return None  # devices that share the tokens split them before the first block: each layer orders its own
+        frames, rows, cols = forward.volume
+        grid = VideoGrid(frames=frames, rows=rows, cols=cols)
+        if self.layout is None or hidden.shape[1] != grid.tokens:
+            return None
+        forward.layout, key = self.layout, ("layout", self.layout, grid, str(hidden.device))
+        if key not in forward.run.state:
+            forward.run.state[key] = ordered(grid, self.layout).to(hidden.device)
+        order: Tensor = forward.run.state[key]
+        return order
+
+    def _trial(self, model: nn.Module, hoist: Hoist, arguments: dict[str, Any]) -> Trial:
+        here, forward = self.here, self.here.forward
+        assert forward is not None
+        if forward.devices is not None:
+            return Trial(None, "devices share its tokens")
+        order = torch.randperm(prod(SMALL[0]), generator=torch.Generator().manual_seed(0))
+
+        def in_every_layer(run: Callable[[], Any]) -> Any:
+            here.trial = partial(_ordered_in_layer, order, self.card.text_first)
+            return run()
+
+        try:
+            here.forward, here.foreign, here.trying = None, True, True
+            with untraced(model):
+                sizes = [small(model, arguments, self.card.volume, volume) for volume in SMALL]
+                tokens, order = (prod(SMALL[0]), prod(SMALL[1])), order.to(arguments["hidden_states"].device)
+                return attempt(model, hoist, (sizes[0], sizes[1]), tokens, order, in_every_layer)
+        except Exception as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            return Trial(None, f"no small trial of it can be made ({reason})")
+        finally:
+            hoist.shapes = hoist.axes = here.trial = None
+            here.forward, here.foreign, here.trying = forward, False, False
+
+
+def _ordered_in_layer(
+    order: Tensor, text_first: bool, layer: Layer, backend: str | None, q: Tensor, k: Tensor, v: Tensor, given: Any
+) -> Tensor:
+    """Dense attention to the video's tokens in another order, put back; other kinds of attention as they are."""
+    options = {name: value for name, value in given.items() if name not in ("attn_mask", "scale")}
+    grid = VideoGrid(frames=1, rows=1, cols=len(order))
+    call = Call(
+        layer=layer.name,
+        depth=0,
+        kind=layer.kind,
+        grid=grid,
+        step=Step(),
+        run=Run(),
+        options=options,
+        scale=given.get("scale"),
+    )
+    mask = given.get("attn_mask")
+    if layer.kind not in ("self", "joint"):
+        return sdpa(q, k, v, call, mask, backend)
+    places, first = torch.arange(q.shape[2], device=q.device), q.shape[2] - len(order) if text_first else 0
+    places[first : first + len(order)] = order + first
+    for axis in (-1, -2):
+        if mask is not None and mask.ndim >= -axis and mask.shape[axis] == len(places):
+            mask = mask.index_select(axis, places)
+    return sdpa(q[:, :, places], k[:, :, places], v[:, :, places], call, mask, backend)[:, :, inverse(places)]

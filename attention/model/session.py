@@ -1,0 +1,285 @@
+"""The hook that enters a model: routes its attention calls through rules, and leaves no trace when removed.
+
+The forward of each attention module runs inside a ``TorchFunctionMode`` that routes ``scaled_dot_product_attention``;
+projections, norms and rotary stay the model's own. Another pipeline that shares a model computes as without us.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from genkit.attention.calls.call import Attend, Call, Kind, Rule, Step, compose
+from genkit.attention.calls.dense import dense
+from genkit.attention.calls.devices import devices_of
+from genkit.attention.calls.run import Run
+from genkit.attention.facts.model_card import ModelCard
+from genkit.attention.facts.volume import plain_model
+from genkit.attention.geometry.grid import VideoGrid
+from genkit.attention.geometry.layout import Layout
+from genkit.attention.model.callers import nearest_pipeline
+from genkit.attention.model.forward import Forward, Here, arguments_of, sigma_at, step_at
+from genkit.attention.model.hooks import Around, Passage, Watcher, refuse_ring
+from genkit.attention.model.layers import Layer, layers_of, module_at
+from genkit.attention.model.positions import Positions, embedding_of, leave_out, projected, window_of
+from genkit.attention.model.reordering import Reordering
+from genkit.attention.model.router import routed
+
+
+class UnroutedError(RuntimeError):
+    """An attention layer computed without passing through the rules."""
+
+
+class ReplacedError(RuntimeError):
+    """A part of the pipeline is not the one any more that the rules went into; its only argument is the part's name."""
+
+
+class Session:
+    """Rules installed in one pipeline; ``run`` is replaced before each generation."""
+
+    def __init__(self, pipe: Any, card: ModelCard, rules: list[Rule]) -> None:
+        self.pipe, self.card = pipe, card
+        self.run, self.fps = Run(), card.fps
+        kinds: list[Kind] = list(card.layers)
+        self.attends: dict[Kind, Attend] = {kind: compose(dense, rules, kind) for kind in kinds}
+        parts = {name: getattr(pipe, name, None) for name in card.components}
+        self.models = {name: plain_model(part) for name, part in parts.items() if part is not None}
+        self.layers = [layer for name, model in self.models.items() for layer in layers_of(name, model, card)]
+        self.rules = rules
+        self.window = window_of(rules)
+        self.passages: list[Passage] = []
+        self.around: list[Around] = []
+        self.watchers: list[Watcher] = []
+        self.batch: int | None = None
+        self.on_copy: Callable[[], None] = lambda: None
+        """Raises where a copy of a model would not be one."""
+        self.caches = False
+        """Whether a step cache of this pipeline is in the models, of which other pipelines must know nothing."""
+        self._here = Here()
+        self.reordering = Reordering(card, _layout_of(rules), self._here)
+
+    def install(self) -> None:
+        """Register the hooks on every attention module and on the models themselves.
+
+        Raises:
+            LookupError: the pipeline has no attention module of its family's card.
+            ValueError: a model splits the keys of a call over devices.
+        """
+        for name, model in self.models.items():
+            refuse_ring(name, model)
+        if not self.layers:
+            raise LookupError(
+                f"no attention module of {type(self.pipe).__name__} matches the card of {self.card.title}; "
+                "is this model of another version?"
+            )
+        for layer in self.layers:
+            self.passages.append(Passage(layer.module, partial(self.route, layer)))
+        for name, model in self.models.items():
+            self.around.append(Around(name, model, self))
+        self._restart_positions()
+        self.reordering.install(self.models)
+
+    def _restart_positions(self) -> None:
+        """Leave the positions of long videos to the rule whose windows begin them anew."""
+        for embedding in self._restarting():
+            self.passages.append(leave_out(embedding, self.window or 0, lambda: self._forward is not None))
+
+    @property
+    def bounded(self) -> bool:
+        """Whether the positions of the model bound the length of a video; not where they begin anew in windows."""
+        return not self._restarting()
+
+    def _restarting(self) -> list[nn.Module]:
+        """The modules that add positions in time, if a rule begins them anew in windows."""
+        layers = [layer for layer in self.layers if layer.kind == "temporal" and self.window is not None]
+        found = (self._embedding(layer) for layer in layers)
+        return list(dict.fromkeys(one for one in found if one is not None))
+
+    def _embedding(self, layer: Layer) -> nn.Module | None:
+        return embedding_of(self.models[layer.component], layer.name)
+
+    def _positions(self, layer: Layer, q: Tensor) -> Positions | None:
+        """What the model left out of a call along time that is longer than a window."""
+        if self.window is None or layer.kind != "temporal" or q.shape[2] <= self.window:
+            return None
+        embedding, key = self._embedding(layer), ("positions", layer.component, layer.name, q.dtype, str(q.device))
+        if embedding is None:
+            return None
+        if key not in self.run.state:
+            self.run.state[key] = projected(layer.module, embedding, self.window, q)
+        found: Positions = self.run.state[key]
+        return found
+
+    def remove(self) -> None:
+        """Take every hook out again, last in first out."""
+        self.reordering.remove()
+        while self.around:
+            self.around.pop().remove()
+        while self.passages:
+            self.passages.pop().remove()
+
+    def check_parts(self) -> None:
+        """The pipeline must still have the models and layers that the rules went into; who only took a hook of ours
+        out gets it back.
+
+        Raises:
+            ReplacedError: it has others.
+        """
+        for name, model in self.models.items():
+            if plain_model(getattr(self.pipe, name, None)) is not model:
+                raise ReplacedError(name)
+        for layer in self.layers:
+            if module_at(self.models[layer.component], layer.name) is not layer.module:
+                raise ReplacedError(f"{layer.component}.{layer.name}")
+        for passage in self.passages:
+            passage.renew()
+
+    def copied(self) -> None:
+        """Somebody copies or pickles a model."""
+        self.on_copy()
+
+    @contextmanager
+    def within(self, name: str, facts: dict[str, Any]) -> Iterator[None]:
+        """Inside one ``cache_context`` of a model, with what the pipeline says there."""
+        before, self._here.context = self._here.context, (name, facts)
+        try:
+            yield
+        finally:
+            self._here.context = before
+
+    @property
+    def foreign(self) -> bool:
+        """Whether another pipeline is at work in this thread."""
+        return nearest_pipeline() not in (None, self.pipe)
+
+    @property
+    @torch.compiler.disable
+    def inside(self) -> bool:
+        """Whether this thread is inside a forward of a model that is this pipeline's own doing."""
+        return self._forward is not None
+
+    @property
+    def _forward(self) -> Forward | None:
+        return self._here.forward
+
+    def begin(self, component: str, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Read shape and step once, before the model's forward; of another pipeline's, nothing.
+
+        Raises:
+            ValueError: the model splits the keys of a call over devices.
+        """
+        self._here.forward, self._here.foreign = None, self.foreign
+        if self._here.foreign:
+            return
+        refuse_ring(component, model)
+        arguments = arguments_of(model, args, kwargs)
+        sample = arguments["hidden_states"] if "hidden_states" in arguments else arguments["sample"]
+        volume, step = self.card.volume(model, arguments), self._step(arguments["timestep"], sample.shape[0])
+        self._here.forward = Forward(component, self.run, volume, step, sample.shape[0], devices_of(model))
+        self.reordering.begin(component, model, arguments, self.run)
+        for watcher in self.watchers:
+            watcher.begin(component, step)
+
+    def end(self, component: str, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
+        """After the model's forward: every layer must have come by, or have been skipped by a step cache.
+
+        A cache has nothing to reuse at first, so a layer that never came by in this run is out of reach.
+
+        Raises:
+            UnroutedError: a layer's forward never reached ``scaled_dot_product_attention``.
+        """
+        forward = self._forward
+        self._here.forward, self._here.foreign = None, False
+        if forward is None or out is None:  # another pipeline's, or it ended in an exception
+            return
+        names = [layer.name for layer in self.layers if layer.component == component]
+        missed = [name for name in names if f"{component}.{name}" not in self.run.routed]
+        if missed:
+            raise UnroutedError(
+                f"{component}.{missed[0]} never called scaled_dot_product_attention ({len(missed)} such layers), so no "
+                "rule could act there; choose the native attention processor for it"
+            )
+        self._count(component, names, forward.calls)
+        for watcher in self.watchers:
+            watcher.end(component, forward.step)
+
+    def _count(self, component: str, names: list[str], calls: dict[str, int]) -> None:
+        """Keep in the record which layers were skipped, where the model has a step cache."""
+        cached = getattr(self.models[component], "is_cache_enabled", False)
+        for name in names:
+            key = f"{component}.{name}"
+            if name in calls:
+                self.run.usual[key] = calls[name]
+            if cached or name not in calls:
+                self.run.skipped[key] += 0 if name in calls else self.run.usual[key]
+
+    def route(self, layer: Layer, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Run one attention module with its attention routed; in another pipeline's forward, untouched.
+
+        Raises:
+            UnroutedError: it runs for this pipeline, and nothing told where its model's forward began.
+        """
+        if self._here.trial is not None:
+            return routed(layer.module, partial(forward, *args, **kwargs), partial(self._here.trial, layer))
+        if self._forward is not None:
+            return routed(layer.module, partial(forward, *args, **kwargs), partial(self.attend, layer))
+        if not self._here.foreign and nearest_pipeline() is self.pipe:
+            raise UnroutedError(
+                f"{layer.component}.{layer.name} ran in a forward of its model whose beginning was not seen, so no "
+                "rule could act there; remove() the plug-ins and apply() them again after changing the pipeline"
+            )
+        return forward(*args, **kwargs)
+
+    def attend(
+        self, layer: Layer, backend: str | None, q: Tensor, k: Tensor, v: Tensor, given: dict[str, Any]
+    ) -> Tensor:
+        """Answer one call of ``scaled_dot_product_attention``."""
+        assert self._forward is not None
+        number = self._forward.counted(layer.name)
+        options = {name: value for name, value in given.items() if name not in ("attn_mask", "scale")}
+        if backend is not None:
+            options["backend"] = backend
+        call = Call(
+            layer=layer.name,
+            depth=layer.depth,
+            kind=layer.kind,
+            model=layer.component,
+            grid=self._grid(layer.kind, q),
+            layout=self._forward.layout if layer.kind in ("self", "joint") else None,
+            step=self._forward.step_of(q, number),
+            devices=self._forward.devices,
+            number=number,
+            run=self.run,
+            positions=self._positions(layer, q),
+            mask=given.get("attn_mask"),
+            scale=given.get("scale"),
+            options=options,
+        )
+        return self.attends[layer.kind](q, k, v, call)
+
+    def grid_of(self, kind: Kind, text_tokens: int) -> VideoGrid:
+        """The grid that a call of this kind would have in the forward that runs now; ``self`` and ``joint`` alone."""
+        assert self._forward is not None
+        tokens = prod(self._forward.volume) + text_tokens
+        return self._grid(kind, torch.empty(1, 1, tokens, 1, device="meta"))
+
+    def _grid(self, kind: Kind, q: Tensor) -> VideoGrid:
+        assert self._forward is not None
+        return self._forward.grid(self.card, self.pipe, self.fps, kind, q)
+
+    def _step(self, timestep: Any, batch: int) -> Step:
+        doubled = self.card.batched_guidance and self.batch is not None and batch == 2 * self.batch
+        return step_at(self.pipe.scheduler, self.card, self._here.context, timestep, doubled=doubled)
+
+    def sigma(self, index: int) -> float | None:
+        """Noise level of a step in [0, 1]; None for schedulers whose sigmas mean something else."""
+        return sigma_at(self.pipe.scheduler, self.card, index)
+
+
+def _layout_of(rules: list[Rule]) -> Layout | None:
+    """The order of the tokens that the only rule asks for; None with other rules, which count tokens frame by frame."""
+    return getattr(rules[0], "layout", None) if len(rules) == 1 else None

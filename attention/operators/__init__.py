@@ -1,0 +1,1 @@
+"""Attention operators, a folder each: the definition, the kernels, and the choice between them."""

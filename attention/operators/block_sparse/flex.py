@@ -1,0 +1,128 @@
+"""Block-sparse attention on PyTorch's compiled FlexAttention: the fast path on CPUs, a second opinion on GPUs.
+
+The plan's table becomes the lists of FlexAttention's ``BlockMask`` as it is, so no ``N x N`` mask is ever made. Blocks
+that are read whole need no mask; only those that the visible frames or the padding cut look at single tokens.
+"""
+
+import os
+import shutil
+import sys
+import sysconfig
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from types import FunctionType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genkit.attention.geometry.plan import BlockPlan, block_lists
+from genkit.attention.operators.block_sparse.seen import Seen
+
+GPU_TILE = 64
+"""Tokens of a GPU tile for blocks below FlexAttention's usual 128, which its own tiles do not divide."""
+
+
+def refusal(q: Tensor, plan: BlockPlan, with_lse: bool, with_tail: bool = False) -> str | None:
+    """Why FlexAttention cannot do this call on this machine; None when it can."""
+    if with_tail:
+        return "it has no tail"
+    if q.dtype not in (torch.float32, torch.float16, torch.bfloat16):
+        return f"it does not compute in {q.dtype}"
+    if q.device.type == "cpu":
+        if with_lse:
+            return "on a CPU it returns no log-sum-exp"
+        if q.requires_grad and torch.is_grad_enabled():
+            return "on a CPU it has no gradient; use torch.no_grad()"
+        return _no_compiler()
+    if q.device.type != "cuda":
+        return f"it is not supported on {q.device.type} devices"
+    if plan.block % 128 and plan.block not in (16, 32, 64):
+        return f"on a GPU its blocks are 16, 32, 64 or a multiple of 128 tokens, not {plan.block}"
+    return None
+
+
+@cache
+def _no_compiler() -> str | None:
+    """Why this machine cannot compile FlexAttention for its CPU; None when it can."""
+    if sys.platform != "linux" or torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"):
+        return "on a CPU it needs Linux and AVX2"
+    if shutil.which(os.environ.get("CXX", "g++")) is None:
+        return "on a CPU it needs a C++ compiler; install g++ or set CXX"
+    if not Path(sysconfig.get_paths()["include"], "Python.h").exists():
+        return "on a CPU it needs Python's header files; install python3-dev"
+    return None
+
+
+def forward(q: Tensor, k: Tensor, v: Tensor, seen: Seen, scale: float, with_lse: bool) -> tuple[Tensor, Tensor | None]:
+    """Output ``[B, H, Nq, D]`` and natural log-sum-exp ``[B, H, Nq]``, or None where none is asked for."""
+    if q.device.type == "cpu":  # rows of one head that lie far apart cost more than their copy
+        q, k, v = (x.contiguous() for x in (q, k, v))
+    small = q.device.type == "cuda" and seen.plan.block < 128
+    tile = min(GPU_TILE, seen.plan.block)
+    options = {"BLOCK_M": tile, "BLOCK_N": tile} if small else None
+    lengths = (
+        *q.shape,
+        k.shape[2],
+        *seen.plan.keep.shape[:2],
+        *(seen.visible.shape if seen.visible is not None else ()),
+    )
+    attend = _compiled(q.device.type, q.dtype, lengths, seen.plan.block, seen.by_blocks, with_lse)
+    out = attend(q, k, v, _block_mask(seen, q.shape[0]), scale, options)
+    return out if with_lse else (out, None)
+
+
+def _block_mask(seen: Seen, batch: int) -> Any:
+    """The same decision as FlexAttention's ``BlockMask``."""
+    from torch.nn.attention.flex_attention import BlockMask
+
+    plan = seen.plan
+    if seen.by_blocks:
+        full = plan.lists
+        partial = (torch.zeros_like(full[0]), torch.zeros_like(full[1]))
+    else:
+        some, whole = seen.blocks()
+        partial, full = block_lists(some), block_lists(whole)
+    return BlockMask.from_kv_blocks(
+        partial[0],
+        partial[1],
+        full[0],
+        full[1],
+        BLOCK_SIZE=plan.block,
+        mask_mod=_mask_mod(seen, batch),
+        seq_lengths=(plan.queries, plan.keys),
+    )
+
+
+def _mask_mod(seen: Seen, batch: int) -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor] | None:
+    """What single tokens read inside blocks that are not read whole."""
+    if seen.by_blocks:
+        return None
+    tokens = seen.tokens()
+    rows, cols, table, valid = tokens.rows, tokens.cols, tokens.table, tokens.valid.expand(batch, -1).contiguous()
+
+    def mask_mod(b: Tensor, h: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        return table[rows[query], cols[key]] & valid[b, key]
+
+    return mask_mod
+
+
+@cache
+def _compiled(*key: object) -> Callable[..., Any]:
+    """FlexAttention compiled for one combination of device, dtype, lengths, block, kind of mask and kind of result.
+
+    Lengths are fixed: compiled for varying ones, masks that look at single tokens do not build on a CPU (torch 2.13).
+    Each combination gets a code object of its own because PyTorch counts recompilations, and gives up, by code object.
+    """
+    from torch.nn.attention.flex_attention import flex_attention
+
+    flex: Callable[..., Any] = flex_attention  # its overloads do not take a bool that is not literal
+    with_lse = bool(key[-1])
+
+    def attend(q: Tensor, k: Tensor, v: Tensor, mask: Any, scale: float, options: Any) -> Any:
+        return flex(q, k, v, block_mask=mask, scale=scale, return_lse=with_lse, kernel_options=options)
+
+    code = attend.__code__.replace(co_name=f"attend_{_compiled.cache_info().currsize}")
+    own = FunctionType(code, attend.__globals__, code.co_name, closure=attend.__closure__)
+    return torch.compile(own, fullgraph=True, dynamic=False)

@@ -1,0 +1,58 @@
+"""What xformers can do of block-sparse attention: all blocks, or windows that do not overlap."""
+
+import importlib.util
+
+import torch
+from torch import Tensor
+
+from genkit.attention.geometry.plan import BlockPlan
+from genkit.attention.operators.block_sparse.seen import Seen
+
+
+def refusal(q: Tensor, seen: Seen, with_lse: bool, with_tail: bool) -> str | None:
+    """Why this call cannot be done; None when it can."""
+    if q.device.type != "cuda":
+        return f"it is for NVIDIA GPUs, and these queries are on {q.device.type}"
+    if importlib.util.find_spec("xformers") is None:
+        return "xformers is not installed; pip install xformers"
+    if with_lse or with_tail:
+        return f"here it has no {'log-sum-exp' if with_lse else 'tail'}"
+    if not seen.by_blocks or windows_of(seen.plan) is None:
+        return "it does dense attention and windows that do not overlap, the same for all heads, and no other masks"
+    return None
+
+
+def windows_of(plan: BlockPlan) -> list[tuple[int, int]] | None:
+    """Queries and keys, in tokens, of each window of a block-diagonal plan in order; None for any other plan.
+
+    Dense attention is one window.
+    """
+    if plan.keep.shape[:2] != (1, 1):
+        return None
+    table, squares, row, column = plan.keep[0, 0].cpu(), [], 0, 0
+    drawn = torch.zeros_like(table)
+    while row < table.shape[0] and column < table.shape[1] and table[row, column]:
+        bottom = row + int(table[row:, column].long().cumprod(0).sum())
+        right = column + int(table[row, column:].long().cumprod(0).sum())
+        drawn[row:bottom, column:right] = True
+        squares.append((row, bottom, column, right))
+        row, column = bottom, right
+    if (row, column) != table.shape or not torch.equal(drawn, table):
+        return None
+    queries, keys = ([min(i * plan.block, n) for i in range(n + 1)] for n in (plan.queries, plan.keys))
+    return [(queries[bottom] - queries[top], keys[right] - keys[left]) for top, bottom, left, right in squares]
+
+
+def forward(q: Tensor, k: Tensor, v: Tensor, seen: Seen, scale: float) -> Tensor:
+    """Output ``[B, H, Nq, D]``: all windows of all batches lie behind one another in one call."""
+    from xformers.ops import memory_efficient_attention
+    from xformers.ops.fmha.attn_bias import BlockDiagonalMask
+
+    windows = windows_of(seen.plan)
+    assert windows is not None
+    rows = [x.transpose(1, 2).flatten(0, 1)[None] for x in (q, k, v)]
+    queries, keys = zip(*windows * q.shape[0], strict=True)
+    out: Tensor = memory_efficient_attention(
+        *rows, attn_bias=BlockDiagonalMask.from_seqlens(queries, keys), scale=scale
+    )
+    return out[0].unflatten(0, (q.shape[0], q.shape[2])).transpose(1, 2)

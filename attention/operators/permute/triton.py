@@ -1,0 +1,77 @@
+"""Gathering tokens as one Triton kernel: a program copies some rows."""
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from genkit.attention.operators import triton as shared
+
+ROWS = 32
+"""Tokens that a program copies."""
+
+
+def refusal(x: Tensor) -> str | None:
+    """Why the kernel cannot do this call here; None when it can."""
+    return shared.place_refusal(_forward, x)
+
+
+@torch.library.custom_op("genkit::permute", mutates_args=())
+def gather_tokens(x: Tensor, order: Tensor) -> Tensor:
+    """The kernel as an operator of PyTorch's; see ``permute``."""
+    batch, heads, _, width = x.shape
+    out = _empty(x, order)
+    count = order.shape[2]
+    order = order.contiguous()
+    _forward[(triton.cdiv(count, ROWS), batch * heads)](
+        x,
+        order,
+        out,
+        *x.stride(),
+        *(0 if n == 1 else s for n, s in zip(order.shape[:2], order.stride()[:2], strict=True)),
+        heads,
+        count,
+        WIDTH=width,
+        PADDED=triton.next_power_of_2(width),
+        ROWS=ROWS,
+    )
+    return out
+
+
+@gather_tokens.register_fake
+def _(x: Tensor, order: Tensor) -> Tensor:
+    return _empty(x, order)
+
+
+def _empty(x: Tensor, order: Tensor) -> Tensor:
+    return x.new_empty(*x.shape[:2], order.shape[2], x.shape[3])
+
+
+@triton.jit
+def _forward(
+    x_ptr,
+    order_ptr,
+    out_ptr,
+    x_b,
+    x_h,
+    x_n,
+    x_d,
+    order_b,
+    order_h,
+    heads,
+    count,
+    WIDTH: tl.constexpr,
+    PADDED: tl.constexpr,
+    ROWS: tl.constexpr,
+):
+    """``ROWS`` tokens of one head."""
+    batch = (tl.program_id(1) // heads).to(tl.int64)
+    head = (tl.program_id(1) % heads).to(tl.int64)
+    place = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    ok = place < count
+    token = tl.load(order_ptr + batch * order_b + head * order_h + place, mask=ok, other=0).to(tl.int64)
+    channel = tl.arange(0, PADDED)
+    at = x_ptr + batch * x_b + head * x_h + token[:, None] * x_n + channel[None] * x_d
+    mask = ok[:, None] & (channel < WIDTH)[None]
+    row = tl.program_id(1).to(tl.int64) * count + place
+    tl.store(out_ptr + row[:, None] * WIDTH + channel[None], tl.load(at, mask=mask), mask=mask)

@@ -1,0 +1,1 @@
+"""What all planners share: the rule around them, their context, the measurement of what they keep."""

@@ -1,0 +1,36 @@
+"""Planners whose tokens come in a static order of their own."""
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor
+
+from genkit.attention.geometry.layout import Layout
+from genkit.attention.planning.planner_call import Attended, Here
+
+
+class InOrder(ABC):
+    """A planner that attends to tokens in the order of ``layout``."""
+
+    @property
+    @abstractmethod
+    def layout(self) -> Layout | None:
+        """The order that tokens are given in; None is frame by frame."""
+
+    @property
+    def across_heads(self) -> bool:
+        """Each head is planned by itself."""
+        return False
+
+    @abstractmethod
+    def attend_ordered(self, q: Tensor, k: Tensor, v: Tensor, here: Here) -> Attended:
+        """``Planner.attend`` for tokens in that order."""
+
+    def refusal(self, here: Here) -> str | None:
+        """It applies to every call, unless frames are hidden from one another and its order mixes them."""
+        if here.call.visible is None or self.layout is None or not self.layout.mixes_frames:
+            return None
+        return "it orders tokens across frames and cannot hide frames"
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, here: Here) -> Attended:
+        """Put the tokens in order, attend, and put them back."""
+        return here.in_order(self.layout, q, k, v, self.attend_ordered)

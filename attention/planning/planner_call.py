@@ -1,0 +1,211 @@
+"""Where a planner stands: one attention call, what it may remember, and how it attends."""
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+from genkit.attention.calls.call import Call
+from genkit.attention.geometry.grid import VideoGrid
+from genkit.attention.geometry.layout import Layout, ordered
+from genkit.attention.geometry.plan import BlockPlan, pairs_in_blocks
+from genkit.attention.operators.block_sparse import Impl, auto_impl, block_sparse
+from genkit.attention.operators.permute import inverse, permute
+from genkit.attention.planning.shared import default_block, kept_always
+
+T = TypeVar("T")
+Attended = tuple[Tensor, Tensor]
+"""Output ``[B, H, N, D]`` and the share of the token pairs that were computed, a tensor of one number."""
+AttendHere = Callable[[Tensor, Tensor, Tensor, "Here"], Attended]
+"""A planner's ``attend``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Here:
+    """One attention call, with the tokens that are really in it."""
+
+    planner: Hashable
+    """The planner with its settings; a part of the key of all that it remembers."""
+    call: Call
+    grid: VideoGrid
+    """Geometry with the text tokens of this call; some models drop padded words before attention."""
+    scale: float
+    """Factor on the logits."""
+    valid: Tensor | None
+    """bool ``[B or 1, N]``; False keys are padding; None is all."""
+    impl: Impl
+    """Which implementation of ``block_sparse`` was asked for."""
+    device: torch.device
+    layout: Layout | None = None
+    """Order of the tokens that the planner is given; None is frame by frame."""
+
+    def only(self, video: int, rows: Tensor) -> "Here":
+        """The same place for one video, which stands in ``rows`` of the batch; the record counts the first alone."""
+        valid, mask = (None if x is None or len(x) == 1 else x for x in (self.valid, self.call.mask))
+        call = replace(self.call, video=video, counted=self.call.counted or video > 0)
+        if mask is not None:
+            call = replace(call, mask=mask[rows])
+        return replace(self, call=call, valid=self.valid if valid is None else valid[rows])
+
+    def in_order(self, layout: Layout | None, q: Tensor, k: Tensor, v: Tensor, attend: AttendHere) -> Attended:
+        """What ``attend`` gives for the tokens in the order of ``layout``, put back; None is frame by frame.
+
+        The hooks of the model may have put them in order already.
+        """
+        there = replace(self, layout=layout)
+        if layout == self.call.layout:
+            return attend(q, k, v, there)
+        order = self.shared(lambda: self._order_to(layout), "order", layout, self.call.layout)
+        out, density = attend(permute(q, order), permute(k, order), permute(v, order), there)
+        return permute(out, inverse(order)), density
+
+    def _order_to(self, layout: Layout | None) -> Tensor:
+        """The place in this call of each token in the order of ``layout``, int64 ``[1, 1, N]``."""
+        have, want = (
+            torch.arange(self.grid.tokens) if one is None else ordered(self.grid, one)
+            for one in (self.call.layout, layout)
+        )
+        return inverse(have)[want].to(self.device)[None, None]
+
+    def shared(self, make: Callable[[], T], *key: Hashable) -> T:
+        """``make()``, once a generation for this grid, whatever the layer."""
+        return self._kept((self.planner, self.grid, str(self.device), *key), make)
+
+    def own(self, make: Callable[[], T], *key: Hashable) -> T:
+        """``make()``, once a generation for this grid, window, model, layer, guidance branch and video."""
+        return self._kept((*self._mine, *key), make)
+
+    def remember(self, value: object, *key: Hashable) -> None:
+        """Replace what ``own`` gives for ``key``."""
+        self.call.run.state[(*self._mine, *key)] = value
+
+    @property
+    def _mine(self) -> tuple[Hashable, ...]:
+        # A window of frames, and a layer that is asked twice (all frames, near ones), are calls of their own; so are
+        # several calls that a layer makes in one forward, and videos that are looked at one by one.
+        call, near = self.call, self.call.visible is not None
+        which = (call.step.branches, call.number, call.video)
+        return (self.planner, self.grid, call.grid.start, near, call.model, call.layer, *which)
+
+    def _kept(self, key: Hashable, make: Callable[[], T]) -> T:
+        state = self.call.run.state
+        if key not in state:
+            state[key] = make()
+        kept: T = state[key]
+        return kept
+
+    def all_heads(self, x: Tensor) -> tuple[Tensor, slice]:
+        """``[B, H, ..]`` of all heads of the layer from ``[B, H here, ..]``, and which of them are here.
+
+        They differ where devices share the heads; only for planners that say ``across_heads``.
+        """
+        devices = self.call.devices
+        return (x, slice(None)) if devices is None else devices.gather_heads(x)
+
+    def block(self, asked: int | None) -> int:
+        """Tokens of a block: as asked, or 64 and less for small frames where None is."""
+        return asked or default_block(self.grid, most=64)
+
+    def kept_always(self, block: int, *, first_frame: bool) -> Tensor:
+        """``kept.kept_always`` of this grid, on the device of the call; made once a generation."""
+        made = lambda: kept_always(self.grid, block, self.layout, first_frame=first_frame).to(self.device)  # noqa: E731
+        return self.shared(made, "kept", block, first_frame, self.layout)
+
+    @property
+    def frames(self) -> Tensor:
+        """Latent frame of every token, -1 for text; int64 ``[N]``."""
+        return self.shared(lambda: self.grid.frame_of_token(self.device), "frames")
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, plan: BlockPlan, *, tail: bool = False) -> Tensor:
+        """Attention over the blocks of ``plan`` and the visible frames; says in the record which implementation ran."""
+        impl = auto_impl(q, k, v) if self.impl == "auto" else self.impl
+        visible = self.call.visible
+        frames = None if visible is None else self.frames
+        out = block_sparse(
+            q,
+            k,
+            v,
+            plan,
+            scale=self.scale,
+            frames_q=frames,
+            frames_k=frames,
+            visible=visible,
+            valid=self.valid,
+            tail=tail,
+            impl=impl,
+        )
+        self.ran(impl)
+        self.saw(q, k, v, lambda: plan)
+        return out
+
+    def ran(self, implementation: str) -> None:
+        """Say in the record which implementation did this call, unless it counts under another name."""
+        if not self.call.counted:
+            self.call.run.ran(implementation)
+
+    def saw(self, q: Tensor, k: Tensor, v: Tensor, plan: Callable[[], BlockPlan]) -> None:
+        """Told of every plan that was followed, with the tokens in its order; ``measure`` listens here."""
+
+    def dense(self, q: Tensor, k: Tensor, v: Tensor, *, plan: BlockPlan | None = None) -> tuple[Tensor, Tensor]:
+        """Output and natural log-sum-exp ``[B, H, N]`` over all that may be read, or over the blocks of ``plan``."""
+        if plan is None:
+            blocks = -(-q.shape[2] // 128)
+            whole = torch.ones(1, 1, blocks, blocks, dtype=torch.bool, device=self.device)
+            plan = BlockPlan(whole, 128, q.shape[2], k.shape[2])
+        frames = None if self.call.visible is None else self.frames
+        return block_sparse(
+            q,
+            k,
+            v,
+            plan,
+            scale=self.scale,
+            frames_q=frames,
+            frames_k=frames,
+            visible=self.call.visible,
+            valid=self.valid,
+            return_lse=True,
+        )
+
+    def density(self, plan: BlockPlan) -> Tensor:
+        """Share of all token pairs that are computed: in kept blocks and between visible frames; padding counts.
+
+        A tensor, because asking for the number would make a GPU wait.
+        """
+        pairs = plan.sizes
+        if self.call.visible is not None:
+            table = self.call.visible.to(self.device)
+            pairs = pairs_in_blocks(plan, frames_q=self.frames, frames_k=self.frames, visible=table)
+        return (plan.keep * pairs).sum((-2, -1)).mean() / (plan.queries * plan.keys)
+
+
+class Planner(Protocol):
+    """A method that leaves out a part of the attention; a frozen dataclass of its settings."""
+
+    def __hash__(self) -> int: ...
+
+    @property
+    def name(self) -> str:
+        """Name of the plug-in, for the record."""
+        ...
+
+    @property
+    def across_heads(self) -> bool:
+        """Whether what is read in one head depends on other heads; they are compared with ``Here.all_heads``."""
+        ...
+
+    def refusal(self, here: Here) -> str | None:
+        """Why this call has to be dense; None when it has not."""
+        ...
+
+    def levels(self, recall: float | None = None) -> tuple[dict[str, Any], ...]:
+        """Fields to try in turn, from sparse to dense, for a target; ``recall`` is the target if it is one of recall.
+
+        ``dataclasses.replace`` puts them in; the last is dense, or the only one holds the recall by itself.
+        """
+        ...
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, here: Here) -> Attended:
+        """What is read here, and how much of everything that is."""
+        ...

@@ -1,0 +1,56 @@
+"""What planners share: the size of blocks, the blocks that all of them keep, and the greatest of a row."""
+
+import torch
+from torch import Tensor
+
+from genkit.attention.geometry.blocks import count_in_blocks
+from genkit.attention.geometry.grid import VideoGrid
+from genkit.attention.geometry.layout import Layout, ordered
+
+DENSITIES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 1.0)
+"""What is tried, from sparse to dense, when a recall is asked for of a planner that follows a density."""
+
+
+def default_block(grid: VideoGrid, most: int = 128) -> int:
+    """Tokens of a block where none is named: ``most``, or less where a quarter of a frame is less; at least 16."""
+    quarter = max(16, grid.tokens_per_frame // 4)
+    return min(most, 1 << (quarter.bit_length() - 1))
+
+
+def kept_always(grid: VideoGrid, block: int, layout: Layout | None = None, *, first_frame: bool) -> Tensor:
+    """Bool ``[blocks, blocks]`` on the CPU.
+
+    A query block reads its own keys, so that no row is ever empty. Blocks with text in them are read by all and read
+    all. With ``first_frame`` all read the first latent frame, which causal video autoencoders code by itself.
+    """
+    blocks = -(-grid.tokens // block)
+    keep = torch.eye(blocks, dtype=torch.bool)
+    text = spanned(grid.text, block, blocks)
+    keep |= text[:, None] | text
+    return keep | in_first_frame(grid, block, layout) if first_frame else keep
+
+
+def in_first_frame(grid: VideoGrid, block: int, layout: Layout | None) -> Tensor:
+    """Which blocks hold a token of the first latent frame; bool ``[blocks]``, tokens in the order of ``layout``."""
+    token = torch.arange(grid.tokens) if layout is None else ordered(grid, layout)
+    first = (token >= grid.video.start) & (token < grid.video.start + grid.tokens_per_frame)
+    return count_in_blocks(first, block) > 0
+
+
+def spanned(tokens: slice, block: int, blocks: int) -> Tensor:
+    """Which of ``blocks`` blocks hold one of ``tokens``; bool ``[blocks]``."""
+    index = torch.arange(blocks)
+    if tokens.start == tokens.stop:
+        return torch.zeros(blocks, dtype=torch.bool)
+    return (index >= tokens.start // block) & (index < -(-tokens.stop // block))
+
+
+def top_share(score: Tensor, share: float | Tensor) -> Tensor:
+    """The ``share`` of the entries of each row of ``score`` [.., rows, columns] that are greatest, at least one.
+
+    ``share`` in (0, 1] may differ by head, ``[B or 1, H]``.
+    """
+    columns = score.shape[-1]
+    count = torch.as_tensor(share, device=score.device, dtype=torch.float64).mul(columns).round().clamp(1, columns)
+    place = score.argsort(-1, descending=True).argsort(-1)
+    return place < (count[..., None, None] if count.ndim else count)

@@ -1,5 +1,0 @@
-"""Means of blocks of tokens, and how alike the tokens of a block are."""
-
-from genkit.attention.pool.api import pool
-
-__all__ = ["pool"]

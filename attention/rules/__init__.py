@@ -1,0 +1,1 @@
+"""Rules: attention in windows, blended by frequency, routed by text."""

@@ -1,0 +1,145 @@
+"""Each latent frame reads the words of its own event: per-frame bias on the text keys of cross-attention.
+
+Source: the plateau-and-tail form of Prompt Relay, arXiv 2604.10030, with two corrections: the plateau covers the whole
+event, and the cost of a frame's nearest event is subtracted, so that no frame is left without words. The text of all
+events stands one after the other in the keys, each with its own padding.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf, log
+
+import torch
+from torch import Tensor
+
+from genkit.attention.calls.call import Attend, Call, Kind, Order
+from genkit.attention.calls.dense import equal_rows, mask_rows, sdpa
+from genkit.attention.geometry.grid import VideoGrid
+
+Spans = Sequence[tuple[float, float]]
+"""Begin and end of each event in seconds, in order and without overlaps."""
+
+FADED = 1e-3  # weight of an event at the far end of its tail
+LARGEST_COST = 60.0
+
+
+def event_costs(grid: VideoGrid, spans: Spans, tail: float) -> Tensor:
+    """What reading each event costs each latent frame: ``[frames, events]`` float32, 0 on an event's plateau.
+
+    A frame is where its middle is; outside a span the cost grows with the square of the distance and reaches
+    ``ln(1000)`` at ``tail`` seconds. With ``tail=0`` each frame reads its nearest event, of two equally near ones the
+    later, and the others cost infinity.
+    """
+    away = _away(grid, spans)
+    if tail == 0:
+        others = torch.arange(len(spans)) != _nearest(away)[:, None]
+        return torch.zeros(away.shape).masked_fill(others, inf)
+    costs = log(1 / FADED) * (away / tail) ** 2
+    return (costs - costs.min(dim=1, keepdim=True).values).clamp_max(LARGEST_COST).float()
+
+
+def check_events(grid: VideoGrid, spans: Spans) -> None:
+    """Every event must be the nearest one of at least one latent frame of the whole video, or nobody would see it.
+
+    Raises:
+        ValueError: an event is not; the sentence names it, its seconds and the least seconds for this model.
+    """
+    shown = set(_nearest(_away(grid, spans)).tolist())
+    for number, (begin, end) in enumerate(spans):
+        if number not in shown:
+            raise ValueError(
+                f"event {number + 1} lasts {end - begin:g} s, from {begin:g} s to {end:g} s, and falls between two "
+                f"latent frames; this model needs at least {grid.stride / grid.fps:g} s for an event, so give it more "
+                "time or make the video longer"
+            )
+
+
+def _away(grid: VideoGrid, spans: Spans) -> Tensor:
+    """Seconds between the middle of each frame and each event, float64 ``[frames, events]``; 0 inside an event."""
+    middles = [sum(grid.seconds(grid.start + frame)) / 2 for frame in range(grid.frames)]
+    middle = torch.tensor(middles, dtype=torch.float64)[:, None]
+    begins, ends = torch.tensor(spans, dtype=torch.float64).T
+    return torch.maximum(begins - middle, middle - ends).clamp_min(0)
+
+
+def _nearest(away: Tensor) -> Tensor:
+    """The nearest event of each frame ``[frames]``, the later one of two: an event does not hold its own end."""
+    return away.shape[1] - 1 - away.flip(1).argmin(dim=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextRoutingRule:
+    """Route text keys in cross-attention.
+
+    ``run.state["timeline"]``, put there when the text was encoded, gives the events' spans for a length in seconds.
+    """
+
+    tail: float
+    """Seconds over which a neighbouring event fades; 0 cuts hard."""
+    name: str = "timeline"
+    order: Order = "logits"
+    kinds: frozenset[Kind] = frozenset({"cross"})
+
+    def wrap(self, attend: Attend) -> Attend:
+        """Leave calls with one event, or with the plain negative prompt, exactly as they are."""
+
+        def routed(q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:
+            spans_for = call.run.state.get("timeline")
+            if spans_for is None or call.step.branches == ("uncond",):
+                return attend(q, k, v, call)
+            spans = spans_for(call.grid.pixel_frames / call.grid.fps)
+            if len(spans) == 1:
+                return attend(q, k, v, call)
+            _check(call, k.shape[2], spans)
+            call.run.ran("text routing")
+            costs = event_costs(call.grid, spans, self.tail)
+            return _grouped(q, k, v, call, -costs.repeat_interleave(k.shape[2] // len(spans), dim=1))
+
+        return routed
+
+
+def _check(call: Call, keys: int, spans: Spans) -> None:
+    check_events(call.grid, spans)
+    if keys % len(spans):
+        raise ValueError(
+            f"{call.layer} has {keys} text keys for {len(spans)} events, which is not the same number for each; does "
+            "the model add keys of its own?"
+        )
+
+
+def _grouped(q: Tensor, k: Tensor, v: Tensor, call: Call, bias: Tensor) -> Tensor:
+    """One call a group of equal frames, ``bias`` ``[frames, keys]``; no queries-by-keys table is made."""
+    if call.grid.fold == "time":
+        rows = bias.to(q).repeat(q.shape[0] // call.grid.frames, 1)[:, None, None]
+        return sdpa(q, k, v, call, _added(call.mask, rows))
+    out, first = torch.empty_like(q), _first_token(call, q.shape[2])
+    size = call.grid.tokens_per_frame
+    for begin, end in equal_rows(bias):
+        mine = slice(max(0, begin * size - first), min(max(0, end * size - first), q.shape[2]))
+        if mine.start >= mine.stop:
+            continue
+        mask = _added(mask_rows(call.mask, mine), bias[begin].to(q))
+        out[:, :, mine] = sdpa(q[:, :, mine], k, v, call, mask)
+    return out
+
+
+def _first_token(call: Call, queries: int) -> int:
+    """Number of the first query among the tokens of the video, which devices may share between them."""
+    whole = call.grid.video_tokens
+    tokens = range(whole) if call.devices is None else call.devices.tokens_here(whole)
+    if queries != len(tokens):
+        raise ValueError(
+            f"{call.layer} has {queries} queries where {len(tokens)} of the {whole} tokens of the video were expected, "
+            "so it is not known which frames they are; does other code split the sequence?"
+        )
+    return tokens.start
+
+
+def _added(mask: Tensor | None, bias: Tensor) -> Tensor:
+    """``bias`` and the model's own mask as one additive mask."""
+    bias = bias.expand(1, 1, 1, -1) if bias.ndim == 1 else bias
+    if mask is None:
+        return bias
+    if mask.dtype == torch.bool:
+        return bias.masked_fill(~mask, -inf)
+    return mask + bias
