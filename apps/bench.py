@@ -14,7 +14,7 @@ from cyclopts import App, Parameter
 
 from genkit.apps.signals import exit_code
 from genkit.errors import UsageError
-from genkit.visible import visible, visible_lines
+from genkit.record.visible import visible, visible_lines
 
 app = App(
     name="bench",
@@ -140,8 +140,8 @@ def curve(
     from genkit.benchmarks.attention import impl_named
     from genkit.benchmarks.attention_curve import CurveConfig
     from genkit.benchmarks.attention_curve import curve as timed
-    from genkit.ours import is_picture
-    from genkit.outputs import replacing
+    from genkit.files.whole import replacing
+    from genkit.video.ours import is_picture
 
     place = None if picture is None else place_for(picture, (".svg",), "picture", is_picture)
     if page is not None and not page.is_file():

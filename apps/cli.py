@@ -23,7 +23,7 @@ from genkit.apps.flags import Settings, fields_of, request_from, with_request_fl
 from genkit.apps.progress import guarded_screen, quiet_libraries
 from genkit.apps.signals import orderly_end
 from genkit.apps.versus import folded
-from genkit.outputs import FINISHED
+from genkit.files.whole import FINISHED
 from genkit.request import Request
 
 app = App(
@@ -89,8 +89,8 @@ def rerun(
     paths are not taken from it: what was left out is told, and can be given by --set.
     """
     from genkit.apps.produce import check_not_source, produce
-    from genkit.stranger import from_stranger
-    from genkit.video import read_request
+    from genkit.video.stranger import from_stranger
+    from genkit.video.video import read_request
 
     check_not_source(output, video)
     given = [*(settings or ()), *([] if model is None else [f"model={model}"])]

@@ -27,16 +27,16 @@ from genkit.benchmarks.report import Clip, render, summary
 from genkit.benchmarks.report_data import Comparison, Side, as_json, compared
 from genkit.benchmarks.report_media import strip_uri, video_uri
 from genkit.benchmarks.suites import suite_named
-from genkit.decode import read_header
 from genkit.errors import GenkitError
-from genkit.outputs import replacing
-from genkit.raw import save_raw
-from genkit.receipt import Receipt
-from genkit.recipe import recipe_of
+from genkit.files.decode import read_header
+from genkit.files.whole import replacing
+from genkit.record.receipt import Receipt
+from genkit.record.visible import visible, visible_lines
 from genkit.request import Request
-from genkit.rescue import kept_video
-from genkit.video import Video
-from genkit.visible import visible, visible_lines
+from genkit.video.raw import save_raw
+from genkit.video.recipe import recipe_of
+from genkit.video.rescue import kept_video
+from genkit.video.video import Video
 
 PAGE, NUMBERS = "report.html", "report.json"
 

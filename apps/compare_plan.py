@@ -10,16 +10,16 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from genkit import catalogue
-from genkit.arguments import drawn_seed
 from genkit.benchmarks.backbones import sha256_of
 from genkit.benchmarks.report_data import Take
-from genkit.conflicts import check_together
+from genkit.checks.arguments import drawn_seed
 from genkit.errors import UsageError
+from genkit.files.whole import check_writable, claim, parts_in
 from genkit.loading import TINY_WEIGHTS
 from genkit.making import check_request
-from genkit.outputs import check_writable, claim, parts_in
-from genkit.receipt import versions
+from genkit.plugins import catalogue
+from genkit.plugins.conflicts import check_together
+from genkit.record.receipt import versions
 from genkit.request import Request
 
 FOLDER = Path("outputs")

@@ -9,7 +9,7 @@ from typing import Any
 from genkit.apps.places import place_for, put, tell_moved
 from genkit.apps.signals import exit_code
 from genkit.request import Request
-from genkit.targets import Target
+from genkit.video.targets import Target
 
 FOLDER = Path("outputs/demo")
 SEED = 7
@@ -51,8 +51,8 @@ SCENES = (
 def run(folder: Path = FOLDER) -> int:
     """Make the videos, their recipes and ``sheet.png`` in ``folder``, and say what each took; returns the exit code."""
     from genkit.loading import load
-    from genkit.ours import is_film, is_picture
-    from genkit.sheet import contact_sheet, write_png
+    from genkit.video.ours import is_film, is_picture
+    from genkit.video.sheet import contact_sheet, write_png
 
     places = [place_for(folder / f"{scene.name}.mp4", (".mp4",), "video", is_film) for scene in SCENES]
     place = place_for(folder / "sheet.png", (".png",), "contact sheet", is_picture)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import genkit
-from genkit.versions import version_of
-from genkit.visible import visible
+from genkit.record.versions import version_of
+from genkit.record.visible import visible
 from genkit_video import install_extra, namesake, reinstall
 
 GIB = 2**30

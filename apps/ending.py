@@ -13,7 +13,7 @@ from cyclopts import CycloptsError, UnusedCliTokensError
 
 from genkit.apps.signals import exit_code, said
 from genkit.errors import GenkitError, UsageError, first_line, is_out_of_memory
-from genkit.visible import visible
+from genkit.record.visible import visible
 
 DEBUG, VARIABLE = "--debug", "GENKIT_DEBUG"
 

@@ -16,7 +16,7 @@ from cyclopts import App, Parameter
 from genkit.apps.progress import status_line
 from genkit.apps.signals import exit_code
 from genkit.errors import UsageError
-from genkit.visible import visible
+from genkit.record.visible import visible
 from genkit_video import install_extra
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from typing import Any
 
 from genkit.apps.private import flush, narrow, private_file, private_folder
 from genkit.errors import GenkitError
-from genkit.outputs import sidecar_path
+from genkit.files.whole import sidecar_path
 
 NAME = re.compile(r"(\d{4}-\d\d-\d\d)-([0-9a-f]{12}|[0-9a-f]{32})\.mp4")
 """Name of a finished video: date and job."""
@@ -157,8 +157,8 @@ def recipe(film: Path) -> tuple[str, str] | None:
 
 
 def _recipe(film: Path) -> Any:
-    from genkit.decode import read_header
-    from genkit.recipe import recipe_of
+    from genkit.files.decode import read_header
+    from genkit.video.recipe import recipe_of
 
     try:
         return recipe_of(film, read_header(film))

@@ -15,7 +15,7 @@ from genkit.apps.job_database import PATIENCE, SCHEMA_VERSION, Database, StoreBr
 from genkit.apps.job_files import Kept, recipe
 from genkit.apps.job_rows import Job, Status, job_of, stored, stored_recipe
 from genkit.errors import UsageError
-from genkit.events import Progress
+from genkit.generation.events import Progress
 from genkit.request import Request
 
 __all__ = ["SCHEMA_VERSION", "Job", "Status", "Store", "StoreBroken", "StoreError"]

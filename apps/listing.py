@@ -5,10 +5,10 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from genkit import catalogue
 from genkit.attention.facts.cards import CARDS
+from genkit.plugins import catalogue
+from genkit.record.visible import visible_lines
 from genkit.tiny.world import vocabulary
-from genkit.visible import visible_lines
 
 Row = dict[str, Any]
 MODEL_FIELDS = ("family", "title", "pipeline", "hub_ids", "native_frames", "fps", "rope")

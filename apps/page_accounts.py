@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from genkit.errors import UsageError
-from genkit.visible import visible
+from genkit.record.visible import visible
 
 SIGNED_IN = 86400.0
 """Seconds that a browser which asks for nothing stays signed in; an open tab asks all the time."""

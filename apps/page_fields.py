@@ -5,9 +5,9 @@ from typing import Any
 
 import gradio as gr
 
-from genkit import catalogue
 from genkit.apps import page_form, page_models, page_plugins, page_view
 from genkit.errors import UsageError
+from genkit.plugins import catalogue
 from genkit.request import Request
 
 TEXT: dict[str, Any] = {"max_length": page_form.LONGEST_TEXT}

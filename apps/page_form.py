@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from genkit import catalogue
 from genkit.apps import page_models, page_plugins
-from genkit.arguments import check_prompt, drawn_seed
+from genkit.checks.arguments import check_prompt, drawn_seed
 from genkit.errors import UsageError
-from genkit.plugin import Plugin
+from genkit.plugins import catalogue
+from genkit.plugins.contract import Plugin
 from genkit.request import Request, RequestError
 from genkit.schedulers.seeds import LARGEST
 

@@ -148,8 +148,8 @@ def request_of_file(path: str | None) -> dict[str, Any]:
     Raises:
         GenkitError: genkit did not make this file, it is damaged, or other files are being read.
     """
-    from genkit.apart import read_header_apart
-    from genkit.recipe import recipe_of
+    from genkit.files.apart import read_header_apart
+    from genkit.video.recipe import recipe_of
 
     if path is None:
         raise UsageError("choose a video that genkit made")

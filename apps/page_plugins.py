@@ -7,10 +7,10 @@ from functools import cache
 from itertools import combinations
 from typing import Any, Literal
 
-from genkit import catalogue
-from genkit.conflicts import conflict
 from genkit.errors import UsageError
-from genkit.plugin import Plugin
+from genkit.plugins import catalogue
+from genkit.plugins.conflicts import conflict
+from genkit.plugins.contract import Plugin
 
 NONE = "none"
 """What a choice is called that is left to the model."""

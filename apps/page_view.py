@@ -7,7 +7,7 @@ from genkit.apps.jobs import Job
 from genkit.apps.page_files import poster_address, video_address
 from genkit.apps.page_form import Checked
 from genkit.apps.progress import STAGES, time_left
-from genkit.events import Progress
+from genkit.generation.events import Progress
 
 NOTHING = "Nothing has been made yet."
 GONE = "This job is not there any more."

@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from genkit.errors import GenkitError, UsageError
-from genkit.ours import check_ours
-from genkit.outputs import replacing
-from genkit.rescue import kept
-from genkit.targets import Target, write_whole
-from genkit.visible import visible
+from genkit.files.whole import replacing
+from genkit.record.visible import visible
+from genkit.video.ours import check_ours
+from genkit.video.rescue import kept
+from genkit.video.targets import Target, write_whole
 
 
 def place_for(path: Path, suffixes: Sequence[str], what: str, ours: Callable[[Path], bool]) -> Target:

@@ -4,9 +4,9 @@ import io
 import time
 from pathlib import Path
 
-from genkit.events import Progress
-from genkit.outputs import replacing
-from genkit.video import Video
+from genkit.files.whole import replacing
+from genkit.generation.events import Progress
+from genkit.video.video import Video
 
 PAUSE = 0.5
 """Seconds between two pictures, at least."""

@@ -9,17 +9,17 @@ from genkit.apps.compare_plan import prompts_of
 from genkit.apps.places import place_for, put
 from genkit.apps.progress import progress_bar
 from genkit.apps.warning import warning
-from genkit.attention.budget import Budget
 from genkit.benchmarks.drawing import SUFFIXES
 from genkit.benchmarks.probe_picture import picture
-from genkit.catalogue import parse
 from genkit.errors import UsageError
-from genkit.level_choice import Outcome, mean_density
 from genkit.making import check_request
-from genkit.ours import is_budget, is_picture
-from genkit.probing import Probe, check_target
+from genkit.plugins.budget import Budget
+from genkit.plugins.catalogue import parse
+from genkit.probing.level_choice import Outcome, mean_density
+from genkit.probing.probe import Probe, check_target
+from genkit.record.visible import visible, visible_lines
 from genkit.request import Request
-from genkit.visible import visible, visible_lines
+from genkit.video.ours import is_budget, is_picture
 
 RECALL = 0.95
 """What is kept when neither a recall nor a density is asked for."""

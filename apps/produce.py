@@ -16,13 +16,13 @@ from genkit.apps.places import tell_moved
 from genkit.apps.progress import progress_bar
 from genkit.apps.warning import warning
 from genkit.errors import GenkitError, UsageError
-from genkit.ours import check_ours, is_film
-from genkit.outputs import check_writable
-from genkit.receipt import Receipt
+from genkit.files.whole import check_writable
+from genkit.record.receipt import Receipt
+from genkit.record.visible import visible
 from genkit.request import Request
-from genkit.targets import Target
-from genkit.video import Video
-from genkit.visible import visible
+from genkit.video.ours import check_ours, is_film
+from genkit.video.targets import Target
+from genkit.video.video import Video
 
 FOLDER = Path("outputs")
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
-from genkit.events import OnEvent, Progress
-from genkit.visible import visible, visible_lines
+from genkit.generation.events import OnEvent, Progress
+from genkit.record.visible import visible, visible_lines
 
 STAGES = {
     "load": "loading the model",

@@ -12,7 +12,7 @@ from typing import Any
 from genkit.apps.jobs import Job, Store
 from genkit.apps.private import private_folder
 from genkit.errors import GenkitError
-from genkit.video import Video
+from genkit.video.video import Video
 
 WAIT = 30.0
 """Seconds for which a full disk, or a folder that was moved away, is waited for."""
@@ -102,7 +102,7 @@ def _poster(video: Video) -> Any:
     """The frame in the middle, not smaller than what players show."""
     from PIL import Image
 
-    from genkit.encode import enlargement
+    from genkit.files.encode import enlargement
 
     pixels = video.uint8()[len(video.frames) // 2]
     height, width, _ = pixels.shape

@@ -12,8 +12,8 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-from genkit.outputs import FINISHED, discard_parts
-from genkit.visible import visible
+from genkit.files.whole import FINISHED, discard_parts
+from genkit.record.visible import visible
 
 GRACE = 1.0
 """Seconds that cleaning up may still take after a second signal."""

@@ -2,8 +2,8 @@
 
 import sys
 
-from genkit.events import OnEvent, Progress
-from genkit.visible import visible
+from genkit.generation.events import OnEvent, Progress
+from genkit.record.visible import visible
 
 
 def warning(draw: OnEvent | None, told: set[str] | None = None) -> OnEvent:

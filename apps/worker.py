@@ -24,9 +24,9 @@ from genkit.apps.private import locked
 from genkit.apps.progress import quiet_libraries
 from genkit.apps.publishing import Cancelled, publish, reason_of
 from genkit.errors import GenkitError
-from genkit.events import Progress, nothing_to_see
+from genkit.generation.events import Progress, nothing_to_see
 from genkit.request import Request
-from genkit.video import Video
+from genkit.video.video import Video
 
 PAUSE = 0.2
 """Seconds between two looks at an empty queue."""

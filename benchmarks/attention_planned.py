@@ -7,7 +7,6 @@ from typing import Any
 
 from torch import Tensor
 
-from genkit import catalogue
 from genkit.attention.calls.call import Call, Step
 from genkit.attention.calls.run import Run
 from genkit.attention.geometry.plan import BlockPlan
@@ -17,7 +16,8 @@ from genkit.attention.planning.rule import SparseRule
 from genkit.benchmarks.machine import Laps, Timing, elapsed, measure, timing_of
 from genkit.benchmarks.real_models import MODELS, RealModel
 from genkit.errors import UsageError
-from genkit.plugin import Plugin, Target
+from genkit.plugins import catalogue
+from genkit.plugins.contract import Plugin, Target
 
 STEP = Step(index=30, total=50, sigma=0.5)
 """Where the call stands: after every planner's warm-up."""

@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genkit.container import FORMATS
-from genkit.decode import TooLittleMemory, check_fits, read_film, read_header
 from genkit.errors import GenkitError, UsageError
-from genkit.raw import save_raw as save_raw
-from genkit.recipe import recipe_of
-from genkit.video import Video
+from genkit.files.container import FORMATS
+from genkit.files.decode import TooLittleMemory, check_fits, read_film, read_header
+from genkit.video.raw import save_raw as save_raw
+from genkit.video.recipe import recipe_of
+from genkit.video.video import Video
 
 DECODE = "rgb24-exact.2"
 """Names how frames come out of a file; a part of every row's key. Raw frames are taken as they are."""

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Literal
 from xml.sax.saxutils import escape
 
 from genkit.errors import UsageError
-from genkit.ours import SVG_MARK
-from genkit.outputs import replacing
-from genkit.sheet import write_png
+from genkit.files.whole import replacing
+from genkit.video.ours import SVG_MARK
+from genkit.video.sheet import write_png
 
 if TYPE_CHECKING:
     from PIL.Image import Image

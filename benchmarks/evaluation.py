@@ -15,10 +15,10 @@ from genkit.benchmarks.clips import DECODE, DECODE_TAGGED, Clip, decode, decode_
 from genkit.benchmarks.ledger import Ledger, Row, canonical, key_of
 from genkit.benchmarks.metric import Metric, Sample, Suite
 from genkit.benchmarks.stats import Stat
-from genkit.decode import TooLittleMemory
 from genkit.errors import GenkitError, UsageError
-from genkit.outputs import replacing
-from genkit.video import Video
+from genkit.files.decode import TooLittleMemory
+from genkit.files.whole import replacing
+from genkit.video.video import Video
 
 SCHEMA_VERSION = 1
 LEDGER, RESULTS = "ledger.jsonl", "results.json"

@@ -27,7 +27,7 @@ from genkit.benchmarks.results import Row, Say, Tell
 from genkit.benchmarks.step import StepConfig, step
 from genkit.benchmarks.tuning import TuneConfig, launch_table, tune
 from genkit.errors import UsageError, nearest
-from genkit.outputs import replacing
+from genkit.files.whole import replacing
 
 Run = Callable[[Tell, Say], None]
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from genkit.errors import UsageError, nearest
-from genkit.versions import version_of
+from genkit.record.versions import version_of
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 SECONDS, LEAST = 10.0, 3

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 from genkit.benchmarks.stats import Estimate, Reduction, Samples, Stat, estimate
 from genkit.errors import GenkitError, UsageError, nearest
-from genkit.video import Video
+from genkit.video.video import Video
 from genkit_video import install_extra
 
 T = TypeVar("T")

@@ -27,8 +27,8 @@ from genkit.benchmarks.backbones_raft import torchvision_flow
 from genkit.benchmarks.parity_clips import write_clips
 from genkit.benchmarks.parity_compare import AGGREGATE, VIDEO, WITHOUT_NETWORK, Difference, compare, largest
 from genkit.benchmarks.parity_mistakes import MISTAKES, Mistake
-from genkit.outputs import replacing
-from genkit.versions import version_of
+from genkit.files.whole import replacing
+from genkit.record.versions import version_of
 
 HERE = Path(__file__).parent
 RESULT = HERE / "results" / "parity_vbench.json"

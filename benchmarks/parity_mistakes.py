@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from genkit import colours
 from genkit.benchmarks import backbones_vit, clips, evaluation, preprocessing, vbench_dimensions, vbench_features
 from genkit.benchmarks.stats import Reduction, Stat
-from genkit.video import Video
+from genkit.files import colours
+from genkit.video.video import Video
 
 
 @dataclass(frozen=True, kw_only=True)

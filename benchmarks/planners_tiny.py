@@ -25,7 +25,6 @@ from typing import Any
 
 import torch
 
-from genkit import catalogue
 from genkit.attention.planning.rule import WARM_UP
 from genkit.benchmarks.backbones import sha256_of
 from genkit.benchmarks.interpolation import interpolated_positions
@@ -34,11 +33,12 @@ from genkit.benchmarks.machine import facts, heading
 from genkit.benchmarks.planners_tiny_table import kept_promises, table, write_section
 from genkit.benchmarks.similarity import mse, psnr, ssim
 from genkit.errors import GenkitError, UsageError, nearest
-from genkit.recipe import SCHEMA_VERSION
+from genkit.plugins import catalogue
 from genkit.tiny.evaluate import held_out_scenes
 from genkit.tiny.oracle import Reading, read, read_windows, score
 from genkit.tiny.world import NATIVE_FRAMES, Scene, caption
-from genkit.video import Video
+from genkit.video.recipe import SCHEMA_VERSION
+from genkit.video.video import Video
 
 DENSE = "dense"
 PLANNERS = {

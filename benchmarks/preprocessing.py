@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from genkit.errors import GenkitError
-from genkit.frames import to_uint8
+from genkit.files.frames import to_uint8
 
 RGB = "rgb"
 """The decoded frames as they are."""

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from genkit.attention.planning.probe import Sample
 from genkit.benchmarks.drawing import Drawing
 from genkit.benchmarks.heat_map import AMOUNT, GAIN, LOSS, Panel, heat_maps
-from genkit.level_choice import Outcome
-from genkit.probing import Probe, whole
+from genkit.probing.level_choice import Outcome
+from genkit.probing.probe import Probe, whole
 
 Values = Sequence[Sequence[float | None]]
 

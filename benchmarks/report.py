@@ -20,7 +20,7 @@ from genkit.benchmarks.report_data import Comparison, Row, Side, Take
 from genkit.benchmarks.report_worst import Worst, no_loss, worst_cases
 from genkit.benchmarks.sign_flips import LEAST_PAIRS, LEVEL
 from genkit.benchmarks.stats import Estimate, Stat
-from genkit.receipt import versions
+from genkit.record.receipt import versions
 
 MARKS = {"better": "▲", "worse": "▼", "different": "◆", "noise": "≈", "equal": "="}
 """What stands before a verdict, so that it does not depend on its colour."""

@@ -12,7 +12,7 @@ from typing import Any
 from genkit.benchmarks.comparison import verdict_of
 from genkit.benchmarks.sign_flips import chances
 from genkit.benchmarks.stats import FROM_ZERO, Estimate, Reduction, Stat, estimate, paired_changes, paired_difference
-from genkit.receipt import Receipt
+from genkit.record.receipt import Receipt
 
 SCHEMA_VERSION = 1
 SECONDS: dict[str, Any] = {

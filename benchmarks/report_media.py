@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genkit.frames import to_uint8
-from genkit.video import Video
+from genkit.files.frames import to_uint8
+from genkit.video.video import Video
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -22,9 +22,9 @@ from genkit.benchmarks.metric import Metric, Sample, Suite
 from genkit.benchmarks.pairs import NO_REFERENCE, frame_pairs
 from genkit.benchmarks.preprocessing import RGB
 from genkit.benchmarks.stats import Reduction, Stat
-from genkit.decode import read_frames
 from genkit.errors import GenkitError, UsageError
-from genkit.video import Video
+from genkit.files.decode import read_frames
+from genkit.video.video import Video
 
 WINDOW = 11
 """Side of the SSIM window in pixels."""

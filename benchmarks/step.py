@@ -12,7 +12,6 @@ from typing import Any
 import torch
 
 import genkit
-from genkit import catalogue
 from genkit.attention.calls.run import Run
 from genkit.attention.model.session import Session
 from genkit.benchmarks.attention import impl_named, impl_of
@@ -23,7 +22,8 @@ from genkit.benchmarks.real_models import RealModel, model_named
 from genkit.benchmarks.results import Row, Say, Tell
 from genkit.benchmarks.step_models import arguments, parameters_of, pipeline_of
 from genkit.errors import UsageError
-from genkit.plugin import Plugin
+from genkit.plugins import catalogue
+from genkit.plugins.contract import Plugin
 
 CPU_TOKENS, CPU_HEADS, CPU_LAYERS = 1536, 2, 3
 """What models are scaled down to on a CPU; layers of each kind."""

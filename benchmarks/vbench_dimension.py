@@ -14,7 +14,7 @@ from genkit.benchmarks.metric import Metric, Sample
 from genkit.benchmarks.stats import Stat
 from genkit.benchmarks.vbench_backbones import BACKBONES
 from genkit.benchmarks.vbench_features import Mode
-from genkit.versions import version_of
+from genkit.record.versions import version_of
 
 
 @dataclass(frozen=True, kw_only=True)

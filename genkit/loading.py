@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from genkit.devices import checked_device
+from genkit.checks.devices import checked_device
+from genkit.checks.values import shown
 from genkit.errors import GenkitError, UsageError, first_line, is_out_of_memory, nearest
-from genkit.values import shown
-from genkit.visible import visible
+from genkit.record.visible import visible
 from genkit_video import reinstall
 
 TINY_WEIGHTS = Path(__file__).parent / "tiny" / "weights"

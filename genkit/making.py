@@ -3,16 +3,16 @@
 import time
 from typing import Any
 
-from genkit.arguments import check_prompt, checked_rate
-from genkit.catalogue import parse
-from genkit.conflicts import check_together
+from genkit.checks.arguments import check_prompt, checked_rate
+from genkit.checks.options import checked
 from genkit.errors import UsageError
-from genkit.events import OnEvent, Progress
-from genkit.handle import apply
+from genkit.generation.events import OnEvent, Progress
+from genkit.generation.handle import apply
 from genkit.loading import load
-from genkit.options import checked
+from genkit.plugins.catalogue import parse
+from genkit.plugins.conflicts import check_together
 from genkit.request import WHOLE, Request
-from genkit.video import Video
+from genkit.video.video import Video
 
 
 def make(request: Request, on_event: OnEvent | None = None, pipe: Any = None) -> Video:

@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
-from genkit import values
+from genkit.checks import values
 from genkit.errors import UsageError, nearest
 from genkit.schedulers.seeds import checked_seed
 

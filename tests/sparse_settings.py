@@ -6,9 +6,9 @@ One clip has 60 tokens of video there, in 5 latent frames, so blocks are small a
 from dataclasses import replace
 from typing import Any
 
-from genkit import catalogue
 from genkit.attention.facts.cards import card_of
 from genkit.attention.facts.model_card import ModelCard
+from genkit.plugins import catalogue
 
 ALWAYS = "block=8,min_tokens=1,dense_steps=0,dense_layers=0"
 SPARSE = {

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 import genkit
-from genkit.plugins.caches import FirstBlockCache
-from genkit.plugins.freenoise import FreeNoise
-from genkit.plugins.radial import Radial
-from genkit.plugins.timeline import Timeline
+from genkit.plugins.caches.methods import FirstBlockCache
+from genkit.plugins.longer.freenoise import FreeNoise
+from genkit.plugins.prompts.timeline import Timeline
+from genkit.plugins.sparse.radial import Radial
 
 SIZES = {name: value for name, value in families.sizes("wan").items() if "prompt" not in name}
 RADIAL = Radial(density=0.5, min_tokens=1, block=16, dense_steps=0, dense_layers=0, impl="reference")

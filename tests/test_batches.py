@@ -11,7 +11,7 @@ from sparse_settings import SPARSE, short_native, text
 from torch import Tensor
 
 import genkit
-from genkit import catalogue
+from genkit.plugins import catalogue
 
 PROMPTS = ("a red circle moves right", "a blue square moves left", "a")
 """Of equal and different lengths: Mochi drops the padding of each."""
@@ -27,7 +27,7 @@ UNGUIDED = {"guidance_scale": 1.0, "true_cfg_scale": 1.0}
 @pytest.fixture(autouse=True)
 def long_clips() -> Any:
     """Every clip is longer than what the model is said to be trained on."""
-    with mock.patch("genkit.handle.card_of", short_native):
+    with mock.patch("genkit.generation.handle.card_of", short_native):
         yield
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from genkit.attention.budget import PLANNERS, Budget, _planner, load_budget, read_budget
+from genkit.plugins.budget import PLANNERS, Budget, _planner, load_budget, read_budget
 
 LAYER = "transformer.blocks.3.attn1"
 

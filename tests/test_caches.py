@@ -12,9 +12,9 @@ import pytest
 import torch
 
 import genkit
-from genkit.catalogue import make
-from genkit.plugins.caches import FirstBlockCache, MagCache, PyramidAttentionBroadcast, TaylorSeer
-from genkit.plugins.radial import Radial
+from genkit.plugins.caches.methods import FirstBlockCache, MagCache, PyramidAttentionBroadcast, TaylorSeer
+from genkit.plugins.catalogue import make
+from genkit.plugins.sparse.radial import Radial
 
 STEPS = 4
 ALWAYS = (-1, 1001)

@@ -7,13 +7,13 @@ from typing import Annotated, ClassVar
 import pytest
 
 import genkit
-from genkit import catalogue
-from genkit.conflicts import REASONS, conflict
 from genkit.errors import UsageError
-from genkit.plugins.freelong import FreeLong
-from genkit.plugins.freenoise import FreeNoise
-from genkit.plugins.radial import Radial
-from genkit.plugins.timeline import Timeline
+from genkit.plugins import catalogue
+from genkit.plugins.conflicts import REASONS, conflict
+from genkit.plugins.longer.freelong import FreeLong
+from genkit.plugins.longer.freenoise import FreeNoise
+from genkit.plugins.prompts.timeline import Timeline
+from genkit.plugins.sparse.radial import Radial
 
 
 @pytest.mark.parametrize("name", catalogue.names())

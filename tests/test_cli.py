@@ -24,9 +24,9 @@ from genkit.apps.flags import request_from
 from genkit.apps.produce import free_name
 from genkit.apps.progress import progress_bar, time_left
 from genkit.errors import GenkitError, UsageError
-from genkit.events import Progress
+from genkit.generation.events import Progress
 from genkit.request import Request
-from genkit.video import Video, read_request
+from genkit.video.video import Video, read_request
 
 
 class FakeMake:

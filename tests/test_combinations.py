@@ -14,8 +14,8 @@ import pytest
 from sparse_settings import SPARSE, short_native, text
 
 import genkit
-from genkit import catalogue
 from genkit.errors import UsageError
+from genkit.plugins import catalogue
 
 TABLE = Path(__file__).parent.parent / "docs" / "combinations.md"
 CACHES = {
@@ -67,7 +67,7 @@ def results(name):
     """What became of each set on one family, and of no plug-ins before and after."""
     pipe = families.FAMILIES[name]()
     pipe.set_progress_bar_config(disable=True)
-    with mock.patch("genkit.handle.card_of", short_native):
+    with mock.patch("genkit.generation.handle.card_of", short_native):
         before = generated(pipe, name, ())
         found = {names: generated(pipe, name, names) for names in SETS if is_for(names, name)}
         return before, found, generated(pipe, name, ())

@@ -20,7 +20,7 @@ from genkit.benchmarks.lpips_weights import MEMBERS
 from genkit.benchmarks.package_member import PackageMember
 from genkit.errors import UsageError
 from genkit.request import Request
-from genkit.video import Video, read
+from genkit.video.video import Video, read
 
 FRAMES, SIDE = 6, 32
 
@@ -227,7 +227,7 @@ def test_a_report_that_cannot_be_written_is_written_by_the_command_that_is_named
     line = LINE.removesuffix(" --out run")
 
     with monkeypatch.context() as disk:
-        disk.setattr("genkit.outputs.os.replace", refusing_reports)
+        disk.setattr("genkit.files.whole.os.replace", refusing_reports)
         assert run(line) == 1
     said = capsys.readouterr().err.splitlines()[-1]
     assert "No space left on device; all videos and measurements are kept: the same command with --out " in said

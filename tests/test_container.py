@@ -14,13 +14,14 @@ import av
 import numpy as np
 import pytest
 
-from genkit import apart, container, decode, memory
-from genkit.apart import read_header_apart
 from genkit.benchmarks import clips
-from genkit.container import FORMATS
-from genkit.decode import read_film, read_frames, read_header
+from genkit.checks import memory
 from genkit.errors import GenkitError, UsageError
-from genkit.video import Video
+from genkit.files import apart, container, decode
+from genkit.files.apart import read_header_apart
+from genkit.files.container import FORMATS
+from genkit.files.decode import read_film, read_frames, read_header
+from genkit.video.video import Video
 
 FRAMES = np.random.default_rng(0).integers(0, 256, (9, 64, 64, 3), np.uint8)
 INDEX_BOXES = (b"stsz", b"stts", b"stsc", b"stco", b"ctts", b"elst", b"stsd", b"mdhd", b"tkhd")
@@ -363,7 +364,7 @@ def test_a_breakdown_of_ffmpeg_is_not_ours(breakdown: str, tmp_path: Path, monke
 
 def test_every_opening_of_a_container_is_the_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """No other file of the tree opens a video, so that no other has to think of all this."""
-    top = Path(container.__file__).parent.parent
+    top = Path(container.__file__).parents[2]
     folders = [top / name for name in ("attention", "schedulers", "genkit", "benchmarks", "apps")]
     opens = re.compile(r"av\.open\((?!.*\"w\")|imopen\(|iio\.|VideoCapture\(|imread\(")
     files = [path for folder in folders for path in folder.rglob("*.py")]

@@ -18,8 +18,7 @@ from torch import Tensor
 from ulysses_worker import PLUGINS
 
 import genkit
-from genkit import Radial, catalogue
-from genkit.attention import budget
+from genkit import Radial
 from genkit.attention.calls.call import Call, Step
 from genkit.attention.calls.dense import dense
 from genkit.attention.calls.devices import Devices
@@ -28,7 +27,8 @@ from genkit.attention.geometry.grid import VideoGrid
 from genkit.attention.planning.rule import SparseRule
 from genkit.attention.rules.text_routing import TextRoutingRule
 from genkit.errors import UsageError
-from genkit.plugin import Target
+from genkit.plugins import budget, catalogue
+from genkit.plugins.contract import Target
 
 RING = ParallelConfig(context_parallel_config=ContextParallelConfig(ring_degree=2))
 TARGET = Target(family="wan", title="Wan", native_frames=2, kinds=frozenset({"self", "cross"}))

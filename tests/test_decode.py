@@ -6,9 +6,9 @@ import av
 import numpy as np
 import pytest
 
-from genkit.decode import read_frames, read_header
 from genkit.errors import GenkitError, UsageError
-from genkit.video import Video
+from genkit.files.decode import read_frames, read_header
+from genkit.video.video import Video
 
 FRAMES = np.random.default_rng(0).integers(0, 256, (9, 64, 64, 3), np.uint8)
 

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from genkit import catalogue
 from genkit.apps import demo
-from genkit.conflicts import check_together
+from genkit.plugins import catalogue
+from genkit.plugins.conflicts import check_together
 from genkit.tiny.world import parse
-from genkit.video import Video
+from genkit.video.video import Video
 
 
 def test_the_scenes_show_each_promise():

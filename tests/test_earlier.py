@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from genkit import catalogue, recipe
 from genkit.attention.facts.cards import CARDS
-from genkit.earlier import CHANGES, LENGTHS_1, RELEASES, SAME_LENGTH_1, Change, Made, texts_today
 from genkit.errors import UsageError
-from genkit.plugins.sparse import Sparse
-from genkit.receipt import Receipt
+from genkit.plugins import catalogue
+from genkit.plugins.earlier import CHANGES, LENGTHS_1, RELEASES, SAME_LENGTH_1, Change, Made, texts_today
+from genkit.plugins.sparse.method import Sparse
+from genkit.record.receipt import Receipt
 from genkit.schedulers.seeds import generator_of
-from genkit.video import Video, read, read_request
+from genkit.video import recipe
+from genkit.video.video import Video, read, read_request
 
 TINY = Made(family="tiny", frames=65)
 
@@ -238,7 +239,7 @@ def test_a_method_of_no_release_is_unknown() -> None:
 
 
 def test_no_default_changes_without_a_new_schema() -> None:
-    """A recipe names only what differs from the defaults: see ``genkit.earlier`` before this table is changed."""
+    """A recipe names only what differs from the defaults: see ``genkit.plugins.earlier`` before changing this table."""
     assert recipe.SCHEMA_VERSION == 2 == max(CHANGES) + 1 and CHANGES.keys() == RELEASES.keys()
     assert DEFAULTS.keys() == catalogue.PLUGINS.keys()
     for name, own in DEFAULTS.items():

@@ -15,7 +15,7 @@ from genkit.benchmarks.evaluation import evaluate, failures
 from genkit.benchmarks.suites import suite_named
 from genkit.errors import GenkitError, UsageError
 from genkit.tiny.world import EXAMPLE, render
-from genkit.video import Video
+from genkit.video.video import Video
 
 
 def moving(seed: int, frames: int = 5) -> Video:
@@ -104,7 +104,7 @@ def test_a_bomb_ends_no_evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     np.savez_compressed(
         tmp_path / "request.npz", frames=moving(0).frames, fps=8.0, request=json.dumps({"prompt": "x" * 10**6})
     )
-    monkeypatch.setattr("genkit.decode.FILM_BYTES", 30 * 64 * 64 * 3)
+    monkeypatch.setattr("genkit.files.decode.FILM_BYTES", 30 * 64 * 64 * 3)
     monkeypatch.setattr("genkit.benchmarks.clips.RAW_TEXT", 10**5)
     results = evaluate(suite_named("lite", only=["flicker", "dynamic_degree"]), [tmp_path], tmp_path / "run")
     reasons = failures(results)
@@ -141,7 +141,7 @@ def test_what_memory_refuses_today_is_measured_another_day(tmp_path: Path, monke
     moving(0).save(tmp_path / "a.mp4", enlarge=1, metadata=False)
     suite = suite_named("lite")
     with monkeypatch.context() as small:
-        small.setattr("genkit.decode.free_memory", lambda: 5 * 64 * 64 * 3 * 2)
+        small.setattr("genkit.files.decode.free_memory", lambda: 5 * 64 * 64 * 3 * 2)
         results = evaluate(suite, [tmp_path / "a.mp4"], tmp_path / "run")
         assert (
             "and the work on them 3 times as much, but 0.000114 are free: cut it or scale it"

@@ -12,7 +12,7 @@ from genkit.benchmarks.flow import is_dynamic, speeds, step_at_8_fps, warping_er
 from genkit.benchmarks.metric import Sample, Suite
 from genkit.benchmarks.preprocessing import gray_256, gray_blocks
 from genkit.errors import GenkitError, UsageError
-from genkit.video import Video
+from genkit.video.video import Video
 
 FRAMES, SIDE = 24, 64
 

@@ -19,7 +19,7 @@ from genkit.benchmarks.evaluation import LEDGER, RESULTS, evaluate, failures
 from genkit.benchmarks.suites import suite_named
 from genkit.errors import GenkitError, UsageError
 from genkit.tiny.world import EXAMPLE, caption, render
-from genkit.video import Video
+from genkit.video.video import Video
 
 KILLS = 20
 PROMPT = caption(EXAMPLE)
@@ -85,7 +85,7 @@ def test_results_that_cannot_be_written_cost_no_measurement(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as full:
-        full.setattr("genkit.outputs.flush", refusing)
+        full.setattr("genkit.files.whole.flush", refusing)
         with pytest.raises(GenkitError, match="No space left on device; every measurement is kept: .* --resume"):
             evaluate(suite_named("lite"), [folder], tmp_path / "run")
     assert [path.name for path in (tmp_path / "run").iterdir()] == [LEDGER]

@@ -11,7 +11,7 @@ from genkit.benchmarks import similarity
 from genkit.benchmarks.metric import Sample
 from genkit.benchmarks.similarity import codec_copy, mse, psnr, ssim
 from genkit.errors import GenkitError, UsageError
-from genkit.video import Video
+from genkit.video.video import Video
 
 SIZES = [(11, 11), (24, 37), (64, 48)]
 

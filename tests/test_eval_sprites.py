@@ -15,7 +15,7 @@ from genkit.benchmarks.sprites import SUITE
 from genkit.benchmarks.stats import Stat
 from genkit.errors import GenkitError
 from genkit.tiny.world import EXAMPLE, caption, parse, render
-from genkit.video import Video
+from genkit.video.video import Video
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from genkit import catalogue
 from genkit.attention.calls.call import Call, Step
 from genkit.attention.calls.dense import dense
 from genkit.attention.calls.run import Run
@@ -19,7 +18,8 @@ from genkit.attention.operators.pool import pool
 from genkit.attention.planners.adaspa import AdaSpaPlanner
 from genkit.attention.planning.planner_call import Here
 from genkit.attention.planning.rule import SparseRule
-from genkit.plugin import Target
+from genkit.plugins import catalogue
+from genkit.plugins.contract import Target
 
 WAN = Target(family="wan", title="Wan 2.1", native_frames=21, kinds=frozenset({"self", "cross"}))
 WAN_480P = VideoGrid(frames=21, rows=30, cols=52)

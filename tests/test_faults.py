@@ -21,10 +21,10 @@ from genkit.apps import publishing
 from genkit.apps.jobs import ATTEMPTS, Store, StoreError
 from genkit.apps.keeper import Keeper
 from genkit.apps.worker import Models, work
-from genkit.events import Progress
+from genkit.generation.events import Progress
 from genkit.loading import TINY_WEIGHTS
 from genkit.request import Request
-from genkit.video import Video, read
+from genkit.video.video import Video, read
 
 pytestmark = pytest.mark.fault
 WRITES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "sqlite3.connect")

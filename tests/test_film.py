@@ -11,9 +11,9 @@ from ffmpeg_program import ffmpeg, shown_by_ffmpeg
 
 from genkit.benchmarks import clips
 from genkit.benchmarks.similarity import psnr
-from genkit.decode import read_film, read_frames, read_header
 from genkit.errors import GenkitError, UsageError
-from genkit.video import Video
+from genkit.files.decode import read_film, read_frames, read_header
+from genkit.video.video import Video
 
 PICTURE = ("-f", "lavfi", "-i", "testsrc2=size=128x96:rate=30:duration=1.5")
 X264 = ("-c:v", "libx264", "-crf", "1", "-pix_fmt", "yuv420p")

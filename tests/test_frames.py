@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 
 from genkit.errors import UsageError
-from genkit.frames import as_frames, to_uint8
-from genkit.video import Video
+from genkit.files.frames import as_frames, to_uint8
+from genkit.video.video import Video
 
 
 def test_every_form_of_frames_is_the_same_video() -> None:

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 import genkit
-from genkit.plugins.freelong import FreeLong
-from genkit.plugins.freenoise import FreeNoise
-from genkit.plugins.timeline import Timeline
+from genkit.plugins.longer.freelong import FreeLong
+from genkit.plugins.longer.freenoise import FreeNoise
+from genkit.plugins.prompts.timeline import Timeline
 
 SMALL = {"num_frames": 17, "height": 48, "width": 64, "num_inference_steps": 2, "max_sequence_length": 16}
 

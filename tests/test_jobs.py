@@ -19,9 +19,9 @@ from genkit.apps.jobs import ATTEMPTS, Job, Store
 from genkit.apps.keeper import Keeper
 from genkit.apps.worker import Models, make, work
 from genkit.errors import UsageError
-from genkit.events import Progress
+from genkit.generation.events import Progress
 from genkit.request import Request
-from genkit.video import Video, read_request
+from genkit.video.video import Video, read_request
 
 STEPS = 5
 FAKE = """
@@ -30,8 +30,8 @@ from pathlib import Path
 import numpy as np
 from genkit.apps.jobs import Store
 from genkit.apps.worker import end_with_input, work
-from genkit.events import Progress
-from genkit.video import Video
+from genkit.generation.events import Progress
+from genkit.video.video import Video
 
 def maker(request, on_event, models):
     for step in range(1, 4):

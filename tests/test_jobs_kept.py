@@ -24,9 +24,9 @@ from genkit.apps.job_rows import DAMAGED
 from genkit.apps.jobs import ATTEMPTS, CLOSED, Job, Store, StoreError
 from genkit.apps.keeper import Keeper
 from genkit.apps.worker import Models, work
-from genkit.events import Progress
+from genkit.generation.events import Progress
 from genkit.request import Request
-from genkit.video import Video, read_request
+from genkit.video.video import Video, read_request
 
 
 @pytest.fixture
@@ -374,7 +374,7 @@ def full(*_: Any, **__: Any) -> None:
 def test_a_full_disk_is_told_and_the_video_kept(
     store: Store, hasty: None, monkeypatch: pytest.MonkeyPatch, step: str, lasts: bool
 ) -> None:
-    places = {"encode": "genkit.video.encode", "poster": "PIL.Image.Image.save"}
+    places = {"encode": "genkit.video.video.encode", "poster": "PIL.Image.Image.save"}
     places |= {"flush": "genkit.apps.job_files.flush", "move": "genkit.apps.job_files.os.replace"}
     tries: list[str] = []
     module, _, name = places[step].rpartition(".")
@@ -410,7 +410,7 @@ def test_a_full_disk_is_waited_for_no_longer_than_wanted(
         store.cancel(job.id)
         full()
 
-    monkeypatch.setattr("genkit.video.encode", fail)
+    monkeypatch.setattr("genkit.video.video.encode", fail)
     work(store, steady, once=True)
     assert store.job(job.id).status == "cancelled" and files(store) == []
 

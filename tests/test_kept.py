@@ -16,16 +16,16 @@ from test_cli import FakeMake, files
 from test_receipt import receipt
 
 import genkit
-import genkit.encode
-import genkit.video
+import genkit.files.encode
+import genkit.video.video
 from genkit.apps.cli import main
 from genkit.benchmarks.clips import decode
 from genkit.errors import GenkitError, UsageError
-from genkit.ours import is_picture, is_recipe
-from genkit.outputs import claim
-from genkit.rescue import kept
-from genkit.targets import Target
-from genkit.video import Video, read, read_request
+from genkit.files.whole import claim
+from genkit.video.ours import is_picture, is_recipe
+from genkit.video.rescue import kept
+from genkit.video.targets import Target
+from genkit.video.video import Video, read, read_request
 
 FRAMES = np.random.default_rng(0).integers(0, 255, (6, 32, 32, 3), np.uint8)
 
@@ -63,7 +63,7 @@ def fails(number: int) -> Callable[..., None]:
     def encode(path: Path, *words: Any, **more: Any) -> None:
         if "out" in path.parts:
             raise OSError(number, os.strerror(number), str(path))
-        genkit.encode.encode(path, *words, **more)
+        genkit.files.encode.encode(path, *words, **more)
 
     return encode
 
@@ -72,7 +72,7 @@ def fails(number: int) -> Callable[..., None]:
 def test_a_disk_that_refuses(
     number: int, make: FakeMake, shelter: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(genkit.video, "encode", fails(number))
+    monkeypatch.setattr(genkit.video.video, "encode", fails(number))
     assert main(["generate", "a", "-o", "out/clip.mp4"]) == 1
     said = capsys.readouterr().err
     place = shelter / "clip.mp4"
@@ -141,7 +141,7 @@ def test_without_an_encoder_the_frames_are_kept(
     def broken(*words: Any, **more: Any) -> None:
         raise GenkitError("the video could not be encoded as H.264: no codec libx264")
 
-    monkeypatch.setattr(genkit.video, "encode", broken)
+    monkeypatch.setattr(genkit.video.video, "encode", broken)
     video = Video(FRAMES, 8.0, {"prompt": "secret"}, receipt())
     with pytest.raises(GenkitError, match=r"no codec libx264; the finished video is kept as '.*\.npz'"):
         video.save(tmp_path / "clip.mp4", metadata=metadata)
@@ -158,9 +158,9 @@ def test_an_unforeseen_failure_keeps_its_kind_and_the_video(
     def breaks(path: Path, *words: Any, **more: Any) -> None:
         if path.parent == tmp_path:
             raise error
-        genkit.encode.encode(path, *words, **more)
+        genkit.files.encode.encode(path, *words, **more)
 
-    monkeypatch.setattr(genkit.video, "encode", breaks)
+    monkeypatch.setattr(genkit.video.video, "encode", breaks)
     with pytest.raises(type(error), match="; the finished video is kept as"):
         Video(FRAMES, 8.0).save(tmp_path / "clip.mp4")
     assert (shelter / "clip.mp4").is_file()
@@ -278,7 +278,7 @@ RACE = """
 import sys, time
 import numpy as np
 import genkit
-from genkit.video import Video
+from genkit.video.video import Video
 def make(request, on_event=None):
     print("ready", flush=True)
     sys.stdin.readline()

@@ -13,7 +13,6 @@ from torch import Tensor
 
 import genkit
 from genkit import AdaSpa, SlidingTile, SpargeAttention, Threshold, Timeline
-from genkit.attention.budget import Budget
 from genkit.attention.calls.call import Attend, Call
 from genkit.attention.geometry.grid import VideoGrid
 from genkit.attention.geometry.layout import Layout, Morton, Tiles, layout_of, ordered
@@ -21,6 +20,7 @@ from genkit.attention.model import hoist
 from genkit.attention.model.session import Session
 from genkit.attention.planning import planner_call
 from genkit.attention.planning.shared import in_first_frame
+from genkit.plugins.budget import Budget
 
 TRANSFORMERS = ["wan", "hunyuan", "cogvideox", "ltx", "mochi"]
 LAYOUTS: list[Layout] = [Tiles((2, 3, 2)), Morton(), Morton(mixes_frames=False)]

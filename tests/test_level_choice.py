@@ -15,7 +15,7 @@ from genkit.attention.geometry.grid import VideoGrid
 from genkit.attention.geometry.plan import BlockPlan
 from genkit.attention.planning.probe import ProbingPlanner, Sample
 from genkit.attention.planning.rule import SparseRule
-from genkit.level_choice import Outcome, by_density, by_recall, worthwhile
+from genkit.probing.level_choice import Outcome, by_density, by_recall, worthwhile
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ from genkit.benchmarks.metric import Sample
 from genkit.benchmarks.package_member import PackageMember
 from genkit.benchmarks.suites import suite_named
 from genkit.errors import GenkitError
-from genkit.video import Video
+from genkit.video.video import Video
 
 OFFICIAL: dict[Net, PackageMember] = {
     "alex": PackageMember(

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 import genkit
-from genkit import fitting, memory
 from genkit.apps.cli import main
-from genkit.devices import checked_device
+from genkit.checks import fitting, memory
+from genkit.checks.devices import checked_device
 
 SMALL = {"num_frames": 17, "height": 48, "width": 64, "num_inference_steps": 2, "max_sequence_length": 16, "seed": 3}
 FULL = [
@@ -208,7 +208,7 @@ def test_on_the_command_line(
 @pytest.mark.parametrize("bom", [b"\xef\xbb\xbf", b""])
 def test_a_byte_order_mark_is_no_part_of_prompts_and_budgets(bom: bytes, tmp_path: Path) -> None:
     from genkit.apps.compare_plan import prompts_of
-    from genkit.attention.budget import Budget, load_budget
+    from genkit.plugins.budget import Budget, load_budget
 
     (tmp_path / "prompts.txt").write_bytes(bom + b"a red circle\na blue square\n")
     assert prompts_of(tmp_path / "prompts.txt") == ["a red circle", "a blue square"]
@@ -220,7 +220,7 @@ def test_a_byte_order_mark_is_no_part_of_prompts_and_budgets(bom: bytes, tmp_pat
 @pytest.mark.parametrize("text", ["a caf\xe9".encode("latin-1"), "a red circle".encode("utf-16"), b"\xff"])
 def test_files_of_another_encoding_are_one_sentence(text: bytes, tmp_path: Path) -> None:
     from genkit.apps.compare_plan import prompts_of
-    from genkit.attention.budget import load_budget
+    from genkit.plugins.budget import load_budget
 
     (tmp_path / "file").write_bytes(text)
     with pytest.raises(genkit.UsageError, match="cannot read the prompts in .*: it is not UTF-8 text; save"):

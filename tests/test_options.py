@@ -16,9 +16,9 @@ from PIL import Image
 import genkit
 from genkit.apps.cli import main
 from genkit.attention.facts.cards import CARDS
+from genkit.checks.options import CHECKS, OWN, checked, stored
 from genkit.making import check_request
-from genkit.options import CHECKS, OWN, checked, stored
-from genkit.plugins.timeline import Timeline
+from genkit.plugins.prompts.timeline import Timeline
 from genkit.request import Request
 
 SMALL = {"num_frames": 5, "height": 48, "width": 64, "num_inference_steps": 2, "max_sequence_length": 16, "seed": 3}
@@ -37,7 +37,7 @@ def parameters(pipeline: str) -> list[inspect.Parameter]:
 
 @pytest.mark.parametrize("pipeline", sorted({card.pipeline for card in CARDS}))
 def test_every_argument_of_every_pipeline_has_been_decided_on(pipeline: str) -> None:
-    """A newer diffusers may bring another one: decide what it may be in ``genkit.options``, or refuse it there."""
+    """A newer diffusers may bring another one: decide in ``genkit.checks.options`` what it may be, or refuse it."""
     undecided = [entry.name for entry in parameters(pipeline) if entry.name not in {"prompt", *CHECKS}]
     assert undecided == []
 
@@ -260,7 +260,7 @@ def test_images_and_functions_are_named() -> None:
     assert names[0] == names[1] != names[2] and names[0].startswith("image RGB 4x3 sha256:")
     assert stored("x", [red, (1, 2.5, None, True, "a")]) == [names[0], [1, 2.5, None, True, "a"]]
     assert stored("x", {"scale": np.float64(0.5), "n": np.int8(3)}) == {"scale": 0.5, "n": 3}
-    assert stored("f", stored) == "function genkit.options.stored"
+    assert stored("f", stored) == "function genkit.checks.options.stored"
     assert stored("f", SimpleNamespace().__repr__).startswith("function ")
     half = torch.tensor([1.0, 2.0], dtype=torch.bfloat16)
     assert stored("t", half) != stored("t", half.float()) and stored("t", half) == stored("t", half.clone())

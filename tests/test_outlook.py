@@ -73,7 +73,7 @@ def test_windows_that_hold_the_whole_video_are_told_before_the_first_step(plugin
 
 
 def budget_of(tmp_path, layers, method="sparge"):
-    from genkit.attention.budget import Budget
+    from genkit.plugins.budget import Budget
 
     return str(Budget(method=method, layers=layers).save(tmp_path / "budget.json"))
 

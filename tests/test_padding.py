@@ -18,7 +18,7 @@ from genkit.attention.operators.block_sparse import block_sparse
 from genkit.attention.operators.permute import permute
 from genkit.attention.operators.pool import pool
 from genkit.attention.operators.threshold import threshold_attention
-from genkit.plugin import Target
+from genkit.plugins.contract import Target
 
 BLOCK, TOKENS, WIDTH = 16, 40, 16
 EVERY: Any = ["reference", "gather", "triton"]

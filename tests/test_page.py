@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Literal
 
 import pytest
 
-from genkit import catalogue
 from genkit.apps import page_form, page_models, page_plugins, page_serve, page_view
 from genkit.apps.cli import main
 from genkit.apps.jobs import Job
@@ -17,7 +16,8 @@ from genkit.apps.page_form import check, defaults, settings
 from genkit.attention.facts.cards import CARDS
 from genkit.errors import UsageError
 from genkit.loading import TINY_WEIGHTS
-from genkit.plugin import Parts, Target
+from genkit.plugins import catalogue
+from genkit.plugins.contract import Parts, Target
 from genkit.request import Request
 
 EVIL = "<script>alert('x')</script> & \"quotes\""

@@ -14,7 +14,7 @@ from browser import PATIENCE, chromium, opened, photographed
 
 from genkit.apps.jobs import Job, Store
 from genkit.loading import TINY_WEIGHTS
-from genkit.video import read, read_request
+from genkit.video.video import read, read_request
 
 __all__ = ["chromium"]
 pytestmark = [

@@ -19,7 +19,7 @@ from genkit.apps import page_serve
 from genkit.apps.jobs import AGAIN, Store
 from genkit.apps.keeper import Keeper
 from genkit.apps.page_form import defaults
-from genkit.video import Video
+from genkit.video.video import Video
 
 EVIL = '<img src=x onerror=alert(1)> ../../../etc & "quotes" \'; rm -rf'
 WORKER = """
@@ -28,8 +28,8 @@ from pathlib import Path
 import numpy as np
 from genkit.apps.jobs import Store
 from genkit.apps.worker import end_with_input, work
-from genkit.events import Progress
-from genkit.video import Video
+from genkit.generation.events import Progress
+from genkit.video.video import Video
 
 def maker(request, on_event, models):
     for step in range(1, 4):

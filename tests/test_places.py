@@ -15,12 +15,12 @@ from test_probe import perfect
 from test_receipt import receipt
 
 import genkit
-import genkit.targets
+import genkit.video.targets
 from genkit.apps import demo
 from genkit.apps.cli import main
 from genkit.benchmarks import attention_curve
-from genkit.ours import is_film, is_picture
-from genkit.video import Video, read_request
+from genkit.video.ours import is_film, is_picture
+from genkit.video.video import Video, read_request
 
 THEIRS = {
     "text": b"my notes",
@@ -94,14 +94,14 @@ def test_a_file_that_comes_meanwhile_stays(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     path = tmp_path / name
-    placed = genkit.targets._placed
+    placed = genkit.video.targets._placed
 
     def later(part: Path, target: Any) -> Path:
         if target.path.name == path.name and not path.exists():
             path.write_bytes(b"mine")
         return placed(part, target)
 
-    monkeypatch.setattr(genkit.targets, "_placed", later)
+    monkeypatch.setattr(genkit.video.targets, "_placed", later)
     assert main(shlex.split(line)) == 0
     assert path.read_bytes() == b"mine" and path.with_name(f"{path.stem}-2{path.suffix}").stat().st_size > 4
     assert f"another file came to '{name}' meanwhile" in capsys.readouterr().err
@@ -117,14 +117,14 @@ def test_a_pipe_is_no_file_to_replace(works: list[str], capsys: pytest.CaptureFi
 
 def refuses(monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
     """A disk that takes no file of this suffix in the working folder."""
-    write = genkit.targets._placed
+    write = genkit.video.targets._placed
 
     def full(part: Path, target: Any) -> Path:
         if target.path.suffix == suffix and target.path.parent == Path("."):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return write(part, target)
 
-    monkeypatch.setattr(genkit.targets, "_placed", full)
+    monkeypatch.setattr(genkit.video.targets, "_placed", full)
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_a_recipe_beside_makes_no_video_ours(works: list[str], capsys: pytest.Ca
 
 def test_a_video_of_a_later_release_is_ours_too(works: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as later:
-        later.setattr("genkit.recipe.SCHEMA_VERSION", 99)
+        later.setattr("genkit.video.recipe.SCHEMA_VERSION", 99)
         assert main(["generate", "a", "-o", "clip.mp4"]) == 0
     with pytest.raises(genkit.UsageError, match="schema version 99"):
         read_request("clip.mp4")

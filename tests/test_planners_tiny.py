@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from genkit import catalogue
 from genkit.attention.calls.run import Run
 from genkit.benchmarks import planners_tiny
 from genkit.benchmarks.ledger import Ledger
@@ -26,14 +25,15 @@ from genkit.benchmarks.planners_tiny import (
     run,
 )
 from genkit.benchmarks.planners_tiny_table import BEGIN, END, complete, kept_promises, table, write_section
-from genkit.conflicts import check_together
 from genkit.errors import UsageError
-from genkit.plugins.sparse import Sparse
-from genkit.receipt import Attention, Receipt, Seconds
-from genkit.recipe import SCHEMA_VERSION
+from genkit.plugins import catalogue
+from genkit.plugins.conflicts import check_together
+from genkit.plugins.sparse.method import Sparse
+from genkit.record.receipt import Attention, Receipt, Seconds
 from genkit.tiny.oracle import ATTRIBUTES
 from genkit.tiny.world import caption, parse, render
-from genkit.video import Video
+from genkit.video.recipe import SCHEMA_VERSION
+from genkit.video.video import Video
 
 TOP = Path(__file__).parent.parent
 RESULTS = TOP / "benchmarks" / "results" / "planners_tiny.jsonl"

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 import genkit
 from genkit.attention.model.positions import projected, window_of
 from genkit.errors import UsageError
-from genkit.plugins.freelong import FreeLong
-from genkit.plugins.freenoise import FreeNoise
-from genkit.plugins.timeline import Timeline
+from genkit.plugins.longer.freelong import FreeLong
+from genkit.plugins.longer.freenoise import FreeNoise
+from genkit.plugins.prompts.timeline import Timeline
 
 FREENOISE = FreeNoise(window=16, stride=4)
 
@@ -142,5 +142,7 @@ def test_what_positions_add_is_what_the_projections_make_of_them() -> None:
 
 
 def test_the_shortest_window_of_all_rules_decides() -> None:
-    (rule,) = FREENOISE.parts(genkit.plugin.Target(family="f", title="F", native_frames=16, kinds=frozenset())).rules
+    (rule,) = FREENOISE.parts(
+        genkit.plugins.contract.Target(family="f", title="F", native_frames=16, kinds=frozenset())
+    ).rules
     assert (window_of([]), window_of([rule])) == (None, 16)

@@ -14,10 +14,10 @@ from PIL import Image
 import genkit
 from genkit.apps import preview as shown
 from genkit.apps.preview import Preview, picture
-from genkit.events import Progress
+from genkit.generation.events import Progress
+from genkit.generation.preview import _estimate
 from genkit.loading import TINY_WEIGHTS
-from genkit.preview import _estimate
-from genkit.video import Video
+from genkit.video.video import Video
 
 PROMPT = "a large red circle moves right on a navy background"
 needs_weights = pytest.mark.skipif(not TINY_WEIGHTS.exists(), reason="the embedded model's weights are not there")

@@ -13,17 +13,17 @@ from torch import Tensor
 import genkit
 from genkit.apps.cli import main
 from genkit.apps.probe import table
-from genkit.attention.budget import load_budget
 from genkit.attention.planners.radial import RadialPlanner
 from genkit.attention.planning.measure import Listening, measure
 from genkit.attention.planning.probe import ProbingPlanner, Sample
 from genkit.benchmarks.drawing import Box, Word
 from genkit.benchmarks.heat_map import GAIN, LOSS
 from genkit.benchmarks.probe_picture import picture
-from genkit.catalogue import text_of
-from genkit.plugins.freenoise import FreeNoise
-from genkit.plugins.radial import Radial
-from genkit.probing import Probe, Probing, _check_finite
+from genkit.plugins.budget import load_budget
+from genkit.plugins.catalogue import text_of
+from genkit.plugins.longer.freenoise import FreeNoise
+from genkit.plugins.sparse.radial import Radial
+from genkit.probing.probe import Probe, Probing, _check_finite
 
 SMALL: dict[str, Any] = {"num_frames": 33, "height": 48, "width": 64, "max_sequence_length": 16, "guidance_scale": 5.0}
 LEVELS = [{"density": density} for density in (0.3, 0.4, 0.7, 1.0)]

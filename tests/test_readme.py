@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from genkit import catalogue
+from genkit.plugins import catalogue
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
@@ -35,7 +35,7 @@ def test_the_commands_are_understood(monkeypatch):
 
     reached = []
     monkeypatch.setattr("genkit.apps.produce.produce", lambda request, *rest, **more: reached.append(request) or 0)
-    monkeypatch.setattr("genkit.video.read_request", lambda path: {"prompt": "a", "seed": 1})
+    monkeypatch.setattr("genkit.video.video.read_request", lambda path: {"prompt": "a", "seed": 1})
     monkeypatch.setattr("genkit.apps.page_serve.serve", lambda *rest, **more: None)
     monkeypatch.setattr(
         "genkit.benchmarks.evaluation.evaluate", lambda *rest, **more: {"metrics": {}, "videos": [], "mode": "fixed"}

@@ -12,7 +12,7 @@ import torch
 from pydantic import ValidationError
 
 from genkit.attention.calls.run import Run
-from genkit.receipt import Attention, Receipt, Seconds, peak_memory_bytes, plain, versions
+from genkit.record.receipt import Attention, Receipt, Seconds, peak_memory_bytes, plain, versions
 
 
 def run() -> Run:

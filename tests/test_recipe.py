@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from ffmpeg_program import ffmpeg
 
-from genkit.encode import encode
 from genkit.errors import GenkitError, UsageError
-from genkit.receipt import Receipt
-from genkit.recipe import is_recipe
-from genkit.video import Video, read, read_request
+from genkit.files.encode import encode
+from genkit.record.receipt import Receipt
+from genkit.video.recipe import is_recipe
+from genkit.video.video import Video, read, read_request
 
 NASTY = "two lines\nand \"quotes\", a \\ backslash, 'ticks', = ; # %, 红色的圆, 🎬, \t and a lone \udc80"
 REQUEST = {"prompt": NASTY, "model": "tiny", "seed": 7, "plugins": ["radial:density=0.3"], "guidance_scale": None}

@@ -22,7 +22,7 @@ from genkit.benchmarks.report_curves import HEIGHT, WIDTH, Line, curves, line_st
 from genkit.benchmarks.report_data import Comparison, Side, Take, as_json, compared
 from genkit.benchmarks.report_media import data_uri, strip_places, strip_uri
 from genkit.benchmarks.report_worst import worst_cases
-from genkit.receipt import Seconds
+from genkit.record.receipt import Seconds
 
 FRAMES = 9
 METRICS = {"lite.flicker": "higher", "lite.seam_jump": "lower", "lite.dynamic_degree": "neither"}

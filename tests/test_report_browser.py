@@ -12,7 +12,7 @@ from test_report import HOSTILE, comparison
 
 from genkit.benchmarks.report import Clip, render
 from genkit.benchmarks.report_media import strip_uri, video_uri
-from genkit.video import Video
+from genkit.video.video import Video
 
 __all__ = ["chromium"]
 pytestmark = pytest.mark.slow

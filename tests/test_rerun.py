@@ -16,8 +16,8 @@ from genkit.apps.cli import main
 from genkit.attention.facts.cards import CARDS
 from genkit.errors import UsageError
 from genkit.request import Request
-from genkit.stranger import LIMITS, from_stranger
-from genkit.video import Video
+from genkit.video.stranger import LIMITS, from_stranger
+from genkit.video.video import Video
 
 
 @pytest.fixture

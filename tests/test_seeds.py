@@ -12,7 +12,7 @@ from genkit.apps import page_form
 from genkit.apps.compare_plan import planned
 from genkit.apps.flags import request_from
 from genkit.apps.jobs import Store
-from genkit.arguments import drawn_seed
+from genkit.checks.arguments import drawn_seed
 from genkit.request import Request
 from genkit.schedulers.noise import shuffled_order
 from genkit.schedulers.seeds import generator_of

@@ -11,7 +11,7 @@ import torch
 import genkit
 from genkit.apps.cli import main
 from genkit.errors import NotFiniteError, UsageError
-from genkit.sentinels import notes_on
+from genkit.generation.sentinels import notes_on
 
 PROMPT = "a red circle"
 

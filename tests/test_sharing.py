@@ -12,11 +12,11 @@ import pytest
 import torch
 
 import genkit
-from genkit.plugins.caches import FirstBlockCache, PyramidAttentionBroadcast
-from genkit.plugins.freenoise import FreeNoise
-from genkit.plugins.radial import Radial
-from genkit.plugins.sliding_tile import SlidingTile
-from genkit.plugins.timeline import Timeline
+from genkit.plugins.caches.methods import FirstBlockCache, PyramidAttentionBroadcast
+from genkit.plugins.longer.freenoise import FreeNoise
+from genkit.plugins.prompts.timeline import Timeline
+from genkit.plugins.sparse.radial import Radial
+from genkit.plugins.sparse.sliding_tile import SlidingTile
 
 SIZES = {name: value for name, value in families.sizes("wan").items() if "prompt" not in name}
 SPARSE = {"min_tokens": 1, "dense_steps": 0, "dense_layers": 0, "impl": "reference"}

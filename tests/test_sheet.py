@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from genkit.errors import UsageError
-from genkit.sheet import GAP, contact_sheet, save_sheet, shown_frames
+from genkit.video.sheet import GAP, contact_sheet, save_sheet, shown_frames
 
 
 def coloured(frames: int, height: int = 64, width: int = 64) -> np.ndarray:

@@ -9,7 +9,7 @@ import pytest
 
 from genkit.apps import cli
 from genkit.apps.signals import GRACE, Stopped, exit_code, orderly_end
-from genkit.video import read
+from genkit.video.video import read
 
 SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 FRESH = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore it\n"
@@ -24,7 +24,7 @@ def make(request, on_event=None, pipe=None):
 genkit.make = make
 """
 MEASURING = """
-import genkit.probing, genkit.making, genkit.loading, genkit.benchmarks.evaluation, genkit.benchmarks.attention
+import genkit.probing.probe, genkit.making, genkit.loading, genkit.benchmarks.evaluation, genkit.benchmarks.attention
 import genkit
 def waits(*words, **more):
     print("ready", flush=True)
@@ -35,17 +35,17 @@ genkit.benchmarks.attention.attention = waits
 """
 ENCODING = """
 import numpy as np
-import genkit, genkit.encode
-from genkit.video import Video
+import genkit, genkit.files.encode
+from genkit.video.video import Video
 genkit.make = lambda request, on_event=None: Video(np.zeros((100, 32, 64, 3), np.uint8), 8.0, {"prompt": "a"})
-planes, seen = genkit.encode.yuv420, []
+planes, seen = genkit.files.encode.yuv420, []
 def slow(frame):
     seen.append(1)
     if len(seen) == 90:
         print("ready", flush=True)
         time.sleep(60)
     return planes(frame)
-genkit.encode.yuv420 = slow
+genkit.files.encode.yuv420 = slow
 """
 COMMANDS = {
     "generate": (MAKING, ["generate", "a", "-o", "out/clip.mp4"]),
@@ -118,9 +118,9 @@ def test_a_signal_after_the_end_tells_what_is_finished(tmp_path: Path) -> None:
     code = (
         ENCODING.replace("len(seen) == 90", "False")
         + """
-import genkit.targets, os
-beside = genkit.targets._beside
-genkit.targets._beside = lambda *words: (os.kill(os.getpid(), signal.SIGTERM), beside(*words))
+import genkit.video.targets, os
+beside = genkit.video.targets._beside
+genkit.video.targets._beside = lambda *words: (os.kill(os.getpid(), signal.SIGTERM), beside(*words))
 """
     )
     words = ["generate", "a", "-o", "clip.mp4"]

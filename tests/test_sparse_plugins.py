@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 from sparse_settings import DENSE, SPARSE
 
-from genkit import catalogue
 from genkit.apps import page_form, page_plugins
 from genkit.attention.facts.cards import CARDS
 from genkit.attention.planning.rule import SparseRule
-from genkit.conflicts import check_together, conflict
 from genkit.errors import UsageError
-from genkit.plugin import Target
-from genkit.plugins.freelong import FreeLong
-from genkit.plugins.freenoise import FreeNoise
-from genkit.plugins.sparse import Sparse
+from genkit.plugins import catalogue
+from genkit.plugins.conflicts import check_together, conflict
+from genkit.plugins.contract import Target
+from genkit.plugins.longer.freelong import FreeLong
+from genkit.plugins.longer.freenoise import FreeNoise
+from genkit.plugins.sparse.method import Sparse
 
 PAPERS: dict[str, dict[str, Any]] = {
     "adaspa": {

@@ -11,8 +11,8 @@ from genkit.attention.calls.run import Run
 from genkit.attention.geometry.grid import VideoGrid
 from genkit.attention.rules.spectral_blend import SpectralBlendRule, band, blur_matrix, low_pass
 from genkit.errors import UsageError
-from genkit.plugin import Target
-from genkit.plugins.freelong import FreeLong
+from genkit.plugins.contract import Target
+from genkit.plugins.longer.freelong import FreeLong
 
 
 def call_of(grid, step=None, **changes):

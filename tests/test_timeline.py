@@ -4,8 +4,8 @@ import pytest
 
 from genkit.attention.geometry.grid import VideoGrid
 from genkit.errors import UsageError
-from genkit.plugin import Target
-from genkit.plugins.timeline import Timeline
+from genkit.plugins.contract import Target
+from genkit.plugins.prompts.timeline import Timeline
 from genkit.schedulers.timeline import Event, parse_events, resolve
 
 

@@ -16,7 +16,7 @@ from genkit.attention.geometry.layout import Layout, Morton
 from genkit.attention.model.session import Session
 from genkit.attention.planners.sliding_tile import SlidingTilePlanner
 from genkit.attention.planning.rule import SparseRule
-from genkit.plugins.sliding_tile import SlidingTile
+from genkit.plugins.sparse.sliding_tile import SlidingTile
 
 VOLUME = (5, 3, 4)
 WAN: dict[str, Any] = {

@@ -25,7 +25,7 @@ from genkit.benchmarks.suites import suite_named
 from genkit.benchmarks.vbench import DIMENSIONS, MODES, dimension, suite_with
 from genkit.benchmarks.vbench_dimensions import BackgroundConsistency, SubjectConsistency
 from genkit.errors import GenkitError, UsageError
-from genkit.video import Video
+from genkit.video.video import Video
 
 AMT = """
 from torch import nn, ones
@@ -374,7 +374,7 @@ def test_files_are_read_by_their_colour_tags(tmp_path: Path, monkeypatch: pytest
         found = clips.decode_tagged(tmp_path / name).frames.astype(int)
         assert np.abs(found - red).max() <= 4, name
         assert np.abs(clips.decode(tmp_path / name).frames.astype(int) - red).max() <= 1, name
-    monkeypatch.setattr("genkit.colours.UNTAGGED", "bt709")
+    monkeypatch.setattr("genkit.files.colours.UNTAGGED", "bt709")
     assert np.abs(clips.decode(tmp_path / "untagged.mp4").frames.astype(int) - red).max() > 15
 
 

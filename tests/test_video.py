@@ -10,13 +10,13 @@ import torch
 from ffmpeg_program import shown_by_ffmpeg
 from PIL import Image
 
-import genkit.encode
-import genkit.video
-from genkit.encode import yuv420
+import genkit.files.encode
+import genkit.video.video
 from genkit.errors import GenkitError, UsageError
-from genkit.outputs import replacing
-from genkit.receipt import Receipt
-from genkit.video import Video, check_writable, read
+from genkit.files.encode import yuv420
+from genkit.files.whole import replacing
+from genkit.record.receipt import Receipt
+from genkit.video.video import Video, check_writable, read
 
 BT709_LUMA = np.array([0.2126, 0.7152, 0.0722])
 REQUEST = {"prompt": "a fox", "seed": 7}
@@ -184,7 +184,7 @@ def test_nothing_half_written(
             raise error
         return yuv420(frame)
 
-    monkeypatch.setattr(genkit.encode, "yuv420", breaks_in_the_middle)
+    monkeypatch.setattr(genkit.files.encode, "yuv420", breaks_in_the_middle)
     with pytest.raises(type(error)):
         Video(moving_clip(100, 32, 64), 8).save(path, enlarge=1)
     assert folder(tmp_path) == (["clip.mp4"] if old else [])
@@ -195,16 +195,16 @@ def test_a_full_disk_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def full(*args: object, **kwargs: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(genkit.video, "encode", full)
+    monkeypatch.setattr(genkit.video.video, "encode", full)
     with pytest.raises(GenkitError, match="clip.mp4' could not be written: No space left on device"):
         Video(moving_clip(1), 8).save(tmp_path / "clip.mp4")
     assert folder(tmp_path) == []
 
 
-@pytest.mark.parametrize("side", [genkit.encode.SIDE_PIXELS, 10**6])
+@pytest.mark.parametrize("side", [genkit.files.encode.SIDE_PIXELS, 10**6])
 def test_a_refusal_of_the_encoder_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, side: int) -> None:
     """Ours, and that of the encoder itself where our bound is lifted."""
-    monkeypatch.setattr(genkit.encode, "SIDE_PIXELS", side)
+    monkeypatch.setattr(genkit.files.encode, "SIDE_PIXELS", side)
     with pytest.raises(GenkitError, match="could not be encoded as H.264"):
         Video(np.zeros((1, 2, 40000, 3), np.uint8), 8).save(tmp_path / "clip.mp4", enlarge=1, rescue=False)
     assert folder(tmp_path) == []

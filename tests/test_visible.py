@@ -20,10 +20,10 @@ from genkit.apps.cli import main
 from genkit.apps.doctor import Check, text_of
 from genkit.apps.progress import guarded_screen, progress_bar, status_line
 from genkit.errors import GenkitError, UsageError
-from genkit.events import Progress
-from genkit.receipt import Attention, Refusal
-from genkit.video import Video, read_request
-from genkit.visible import visible, visible_lines
+from genkit.generation.events import Progress
+from genkit.record.receipt import Attention, Refusal
+from genkit.record.visible import visible, visible_lines
+from genkit.video.video import Video, read_request
 
 EVIL = {
     "colour": "\x1b[31mred",

@@ -9,8 +9,8 @@ from genkit.attention.calls.run import Run
 from genkit.attention.geometry.grid import VideoGrid
 from genkit.attention.rules.windows import WindowRule, cropped, window_starts, window_weights
 from genkit.errors import UsageError
-from genkit.plugin import Target
-from genkit.plugins.freenoise import FreeNoise
+from genkit.plugins.contract import Target
+from genkit.plugins.longer.freenoise import FreeNoise
 
 
 def call_of(grid, **changes):

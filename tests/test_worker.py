@@ -10,10 +10,10 @@ import genkit
 from genkit.apps.jobs import Job, Store
 from genkit.apps.worker import Models, work
 from genkit.errors import GenkitError
-from genkit.events import Progress
+from genkit.generation.events import Progress
 from genkit.loading import TINY_WEIGHTS
 from genkit.request import Request
-from genkit.video import Video, read, read_request
+from genkit.video.video import Video, read, read_request
 
 pytestmark = pytest.mark.skipif(not TINY_WEIGHTS.exists(), reason="the embedded model's weights are not there")
 ASKED = Request(

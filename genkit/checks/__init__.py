@@ -1,0 +1,1 @@
+"""Checks before a run: values, arguments, devices and memory."""

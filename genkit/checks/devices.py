@@ -1,0 +1,62 @@
+"""Where a model is to run: which names are devices, and whether this machine has them."""
+
+from typing import Any
+
+import torch
+
+from genkit.checks.values import shown
+from genkit.errors import UsageError
+
+NAMES = "'cpu', 'cuda', 'cuda:1' or 'mps'"
+
+
+def checked_device(device: Any) -> str:
+    """Return the name of a device that this machine has; None takes a GPU if there is one.
+
+    Raises:
+        UsageError: it is no device, or this machine has none such.
+    """
+    if device is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    found = _parsed(device)
+    if found.type == "cuda":
+        _check_cuda(device, found)
+    elif found.type == "mps" and not torch.backends.mps.is_available():
+        raise UsageError(f"device={shown(device)} was asked for, but this machine has no Apple GPU; use 'cpu'")
+    elif found.type == "meta":
+        raise UsageError(f"device={shown(device)} holds no numbers, so nothing can be made there; use {NAMES}")
+    elif found.type != "mps":
+        _check_other(device, found)
+    return str(found)
+
+
+def _parsed(device: Any) -> torch.device:
+    if isinstance(device, torch.device):
+        return device
+    try:
+        if not isinstance(device, str):
+            raise RuntimeError
+        return torch.device(device.strip())
+    except (RuntimeError, ValueError):
+        raise UsageError(f"device={shown(device)} is no device; use {NAMES}") from None
+
+
+def _check_cuda(device: Any, found: torch.device) -> None:
+    if not torch.cuda.is_available():
+        raise UsageError(
+            f"device={shown(device)} was asked for, but PyTorch sees no CUDA device here; leave it out, or use 'cpu'"
+        )
+    count = torch.cuda.device_count()
+    if found.index is not None and found.index >= count:
+        raise UsageError(f"device={shown(device)} was asked for, but the last of the GPUs here is 'cuda:{count - 1}'")
+
+
+def _check_other(device: Any, found: torch.device) -> None:
+    """The processor, and what other makers add to PyTorch: whether a number can be put there."""
+    try:
+        torch.empty(1, device=found).cpu()
+        reason = f"there is only {found.type!r}" if found.type == "cpu" and (found.index or 0) > 0 else ""
+    except Exception as error:  # a back end that is not there raises whatever it likes
+        reason = f"PyTorch cannot use it here ({type(error).__name__})"
+    if reason:
+        raise UsageError(f"device={shown(device)} was asked for, but {reason}; use {NAMES}")

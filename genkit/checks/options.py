@@ -1,0 +1,165 @@
+"""Arguments of a pipeline's call that genkit has no name for: what each may be, and how a recipe names it.
+
+A pipeline's arguments are numbers and texts, which a recipe holds; tensors, images and functions, which work and are
+named in the recipe by their hash or their name; and a few that are genkit's own and refused.
+"""
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from genkit.checks.values import (
+    flag,
+    function,
+    is_tensor,
+    mapping,
+    names,
+    real,
+    real_or_reals,
+    reals,
+    shown,
+    text,
+    whole,
+)
+from genkit.errors import UsageError
+
+Check = Callable[[str, Any], Any]
+"""``(name, value) -> value`` in the form that the pipeline is given, or ``UsageError``."""
+TENSOR, IMAGE, FUNCTION = "tensor", "image", "function"
+"""How the texts begin by which a recipe names what it cannot hold."""
+
+OWN = {
+    "output_type": "genkit decodes the frames itself, as video.frames in [0, 1]; leave it out",
+    "return_dict": "genkit returns a video; leave it out",
+    "generator": "genkit draws the noise itself, so that a file can be made again; give seed, or latents of your own",
+    "frame_rate": "genkit calls it fps; give that",
+}
+"""Arguments that are genkit's own, with what to do instead."""
+
+
+def tensor(name: str, value: Any) -> Any:
+    """Return a tensor of torch for one video, batch first, all of whose numbers are finite.
+
+    Raises:
+        UsageError: it is something else.
+    """
+    if isinstance(value, str) and value.startswith((TENSOR, IMAGE)):
+        raise UsageError(
+            f"{name} was given by a program ({shown(value)[1:-1]}), and no file holds it; pass it again from Python, "
+            f"or go on without it by {name}=null"
+        )
+    if not is_tensor(value) or not hasattr(value, "isfinite"):
+        raise UsageError(f"{name}={shown(value)} must be a tensor of torch, which only Python can give")
+    if value.ndim < 1 or value.shape[0] != 1:
+        raise UsageError(f"{name} has shape {list(value.shape)}; a call makes one video, so its first axis must be 1")
+    if "mask" not in name and not value.is_floating_point():
+        raise UsageError(f"{name} has numbers of type {value.dtype}; give floating point")
+    if value.is_meta or not bool(value.isfinite().all()):
+        raise UsageError(f"{name} of shape {list(value.shape)} holds NaN or infinity, or no numbers at all")
+    return value
+
+
+def one(name: str, value: Any) -> int:
+    """Return 1, the number of videos that a call makes; raises ``UsageError`` for more."""
+    if whole(name, value) != 1:
+        raise UsageError(f"{name}={shown(value)} would make more videos than the one that is kept; give each its seed")
+    return 1
+
+
+def images(name: str, value: Any) -> Any:
+    """Return images or tensors, or lists of them; raises ``UsageError`` for anything else."""
+    if isinstance(value, str):
+        return tensor(name, value)
+    for item in value if isinstance(value, list | tuple) else [value]:
+        if not (is_tensor(item) or hasattr(item, "getbands") or isinstance(item, list)):
+            raise UsageError(f"{name}={shown(value)} must be an image or a tensor, which only Python can give")
+    return value
+
+
+def own(name: str, value: Any) -> Any:
+    """Raise ``UsageError``: the argument is genkit's own."""
+    raise UsageError(f"{name}={shown(value)} cannot be used: {OWN[name]}")
+
+
+not_negative = partial(real, least=0)
+CHECKS: dict[str, Check] = {
+    **dict.fromkeys(OWN, own),
+    **dict.fromkeys(("height", "width", "num_inference_steps"), whole),
+    **dict.fromkeys(("max_sequence_length", "decode_chunk_size", "callback_steps"), whole),
+    **dict.fromkeys(("guidance_scale", "guidance_scale_2", "true_cfg_scale", "guidance_rescale", "eta"), not_negative),
+    **dict.fromkeys(("negative_prompt", "prompt_2", "negative_prompt_2"), text),
+    **dict.fromkeys(("latents", "prompt_embeds", "negative_prompt_embeds"), tensor),
+    **dict.fromkeys(("pooled_prompt_embeds", "negative_pooled_prompt_embeds"), tensor),
+    **dict.fromkeys(("prompt_attention_mask", "negative_prompt_attention_mask"), tensor),
+    **dict.fromkeys(("attention_kwargs", "cross_attention_kwargs", "prompt_template"), mapping),
+    **dict.fromkeys(("callback_on_step_end", "callback"), function),
+    **dict.fromkeys(("decode_timestep", "decode_noise_scale"), real_or_reals),
+    **dict.fromkeys(("sigmas", "timesteps"), reals),
+    **dict.fromkeys(("ip_adapter_image", "ip_adapter_image_embeds"), images),
+    "callback_on_step_end_tensor_inputs": names,
+    "num_videos_per_prompt": one,
+    "use_dynamic_cfg": flag,
+    "num_frames": partial(whole, least=None),
+    "clip_skip": partial(whole, least=0),
+}
+"""What each argument of the supported pipelines may be; ``prompt`` is genkit's own and has rules of its own."""
+
+
+def checked(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments without those that are None, each in the form that the pipeline is given.
+
+    Needs no pipeline, so that it comes before one is opened. An argument that no supported pipeline has is left to the
+    pipeline, if a recipe can name it.
+
+    Raises:
+        UsageError: an argument is genkit's own, of the wrong type, not finite, or cannot be named in a recipe.
+    """
+    given = {name: value for name, value in asked.items() if value is not None}
+    values = {name: CHECKS[name](name, value) if name in CHECKS else value for name, value in given.items()}
+    for name, value in values.items():
+        stored(name, value)
+    return values
+
+
+def stored(name: str, value: Any) -> Any:
+    """Return a value as JSON, which says all of it or names it: tensors and images by a hash, functions by their names.
+
+    Raises:
+        UsageError: it is neither, or holds NaN.
+    """
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, str):
+        return text(name, value)
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    if is_tensor(value):
+        return _scalar(name, value) if value.ndim == 0 else _tensor_name(value)
+    if hasattr(value, "getbands"):
+        return f"{IMAGE} {value.mode} {value.width}x{value.height} sha256:{hashlib.sha256(value.tobytes()).hexdigest()}"
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return {key: stored(f"{name}[{key!r}]", item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [stored(f"{name}[{place}]", item) for place, item in enumerate(value)]
+    if callable(value) and not isinstance(value, type):
+        named = value if hasattr(value, "__qualname__") else type(value)
+        return f"{FUNCTION} {getattr(named, '__module__', 'builtins')}.{named.__qualname__}"
+    raise UsageError(f"{name}={shown(value)} cannot be stored in the recipe of the video; leave it out")
+
+
+def _scalar(name: str, value: Any) -> Any:
+    return stored(name, value.item())
+
+
+def _tensor_name(value: Any) -> str:
+    """Type, shape and hash of the numbers, row by row, as they lie in memory."""
+    if hasattr(value, "detach"):
+        import torch
+
+        plain = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+    else:
+        plain = value
+    kind = str(value.dtype).removeprefix("torch.")
+    return f"{TENSOR} {kind} {list(value.shape)} sha256:{hashlib.sha256(plain.tobytes()).hexdigest()}"

@@ -1,0 +1,1 @@
+"""Video files: reading what others wrote, writing files that appear whole."""

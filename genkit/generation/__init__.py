@@ -1,0 +1,1 @@
+"""One run of a pipeline with plug-ins: apply, watch, report."""

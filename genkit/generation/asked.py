@@ -1,0 +1,134 @@
+"""What plug-ins were asked for, run by run: nothing that they should have changed may pass them by without a word."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from genkit.attention.calls.call import Attend, Call, Rule
+from genkit.attention.calls.run import Run
+from genkit.attention.model.callers import works_for
+from genkit.attention.model.session import ReplacedError, Session
+from genkit.attention.planning.rule import ALL_WARM_UP, WARM_UP, SparseRule
+from genkit.errors import GenkitError
+from genkit.plugins.contract import Parts
+
+PASSED_BY = {
+    "attention": "none of the model's attention calls came to it",
+    "noise": "the pipeline made its first latents without it",
+    "text": "the pipeline encoded its prompt without it",
+    "cache": "none of the model's layers came to it",
+}
+"""What happened when nothing came to a plug-in, by seam."""
+NOTHING = 5e-4
+"""A share of the attention that is nothing: a receipt shows three decimals."""
+BUSY = (
+    "this pipeline is making a video already, in another thread or in a callback of its own; wait for that one, or "
+    "give each thread a pipeline of its own"
+)
+
+
+class Counted:
+    """A rule that counts the calls that come to it, under the name of its plug-in."""
+
+    def __init__(self, rule: Rule, plugin: str) -> None:
+        self.rule, self.plugin = rule, plugin
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.rule, name)
+
+    def wrap(self, attend: Attend) -> Attend:
+        """The attention that the rule makes of ``attend``."""
+        inner = self.rule.wrap(attend)
+
+        def counted(q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:
+            call.run.came[self.plugin, "attention"] += 1
+            return inner(q, k, v, call)
+
+        return counted
+
+
+class Asked:
+    """The seams that plug-ins take in one pipeline, and the thread that runs it."""
+
+    def __init__(self, pipe: Any, owner: Any, parts: Sequence[tuple[str, Parts]]) -> None:
+        self.pipe, self.owner = pipe, owner
+        self.seams = list(_seams(parts))
+        self._sparse = [name for name, part in parts if any(isinstance(rule, SparseRule) for rule in part.rules)]
+        self._thread: int | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a thread is making a video with the pipeline."""
+        return self._thread is not None and works_for(self._thread, self.pipe, self.owner)
+
+    def claim(self) -> None:
+        """One thread at a time runs the pipeline.
+
+        Raises:
+            GenkitError: another one does.
+        """
+        with self._lock:
+            me = threading.get_ident()
+            if self._thread != me and self.busy:
+                raise GenkitError(BUSY)
+            self._thread = me
+
+    def begin(self, session: Session) -> None:
+        """As a call of the pipeline begins: the record is fresh, and the models are those that the rules went into.
+
+        Raises:
+            GenkitError: another thread runs the pipeline, or a part of it was replaced.
+        """
+        self.claim()
+        if session.run.routed or session.run.ended:  # called directly, and again: nothing of the last video may stay
+            session.run = Run(state={key: kept for key, kept in session.run.state.items() if isinstance(key, str)})
+        check_parts(session)
+
+    def end(self, session: Session) -> None:
+        """As it ends: something came to every plug-in, at every seam.
+
+        Raises:
+            GenkitError: nothing did, or a part of the pipeline was replaced.
+        """
+        check_parts(session)
+        run, begun = session.run, not session.run.ended
+        run.ended = True
+        for plugin, seam in self.seams:
+            if not begun or not run.came[plugin, seam]:
+                raise GenkitError(
+                    f"{plugin} was asked for, but {PASSED_BY[seam if begun else 'noise']}, so there is no video; call "
+                    "remove(), and apply() again after everything else that changes the pipeline"
+                )
+        for plugin in self._sparse:
+            _note_idle(run, plugin)
+
+
+def _seams(parts: Sequence[tuple[str, Parts]]) -> Iterator[tuple[str, str]]:
+    for plugin, part in parts:
+        asked = {"attention": part.rules, "noise": part.noise, "text": part.text, "cache": part.cache}
+        yield from ((plugin, seam) for seam, thing in asked.items() if thing)
+
+
+def check_parts(session: Session) -> None:
+    """Raise ``GenkitError`` unless the pipeline still has the models and layers that the rules went into."""
+    try:
+        session.check_parts()
+    except ReplacedError as error:
+        raise GenkitError(
+            f"pipe.{error} was replaced after apply(), so the plug-ins are not in it; call remove() before replacing "
+            "it, and apply() again after"
+        ) from None
+
+
+def _note_idle(run: Run, plugin: str) -> None:
+    """A sparse method may leave nothing out because that was asked for, or because it found nothing; the receipt says
+    it."""
+    refused = any(name == plugin for name, _ in run.refusals)
+    shares = run.densities.get(plugin, [])
+    if run.backends[WARM_UP] and not shares and not refused:
+        run.note(f"{plugin}: {ALL_WARM_UP}")
+    if shares and all(float(share) >= 1 - NOTHING for share in shares):
+        run.note(f"{plugin}: nothing was left out, as all its calls kept everything (density 1); ask it to keep less")

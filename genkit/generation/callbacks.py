@@ -1,0 +1,62 @@
+"""The pipeline's callback after each step: the caller's own first, then ours, which watches what came of it."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from genkit.checks.arguments import arguments_of
+from genkit.checks.options import stored
+from genkit.checks.values import shown
+from genkit.errors import UsageError
+from genkit.generation.watch import Watch
+
+MODERN, INPUTS, OLD, EVERY = "callback_on_step_end", "callback_on_step_end_tensor_inputs", "callback", "callback_steps"
+
+
+def chained(pipe: Any, watch: Watch, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments by which a pipeline calls the caller's callback, if there is one in ``arguments``, and ours.
+
+    What the caller's returns acts as in a plain call of the pipeline, and what it raises is raised as it is.
+    """
+    if MODERN in arguments_of(pipe):
+        return _modern(watch, arguments)
+    theirs, every = arguments.get(OLD), arguments.get(EVERY, 1)
+
+    def at_end(index: int, timestep: Any, latents: Tensor) -> None:
+        if theirs is not None and index % every == 0:
+            watch.calling(theirs, index, timestep, latents)
+        watch.after_step(pipe, index, latents)
+
+    return {OLD: at_end, EVERY: 1}
+
+
+def _modern(watch: Watch, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    theirs = arguments.get(MODERN)
+    inputs = getattr(theirs, "tensor_inputs", None) or arguments.get(INPUTS) or ["latents"]
+
+    def at_end(pipe: Any, index: int, timestep: Any, tensors: dict[str, Tensor]) -> dict[str, Any]:
+        changed: dict[str, Any] = {}
+        if theirs is not None:
+            asked = {name: tensors[name] for name in inputs}
+            changed = _changed(theirs, watch.calling(theirs, pipe, index, timestep, asked), tensors["latents"])
+        watch.after_step(pipe, index, changed.get("latents", tensors["latents"]))
+        return changed
+
+    return {MODERN: at_end, INPUTS: list(dict.fromkeys([*inputs, "latents"]))}
+
+
+def _changed(theirs: Callable[..., Any], returned: Any, latents: Tensor) -> dict[str, Any]:
+    """What a callback returned as a dict; None, from one that only looks, is an empty one."""
+    if returned is None:
+        return {}
+    if not isinstance(returned, Mapping):
+        raise UsageError(
+            f"{stored(MODERN, theirs)} returned {shown(returned)}; return a dict of the tensors it changed"
+        )
+    new = returned.get("latents", latents)
+    if not isinstance(new, Tensor) or new.shape != latents.shape:
+        raise UsageError(
+            f"{stored(MODERN, theirs)} returned latents={shown(new)}; they must keep their shape {list(latents.shape)}"
+        )
+    return dict(returned)

@@ -1,0 +1,45 @@
+"""The frames that a run is heading for, while it runs."""
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from genkit.video.video import Video
+
+
+def preview(pipe: Any, latents: Tensor, fps: float) -> "Video | None":
+    """Decode what the solver takes for the finished video after its last step.
+
+    Only with the embedded model, whose autoencoder is one matrix: there it costs a few milliseconds. The autoencoders
+    of large models take as long as a step or more, so there is none for them.
+
+    Args:
+        latents: after that step, ``[1, Z, F, H, W]``.
+        fps: of the video.
+
+    Returns:
+        The frames so far; None where they would cost too much.
+    """
+    from genkit.tiny.autoencoder import PatchAutoencoder
+    from genkit.video.video import Video
+
+    vae = getattr(pipe, "vae", None)
+    if not isinstance(vae, PatchAutoencoder):
+        return None
+    with torch.no_grad():
+        estimate = _estimate(pipe.scheduler, latents).to(vae.dtype)
+        mean, std = (torch.tensor(vae.config[name]).to(estimate) for name in ("latents_mean", "latents_std"))
+        frames = vae.decode(estimate * std.view(-1, 1, 1, 1) + mean.view(-1, 1, 1, 1)).sample[0]
+    return Video(((frames + 1) / 2).float().permute(1, 2, 3, 0).cpu().numpy(), fps)
+
+
+def _estimate(scheduler: Any, latents: Tensor) -> Tensor:
+    """The clean latents, which UniPC keeps; with another solver the latents themselves, with the noise they still hold.
+
+    Source: the data prediction of UniPC, arXiv 2302.04867.
+    """
+    kept = (getattr(scheduler, "model_outputs", None) or [None])[-1]
+    clean = getattr(scheduler.config, "predict_x0", False) and isinstance(kept, Tensor) and kept.shape == latents.shape
+    return kept if clean else latents

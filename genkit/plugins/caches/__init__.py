@@ -1,0 +1,1 @@
+"""Step caches: diffusers' own, as plug-ins."""

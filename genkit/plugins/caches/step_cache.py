@@ -1,0 +1,191 @@
+"""The seam of step caches: diffusers' own caches go into the models of a pipeline, and come out without a trace.
+
+The hooks are diffusers'. What is added here is what a guided or repeated generation needs: every run begins empty, also
+after one that was interrupted; each guidance branch has its own memory; and the record says what was skipped.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+from genkit.attention.calls.call import Step
+from genkit.attention.model.hooks import AsItWas, as_it_is, cache_hooks
+from genkit.attention.model.session import Session
+from genkit.errors import GenkitError, UsageError
+from genkit.plugins.contract import CachePlan
+
+
+class StepCache:
+    """One cache, switched on in every model of a pipeline."""
+
+    def __init__(self, session: Session, plan: CachePlan) -> None:
+        self.session, self.plan = session, plan
+        self.models: dict[str, Any] = session.models
+        self.branches: tuple[str, ...] = ()
+        """Guidance branches in the forward that is running."""
+        self._steps = 1
+        self._configs: dict[str, Any] = {}
+        self._before: list[AsItWas] = []
+        self._marked: set[str] = set()
+
+    def install(self) -> None:
+        """Enable the cache in each model.
+
+        Raises:
+            UsageError: diffusers cannot cache a model, or a cache is on in it already.
+        """
+        for name, model in self.models.items():
+            self._check(name, model)
+            if "_cache_config" in vars(model):
+                self._marked.add(name)
+            config = self.plan.config(self.session, model, self._steps)
+            self._before += [as_it_is(module) for module in model.modules()]
+            self._configs[name] = config
+            _forget_registries(model)
+            self._enable(name, model, config)
+            vars(model)["_reset_stateful_cache"] = partial(self._reset, model)
+        self.session.watchers.append(self)
+        self.session.on_copy, self.session.caches = self._refuse_copy, True
+
+    def remove(self) -> None:
+        """Disable it again; attributes that were not there before go as well."""
+        for name, config in self._configs.items():
+            model = self.models[name]
+            vars(model).pop("_reset_stateful_cache", None)
+            if model._cache_config is config:
+                model.disable_cache()
+            if model._cache_config is None and name not in self._marked:
+                vars(model).pop("_cache_config", None)
+        self._configs.clear()
+        while self._before:
+            self._before.pop().tidy()
+        for model in self.models.values():
+            _forget_registries(model)
+        if self in self.session.watchers:
+            self.session.watchers.remove(self)
+
+    def reset(self) -> None:
+        """Forget everything that was kept for reuse."""
+        for model in self.models.values():
+            model._reset_stateful_cache()
+
+    def _reset(self, model: Any, recurse: bool = True) -> None:
+        """What diffusers does at the end of every call: for another pipeline, nothing."""
+        if not self.session.foreign:
+            type(model)._reset_stateful_cache(model, recurse)
+
+    def begin(self, component: str, step: Step) -> None:
+        """Before a forward: some caches are laid out over all steps, whose number is known only now."""
+        self.branches = step.branches
+        if step.total == self._steps:
+            return
+        self._steps = step.total
+        for name, config in self._configs.items():
+            vars(config).update(vars(self.plan.config(self.session, self.models[name], step.total)))
+
+    def end(self, component: str, step: Step) -> None:
+        """After a forward."""
+        if self.plan.after is not None:
+            self.plan.after(self.session, self.models[component], step)
+
+    def _check(self, component: str, model: Any) -> None:
+        if not hasattr(model, "enable_cache"):
+            raise UsageError(
+                f"{self.plan.name} needs a transformer that diffusers can cache, and {self.session.card.title} has a "
+                f"{type(model).__name__}; leave {self.plan.name} out for it"
+            )
+        if model.is_cache_enabled or any(cache_hooks(model)):
+            kind = type(getattr(model, "_cache_config", None) or next(cache_hooks(model))).__name__
+            raise UsageError(
+                f"{self.plan.name}: the {component} of this pipeline has a cache already ({kind}); call "
+                f"pipe.{component}.disable_cache() before apply()"
+            )
+
+    def _enable(self, component: str, model: Any, config: Any) -> None:
+        try:
+            model.enable_cache(config)
+        except (ValueError, IndexError) as error:
+            model._cache_config = config  # so that disable_cache takes out the hooks that are in already
+            reason = "it has fewer than two blocks" if isinstance(error, IndexError) else str(error)
+            raise UsageError(self._unable(component, model, reason)) from error
+        hooks = list(cache_hooks(model))
+        if not hooks:
+            raise UsageError(self._unable(component, model, "it finds no layer to cache"))
+        for hook in hooks:
+            self._keep_apart(hook)
+            if hasattr(hook, "state"):
+                hook.state = BranchState(self, type(hook.state))
+
+    def _keep_apart(self, hook: Any) -> None:
+        """Let a layer pass by the cache when another pipeline runs the model; count when this one does."""
+        reference, cached = hook.fn_ref, hook.fn_ref.forward
+
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            if not self.session.inside:
+                return reference.original_forward(*args, **kwargs)
+            self.session.run.came[self.plan.name, "cache"] += 1
+            return cached(*args, **kwargs)
+
+        reference.forward = forward
+
+    def _refuse_copy(self) -> None:
+        raise GenkitError(
+            f"a model with {self.plan.name} in it cannot be copied or pickled, because diffusers' copy would go on "
+            "computing in the original's layers; call remove() first"
+        )
+
+    def _unable(self, component: str, model: nn.Module, reason: str) -> str:
+        return (
+            f"{self.plan.name}: diffusers cannot cache the {component} of this pipeline, a {type(model).__name__} "
+            f"({reason}); leave {self.plan.name} out for it"
+        )
+
+
+class BranchState:
+    """The memory of one layer, apart for each guidance branch.
+
+    diffusers' hook for Pyramid Attention Broadcast has one memory a layer, but many pipelines run their model once for
+    each branch: the negative text would be answered with the attention of the prompt.
+    """
+
+    def __init__(self, cache: StepCache, make: Callable[[], Any]) -> None:
+        self._cache = cache
+        self._states: defaultdict[tuple[str, ...], Any] = defaultdict(make)
+
+    @property
+    def _now(self) -> Any:
+        return self._states[self._cache.branches]
+
+    @property
+    def iteration(self) -> int:
+        """Forwards of this branch so far."""
+        count: int = self._now.iteration
+        return count
+
+    @iteration.setter
+    def iteration(self, count: int) -> None:
+        self._now.iteration = count
+
+    @property
+    def cache(self) -> Any:
+        """What the layer gave last in this branch; None at first."""
+        return self._now.cache
+
+    @cache.setter
+    def cache(self, value: Any) -> None:
+        self._now.cache = value
+
+    def reset(self) -> None:
+        """Forget all branches."""
+        self._states.clear()
+
+
+def _forget_registries(model: nn.Module) -> None:
+    """Make diffusers look for hooks anew: up to 0.41 it keeps the list of an earlier run when a cache is enabled."""
+    for module in model.modules():
+        registry: Any = vars(module).get("_diffusers_hook")
+        if hasattr(registry, "_child_registries_cache"):
+            registry._child_registries_cache = None

@@ -1,0 +1,1 @@
+"""Videos beyond the training length: one file for each published method."""

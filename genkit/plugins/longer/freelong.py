@@ -1,0 +1,59 @@
+"""FreeLong: low frequencies from all frames, high frequencies from a window."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from genkit.attention.rules.spectral_blend import SpectralBlendRule
+from genkit.errors import UsageError
+from genkit.plugins.contract import Parts, Target
+from genkit.schedulers.noise import ShuffledNoise, largest_stride
+
+
+@dataclass(frozen=True, kw_only=True)
+class FreeLong:
+    """Longer videos: attention over all frames gives the coarse motion, attention in a window the detail.
+
+    A video of the training length or shorter is not changed. Source: arXiv 2407.19918. The paper blends in the first
+    half of the steps, its code in all of them; ``until`` chooses. Its code also leaves the global branch out of the
+    layers of full resolution, which the paper does not say; here all layers blend.
+    """
+
+    name: ClassVar[str] = "freelong"
+    title: ClassVar[str] = "FreeLong"
+    paper: ClassVar[str] = "arXiv 2407.19918"
+    seams: ClassVar[tuple[str, ...]] = ("noise", "attention")
+
+    near: int | None = None
+    """Latent frames to either side that the local branch reads, of ``2 near + 1``; None is half the training length."""
+    until: float = 1.0
+    """Share of the steps, from the first, in which the global branch is blended in; after it local only."""
+    cutoff_time: float = 0.25
+    """Deviation of the low-pass along time, in normalised frequency; larger lets more through."""
+    cutoff_space: float = 0.25
+    """The same along rows and columns."""
+    noise: Literal["shuffled", "plain"] = "shuffled"
+    """``shuffled`` starts from FreeNoise's noise, as the paper does for one prompt; ``plain`` from independent one."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.until <= 1:
+            raise UsageError(f"freelong: until={self.until} is a share of the steps and must lie in [0, 1]")
+        for name in ("cutoff_time", "cutoff_space"):
+            if not getattr(self, name) > 0:
+                raise UsageError(f"freelong: {name}={getattr(self, name)} must be more than 0")
+        if self.near is not None and self.near < 1:
+            raise UsageError(f"freelong: near={self.near} must be at least 1 latent frame")
+        if self.noise not in ("shuffled", "plain"):
+            raise UsageError(f"freelong: noise={self.noise!r} must be 'shuffled' or 'plain'")
+
+    def parts(self, target: Target) -> Parts:
+        """Noise plan and blend rule for a target."""
+        native = target.native_frames
+        rule = SpectralBlendRule(
+            radius=self.near or max(1, native // 2),
+            until=self.until,
+            cutoff_time=self.cutoff_time,
+            cutoff_space=self.cutoff_space,
+            native_frames=native,
+        )
+        shuffled = ShuffledNoise(window=native, stride=largest_stride(native), name="freelong")
+        return Parts(rules=[rule], noise=shuffled if self.noise == "shuffled" else None)

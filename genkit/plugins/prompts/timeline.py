@@ -1,0 +1,68 @@
+"""Timeline: what each moment of the video shows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from genkit.attention.geometry.grid import VideoGrid
+from genkit.attention.rules.text_routing import TextRoutingRule, check_events
+from genkit.errors import UsageError
+from genkit.plugins.contract import Parts, Target
+from genkit.schedulers.timeline import Events, parse_events, resolve
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timeline:
+    """Prompts over time: every latent frame reads the words of its own event.
+
+    The prompt is ``"a | b"`` (shared out evenly) or a list of events with ``prompt``, ``start`` and ``end`` in seconds.
+    Source: temporal text routing as in Prompt Relay, arXiv 2604.10030, with a plateau over the whole event.
+    """
+
+    name: ClassVar[str] = "timeline"
+    title: ClassVar[str] = "Timeline"
+    paper: ClassVar[str] = "arXiv 2604.10030"
+    seams: ClassVar[tuple[str, ...]] = ("text", "attention")
+
+    tail: float = 0.33
+    """Seconds over which an event fades into its neighbour; 0 cuts hard."""
+    everywhere: str = ""
+    """Words that are put before every event's own."""
+
+    def __post_init__(self) -> None:
+        if not self.tail >= 0:
+            raise UsageError(f"timeline: tail={self.tail} is a time in seconds and must be at least 0")
+
+    def parts(self, target: Target) -> Parts:
+        """Text plan and routing rule for a target."""
+        if "cross" not in target.kinds:
+            raise UsageError(
+                f"timeline routes text in cross-attention, and {target.title} mixes text and video in one attention; "
+                "leave timeline out, or use a Wan, LTX, AnimateDiff or TextToVideoSD pipeline"
+            )
+        return Parts(rules=[TextRoutingRule(tail=self.tail)], text=self)
+
+    def split(self, prompt: str | Sequence[Any]) -> list[str]:
+        """The text of each event."""
+        return [f"{self.everywhere} {event.prompt}".strip() for event in self._events(prompt)]
+
+    def spans(self, prompt: str | Sequence[Any], seconds: float) -> list[tuple[float, float]]:
+        """When each event holds, in seconds."""
+        try:
+            return resolve(self._events(prompt), seconds)
+        except ValueError as error:
+            raise UsageError(f"timeline: {error}") from None
+
+    def check(self, prompt: str | Sequence[Any], grid: VideoGrid) -> None:
+        """Refuse, before anything runs, events that do not fit the video of ``grid`` or its latent frames."""
+        spans = self.spans(prompt, grid.pixel_frames / grid.fps)
+        try:
+            check_events(grid, spans)
+        except ValueError as error:
+            raise UsageError(f"timeline: {error}") from None
+
+    def _events(self, prompt: str | Sequence[Any]) -> Events:
+        try:
+            return parse_events(prompt)
+        except ValueError as error:
+            raise UsageError(f"timeline: {error}") from None

@@ -1,0 +1,1 @@
+"""Sparse attention: one file for each published method."""

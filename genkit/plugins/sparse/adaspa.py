@@ -1,0 +1,59 @@
+"""AdaSpa: blocks by the exact mass of their softmax."""
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from genkit.attention.geometry.layout import TokenOrder
+from genkit.attention.planners.adaspa import AdaSpaPlanner
+from genkit.errors import UsageError
+from genkit.plugins.contract import Target
+from genkit.plugins.sparse.method import Sparse, reads_first_frame
+
+Shares = Annotated[tuple[float, ...], "shares joined by x, or none"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaSpa(Sparse):
+    """Sparse attention: the exact mass of all blocks is found in a few steps, and the heaviest are read in between.
+
+    Source: arXiv 2502.21079; no code was published. With ``recall`` one search answers, without trying settings.
+    """
+
+    name: ClassVar[str] = "adaspa"
+    title: ClassVar[str] = "AdaSpa"
+    paper: ClassVar[str] = "arXiv 2502.21079"
+
+    density: float = 0.2
+    """Share of the key blocks of each row, in (0, 1]."""
+    adaptive: bool = True
+    """Whether heads that keep much of their mass give density to those that keep little; the sum stays the same."""
+    searches: Shares = (0.6,)
+    """When to search again after the first sparse step, as shares of the steps in (0, 1) (the paper: step 30 of 50)."""
+    order: TokenOrder = "frames"
+    """Order of the tokens in which blocks are cut: ``frames``, one after the other, row by row; ``morton``, a Z-curve
+    through space and time; ``morton-2d``, one in each frame. Applied once in a forward of the model."""
+    first_frame: bool | None = False
+    """Whether every query reads the first frame (the source: no), up to 5 points of density on 21 latent frames; None
+    is yes where the model keeps text out of self-attention."""
+    dense_steps: float = 0.2
+    """Share of the steps, from the first, that run dense (the paper: 10 of 50); 0 is none."""
+    dense_layers: int = 0
+    """Layers, from the first, that run dense (the paper: none)."""
+
+    def check(self) -> None:
+        """Shares."""
+        self.check_shares("density")
+        self.check_choices("order")
+        if not all(0 < share < 1 for share in self.searches):
+            raise UsageError(f"adaspa: searches={self.searches} are shares of the steps and must lie in (0, 1)")
+
+    def planner(self, target: Target) -> AdaSpaPlanner:
+        """The search for a target."""
+        return AdaSpaPlanner(
+            density=self.density,
+            adaptive=self.adaptive,
+            searches=self.searches,
+            block=self.block,
+            first_frame=reads_first_frame(target, self.first_frame),
+            order=self.order,
+        )

@@ -1,0 +1,134 @@
+"""What the plug-ins of all sparse-attention methods share: which calls are sparse, and how much of them is kept."""
+
+import typing
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from genkit.attention.operators.block_sparse import Impl
+from genkit.attention.planning.planner_call import Planner
+from genkit.attention.planning.rule import SparseRule
+from genkit.errors import UsageError
+from genkit.plugins.budget import read_budget
+from genkit.plugins.contract import FilePath, Parts, Target
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sparse(ABC):
+    """A method that leaves out a part of the attention over all frames."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    paper: ClassVar[str]
+    seams: ClassVar[tuple[str, ...]] = ("attention",)
+    choice: ClassVar[str] = "sparse attention"
+    hides_frames: ClassVar[bool] = True
+    """Whether the method can leave whole frames unread, as windows of frames ask for; else those windows are dense."""
+
+    block: int | None = None
+    """Tokens of a block; None is the method's usual 64 or 128, or less for videos of small frames."""
+    recall: float | None = None
+    """Least share of each head's softmax to keep, in (0, 1]; the first sparse step tries the settings of the method
+    from sparse to dense, layer by layer, and keeps the first that reaches it. None follows the method's own setting."""
+    most: float = 1.0
+    """Greatest density that ``recall`` may take, in (0, 1]; where it is not enough the generation stops and says so."""
+    budget: FilePath | None = None
+    """JSON file written by ``genkit probe``, whose settings by layer replace the method's own; not with ``recall``."""
+    dense_steps: float = 0.25
+    """Share of the steps, from the first, that run dense; 0 is none."""
+    dense_sigma: float | None = None
+    """Noise level in [0, 1] above which steps run dense as well, whatever their number, as is right for few steps or a
+    video that is begun from another; None goes by ``dense_steps`` alone."""
+    dense_layers: int = 1
+    """Layers, from the first, that run dense; 0 is none."""
+    min_tokens: int = 256
+    """Tokens below which attention is dense because sparse cannot pay; the receipt says so."""
+    impl: Impl = "auto"
+    """Which implementation computes the kept blocks; an explicit choice never falls back."""
+
+    def __post_init__(self) -> None:
+        self.check_least(1, "block")
+        self.check_shares("recall", "most")
+        if self.recall is not None and self.budget is not None:
+            raise UsageError(
+                f"{self.name}: recall={self.recall} and budget={self.budget!r} both say how much is kept; leave one out"
+            )
+        if not 0 <= self.dense_steps <= 1:
+            raise UsageError(
+                f"{self.name}: dense_steps={self.dense_steps} is a share of the steps and must lie in [0, 1]"
+            )
+        if self.dense_sigma is not None and not 0 <= self.dense_sigma <= 1:
+            raise UsageError(f"{self.name}: dense_sigma={self.dense_sigma} is a noise level and must lie in [0, 1]")
+        self.check_least(0, "dense_layers", "min_tokens")
+        self.check_choices("impl")
+        self.check()
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raise ``UsageError`` if a parameter of the method itself is out of range."""
+
+    @abstractmethod
+    def planner(self, target: Target) -> Planner:
+        """The method for a target."""
+
+    def parts(self, target: Target) -> Parts:
+        """The method as a rule for a target."""
+        if not target.kinds & {"self", "joint"}:
+            raise UsageError(
+                f"{self.name} needs attention over all frames at once, and {target.title} attends to space and time "
+                f"apart; leave {self.name} out for it"
+            )
+        planner = self.planner(target)
+        rule = SparseRule(
+            planner=planner,
+            recall=self.recall,
+            most=self.most,
+            budget=self._read_budget(type(planner)),
+            dense_steps=self.dense_steps,
+            dense_sigma=self.dense_sigma,
+            dense_layers=self.dense_layers,
+            min_tokens=self.min_tokens,
+            impl=self.impl,
+        )
+        return Parts(rules=[rule])
+
+    def _read_budget(self, planner: type[Planner]) -> Mapping[str, Mapping[str, Any]] | None:
+        if self.budget is None:
+            return None
+        try:
+            return read_budget(self.budget, self.name, planner)
+        except ValueError as error:
+            raise UsageError(f"{self.name}: {error}") from None
+
+    @property
+    def can_hide_frames(self) -> bool:
+        """``hides_frames``, unless the tokens are given an order that mixes frames."""
+        return self.hides_frames and getattr(self, "order", "frames") != "morton"
+
+    def check_shares(self, *fields: str) -> None:
+        """Raise ``UsageError`` unless each field is None or a share in (0, 1]."""
+        for field in fields:
+            value = getattr(self, field)
+            if value is not None and not 0 < value <= 1:
+                raise UsageError(f"{self.name}: {field}={value} must lie in (0, 1]; 1 is everything")
+
+    def check_least(self, least: int, *fields: str) -> None:
+        """Raise ``UsageError`` unless each field is None or at least ``least``."""
+        for field in fields:
+            value = getattr(self, field)
+            if value is not None and not value >= least:
+                raise UsageError(f"{self.name}: {field}={value} must be at least {least}")
+
+    def check_choices(self, *fields: str) -> None:
+        """Raise ``UsageError`` unless each field is one of the words of its type."""
+        hints = typing.get_type_hints(type(self))
+        for field in fields:
+            value, words = getattr(self, field), typing.get_args(hints[field])
+            if value not in words:
+                raise UsageError(f"{self.name}: {field}={value!r} must be {' or '.join(map(repr, words))}")
+
+
+def reads_first_frame(target: Target, choice: bool | None) -> bool:
+    """Whether all queries read the first frame: as chosen, else where the model keeps text out of self-attention."""
+    return target.has_sink if choice is None else choice

@@ -1,0 +1,42 @@
+"""Sparse VideoGen: heads look along space or along time."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from genkit.attention.planners.svg import SvgPlanner
+from genkit.plugins.contract import Target
+from genkit.plugins.sparse.method import Sparse, reads_first_frame
+
+
+@dataclass(frozen=True, kw_only=True)
+class SVG(Sparse):
+    """Sparse attention: each head keeps a band along space or along time, whichever errs less on a few queries.
+
+    Source: arXiv 2502.01776. Heads are judged in every call, by the masks that are executed and by queries of all
+    frames; the published code judges by other masks and by queries of the first frames only.
+    """
+
+    name: ClassVar[str] = "svg"
+    title: ClassVar[str] = "Sparse VideoGen"
+    paper: ClassVar[str] = "arXiv 2502.01776"
+    hides_frames: ClassVar[bool] = False
+
+    density: float = 0.3
+    """Share of the query-key pairs inside the band, in (0, 1] (the source: 0.3 for Wan, 0.25 for HunyuanVideo); as in
+    the source the first frame comes on top of it, 4 points on 21 latent frames."""
+    rows: int = 64
+    """Queries by which each head is judged."""
+    first_frame: bool | None = None
+    """Whether spatial heads read the first frame; None is yes where the model keeps text out of self-attention."""
+    dense_steps: float = 0.2
+    """Share of the steps, from the first, that run dense (the source: 0.2 for Wan, 0.1 for HunyuanVideo); 0 is none."""
+
+    def check(self) -> None:
+        """Shares and counts."""
+        self.check_shares("density")
+        self.check_least(1, "rows")
+
+    def planner(self, target: Target) -> SvgPlanner:
+        """The choice of heads for a target."""
+        first = reads_first_frame(target, self.first_frame)
+        return SvgPlanner(density=self.density, rows=self.rows, block=self.block, first_frame=first)

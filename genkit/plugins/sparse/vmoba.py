@@ -1,0 +1,55 @@
+"""VMoBA: a mixture of blocks."""
+
+import math
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from genkit.attention.planners.vmoba import VMoBAPlanner
+from genkit.errors import UsageError
+from genkit.plugins.contract import Target
+from genkit.plugins.sparse.method import Sparse
+
+Area = Annotated[tuple[int, int], "rows x columns"]
+Sides = Annotated[tuple[int, int, int], "frames x rows x columns"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class VMoBA(Sparse):
+    """Sparse attention, only to compare against: weak without training, 16.0 dB in its own paper.
+
+    Chunks of the video are cut along time, space or both in turn from layer to layer, and chosen by the product of the
+    queries with their mean key. Source: arXiv 2506.23858, where other methods reach 20 to 30 dB untrained; chunks are
+    those of its authors' setting for Wan 2.1 at 480p. Here blocks of queries choose together, and chunks need not
+    divide the video.
+    """
+
+    name: ClassVar[str] = "vmoba"
+    title: ClassVar[str] = "VMoBA"
+    paper: ClassVar[str] = "arXiv 2506.23858"
+    hides_frames: ClassVar[bool] = False
+
+    threshold: float = 0.25
+    """Share of the gates of each row to keep, in (0, 1]; 1 is dense."""
+    time: int = 2
+    """Latent frames of a chunk along time."""
+    space: Area = (3, 4)
+    """Rows and columns of a chunk along space, in tokens, over all frames."""
+    both: Sides = (4, 6, 4)
+    """Latent frames, rows and columns of a chunk along both, in tokens."""
+    dense_layers: int = 0
+    """Layers, from the first, that run dense (the paper: none)."""
+
+    def check(self) -> None:
+        """Shares and sides."""
+        self.check_shares("threshold")
+        self.check_least(1, "time")
+        for field, count, words in (("space", 2, "rows and columns"), ("both", 3, "frames, rows and columns")):
+            sides = getattr(self, field)
+            if len(sides) != count or min(sides) < 1:
+                raise UsageError(f"vmoba: {field}={sides} must be {count} numbers of at least 1: {words}")
+
+    def planner(self, target: Target) -> VMoBAPlanner:
+        """The mixture for a target."""
+        # The least gate of a row counts as 0, so that the others add up to 1 without it.
+        threshold = math.inf if self.threshold == 1 else self.threshold
+        return VMoBAPlanner(threshold=threshold, time=self.time, space=self.space, both=self.both, block=self.block)

@@ -1,0 +1,1 @@
+"""The receipt of a run, and text that is safe to print."""

@@ -1,0 +1,27 @@
+"""Raw frames in a file: nothing is lost and nothing is needed to write them."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from genkit.errors import UsageError
+from genkit.files.whole import replacing
+
+if TYPE_CHECKING:
+    from genkit.video.video import Video
+
+
+def save_raw(video: "Video", path: Path) -> Path:
+    """Store frames without any loss, with rate and request, as an ``.npz`` file that an evaluation reads.
+
+    Raises:
+        UsageError: the name does not end in ``.npz``.
+    """
+    if path.suffix != ".npz":
+        raise UsageError(f"cannot write {str(path)!r}: the name of raw frames must end in .npz")
+    request = json.dumps(video.request, sort_keys=True, default=str)
+    with replacing(path) as (part,), part.open("wb") as file:
+        np.savez(file, frames=video.frames, fps=video.fps, request=request)
+    return path

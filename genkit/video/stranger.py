@@ -1,0 +1,110 @@
+"""What a recipe in a video file may decide when the video is made again, and what only the person at this machine may.
+
+Everybody can write a recipe. A prompt, sizes and plug-ins can do no harm; a model runs what lies in a folder or at a
+hub, a device, a backend and options of the pipeline belong to a machine, and a path opens a file of it.
+"""
+
+import json
+import shlex
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from genkit.attention.facts.cards import CARDS
+from genkit.errors import UsageError
+from genkit.plugins import catalogue
+from genkit.plugins.text import join_text, split_text
+
+OWN = ("device", "offload", "attention_backend", "options")
+"""Fields that are never taken from a file: they are this machine's business."""
+LIMITS = {"num_frames": 10_000, "height": 8192, "width": 8192, "num_inference_steps": 1000}
+"""The most that a file may ask for of each."""
+PIXELS = 2**33
+"""The most pixels of all frames together: 1000 frames of 3840x2160."""
+LETTERS = 100_000
+"""The most that a prompt or any other field of a file may have, as JSON."""
+
+
+def from_stranger(request: Mapping[str, Any], said: Collection[str]) -> tuple[dict[str, Any], list[str]]:
+    """Return what may be taken from the request in a file, and a sentence for each thing that was left out.
+
+    Args:
+        request: in JSON values, as :func:`genkit.video.video.read_request` gives it.
+        said: the fields that the user sets; nothing in the file counts for them.
+
+    Raises:
+        UsageError: the model is not one of ours, or a size is beyond all measure, and the user did not say it.
+    """
+    asked = {name: value for name, value in request.items() if name not in said}
+    _check_model(asked.get("model", "tiny"))
+    _check_amounts(asked)
+    left = [name for name in OWN if asked.get(name)]
+    notes = [sentence for name in left for sentence in _left_out(name, asked[name])]
+    kept = {name: value for name, value in asked.items() if name not in OWN}
+    if isinstance(texts := kept.get("plugins"), list):
+        plugins = [_without_files(text) for text in texts]
+        kept["plugins"] = [text for text, _ in plugins]
+        notes += [note for _, found in plugins for note in found]
+    return kept, notes
+
+
+def _check_model(model: Any) -> None:
+    known = [name for card in CARDS for name in card.hub_ids]
+    if model not in known or (model != "tiny" and Path(model).exists()):
+        raise UsageError(
+            f"this video was made with the model {model!r}, and a file may open no other than 'tiny' and those that "
+            "`genkit models` lists, and none that lies in a folder here; if you trust it, say it yourself: "
+            f"--model {shlex.quote(str(model))}"
+        )
+
+
+def _check_amounts(asked: Mapping[str, Any]) -> None:
+    numbers = {name: value for name in LIMITS if (value := _number(asked.get(name))) is not None}
+    for name, value in numbers.items():
+        if not value <= LIMITS[name]:
+            raise _too_much(name, value, LIMITS[name])
+    pixels = numbers.get("num_frames", 1) * numbers.get("height", 1) * numbers.get("width", 1)
+    if pixels > PIXELS:
+        raise _too_much("num_frames", numbers.get("num_frames", 1), int(PIXELS / pixels * numbers.get("num_frames", 1)))
+    for name, value in asked.items():
+        if name not in OWN and (letters := len(json.dumps(value))) > LETTERS:
+            raise UsageError(f"{name} in this file has {letters} letters, and a file may have {LETTERS} at most")
+
+
+def _number(value: Any) -> float | None:
+    """What a request will take for a number: a text may be one, too."""
+    try:
+        return value if isinstance(value, int) else float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def _too_much(name: str, value: float, most: int) -> UsageError:
+    return UsageError(
+        f"this file asks for {name}={value}, more than a file may ask for ({most}); if you mean it, say it yourself: "
+        f"--set {name}={value}"
+    )
+
+
+def _left_out(name: str, value: Any) -> list[str]:
+    values = value if name == "options" and isinstance(value, dict) else {name: value}
+    return [_not_taken(key, shlex.quote(f"{key}={_written(what)}")) for key, what in values.items()]
+
+
+def _not_taken(what: str, setting: str) -> str:
+    return f"{what} is not taken from a file; where you want it, say it yourself: --set {setting}"
+
+
+def _written(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _without_files(text: Any) -> tuple[Any, list[str]]:
+    """The text of a plug-in without the parameters that name files of this machine, and what was left out."""
+    if not isinstance(text, str):
+        return text, []
+    name, values = split_text(text)
+    files = [key for key in catalogue.files_of(catalogue.plugin_class(name)) if key in values]
+    kept = {key: value for key, value in values.items() if key not in files}
+    notes = [_not_taken(f"{name}: {key}={values[key]}", shlex.quote(f"plugins={text}")) for key in files]
+    return (join_text(name, kept) if files else text), notes

@@ -1,0 +1,178 @@
+"""A generated video: its frames, what was asked for, what ran, and the way to a file and back."""
+
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genkit.errors import GenkitError, UsageError
+from genkit.files.decode import read_film, read_header
+from genkit.files.encode import encode, enlargement, file_frame
+from genkit.files.frames import as_frames, to_uint8
+from genkit.files.whole import PlaceError, check_writable, parts_in, sidecar_path
+from genkit.record.receipt import Receipt
+from genkit.video.ours import MARK
+from genkit.video.recipe import Recipe, is_recipe, recipe_of
+from genkit.video.rescue import kept_video
+from genkit.video.targets import Target, settle
+
+__all__ = ["Video", "check_writable", "read", "read_request"]
+
+
+@dataclass(frozen=True, eq=False)
+class Video:
+    """Frames that belong together, with their history.
+
+    ``frames`` may be given in any form that :func:`genkit.files.frames.as_frames` takes: NumPy, torch or PIL, colour
+    last or second, uint8 or float in [0, 1].
+
+    Raises:
+        UsageError: the frames are not one RGB video, or ``fps`` is not a positive number.
+    """
+
+    frames: NDArray[Any] = field(repr=False)
+    """``[T, H, W, 3]``, uint8 or float32 in [0, 1], as generated: measurements use these and never the file."""
+    fps: float
+    """Frames per second."""
+    request: dict[str, Any] = field(default_factory=dict, repr=False)
+    """What was asked for, in JSON values."""
+    receipt: Receipt | None = field(default=None, repr=False)
+    """What really ran; None if no generation made this video."""
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.fps) or not 0.1 <= self.fps <= 1000:
+            raise UsageError(f"fps={self.fps!r} must be a number of frames per second between 0.1 and 1000")
+        object.__setattr__(self, "frames", as_frames(self.frames))
+        object.__setattr__(self, "fps", float(self.fps))
+
+    def uint8(self) -> NDArray[np.uint8]:
+        """The frames rounded to 8 bits, ``[T, H, W, 3]``."""
+        return to_uint8(self.frames)
+
+    def save(
+        self,
+        path: str | os.PathLike[str] | Target,
+        *,
+        crf: int = 16,
+        enlarge: int | None = None,
+        metadata: bool = True,
+        sheet: bool = False,
+        rescue: bool = True,
+    ) -> Path:
+        """Write an H.264 file with BT.709 colours; it appears whole or not at all.
+
+        A side that is odd is completed by repeating its last row or column, and the receipt in the file says so.
+
+        Args:
+            path: ends in ``.mp4``; missing folders are made, an existing file is replaced. What lies beside it as
+                ``<path>.json`` or ``<path>.png`` is replaced only if genkit wrote it. A
+                :class:`genkit.video.targets.Target` says more exactly what may be replaced.
+            crf: quality, 1 (best, largest) to 51.
+            enlarge: repeat every pixel this many times in each direction; None takes the smallest factor that
+                gives the shorter side 256 pixels or more.
+            metadata: store request and receipt as JSON in the comment tag and beside the file, as ``<path>.json``;
+                False stores neither but only that genkit made the file, and removes such a JSON that an earlier save
+                left for the same path.
+            sheet: also write a contact sheet to ``<path>.png``.
+            rescue: where the file cannot be written, keep the video in the user's cache or in a temporary folder, and
+                say where; the folder that GENKIT_RESCUE names is tried first.
+
+        Returns:
+            The path written.
+
+        Raises:
+            UsageError: an argument is wrong, or ``path`` cannot be written.
+            GenkitError: the encoder failed or the disk is full.
+        """
+        target = path if isinstance(path, Target) else Target(Path(path), True)
+        try:
+            return self._saved(target, crf, enlarge, metadata, sheet)
+        except Exception as error:
+            mistake = isinstance(error, UsageError) and not isinstance(error, PlaceError)
+            if not rescue or (mistake and self.receipt is None):  # whoever brought the frames has them
+                raise
+            _told(error, kept_video(self, target.path.stem[:100] or "video", metadata))
+            raise
+
+    def _saved(self, target: Target, crf: int, enlarge: int | None, metadata: bool, sheet: bool) -> Path:
+        path = check_writable(target.path)
+        if isinstance(crf, bool) or not isinstance(crf, int) or not 1 <= crf <= 51:
+            raise UsageError(f"crf={crf!r} must be a whole number from 1 (best) to 51")
+        _, height, width, _ = self.frames.shape
+        factor = enlargement(height, width, enlarge)
+        recipe = self._recipe(crf, factor)
+        try:
+            return self._write(target, recipe, metadata, sheet)
+        except OSError as error:
+            raise GenkitError(f"{str(path)!r} could not be written: {error.strerror or error}") from error
+
+    def _write(self, target: Target, recipe: Recipe, metadata: bool, sheet: bool) -> Path:
+        folder, about = target.path.parent, recipe.file
+        tags = {"title": recipe.title(), "comment": recipe.to_json()} if metadata else MARK
+        with parts_in(folder, folder, folder) as (film, notes, picture):
+            size = about["height"], about["width"]
+            encode(film, self._file_frames(about["enlarge"]), size=size, fps=self.fps, crf=about["crf"], tags=tags)
+            if metadata:
+                notes.write_text(recipe.to_json(indent=2) + "\n", "utf-8")
+            if sheet:
+                from genkit.video.sheet import contact_sheet, write_png
+
+                caption = recipe.title() if metadata else ""
+                write_png(contact_sheet([(caption, self.frames, self.fps)]), picture)
+            path = settle(target, film, notes, picture)
+        if not metadata and is_recipe(beside := sidecar_path(path)):
+            beside.unlink()
+        return path
+
+    def _file_frames(self, factor: int) -> Iterator[NDArray[np.uint8]]:
+        return (file_frame(to_uint8(frame), factor) for frame in self.frames)
+
+    def _recipe(self, crf: int, factor: int) -> Recipe:
+        frames, height, width, _ = self.frames.shape
+        rows, columns = height * factor % 2, width * factor % 2
+        receipt = self.receipt
+        if receipt and (rows or columns):
+            receipt = receipt.with_note(
+                f"the file repeats the last {' and '.join(['row'] * rows + ['column'] * columns)}, "
+                f"because H.264 needs even sizes and the video has {height * factor}x{width * factor}"
+            )
+        about = {
+            "frames": frames,
+            "height": height * factor + rows,
+            "width": width * factor + columns,
+            "fps": self.fps,
+            "crf": crf,
+            "enlarge": factor,
+            "repeated_rows": rows,
+            "repeated_columns": columns,
+        }
+        return Recipe(request=self.request, receipt=receipt, file=about)
+
+
+def _told(error: Exception, where: str) -> None:
+    """Add to what an error says where the video is."""
+    error.args = (f"{error}; {where}",)
+
+
+def read(path: str | os.PathLike[str]) -> Video:
+    """Read a video that :meth:`Video.save` wrote, with its request and receipt.
+
+    The frames are those of the file: uint8, after the loss of the codec, and enlarged where the file is.
+
+    Raises:
+        UsageError: no such file, no video, or nothing in or beside it tells that genkit made it.
+        GenkitError: the file ends early or cannot be decoded.
+    """
+    recipe = recipe_of(Path(path), read_header(Path(path)))
+    film = read_film(Path(path))
+    return Video(film.frames, film.fps, recipe.request, recipe.receipt)
+
+
+def read_request(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The request that made a video, without decoding it; raises as :func:`read` does for what the header shows."""
+    return recipe_of(Path(path), read_header(Path(path))).request
