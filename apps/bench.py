@@ -67,8 +67,8 @@ def attention(
     how: How = DEFAULT,
 ) -> int:
     """Time kernels and planners at the shapes of real models; on a CPU at likenesses of them."""
-    from genkit.benchmarks.attention import AttentionConfig, impl_named
-    from genkit.benchmarks.attention import attention as timed
+    from genkit.benchmarks.speed.attention import AttentionConfig, impl_named
+    from genkit.benchmarks.speed.attention import attention as timed
 
     chosen: dict[str, Any] = {"densities": tuple(density)} if density else {}
     config = AttentionConfig(
@@ -89,8 +89,8 @@ def step(
     how: How = DEFAULT,
 ) -> int:
     """Time a denoising step of a real-size transformer with random weights; on a CPU of a likeness."""
-    from genkit.benchmarks.step import StepConfig
-    from genkit.benchmarks.step import step as timed
+    from genkit.benchmarks.speed.step import StepConfig
+    from genkit.benchmarks.speed.step import step as timed
 
     chosen: dict[str, Any] = {"models": tuple(model)} if model else {}
     chosen |= {"plugins": tuple(plugin)} if plugin else {}
@@ -107,9 +107,9 @@ def kernel(
     how: How = DEFAULT,
 ) -> int:
     """Time every operator by itself against its definition in PyTorch."""
-    from genkit.benchmarks.attention import impl_named
-    from genkit.benchmarks.kernels import KernelConfig
-    from genkit.benchmarks.kernels import kernels as timed
+    from genkit.benchmarks.speed.attention import impl_named
+    from genkit.benchmarks.speed.kernels import KernelConfig
+    from genkit.benchmarks.speed.kernels import kernels as timed
 
     config = KernelConfig(
         kernels=kernels,
@@ -136,10 +136,10 @@ def curve(
 ) -> int:
     """Measure the speed-up over the density on this CPU, planning counted in, as a table and a picture."""
     from genkit.apps.places import place_for, put
-    from genkit.benchmarks import curve_drawing
-    from genkit.benchmarks.attention import impl_named
-    from genkit.benchmarks.attention_curve import CurveConfig
-    from genkit.benchmarks.attention_curve import curve as timed
+    from genkit.benchmarks.speed import curve_page
+    from genkit.benchmarks.speed.attention import impl_named
+    from genkit.benchmarks.speed.curve import CurveConfig
+    from genkit.benchmarks.speed.curve import curve as timed
     from genkit.files.whole import replacing
     from genkit.video.ours import is_picture
 
@@ -152,12 +152,12 @@ def curve(
     rows: list[dict[str, Any]] = []
     if code := _told(out, lambda tell: rows.extend(timed(CurveConfig(repeats=repeats, **chosen), tell, _say))):
         return code
-    print(curve_drawing.table(rows), end="")
+    print(curve_page.table(rows), end="")
     if place is not None:
-        drawn = curve_drawing.picture(rows)
+        drawn = curve_page.picture(rows)
         put(place, lambda part: part.write_text(drawn, encoding="utf-8"), "picture")
     if page is not None:
-        text = curve_drawing.placed(page.read_text(encoding="utf-8"), rows)
+        text = curve_page.placed(page.read_text(encoding="utf-8"), rows)
         with replacing(page) as (part,):
             part.write_text(text, encoding="utf-8")
     return 0
@@ -172,8 +172,8 @@ def tune(
     out: Out = None,
 ) -> int:
     """Time candidates for the launch numbers of the block-sparse Triton kernel."""
-    from genkit.benchmarks.tuning import TuneConfig
-    from genkit.benchmarks.tuning import tune as timed
+    from genkit.benchmarks.speed.tuning import TuneConfig
+    from genkit.benchmarks.speed.tuning import tune as timed
 
     chosen: dict[str, Any] = {"widths": tuple(width)} if width else {}
     chosen |= {"dtypes": tuple(dtype)} if dtype else {}
@@ -189,8 +189,8 @@ def gpu(
     device: Annotated[str, Parameter(help="cpu rehearses everything on small likenesses.")] = "cuda",
 ) -> int:
     """Everything about one GPU: correctness, speed at real shapes, steps of real models, launch numbers, goals."""
-    from genkit.benchmarks.gpu import GpuConfig
-    from genkit.benchmarks.gpu import gpu as measured
+    from genkit.benchmarks.gpu.run import GpuConfig
+    from genkit.benchmarks.gpu.run import gpu as measured
 
     config = GpuConfig(parts=parts, out=out, minutes=minutes, again=again, device=device)
     return _until_stopped(lambda: int(not measured(config, _say)), out)
@@ -198,7 +198,7 @@ def gpu(
 
 def _told(out: Path | None, run: Callable[[Any], object]) -> int:
     """Run with the rows going to ``out``."""
-    from genkit.benchmarks.results import lines_to
+    from genkit.benchmarks.timing.results import lines_to
 
     def with_lines() -> int:
         with lines_to(out) as tell:

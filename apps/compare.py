@@ -20,13 +20,13 @@ from genkit.apps.compare_plan import Plan, claimed, folder_for, keep, opened, pl
 from genkit.apps.progress import progress_bar, status_line
 from genkit.apps.signals import exit_code
 from genkit.apps.warning import warning
-from genkit.benchmarks.clips import decode
-from genkit.benchmarks.evaluation import evaluate
-from genkit.benchmarks.metric import Suite
-from genkit.benchmarks.report import Clip, render, summary
-from genkit.benchmarks.report_data import Comparison, Side, as_json, compared
-from genkit.benchmarks.report_media import strip_uri, video_uri
-from genkit.benchmarks.suites import suite_named
+from genkit.benchmarks.evaluate.clips import decode
+from genkit.benchmarks.evaluate.metric import Suite
+from genkit.benchmarks.evaluate.registry import suite_named
+from genkit.benchmarks.evaluate.run import evaluate
+from genkit.benchmarks.report.findings import Comparison, Side, as_json, compared
+from genkit.benchmarks.report.media import strip_uri, video_uri
+from genkit.benchmarks.report.page import Clip, render, summary
 from genkit.errors import GenkitError
 from genkit.files.decode import read_header
 from genkit.files.whole import replacing

@@ -10,8 +10,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from genkit.benchmarks.backbones import sha256_of
-from genkit.benchmarks.report_data import Take
+from genkit.benchmarks.networks.weight_files import sha256_of
+from genkit.benchmarks.report.findings import Take
 from genkit.checks.arguments import drawn_seed
 from genkit.errors import UsageError
 from genkit.files.whole import check_writable, claim, parts_in

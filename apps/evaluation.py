@@ -20,7 +20,7 @@ from genkit.record.visible import visible
 from genkit_video import install_extra
 
 if TYPE_CHECKING:
-    from genkit.benchmarks.comparison import Difference
+    from genkit.benchmarks.evaluate.comparison import Difference
 
 app = App(name="eval", help="Measure videos, and compare methods with intervals.")
 
@@ -43,8 +43,8 @@ def run(
     as_json: Json = False,
 ) -> int:
     """Measure videos; a run that was stopped goes on where it was with --resume."""
-    from genkit.benchmarks.evaluation import evaluate, failures
-    from genkit.benchmarks.suites import suite_named
+    from genkit.benchmarks.evaluate.registry import suite_named
+    from genkit.benchmarks.evaluate.run import evaluate, failures
 
     if not videos:
         raise UsageError("no video is named; give files or a folder")
@@ -68,7 +68,7 @@ def compare(
     *runs: Annotated[Path, Parameter(help="Folders of runs; all are held against the first.")], as_json: Json = False
 ) -> int:
     """Compare runs of one suite on the prompts that they share."""
-    from genkit.benchmarks.comparison import compare as compared
+    from genkit.benchmarks.evaluate.comparison import compare as compared
 
     found = compared(list(runs))
     if as_json:
@@ -89,7 +89,7 @@ def compare(
 
 def _corrected(found: Sequence["Difference"]) -> str:
     """What the verdicts hold, in words."""
-    from genkit.benchmarks.sign_flips import LEAST_PAIRS, LEVEL
+    from genkit.benchmarks.evaluate.sign_flips import LEAST_PAIRS, LEVEL
 
     measures = len({row.metric for row in found})
     return (
@@ -107,7 +107,7 @@ def doctor(
     The exit code is 1 if a package of the extra `eval` is missing, and for one suite also if weights or packages are
     that only a user can bring.
     """
-    from genkit.benchmarks.suites import SUITES, suite_named
+    from genkit.benchmarks.evaluate.registry import SUITES, suite_named
 
     rows: list[dict[str, Any]] = [
         {"metric": metric.name, "missing": [n for n in metric.packages if n in chosen.missing()], "wants": wants}

@@ -9,8 +9,8 @@ from genkit.apps.compare_plan import prompts_of
 from genkit.apps.places import place_for, put
 from genkit.apps.progress import progress_bar
 from genkit.apps.warning import warning
-from genkit.benchmarks.drawing import SUFFIXES
-from genkit.benchmarks.probe_picture import picture
+from genkit.benchmarks.drawing.canvas import SUFFIXES
+from genkit.benchmarks.drawing.probe_picture import picture
 from genkit.errors import UsageError
 from genkit.making import check_request
 from genkit.plugins.budget import Budget

@@ -15,13 +15,13 @@ from torch import Tensor
 from torch.nn import functional as F
 from vbench_networks import clip_checkpoint, dino_checkpoint
 
-from genkit.benchmarks import backbones
-from genkit.benchmarks.backbones import RANDOM, Backbone, check_keys, resolve
-from genkit.benchmarks.backbones_bridge import class_of
-from genkit.benchmarks.backbones_raft import raft_state
-from genkit.benchmarks.backbones_vit import clip_image_tower, clip_state, dino, dino_positions, dino_state
-from genkit.benchmarks.checkpoints import read_state
-from genkit.benchmarks.vbench_backbones import BACKBONES
+from genkit.benchmarks.networks import weight_files
+from genkit.benchmarks.networks.borrowed import class_of
+from genkit.benchmarks.networks.checkpoints import read_state
+from genkit.benchmarks.networks.raft import raft_state
+from genkit.benchmarks.networks.vit import clip_image_tower, clip_state, dino, dino_positions, dino_state
+from genkit.benchmarks.networks.weight_files import RANDOM, Backbone, check_keys, resolve
+from genkit.benchmarks.suites.vbench_networks import BACKBONES
 from genkit.errors import GenkitError, UsageError
 
 HEADS = 2
@@ -197,7 +197,7 @@ def test_a_torchvision_without_its_operators_is_imported_all_the_same(tmp_path: 
     ask = "import torch\n@torch.library.register_fake('torchvision::{0}')\ndef {0}(dets, scores, iou_threshold): ...\n"
     (tmp_path / "torchvision" / "__init__.py").write_text(ask.format("nms") + ask.format("qnms"))
     script = """
-        from genkit.benchmarks.backbones_raft import torchvision_flow
+        from genkit.benchmarks.networks.raft import torchvision_flow
         print(torchvision_flow().NAME, torchvision_flow().NAME)
     """
     assert run(script, tmp_path) == "flow flow\n"
@@ -298,7 +298,7 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.delenv("VBENCH_CACHE_DIR", raising=False)
-    monkeypatch.delenv(backbones.FOLDER_VARIABLE, raising=False)
+    monkeypatch.delenv(weight_files.FOLDER_VARIABLE, raising=False)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(home / "torch"))
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda repository, file: None)
     return home
@@ -310,7 +310,7 @@ def toy(**changed: Any) -> Backbone:
         "key": "toy",
         "file": "toy.pth",
         "url": "https://example.org/toy.pth",
-        "build": "genkit.benchmarks.backbones_bridge:aesthetic_head",
+        "build": "genkit.benchmarks.networks.borrowed:aesthetic_head",
         "hub": (("some/toy", "model.safetensors"),),
         "caches": (("torch", "checkpoints/toy-other.pth"), ("vbench", "toys/toy.pth")),
     }
@@ -334,7 +334,7 @@ def test_the_order_of_the_places(nowhere: Path, tmp_path: Path, monkeypatch: pyt
     hub = put(tmp_path / "hub" / "model.bin")
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda repository, file: str(hub))
     assert resolve(toy()).path == hub  # type: ignore[union-attr]
-    monkeypatch.setenv(backbones.FOLDER_VARIABLE, str(tmp_path / "own"))
+    monkeypatch.setenv(weight_files.FOLDER_VARIABLE, str(tmp_path / "own"))
     with pytest.raises(UsageError, match="GENKIT_BACKBONES='.*own' is no folder; name the folder that holds"):
         resolve(toy())
     folder = put(tmp_path / "own" / "toy.pth")
@@ -387,7 +387,7 @@ def test_drawn_weights_are_the_same_every_time_and_leave_the_seed_alone(nowhere:
     drawn = resolve(toy(), allow_random=True)
     assert drawn is not None
     first = drawn.network().state_dict()["weight"]
-    backbones._network.cache_clear()
+    weight_files._network.cache_clear()
     assert torch.equal(drawn.network().state_dict()["weight"], first) and first.shape == (1, 768)
     assert torch.equal(torch.random.get_rng_state(), before)
 

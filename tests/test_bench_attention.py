@@ -18,14 +18,14 @@ from torch import Tensor
 
 from genkit.apps.cli import main
 from genkit.attention.geometry.grid import VideoGrid
-from genkit.benchmarks import attention as bench
-from genkit.benchmarks import baselines, machine, operators
-from genkit.benchmarks.attention_planned import planned, sparse_plugins, sparse_rule
-from genkit.benchmarks.attention_table import line_of
-from genkit.benchmarks.gate import WrongKernelError, require_right
-from genkit.benchmarks.masks import mask_of
-from genkit.benchmarks.real_models import MODELS, model_named
-from genkit.benchmarks.structure import query_key_value
+from genkit.benchmarks.speed import attention as bench
+from genkit.benchmarks.speed.lines import line_of
+from genkit.benchmarks.speed.planner_time import planned, sparse_plugins, sparse_rule
+from genkit.benchmarks.timing import baselines, machine, operators
+from genkit.benchmarks.timing.gate import WrongKernelError, require_right
+from genkit.benchmarks.timing.masks import mask_of
+from genkit.benchmarks.timing.random_tensors import query_key_value
+from genkit.benchmarks.timing.real_models import MODELS, model_named
 from genkit.errors import UsageError
 
 CPU = torch.device("cpu")

@@ -16,11 +16,12 @@ from genkit.attention.geometry.grid import VideoGrid
 from genkit.attention.operators.block_sparse import triton as kernel
 from genkit.attention.operators.block_sparse.launch import Launch, launch_for
 from genkit.attention.planners.sparge import SpargePlanner
-from genkit.benchmarks import attention, curve_drawing, gpu, kernels, tuning
-from genkit.benchmarks.attention_curve import LONGEST, CurveConfig, curve, verdict
-from genkit.benchmarks.gpu_goals import goal_lines, goals, latest
-from genkit.benchmarks.operators import OPERATORS
-from genkit.benchmarks.real_models import MODELS
+from genkit.benchmarks.gpu import run as gpu
+from genkit.benchmarks.gpu.goals import goal_lines, goals, latest
+from genkit.benchmarks.speed import attention, curve_page, kernels, tuning
+from genkit.benchmarks.speed.curve import LONGEST, CurveConfig, curve, verdict
+from genkit.benchmarks.timing.operators import OPERATORS
+from genkit.benchmarks.timing.real_models import MODELS
 from genkit.errors import UsageError
 
 REPOSITORY = Path(__file__).parent.parent
@@ -251,12 +252,12 @@ def test_the_goal_is_judged_at_its_own_density() -> None:
 
 
 def test_the_table_takes_the_place_of_the_old_one(points: list[dict[str, Any]]) -> None:
-    page = f"before\n{curve_drawing.BEGIN}\nold\n{curve_drawing.END}\nafter\n"
-    once = curve_drawing.placed(page, points)
+    page = f"before\n{curve_page.BEGIN}\nold\n{curve_page.END}\nafter\n"
+    once = curve_page.placed(page, points)
     assert once.startswith("before\n") and once.endswith("\nafter\n") and "old" not in once
-    assert curve_drawing.table(points) in once and curve_drawing.placed(once, points) == once
+    assert curve_page.table(points) in once and curve_page.placed(once, points) == once
     with pytest.raises(UsageError, match="the page has no place for the table; write <!-- curve: begin -->"):
-        curve_drawing.placed("before", points)
+        curve_page.placed("before", points)
 
 
 def test_a_planner_of_the_curve_keeps_its_other_settings() -> None:
@@ -272,7 +273,7 @@ def test_the_longest_ltx_is_long_enough() -> None:
 
 
 def test_the_picture_shows_every_point(points: list[dict[str, Any]], tmp_path: Path) -> None:
-    root = ElementTree.fromstring(curve_drawing.picture(points))
+    root = ElementTree.fromstring(curve_page.picture(points))
     names = [shape.tag.rpartition("}")[2] for shape in root.iter()]
     assert names.count("polyline") == 5 and names.count("circle") == 8
     words = [shape.text for shape in root.iter() if shape.tag.endswith("text")]
@@ -286,8 +287,8 @@ def test_the_table_of_the_documentation_is_that_of_the_committed_result() -> Non
     rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     last = [row for row in rows if row["bench"] == "curve" and row["time"] == rows[-1]["time"]]
     page = (REPOSITORY / "docs/speed.md").read_text(encoding="utf-8")
-    told = page.partition(curve_drawing.BEGIN)[2].partition(curve_drawing.END)[0].strip()
-    assert told == (curve_drawing.table(last).strip() if last else "")
+    told = page.partition(curve_page.BEGIN)[2].partition(curve_page.END)[0].strip()
+    assert told == (curve_page.table(last).strip() if last else "")
 
 
 def test_the_ceilings_of_the_documentation_follow_from_their_formula() -> None:

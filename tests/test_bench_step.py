@@ -9,10 +9,10 @@ import torch
 
 import genkit
 from genkit.apps.cli import main
-from genkit.benchmarks import operators
-from genkit.benchmarks import step as bench
-from genkit.benchmarks.real_models import MODELS
-from genkit.benchmarks.step_models import STEP, arguments, parameters_of, pipeline_of
+from genkit.benchmarks.speed import step as bench
+from genkit.benchmarks.timing import operators
+from genkit.benchmarks.timing.random_models import STEP, arguments, parameters_of, pipeline_of
+from genkit.benchmarks.timing.real_models import MODELS
 
 CPU = torch.device("cpu")
 

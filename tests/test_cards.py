@@ -13,7 +13,7 @@ import genkit
 from genkit.attention.calls.call import Call
 from genkit.attention.facts.cards import CARDS, card_of
 from genkit.attention.facts.volume import patch_of
-from genkit.benchmarks.real_models import MODELS
+from genkit.benchmarks.timing.real_models import MODELS
 from genkit.errors import UsageError
 
 BUILT = families.FAMILIES | families.VARIANTS

@@ -15,9 +15,9 @@ from test_receipt import receipt  # a complete receipt with made-up figures
 from genkit.apps import compare_plan
 from genkit.apps.cli import main
 from genkit.apps.versus import folded, sides_of
-from genkit.benchmarks.clips import decode
-from genkit.benchmarks.lpips_weights import MEMBERS
-from genkit.benchmarks.package_member import PackageMember
+from genkit.benchmarks.evaluate.clips import decode
+from genkit.benchmarks.networks.lpips_weights import MEMBERS
+from genkit.benchmarks.networks.package_member import PackageMember
 from genkit.errors import UsageError
 from genkit.request import Request
 from genkit.video.video import Video, read
@@ -57,7 +57,7 @@ def model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeModel:
     fake = FakeModel()
     monkeypatch.setattr("genkit.making.make", fake.make)
     monkeypatch.setattr("genkit.loading.load", fake.load)
-    monkeypatch.setattr("genkit.benchmarks.stats.DRAWS", 50)  # how wide an interval is does not matter here
+    monkeypatch.setattr("genkit.benchmarks.evaluate.stats.DRAWS", 50)  # how wide an interval is does not matter here
     absent = PackageMember(package="no-such-package", version="1", member="w", sha256="0")
     for net in MEMBERS:
         monkeypatch.setitem(MEMBERS, net, absent)

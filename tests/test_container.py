@@ -14,7 +14,7 @@ import av
 import numpy as np
 import pytest
 
-from genkit.benchmarks import clips
+from genkit.benchmarks.evaluate import clips
 from genkit.checks import memory
 from genkit.errors import GenkitError, UsageError
 from genkit.files import apart, container, decode

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFont
 
-from genkit.benchmarks import curve_drawing
-from genkit.benchmarks.drawing import SHARPNESS, Box, Drawing, Word
-from genkit.benchmarks.heat_map import AMOUNT, EMPTY, GAIN, LOSS, Panel, blend, heat_maps, luminance, readable
-from genkit.benchmarks.probe_picture import short_names
+from genkit.benchmarks.drawing.canvas import SHARPNESS, Box, Drawing, Word
+from genkit.benchmarks.drawing.heat_map import AMOUNT, EMPTY, GAIN, LOSS, Panel, blend, heat_maps, luminance, readable
+from genkit.benchmarks.drawing.probe_picture import short_names
+from genkit.benchmarks.speed import curve_page
 from genkit.errors import UsageError
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -105,10 +105,10 @@ def test_many_lines_of_a_curve_are_all_drawn_and_no_rows_are_refused() -> None:
         {"planner": f"p{i}", "impl": "gather", "density": 0.1 * i, "anew": 2.0, "device_name": "a chip"}
         for i in range(9)
     ]
-    text = curve_drawing.picture(rows)
+    text = curve_page.picture(rows)
     assert text.count("<polyline") == 10 and all(f"p{i}, gather" in text for i in range(9))
     with pytest.raises(UsageError, match="no rows to draw a curve of"):
-        curve_drawing.picture([])
+        curve_page.picture([])
 
 
 def test_numbers_can_be_read_on_their_cells() -> None:

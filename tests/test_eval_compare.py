@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from genkit.apps.cli import main
-from genkit.benchmarks.comparison import compare
+from genkit.benchmarks.evaluate.comparison import compare
 from genkit.errors import UsageError
 
 METRICS = {

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from genkit.benchmarks import clips, lite
-from genkit.benchmarks.evaluation import evaluate, failures
-from genkit.benchmarks.suites import suite_named
+from genkit.benchmarks.evaluate import clips
+from genkit.benchmarks.evaluate.registry import suite_named
+from genkit.benchmarks.evaluate.run import evaluate, failures
+from genkit.benchmarks.suites import lite
 from genkit.errors import GenkitError, UsageError
 from genkit.tiny.world import EXAMPLE, render
 from genkit.video.video import Video
@@ -105,7 +106,7 @@ def test_a_bomb_ends_no_evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         tmp_path / "request.npz", frames=moving(0).frames, fps=8.0, request=json.dumps({"prompt": "x" * 10**6})
     )
     monkeypatch.setattr("genkit.files.decode.FILM_BYTES", 30 * 64 * 64 * 3)
-    monkeypatch.setattr("genkit.benchmarks.clips.RAW_TEXT", 10**5)
+    monkeypatch.setattr("genkit.benchmarks.evaluate.clips.RAW_TEXT", 10**5)
     results = evaluate(suite_named("lite", only=["flicker", "dynamic_degree"]), [tmp_path], tmp_path / "run")
     reasons = failures(results)
     assert set(reasons) == {"long.mp4", "long.npz", "rate.npz"}

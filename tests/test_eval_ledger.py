@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from genkit.benchmarks.ledger import Ledger, canonical, key_of
+from genkit.benchmarks.evaluate.ledger import Ledger, canonical, key_of
 from genkit.errors import GenkitError, UsageError
 
 

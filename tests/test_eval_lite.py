@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from genkit.benchmarks import lite
-from genkit.benchmarks.change import changes, fast_share, repeats, seam_jumps, steadiness
-from genkit.benchmarks.flow import is_dynamic, speeds, step_at_8_fps, warping_error
-from genkit.benchmarks.metric import Sample, Suite
-from genkit.benchmarks.preprocessing import gray_256, gray_blocks
+from genkit.benchmarks.evaluate.metric import Sample, Suite
+from genkit.benchmarks.measures.change import changes, fast_share, repeats, seam_jumps, steadiness
+from genkit.benchmarks.measures.flow import is_dynamic, speeds, step_at_8_fps, warping_error
+from genkit.benchmarks.measures.preprocessing import gray_256, gray_blocks
+from genkit.benchmarks.suites import lite
 from genkit.errors import GenkitError, UsageError
 from genkit.video.video import Video
 

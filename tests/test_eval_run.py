@@ -14,9 +14,10 @@ import pytest
 import torch
 
 from genkit.apps.cli import main
-from genkit.benchmarks import clips, lite
-from genkit.benchmarks.evaluation import LEDGER, RESULTS, evaluate, failures
-from genkit.benchmarks.suites import suite_named
+from genkit.benchmarks.evaluate import clips
+from genkit.benchmarks.evaluate.registry import suite_named
+from genkit.benchmarks.evaluate.run import LEDGER, RESULTS, evaluate, failures
+from genkit.benchmarks.suites import lite
 from genkit.errors import GenkitError, UsageError
 from genkit.tiny.world import EXAMPLE, caption, render
 from genkit.video.video import Video
@@ -89,7 +90,7 @@ def test_results_that_cannot_be_written_cost_no_measurement(
         with pytest.raises(GenkitError, match="No space left on device; every measurement is kept: .* --resume"):
             evaluate(suite_named("lite"), [folder], tmp_path / "run")
     assert [path.name for path in (tmp_path / "run").iterdir()] == [LEDGER]
-    monkeypatch.setattr("genkit.benchmarks.evaluation.decode", lambda path: pytest.fail("measured again"))
+    monkeypatch.setattr("genkit.benchmarks.evaluate.run.decode", lambda path: pytest.fail("measured again"))
     assert len(evaluate(suite_named("lite"), [folder], tmp_path / "run", resume=True)["videos"]) == 8
 
 
@@ -102,7 +103,9 @@ def test_killed_at_random_points_and_resumed(folder: Path, tmp_path: Path) -> No
     """20 times SIGKILL; when a run is done before its kill, the next begins in a new folder."""
     expected = run_whole(folder, tmp_path / "whole")
     processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["genkit.apps.cli", "genkit.benchmarks.lite", "genkit.benchmarks.evaluation"])
+    processes.set_forkserver_preload(
+        ["genkit.apps.cli", "genkit.benchmarks.suites.lite", "genkit.benchmarks.evaluate.run"]
+    )
     chance = random.Random(0)
     kills, number, within = 0, 0, 0
     while kills < KILLS:
@@ -150,7 +153,7 @@ def test_a_finished_run_decodes_nothing_again(
 ) -> None:
     paths, run = [folder, bad], tmp_path / "run"
     first = evaluate(suite_named("lite"), paths, run)
-    monkeypatch.setattr("genkit.benchmarks.evaluation.decode", lambda path: pytest.fail(f"{path} is decoded again"))
+    monkeypatch.setattr("genkit.benchmarks.evaluate.run.decode", lambda path: pytest.fail(f"{path} is decoded again"))
     assert evaluate(suite_named("lite"), paths[::-1], run, resume=True) == first
 
 
@@ -265,7 +268,7 @@ def test_what_cannot_begin(folder: Path, tmp_path: Path, monkeypatch: pytest.Mon
         evaluate(suite_named("similarity"), [folder], run, resume=True)
     with pytest.raises(UsageError, match="no suite 'light'; did you mean 'lite'"):
         suite_named("light")
-    monkeypatch.setattr("genkit.benchmarks.metric.find_spec", lambda name: None)
+    monkeypatch.setattr("genkit.benchmarks.evaluate.metric.find_spec", lambda name: None)
     with pytest.raises(
         GenkitError, match="suite 'lite' needs cv2; install it: pip install matplotlib jinja2 opencv-python-headless"
     ):
@@ -294,7 +297,7 @@ def test_an_interrupted_run_says_how_to_go_on(bad: Path, tmp_path: Path, capsys:
     def stop(path: Path) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("genkit.benchmarks.evaluation.decode", stop)
+    monkeypatch.setattr("genkit.benchmarks.evaluate.run.decode", stop)
     assert main(["eval", "run", "--suite", "lite", str(bad / "good.mp4"), "--out", str(tmp_path / "run")]) == 130
     assert "stopped; go on by the same command with --resume" in capsys.readouterr().err
     assert (tmp_path / "run" / LEDGER).read_bytes() == b"" and not (tmp_path / "run" / RESULTS).exists()
@@ -303,7 +306,7 @@ def test_an_interrupted_run_says_how_to_go_on(bad: Path, tmp_path: Path, capsys:
 def test_the_doctor_of_evaluations(capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert main(["eval", "doctor"]) == 0
     assert "similarity.ssim_box" in capsys.readouterr().out
-    monkeypatch.setattr("genkit.benchmarks.metric.find_spec", lambda name: None)
+    monkeypatch.setattr("genkit.benchmarks.evaluate.metric.find_spec", lambda name: None)
     assert main(["eval", "doctor"]) == 1
     lines = capsys.readouterr().out.splitlines()
     wanting = [line.split()[0] for line in lines if "missing cv2: pip install" in line]

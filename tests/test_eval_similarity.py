@@ -7,9 +7,9 @@ import pytest
 from numpy.typing import NDArray
 from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structural_similarity
 
-from genkit.benchmarks import similarity
-from genkit.benchmarks.metric import Sample
-from genkit.benchmarks.similarity import codec_copy, mse, psnr, ssim
+from genkit.benchmarks.evaluate.metric import Sample
+from genkit.benchmarks.suites import similarity
+from genkit.benchmarks.suites.similarity import codec_copy, mse, psnr, ssim
 from genkit.errors import GenkitError, UsageError
 from genkit.video.video import Video
 

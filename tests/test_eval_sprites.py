@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from genkit.apps.cli import main
-from genkit.benchmarks.clips import save_raw
-from genkit.benchmarks.metric import Sample
-from genkit.benchmarks.sprites import SUITE
-from genkit.benchmarks.stats import Stat
+from genkit.benchmarks.evaluate.clips import save_raw
+from genkit.benchmarks.evaluate.metric import Sample
+from genkit.benchmarks.evaluate.stats import Stat
+from genkit.benchmarks.suites.sprites import SUITE
 from genkit.errors import GenkitError
 from genkit.tiny.world import EXAMPLE, caption, parse, render
 from genkit.video.video import Video

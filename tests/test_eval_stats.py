@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from genkit.benchmarks.stats import Stat, aggregate, estimate, paired_difference
+from genkit.benchmarks.evaluate.stats import Stat, aggregate, estimate, paired_difference
 from genkit.errors import UsageError
 
 

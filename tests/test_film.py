@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from ffmpeg_program import ffmpeg, shown_by_ffmpeg
 
-from genkit.benchmarks import clips
-from genkit.benchmarks.similarity import psnr
+from genkit.benchmarks.evaluate import clips
+from genkit.benchmarks.suites.similarity import psnr
 from genkit.errors import GenkitError, UsageError
 from genkit.files.decode import read_film, read_frames, read_header
 from genkit.video.video import Video

@@ -4,7 +4,7 @@ import families
 import pytest
 import torch
 
-from genkit.benchmarks.interpolation import interpolated_positions
+from genkit.benchmarks.tiny.interpolation import interpolated_positions
 
 
 def test_interpolated_positions_are_those_of_the_training_in_between() -> None:

@@ -11,12 +11,18 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from genkit.benchmarks import intervals, lite, sign_flips, similarity, sprites
-from genkit.benchmarks.intervals import LEAST_PROMPTS, Ends, Totals, of_measurements, of_share, of_share_difference
-from genkit.benchmarks.quantiles import beta_quantile, beta_share, student_quantile
-from genkit.benchmarks.report_data import SECONDS
-from genkit.benchmarks.sign_flips import EXACT, LEAST_PAIRS, LEVEL, chances
-from genkit.benchmarks.stats import (
+from genkit.benchmarks.evaluate import intervals, sign_flips
+from genkit.benchmarks.evaluate.intervals import (
+    LEAST_PROMPTS,
+    Ends,
+    Totals,
+    of_measurements,
+    of_share,
+    of_share_difference,
+)
+from genkit.benchmarks.evaluate.quantiles import beta_quantile, beta_share, student_quantile
+from genkit.benchmarks.evaluate.sign_flips import EXACT, LEAST_PAIRS, LEVEL, chances
+from genkit.benchmarks.evaluate.stats import (
     DRAWS,
     FROM_ZERO,
     Aggregate,
@@ -26,6 +32,8 @@ from genkit.benchmarks.stats import (
     paired_changes,
     paired_difference,
 )
+from genkit.benchmarks.report.findings import SECONDS
+from genkit.benchmarks.suites import lite, similarity, sprites
 
 Draw = Callable[[np.random.Generator, int], NDArray[np.float64]]
 MEASURES: dict[str, tuple[Draw, float]] = {
@@ -89,7 +97,7 @@ def told(values: NDArray[np.float64], _: np.random.Generator) -> Ends:
 @pytest.mark.parametrize("prompts", [3, 4, 10])
 @pytest.mark.parametrize("name", ["normal", "exponential", "t of 3", "ties"])
 def test_intervals_hold_what_they_promise(name: str, prompts: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("genkit.benchmarks.stats.DRAWS", 1000)
+    monkeypatch.setattr("genkit.benchmarks.evaluate.stats.DRAWS", 1000)
     assert coverage(name, prompts, 600, told) >= least(600)
 
 

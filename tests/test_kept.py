@@ -19,7 +19,7 @@ import genkit
 import genkit.files.encode
 import genkit.video.video
 from genkit.apps.cli import main
-from genkit.benchmarks.clips import decode
+from genkit.benchmarks.evaluate.clips import decode
 from genkit.errors import GenkitError, UsageError
 from genkit.files.whole import claim
 from genkit.video.ours import is_picture, is_recipe

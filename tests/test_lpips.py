@@ -15,12 +15,12 @@ import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from genkit.benchmarks import lpips
-from genkit.benchmarks.lpips import TRUNKS, Lpips, distance
-from genkit.benchmarks.lpips_weights import MEMBERS, Net, Weights, arrays_of, read, weights_of
-from genkit.benchmarks.metric import Sample
-from genkit.benchmarks.package_member import PackageMember
-from genkit.benchmarks.suites import suite_named
+from genkit.benchmarks.evaluate.metric import Sample
+from genkit.benchmarks.evaluate.registry import suite_named
+from genkit.benchmarks.networks.lpips_weights import MEMBERS, Net, Weights, arrays_of, read, weights_of
+from genkit.benchmarks.networks.package_member import PackageMember
+from genkit.benchmarks.suites import lpips
+from genkit.benchmarks.suites.lpips import TRUNKS, Lpips, distance
 from genkit.errors import GenkitError
 from genkit.video.video import Video
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from genkit.benchmarks.checkpoints import read_state
-from genkit.benchmarks.torchscript import read_torchscript
+from genkit.benchmarks.networks.checkpoints import read_state
+from genkit.benchmarks.networks.torchscript import read_torchscript
 from genkit.errors import GenkitError
 
 TOP = Path(__file__).parent.parent

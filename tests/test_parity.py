@@ -14,11 +14,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from genkit.benchmarks import backbones_bridge, backbones_raft, parity, parity_functions, parity_ours
-from genkit.benchmarks.backbones import Backbone
-from genkit.benchmarks.parity_clips import CLIPS, write_clips
-from genkit.benchmarks.parity_compare import compare, largest
-from genkit.benchmarks.parity_mistakes import MISTAKES, Mistake
+from genkit.benchmarks.networks import borrowed, raft
+from genkit.benchmarks.networks.weight_files import Backbone
+from genkit.benchmarks.parity import __main__ as parity
+from genkit.benchmarks.parity import functions
+from genkit.benchmarks.parity import ours as parity_ours
+from genkit.benchmarks.parity.clips import CLIPS, write_clips
+from genkit.benchmarks.parity.compare import compare, largest
+from genkit.benchmarks.parity.mistakes import MISTAKES, Mistake
 from genkit.errors import GenkitError
 
 SIDE = {
@@ -170,8 +173,8 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Any:
         torch.save({"unused": torch.zeros(1)}, work / "weights" / name)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Backbone, "missing_packages", lambda self: [])
-        patch.setattr(backbones_bridge, "amt", lambda state: Middle())
-        patch.setattr(backbones_raft, "raft", lambda state: Still())
+        patch.setattr(borrowed, "amt", lambda state: Middle())
+        patch.setattr(raft, "raft", lambda state: Still())
         yield work
 
 
@@ -203,12 +206,12 @@ def test_a_clip_that_cannot_be_measured_is_an_error(work: Path, tmp_path: Path) 
 
 
 @pytest.fixture(scope="module")
-def outputs() -> parity_functions.Outputs:
-    return parity_functions.outputs(parity_functions.draw_inputs())
+def outputs() -> functions.Outputs:
+    return functions.outputs(functions.draw_inputs())
 
 
-def test_the_functions_are_defined_on_all_cases(outputs: parity_functions.Outputs) -> None:
-    worst = parity_functions.worst(outputs, parity_functions.outputs(parity_functions.draw_inputs()))
+def test_the_functions_are_defined_on_all_cases(outputs: functions.Outputs) -> None:
+    worst = functions.worst(outputs, functions.outputs(functions.draw_inputs()))
     assert len(worst) == 9 and set(worst.values()) == {0.0}
     assert {bool(answer) for answer in outputs["moves"]} == {True, False}
 
@@ -228,11 +231,11 @@ def slightly_more(case: Tensor) -> Tensor:
         ("speed", lambda case: case * math.nan),
     ],
 )
-def test_one_wrong_case_of_a_function_fails(outputs: parity_functions.Outputs, name: str, wrong: Any) -> None:
+def test_one_wrong_case_of_a_function_fails(outputs: functions.Outputs, name: str, wrong: Any) -> None:
     cases = [*outputs[name][:-1], wrong(outputs[name][-1])]
-    worst = parity_functions.worst(outputs, outputs | {name: cases})
-    assert [other for other, size in worst.items() if not parity_functions.passes(size)] == [name]
-    assert not parity_functions.passes(parity_functions.worst(outputs, outputs | {name: cases[:-1]})[name])
+    worst = functions.worst(outputs, outputs | {name: cases})
+    assert [other for other, size in worst.items() if not functions.passes(size)] == [name]
+    assert not functions.passes(functions.worst(outputs, outputs | {name: cases[:-1]})[name])
 
 
 def report(passes: bool) -> dict[str, Any]:
@@ -265,7 +268,7 @@ def test_the_exit_code_and_the_table_say_how_it_went(
     assert any(line.startswith("last frame") and ("NOT CAUGHT" in line) != passes for line in lines)
 
 
-@pytest.mark.parametrize("name", ["parity_official.py", "parity_official_functions.py"])
+@pytest.mark.parametrize("name", ["official.py", "official_functions.py"])
 def test_the_official_side_imports_no_genkit(name: str) -> None:
     tree = ast.parse((parity.HERE / name).read_text("utf-8"))
     imports = [node for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))]

@@ -18,7 +18,7 @@ import genkit
 import genkit.video.targets
 from genkit.apps import demo
 from genkit.apps.cli import main
-from genkit.benchmarks import attention_curve
+from genkit.benchmarks.speed import curve
 from genkit.video.ours import is_film, is_picture
 from genkit.video.video import Video, read_request
 
@@ -50,7 +50,7 @@ def works(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     monkeypatch.setattr("genkit.loading.load", lambda *words, **more: begun.append("opened"))
     monkeypatch.setitem(genkit.__dict__, "load", lambda *words, **more: begun.append("opened"))
     monkeypatch.setitem(genkit.__dict__, "probe", lambda *words, **more: begun.append("probed") or perfect())
-    monkeypatch.setattr(attention_curve, "curve", lambda *words: begun.append("timed") or [ROW])
+    monkeypatch.setattr(curve, "curve", lambda *words: begun.append("timed") or [ROW])
     return begun
 
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from genkit.attention.calls.run import Run
-from genkit.benchmarks import planners_tiny
-from genkit.benchmarks.ledger import Ledger
-from genkit.benchmarks.planners_tiny import (
+from genkit.benchmarks.evaluate.ledger import Ledger
+from genkit.benchmarks.tiny import planners
+from genkit.benchmarks.tiny.planners import (
     CARRIERS,
     DENSE,
     PLANNERS,
@@ -24,7 +24,7 @@ from genkit.benchmarks.planners_tiny import (
     measure,
     run,
 )
-from genkit.benchmarks.planners_tiny_table import BEGIN, END, complete, kept_promises, table, write_section
+from genkit.benchmarks.tiny.table import BEGIN, END, complete, kept_promises, table, write_section
 from genkit.errors import UsageError
 from genkit.plugins import catalogue
 from genkit.plugins.conflicts import check_together
@@ -273,7 +273,7 @@ def test_mistakes_get_a_sentence(
     arguments: list[str], message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     with pytest.raises(SystemExit) as stopped:
-        planners_tiny.main(["--out", str(tmp_path / "rows.jsonl"), *arguments])
+        planners.main(["--out", str(tmp_path / "rows.jsonl"), *arguments])
     assert stopped.value.code == 2
     assert message in capsys.readouterr().err
 
@@ -282,7 +282,7 @@ def test_the_real_model_is_measured(tmp_path: Path, capsys: pytest.CaptureFixtur
     """One prompt, one step beyond the warm-up of one: the videos differ, and the file says by how much."""
     path = tmp_path / "rows.jsonl"
     arguments = ["--prompts", "1", "--steps", "2", "--carriers", "none", "interpolation", "--planners", "adaspa"]
-    planners_tiny.main(["--out", str(path), *arguments])
+    planners.main(["--out", str(path), *arguments])
     dense, sparse, squeezed, _ = rows_of(path)
     assert sparse["density"] < 0.35 and sparse["refused_calls"] == 0
     assert 5 < sparse["psnr"] < 60

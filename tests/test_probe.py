@@ -16,9 +16,9 @@ from genkit.apps.probe import table
 from genkit.attention.planners.radial import RadialPlanner
 from genkit.attention.planning.measure import Listening, measure
 from genkit.attention.planning.probe import ProbingPlanner, Sample
-from genkit.benchmarks.drawing import Box, Word
-from genkit.benchmarks.heat_map import GAIN, LOSS
-from genkit.benchmarks.probe_picture import picture
+from genkit.benchmarks.drawing.canvas import Box, Word
+from genkit.benchmarks.drawing.heat_map import GAIN, LOSS
+from genkit.benchmarks.drawing.probe_picture import picture
 from genkit.plugins.budget import load_budget
 from genkit.plugins.catalogue import text_of
 from genkit.plugins.longer.freenoise import FreeNoise

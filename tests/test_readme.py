@@ -38,7 +38,7 @@ def test_the_commands_are_understood(monkeypatch):
     monkeypatch.setattr("genkit.video.video.read_request", lambda path: {"prompt": "a", "seed": 1})
     monkeypatch.setattr("genkit.apps.page_serve.serve", lambda *rest, **more: None)
     monkeypatch.setattr(
-        "genkit.benchmarks.evaluation.evaluate", lambda *rest, **more: {"metrics": {}, "videos": [], "mode": "fixed"}
+        "genkit.benchmarks.evaluate.run.evaluate", lambda *rest, **more: {"metrics": {}, "videos": [], "mode": "fixed"}
     )
     for words in commands():
         assert cli.main(words[1:]) in (0, 1 if "doctor" in words else 0), words

@@ -17,11 +17,11 @@ from PIL import Image
 from test_receipt import receipt  # a complete receipt with made-up figures
 
 from genkit.apps.versus import folded
-from genkit.benchmarks.report import Clip, cautions, render, summary
-from genkit.benchmarks.report_curves import HEIGHT, WIDTH, Line, curves, line_styles, ticks
-from genkit.benchmarks.report_data import Comparison, Side, Take, as_json, compared
-from genkit.benchmarks.report_media import data_uri, strip_places, strip_uri
-from genkit.benchmarks.report_worst import worst_cases
+from genkit.benchmarks.drawing.curves import HEIGHT, WIDTH, Line, curves, line_styles, ticks
+from genkit.benchmarks.report.findings import Comparison, Side, Take, as_json, compared
+from genkit.benchmarks.report.media import data_uri, strip_places, strip_uri
+from genkit.benchmarks.report.page import Clip, cautions, render, summary
+from genkit.benchmarks.report.worst import worst_cases
 from genkit.record.receipt import Seconds
 
 FRAMES = 9

@@ -10,8 +10,8 @@ import pytest
 from browser import PATIENCE, chromium, opened, photographed
 from test_report import HOSTILE, comparison
 
-from genkit.benchmarks.report import Clip, render
-from genkit.benchmarks.report_media import strip_uri, video_uri
+from genkit.benchmarks.report.media import strip_uri, video_uri
+from genkit.benchmarks.report.page import Clip, render
 from genkit.video.video import Video
 
 __all__ = ["chromium"]

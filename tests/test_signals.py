@@ -24,14 +24,15 @@ def make(request, on_event=None, pipe=None):
 genkit.make = make
 """
 MEASURING = """
-import genkit.probing.probe, genkit.making, genkit.loading, genkit.benchmarks.evaluation, genkit.benchmarks.attention
+import genkit.probing.probe, genkit.making, genkit.loading
+import genkit.benchmarks.evaluate.run, genkit.benchmarks.speed.attention
 import genkit
 def waits(*words, **more):
     print("ready", flush=True)
     time.sleep(60)
 genkit.loading.load = genkit.load = lambda *words, **more: None
-genkit.probe = genkit.making.make = genkit.benchmarks.evaluation.evaluate = waits
-genkit.benchmarks.attention.attention = waits
+genkit.probe = genkit.making.make = genkit.benchmarks.evaluate.run.evaluate = waits
+genkit.benchmarks.speed.attention.attention = waits
 """
 ENCODING = """
 import numpy as np

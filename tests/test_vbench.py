@@ -16,14 +16,15 @@ from numpy.typing import NDArray
 from vbench_networks import clip_checkpoint, dino_checkpoint
 
 from genkit.apps.cli import main
-from genkit.benchmarks import backbones, clips
-from genkit.benchmarks.comparison import compare
-from genkit.benchmarks.evaluation import LEDGER, evaluate, failures
-from genkit.benchmarks.metric import Sample
-from genkit.benchmarks.stats import Stat
-from genkit.benchmarks.suites import suite_named
-from genkit.benchmarks.vbench import DIMENSIONS, MODES, dimension, suite_with
-from genkit.benchmarks.vbench_dimensions import BackgroundConsistency, SubjectConsistency
+from genkit.benchmarks.evaluate import clips
+from genkit.benchmarks.evaluate.comparison import compare
+from genkit.benchmarks.evaluate.metric import Sample
+from genkit.benchmarks.evaluate.registry import suite_named
+from genkit.benchmarks.evaluate.run import LEDGER, evaluate, failures
+from genkit.benchmarks.evaluate.stats import Stat
+from genkit.benchmarks.networks import weight_files
+from genkit.benchmarks.suites.vbench import DIMENSIONS, MODES, dimension, suite_with
+from genkit.benchmarks.suites.vbench_dimensions import BackgroundConsistency, SubjectConsistency
 from genkit.errors import GenkitError, UsageError
 from genkit.video.video import Video
 
@@ -92,7 +93,7 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
         del sys.modules[name]
     sys.modules.update(real)
-    backbones._network.cache_clear()
+    weight_files._network.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -116,8 +117,8 @@ def files(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
 @pytest.fixture(autouse=True)
 def nothing_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """No weights on this machine but those that a test names."""
-    monkeypatch.setattr("genkit.benchmarks.backbones._in_folder", lambda backbone: None)
-    monkeypatch.setattr("genkit.benchmarks.backbones._in_caches", lambda backbone: None)
+    monkeypatch.setattr("genkit.benchmarks.networks.weight_files._in_folder", lambda backbone: None)
+    monkeypatch.setattr("genkit.benchmarks.networks.weight_files._in_caches", lambda backbone: None)
 
 
 def ramp(step: int, count: int, start: int = 20) -> NDArray[np.uint8]:
@@ -204,7 +205,7 @@ def test_one_ledger_is_read_in_both_modes(
     run = tmp_path / "run"
     official = evaluate(suite_with(mode="vbench-0.1.5", backbones=files), [videos], run)
     lines = (run / LEDGER).read_text().splitlines()
-    monkeypatch.setattr("genkit.benchmarks.evaluation.decode_tagged", lambda path: pytest.fail("decoded again"))
+    monkeypatch.setattr("genkit.benchmarks.evaluate.run.decode_tagged", lambda path: pytest.fail("decoded again"))
     fixed = evaluate(suite_with(mode="fixed", backbones=files), [videos], run, resume=True)
     assert (run / LEDGER).read_text().splitlines() == lines and len(lines) == 6 * 7
     assert (official["mode"], fixed["mode"]) == MODES
@@ -340,7 +341,7 @@ def test_the_doctor_names_every_file_and_package(packages: Path, capsys: Any, mo
     assert [line.split("missing file ")[1].split(":")[0] for line in lines if "missing file" in line] == wanted
     assert all("published at https://" in line for line in lines if "missing file" in line)
     assert not [line for line in lines if "missing package" in line]
-    monkeypatch.setattr("genkit.benchmarks.backbones.find_spec", lambda name: None)
+    monkeypatch.setattr("genkit.benchmarks.networks.weight_files.find_spec", lambda name: None)
     assert main(["eval", "doctor", "--suite", "vbench", "--json"]) == 1
     rows = {row["metric"]: row["wants"] for row in json.loads(capsys.readouterr().out)}
     assert rows["vbench.motion_smoothness"][0].startswith("package vbench: pip install --no-deps vbench==0.1.5")
@@ -352,7 +353,7 @@ def test_the_doctor_names_every_file_and_package(packages: Path, capsys: Any, mo
 
 
 def test_a_whole_installation_is_ready(files: dict[str, Path], capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("genkit.benchmarks.backbones._in_folder", lambda backbone: files[backbone.key])
+    monkeypatch.setattr("genkit.benchmarks.networks.weight_files._in_folder", lambda backbone: files[backbone.key])
     assert main(["eval", "doctor", "--suite", "vbench"]) == 0
     assert [line.split()[1:] for line in capsys.readouterr().out.splitlines()] == [["ready"]] * 7
 

@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from genkit.benchmarks.preprocessing import CLIP, IMAGENET, clip_224, dino_224, longer_512
-from genkit.benchmarks.stats import Stat
-from genkit.benchmarks.vbench_features import (
+from genkit.benchmarks.evaluate.stats import Stat
+from genkit.benchmarks.measures.preprocessing import CLIP, IMAGENET, clip_224, dino_224, longer_512
+from genkit.benchmarks.suites.vbench_formulas import (
     Mode,
     consistency_from_features,
     dynamic_in,

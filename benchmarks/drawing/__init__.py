@@ -1,0 +1,1 @@
+"""Drawings that look the same in SVG and PNG."""

@@ -1,0 +1,1 @@
+"""Evaluate videos: clips, metrics, ledgers, statistics and comparisons."""

@@ -1,0 +1,1 @@
+"""`genkit bench gpu`: everything about one GPU, in parts."""

@@ -1,0 +1,1 @@
+"""Networks that metrics look through, and their weights."""

@@ -1,0 +1,1 @@
+"""The suite `vbench` against VBench itself: `python -m genkit.benchmarks.parity`."""

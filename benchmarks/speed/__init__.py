@@ -1,0 +1,1 @@
+"""The commands `genkit bench ...`: attention, kernels, steps, launch numbers."""

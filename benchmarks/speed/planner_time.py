@@ -1,0 +1,172 @@
+"""One planner in one attention call, past its warm-up: its own time apart from that of the attention it plans."""
+
+import statistics
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from genkit.attention.calls.call import Call, Step
+from genkit.attention.calls.run import Run
+from genkit.attention.geometry.plan import BlockPlan
+from genkit.attention.operators.block_sparse import Impl
+from genkit.attention.planning.planner_call import Here
+from genkit.attention.planning.rule import SparseRule
+from genkit.benchmarks.timing.machine import Laps, Timing, elapsed, measure, timing_of
+from genkit.benchmarks.timing.real_models import MODELS, RealModel
+from genkit.errors import UsageError
+from genkit.plugins import catalogue
+from genkit.plugins.contract import Plugin, Target
+
+STEP = Step(index=30, total=50, sigma=0.5)
+"""Where the call stands: after every planner's warm-up."""
+DEPTH = 10
+"""Number of the layer."""
+FRESH = 3
+"""Calls as the first of a generation that are timed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimedHere(Here):
+    """Where a planner stands, with a stopwatch on the attention over the blocks that it chose."""
+
+    laps: Laps
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, plan: BlockPlan, *, tail: bool = False) -> Tensor:
+        """As ``Here.attend``."""
+        with self.laps.lap():
+            return super().attend(q, k, v, plan, tail=tail)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """How long one planner takes."""
+
+    whole: Timing
+    """Planning and attention, in a generation that is under way."""
+    fresh: Timing
+    """The same in the first sparse call of a generation, where static masks are made and searches done."""
+    attention_ms: float
+    """The attention alone; all of ``whole`` when the planner works inside its kernel."""
+    inside: bool
+    """Whether the planner works inside its kernel, so that its time cannot be told apart."""
+    density: float
+    """Share of the query-key pairs that were computed."""
+    impl: str
+    """What ran."""
+    notes: tuple[str, ...]
+    """What the planner has to say."""
+
+    @property
+    def planner_ms(self) -> float | None:
+        """Planning in a generation that is under way; None inside the kernel."""
+        return None if self.inside else max(0.0, self.whole.ms - self.attention_ms)
+
+    @property
+    def planner_first_ms(self) -> float | None:
+        """Planning in the first sparse call of a generation; None inside the kernel."""
+        return None if self.inside else max(0.0, self.fresh.ms - self.attention_ms)
+
+    def parts(self) -> dict[str, Any]:
+        """What a row of the result says beside the whole."""
+        return {
+            "density": self.density,
+            "impl": self.impl,
+            "notes": list(self.notes),
+            "attention_ms": self.attention_ms,
+            "planner_ms": self.planner_ms,
+            "planner_first_ms": self.planner_first_ms,
+            "planner_inside": self.inside,
+        }
+
+
+def sparse_rule(text: str, model: RealModel) -> SparseRule:
+    """The planner of a plug-in that is given as ``"radial:density=0.3"``.
+
+    Raises:
+        UsageError: no such plug-in, or one without a planner of fixed settings.
+    """
+    rule = _planner_of(catalogue.parse(text), _target(model))
+    if rule is None:
+        known = ", ".join(sparse_plugins())
+        raise UsageError(f"{text!r} leaves no blocks of attention out, so there is no planner to time; known: {known}")
+    if rule.recall is not None or rule.budget is not None:
+        raise UsageError(f"{text!r} is set layer by layer in a generation; give a density here, or time a whole step")
+    return rule
+
+
+def sparse_plugins() -> list[str]:
+    """Names of all plug-ins that have a planner at their defaults."""
+    target, found = _target(MODELS["wan-1.3b-480p"]), []
+    for name in catalogue.names():
+        with suppress(UsageError):  # a plug-in may need a parameter; none with a planner does
+            found += [name] if _planner_of(catalogue.parse(name), target) else []
+    return found
+
+
+def _planner_of(plugin: Plugin, target: Target) -> SparseRule | None:
+    """The only rule of a plug-in, where that has a planner."""
+    rules = plugin.parts(target).rules
+    return rules[0] if len(rules) == 1 and isinstance(rules[0], SparseRule) else None
+
+
+def _target(model: RealModel) -> Target:
+    card = model.card
+    return Target(
+        family=card.family,
+        title=card.title,
+        native_frames=model.grid.native_frames,
+        kinds=frozenset(card.layers),
+    )
+
+
+def planned(
+    rule: SparseRule, model: RealModel, q: Tensor, k: Tensor, v: Tensor, *, impl: Impl, repeats: int
+) -> Planned | str:
+    """Time a planner on ``[1, H, N, D]``, or say why it leaves this call dense.
+
+    Args:
+        rule: with the planner; its warm-up and least number of tokens do not count here.
+        model: geometry of the call.
+        q, k, v: the tensors.
+        impl: of the attention; ``auto`` leaves it to the plug-in.
+        repeats: timed calls.
+    """
+    laps = Laps(q.device)
+
+    def here() -> TimedHere:
+        return _here(rule, model, q, impl, laps)
+
+    if reason := rule.planner.refusal(here()):
+        return reason
+    first = elapsed(lambda: rule.planner.attend(q, k, v, here()), q.device)  # compiles
+    fresh = [elapsed(lambda: rule.planner.attend(q, k, v, here()), q.device) for _ in range(FRESH)]
+    laps.ms()
+    stay = here()
+    densities: list[Tensor] = []
+    whole = measure(lambda: densities.append(rule.planner.attend(q, k, v, stay)[1]), q.device, repeats)
+    alone = laps.ms()[1:]
+    return Planned(
+        whole=whole,
+        fresh=timing_of(first, fresh),
+        attention_ms=statistics.median(alone) if alone else whole.ms,
+        inside=not alone,
+        density=float(densities[-1]),
+        impl=", ".join(sorted(stay.call.run.backends)),
+        notes=tuple(stay.call.run.notes),
+    )
+
+
+def _here(rule: SparseRule, model: RealModel, q: Tensor, impl: Impl, laps: Laps) -> TimedHere:
+    call = Call(layer="timed", depth=DEPTH, kind=model.kind, grid=model.grid, step=STEP, run=Run())
+    return TimedHere(
+        planner=rule.planner,
+        call=call,
+        grid=model.grid,
+        scale=q.shape[-1] ** -0.5,
+        valid=None,
+        impl=rule.impl if impl == "auto" else impl,
+        device=q.device,
+        laps=laps,
+    )

@@ -1,0 +1,1 @@
+"""What is timed, how, on which machine, and that it is correct."""

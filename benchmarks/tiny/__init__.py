@@ -1,0 +1,1 @@
+"""Planners on the embedded model."""
