@@ -16,13 +16,13 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from genkit.apps.bench import app as bench
-from genkit.apps.ending import ended_by, without_debug
-from genkit.apps.evaluation import app as evaluation
-from genkit.apps.flags import Settings, fields_of, request_from, with_request_flags
-from genkit.apps.progress import guarded_screen, quiet_libraries
-from genkit.apps.signals import orderly_end
-from genkit.apps.versus import folded
+from genkit.apps.commands.bench import app as bench
+from genkit.apps.commands.evaluate import app as evaluation
+from genkit.apps.commands.flags import Settings, fields_of, request_from, with_request_flags
+from genkit.apps.commands.versus import folded
+from genkit.apps.terminal.ending import ended_by, without_debug
+from genkit.apps.terminal.progress import guarded_screen, quiet_libraries
+from genkit.apps.terminal.signals import orderly_end
 from genkit.files.whole import FINISHED
 from genkit.request import Request
 
@@ -65,7 +65,7 @@ def generate(
     as_json: Json = False,
 ) -> int:
     """Make a video from a text."""
-    from genkit.apps.produce import produce
+    from genkit.apps.commands.generate import produce
 
     return produce(request, output, metadata=not no_metadata, sheet=sheet, as_json=as_json)
 
@@ -88,7 +88,7 @@ def rerun(
     The file decides prompt, sizes, seed and plug-ins. Device, offload, attention backend, options of the pipeline and
     paths are not taken from it: what was left out is told, and can be given by --set.
     """
-    from genkit.apps.produce import check_not_source, produce
+    from genkit.apps.commands.generate import check_not_source, produce
     from genkit.video.stranger import from_stranger
     from genkit.video.video import read_request
 
@@ -118,8 +118,8 @@ def compare(
     as_json: Json = False,
 ) -> int:
     """Make the same videos in two or more ways, measure them, and write a report."""
-    from genkit.apps.compare import compare as compared
-    from genkit.apps.versus import sides_of
+    from genkit.apps.commands.compare import compare as compared
+    from genkit.apps.commands.versus import sides_of
 
     sides = sides_of(request, versus or ())
     return compared(sides, out, seeds=seeds, prompts=prompts, resume=resume, print_json=as_json)
@@ -145,7 +145,7 @@ def probe(
     as_json: Json = False,
 ) -> int:
     """Measure in a short run what a sparse plug-in would leave out, and choose how much for each layer."""
-    from genkit.apps.probe import probe as probed
+    from genkit.apps.commands.probe import probe as probed
 
     return probed(request, out, picture, recall=recall, density=density, prompts=prompts, as_json=as_json)
 
@@ -153,7 +153,7 @@ def probe(
 @app.command
 def plugins(*, as_json: Json = False) -> int:
     """List the plug-ins: paper, seams, parameters with defaults."""
-    from genkit.apps import listing
+    from genkit.apps.commands import listing
 
     print(listing.shown(listing.plugins(), as_json))
     return 0
@@ -162,7 +162,7 @@ def plugins(*, as_json: Json = False) -> int:
 @app.command
 def models(*, as_json: Json = False) -> int:
     """List the families of models that plug-ins can be applied to."""
-    from genkit.apps import listing
+    from genkit.apps.commands import listing
 
     print(listing.shown(listing.models(), as_json))
     return 0
@@ -171,7 +171,7 @@ def models(*, as_json: Json = False) -> int:
 @app.command
 def doctor(*, as_json: Json = False) -> int:
     """Tell what this machine can run, and what is missing; exit code 1 if it cannot make a video."""
-    from genkit.apps.doctor import checks, text_of
+    from genkit.apps.commands.doctor import checks, text_of
 
     found = checks()
     if as_json:
@@ -184,7 +184,7 @@ def doctor(*, as_json: Json = False) -> int:
 @app.command
 def demo() -> int:
     """Make some videos with the model in the package, in outputs/demo."""
-    from genkit.apps.demo import run
+    from genkit.apps.commands.demo import run
 
     return run() or 0
 
@@ -204,7 +204,7 @@ def ui(
     ] = None,
 ) -> int:
     """Open a page in which videos are made by clicking."""
-    from genkit.apps.page_serve import serve
+    from genkit.apps.door.serve import serve
 
     return serve(host, port, output, auth, allow_host or ())
 

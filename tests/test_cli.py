@@ -18,11 +18,11 @@ import pytest
 import torch
 
 import genkit
-from genkit.apps import doctor
 from genkit.apps.cli import main
-from genkit.apps.flags import request_from
-from genkit.apps.produce import free_name
-from genkit.apps.progress import progress_bar, time_left
+from genkit.apps.commands import doctor
+from genkit.apps.commands.flags import request_from
+from genkit.apps.commands.generate import free_name
+from genkit.apps.terminal.progress import progress_bar, time_left
 from genkit.errors import GenkitError, UsageError
 from genkit.generation.events import Progress
 from genkit.request import Request
@@ -347,7 +347,7 @@ def test_doctor_says_what_to_do(
 
 def test_demo_runs_the_demo(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
-    monkeypatch.setitem(sys.modules, "genkit.apps.demo", SimpleNamespace(run=lambda: calls.append("run")))
+    monkeypatch.setitem(sys.modules, "genkit.apps.commands.demo", SimpleNamespace(run=lambda: calls.append("run")))
     assert main(["demo"]) == 0
     assert calls == ["run"]
 

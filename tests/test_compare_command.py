@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from test_receipt import receipt  # a complete receipt with made-up figures
 
-from genkit.apps import compare_plan
 from genkit.apps.cli import main
-from genkit.apps.versus import folded, sides_of
+from genkit.apps.commands import compare_plan
+from genkit.apps.commands.versus import folded, sides_of
 from genkit.benchmarks.evaluate.clips import decode
 from genkit.benchmarks.networks.lpips_weights import MEMBERS
 from genkit.benchmarks.networks.package_member import PackageMember

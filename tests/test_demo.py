@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from genkit.apps import demo
+from genkit.apps.commands import demo
 from genkit.plugins import catalogue
 from genkit.plugins.conflicts import check_together
 from genkit.tiny.world import parse

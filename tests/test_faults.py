@@ -17,10 +17,10 @@ import pytest
 from test_jobs import clip, files, steady, until
 from test_jobs_kept import held
 
-from genkit.apps import publishing
-from genkit.apps.jobs import ATTEMPTS, Store, StoreError
-from genkit.apps.keeper import Keeper
-from genkit.apps.worker import Models, work
+from genkit.apps.jobs import publishing
+from genkit.apps.jobs.keeper import Keeper
+from genkit.apps.jobs.store import ATTEMPTS, Store, StoreError
+from genkit.apps.jobs.worker import Models, work
 from genkit.generation.events import Progress
 from genkit.loading import TINY_WEIGHTS
 from genkit.request import Request

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import genkit_video
-from genkit.apps import doctor
+from genkit.apps.commands import doctor
 
 TOP = Path(__file__).parent.parent
 TEXTS = [

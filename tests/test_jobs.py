@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from genkit.apps import jobs, page_view
-from genkit.apps.jobs import ATTEMPTS, Job, Store
-from genkit.apps.keeper import Keeper
-from genkit.apps.worker import Models, make, work
+from genkit.apps.jobs import store as jobs
+from genkit.apps.jobs.keeper import Keeper
+from genkit.apps.jobs.store import ATTEMPTS, Job, Store
+from genkit.apps.jobs.worker import Models, make, work
+from genkit.apps.page import html
 from genkit.errors import UsageError
 from genkit.generation.events import Progress
 from genkit.request import Request
@@ -28,8 +29,8 @@ FAKE = """
 import os, sys, time
 from pathlib import Path
 import numpy as np
-from genkit.apps.jobs import Store
-from genkit.apps.worker import end_with_input, work
+from genkit.apps.jobs.store import Store
+from genkit.apps.jobs.worker import end_with_input, work
 from genkit.generation.events import Progress
 from genkit.video.video import Video
 
@@ -115,7 +116,7 @@ def test_what_will_not_run_as_asked_stands_beside_a_running_job(store: Store) ->
     def maker(request: Request, on_event: Callable[[Progress], None], models: Models) -> Video:
         for note in ("radial: every call is dense", "a bar was read as text"):
             on_event(Progress(step=0, total=0, seconds=0, left=0, stage="encode", notes=(note,)))
-        seen.append(page_view.status(store.job(job.id)))
+        seen.append(html.status(store.job(job.id)))
         return steady(request, on_event, models)
 
     job = store.submit(Request(prompt="a"))

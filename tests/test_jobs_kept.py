@@ -19,11 +19,12 @@ from typing import Any
 import pytest
 from test_jobs import FAKE, clip, files, steady, until
 
-from genkit.apps import boot, jobs, keeper, publishing
-from genkit.apps.job_rows import DAMAGED
-from genkit.apps.jobs import ATTEMPTS, CLOSED, Job, Store, StoreError
-from genkit.apps.keeper import Keeper
-from genkit.apps.worker import Models, work
+from genkit.apps.jobs import boot, keeper, publishing
+from genkit.apps.jobs import store as jobs
+from genkit.apps.jobs.keeper import Keeper
+from genkit.apps.jobs.rows import DAMAGED
+from genkit.apps.jobs.store import ATTEMPTS, CLOSED, Job, Store, StoreError
+from genkit.apps.jobs.worker import Models, work
 from genkit.generation.events import Progress
 from genkit.request import Request
 from genkit.video.video import Video, read_request
@@ -84,7 +85,7 @@ def test_a_store_that_is_held_ends_no_job(store: Store, hasty: None) -> None:
 
 
 def test_a_person_is_told_what_holds_the_store(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("genkit.apps.job_database.Database._transaction.__wrapped__.__defaults__", (0.05,))
+    monkeypatch.setattr("genkit.apps.jobs.database.Database._transaction.__wrapped__.__defaults__", (0.05,))
     with held(store), pytest.raises(StoreError, match="is held by another program, a backup perhaps; try again"):
         store.submit(Request(prompt="a"))
     assert not list(store.files.asked.iterdir()), "what was not submitted would come back"
@@ -375,7 +376,7 @@ def test_a_full_disk_is_told_and_the_video_kept(
     store: Store, hasty: None, monkeypatch: pytest.MonkeyPatch, step: str, lasts: bool
 ) -> None:
     places = {"encode": "genkit.video.video.encode", "poster": "PIL.Image.Image.save"}
-    places |= {"flush": "genkit.apps.job_files.flush", "move": "genkit.apps.job_files.os.replace"}
+    places |= {"flush": "genkit.apps.jobs.files.flush", "move": "genkit.apps.jobs.files.os.replace"}
     tries: list[str] = []
     module, _, name = places[step].rpartition(".")
     real = getattr(pkgutil.resolve_name(module), name)

@@ -207,7 +207,7 @@ def test_on_the_command_line(
 
 @pytest.mark.parametrize("bom", [b"\xef\xbb\xbf", b""])
 def test_a_byte_order_mark_is_no_part_of_prompts_and_budgets(bom: bytes, tmp_path: Path) -> None:
-    from genkit.apps.compare_plan import prompts_of
+    from genkit.apps.commands.compare_plan import prompts_of
     from genkit.plugins.budget import Budget, load_budget
 
     (tmp_path / "prompts.txt").write_bytes(bom + b"a red circle\na blue square\n")
@@ -219,7 +219,7 @@ def test_a_byte_order_mark_is_no_part_of_prompts_and_budgets(bom: bytes, tmp_pat
 
 @pytest.mark.parametrize("text", ["a caf\xe9".encode("latin-1"), "a red circle".encode("utf-16"), b"\xff"])
 def test_files_of_another_encoding_are_one_sentence(text: bytes, tmp_path: Path) -> None:
-    from genkit.apps.compare_plan import prompts_of
+    from genkit.apps.commands.compare_plan import prompts_of
     from genkit.plugins.budget import load_budget
 
     (tmp_path / "file").write_bytes(text)

@@ -9,10 +9,13 @@ from typing import Any, ClassVar, Literal
 
 import pytest
 
-from genkit.apps import page_form, page_models, page_plugins, page_serve, page_view
 from genkit.apps.cli import main
-from genkit.apps.jobs import Job
-from genkit.apps.page_form import check, defaults, settings
+from genkit.apps.door import serve
+from genkit.apps.jobs import models
+from genkit.apps.jobs.store import Job
+from genkit.apps.page import form, plugin_fields
+from genkit.apps.page import html as page_view
+from genkit.apps.page.form import check, defaults, settings
 from genkit.attention.facts.cards import CARDS
 from genkit.errors import UsageError
 from genkit.loading import TINY_WEIGHTS
@@ -30,7 +33,7 @@ def filled(**changes: Any) -> dict[str, Any]:
 
 def test_the_form_as_it_opens_needs_one_click() -> None:
     checked = check(defaults())
-    assert checked.request == Request(prompt=page_form.PROMPT, model="tiny", num_frames=17)
+    assert checked.request == Request(prompt=form.PROMPT, model="tiny", num_frames=17)
     assert checked.wrong == {} and "17 frames are 2.1 s" in checked.hints["num_frames"]
 
 
@@ -97,7 +100,7 @@ def test_a_number_that_may_be_missing_is_a_text(text: str, value: int | None) ->
 
 def test_an_empty_parameter_of_a_plug_in_keeps_its_default() -> None:
     (empty,) = [
-        field for field in page_plugins.fields("freenoise") if field.kind == "number" and field.default is None
+        field for field in plugin_fields.fields("freenoise") if field.kind == "number" and field.default is None
     ][:1]
     for text, plugin in (("", "freenoise"), ("4", f"freenoise:{empty.name}=4")):
         request = check(filled(freenoise=True) | {empty.key: text}).request
@@ -167,7 +170,7 @@ class Probe:
 
 def test_a_new_plug_in_appears_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(catalogue.PLUGINS, "probe", f"{__name__}:Probe")
-    fields = {field.name: field for field in page_plugins.fields("probe")}
+    fields = {field.name: field for field in plugin_fields.fields("probe")}
     kinds = {name: field.kind for name, field in fields.items()}
     assert kinds == {
         "on": "flag", "kind": "choice", "count": "number", "share": "number", "words": "text", "needed": "number",
@@ -209,15 +212,15 @@ def test_settings_from_a_file_are_not_trusted() -> None:
 
 
 def test_lengths_are_known_for_every_family() -> None:
-    steps = {card.family: page_models.frame_step(card) for card in CARDS}
+    steps = {card.family: models.frame_step(card) for card in CARDS}
     assert steps == {
         "tiny": 2, "wan": 4, "wan2.2": 4, "wan2.2-5b": 4, "hunyuanvideo": 4, "cogvideox": 8, "cogvideox1.5": 8,
         "ltx": 8, "mochi": 6, "animatediff": 1, "text-to-video-sd": 1,
     }  # fmt: skip
     for card in CARDS:
-        assert page_models.check_length(card, None) == card.native_frames
-        assert page_models.check_length(card, float(card.native_frames)) == card.native_frames
-    assert page_models.names()[0] == "tiny" and len(set(page_models.names())) == len(page_models.names())
+        assert models.check_length(card, None) == card.native_frames
+        assert models.check_length(card, float(card.native_frames)) == card.native_frames
+    assert models.names()[0] == "tiny" and len(set(models.names())) == len(models.names())
 
 
 @pytest.mark.skipif(not TINY_WEIGHTS.exists(), reason="the embedded model's weights are not there")
@@ -225,7 +228,7 @@ def test_the_embedded_models_lengths_are_those_of_its_autoencoder() -> None:
     from genkit.tiny.autoencoder import PatchAutoencoder
 
     config = PatchAutoencoder.load_config(TINY_WEIGHTS / "vae")
-    assert page_models.frame_step(page_models.card_of("tiny")) == config["scale_factor_temporal"]
+    assert models.frame_step(models.card_of("tiny")) == config["scale_factor_temporal"]
 
 
 def job(**changes: Any) -> Job:
@@ -290,29 +293,29 @@ def test_a_mark_of_byte_order_is_no_part_of_the_first_name(tmp_path: Path) -> No
     """Editors on Windows write one; with it in her name the first person could not come in."""
     accounts = tmp_path / "accounts"
     accounts.write_text("ann:secret\nbob:word\n", "utf-8-sig")
-    assert page_serve.checked_access("0.0.0.0", accounts) == [("ann", "secret"), ("bob", "word")]
+    assert serve.checked_access("0.0.0.0", accounts) == [("ann", "secret"), ("bob", "word")]
 
 
 def test_an_open_address_demands_a_password(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for host in ("127.0.0.1", "127.0.0.2", "::1", "localhost"):
-        assert page_serve.checked_access(host, None) is None
+        assert serve.checked_access(host, None) is None
     for host in ("0.0.0.0", "192.168.1.5", "::", "example.org"):
         with pytest.raises(UsageError, match=r"opens the page to other machines, so it needs --auth FILE"):
-            page_serve.checked_access(host, None)
+            serve.checked_access(host, None)
     monkeypatch.chdir(tmp_path)
     assert main(["ui", "--host", "0.0.0.0"]) == 2
     assert "--auth FILE" in capsys.readouterr().err and list(tmp_path.iterdir()) == []
     accounts = tmp_path / "accounts"
     accounts.write_text("ann:pass:word\n\nbob:x\n")
-    assert page_serve.checked_access("0.0.0.0", accounts) == [("ann", "pass:word"), ("bob", "x")]
+    assert serve.checked_access("0.0.0.0", accounts) == [("ann", "pass:word"), ("bob", "x")]
     for text in ("", "ann", "ann:", ":x", "ann: "):
         accounts.write_text(text)
         with pytest.raises(UsageError, match="must hold lines of the form name:password"):
-            page_serve.checked_access("0.0.0.0", accounts)
+            serve.checked_access("0.0.0.0", accounts)
     with pytest.raises(UsageError, match="cannot be read"):
-        page_serve.checked_access("0.0.0.0", tmp_path / "missing")
+        serve.checked_access("0.0.0.0", tmp_path / "missing")
 
 
 def test_accounts_are_one_persons_each_and_the_file_is_for_few_eyes(
@@ -326,19 +329,19 @@ def test_accounts_are_one_persons_each_and_the_file_is_for_few_eyes(
     ):
         accounts.write_text(text)
         with pytest.raises(UsageError, match=reason):
-            page_serve.checked_access("0.0.0.0", accounts)
+            serve.checked_access("0.0.0.0", accounts)
     accounts.write_text("ann:one")
     for mode, others in ((0o644, True), (0o640, True), (0o600, False), (0o400, False)):
         accounts.chmod(mode)
         capsys.readouterr()
-        assert page_serve.checked_access("0.0.0.0", accounts) == [("ann", "one")]
+        assert serve.checked_access("0.0.0.0", accounts) == [("ann", "one")]
         assert ("can be read by others on this machine; chmod 600 it" in capsys.readouterr().err) == others
 
 
 def test_the_page_works_in_an_empty_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "environ", dict(os.environ))
     before = Path.cwd()
-    with page_serve.isolated() as empty:
+    with serve.isolated() as empty:
         assert Path.cwd().samefile(empty) and list(empty.iterdir()) == []
         assert os.environ["GRADIO_ANALYTICS_ENABLED"] == "False"
         assert Path(os.environ["GRADIO_TEMP_DIR"]).is_dir()

@@ -18,10 +18,12 @@ from typing import Any
 import pytest
 from test_jobs import steady, until
 
-from genkit.apps import page_body, page_door, page_serve, private
 from genkit.apps.cli import main
-from genkit.apps.jobs import Job, Store
-from genkit.apps.worker import work
+from genkit.apps.door import body as page_body
+from genkit.apps.door import gate, serve
+from genkit.apps.jobs import private
+from genkit.apps.jobs.store import Job, Store
+from genkit.apps.jobs.worker import work
 from genkit.request import Request
 
 ANN = {"username": "ann", "password": "pass:word"}
@@ -68,12 +70,12 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Open]:
     ann, bob = (store.submit(Request(prompt=text), owner=who) for text, who in ((SECRET, "ann"), ("b", "bob")))
     lone = store.submit(Request(prompt="made before there were accounts"))
     work(store, steady, once=True)
-    with pytest.MonkeyPatch.context() as patch, page_serve.isolated():
-        patch.setattr(page_serve, "LARGEST_UPLOAD", "1kb")
-        patch.setattr(page_serve, "AROUND", 2000)
-        patch.setattr(page_serve, "TABS", 20)
+    with pytest.MonkeyPatch.context() as patch, serve.isolated():
+        patch.setattr(serve, "LARGEST_UPLOAD", "1kb")
+        patch.setattr(serve, "AROUND", 2000)
+        patch.setattr(serve, "TABS", 20)
         accounts = [(who["username"], who["password"]) for who in (ANN, BOB)]
-        served = page_serve.launched(store, SimpleNamespace(alive=True), "0.0.0.0", None, accounts, ["videos.example"])
+        served = serve.launched(store, SimpleNamespace(alive=True), "0.0.0.0", None, accounts, ["videos.example"])
         yield Open(store, served.server_port, *(store.job(job.id) for job in (ann, bob, lone)))
         served.close()
 
@@ -126,10 +128,10 @@ def test_tabs_hold_neither_connections_nor_much_memory(page: Open) -> None:
     with page.client(ANN) as client:
         assert client.get("/config").json()["connect_heartbeat"] is False
         assert client.get("/gradio_api/heartbeat/x").status_code == 404
-        for tab in range(page_serve.TABS + 1):
+        for tab in range(serve.TABS + 1):
             calls(page, client, "newest", session=f"tab {tab}")
             assert page.ann.id in str(calls(page, client, "status", None, None, session=f"tab {tab}"))
-        last, first = (str(calls(page, client, "status", None, None, session=f"tab {n}")) for n in (page_serve.TABS, 0))
+        last, first = (str(calls(page, client, "status", None, None, session=f"tab {n}")) for n in (serve.TABS, 0))
     assert SECRET not in last and "Nothing has been made yet" in first, "what is remembered of tabs has no end"
 
 
@@ -159,7 +161,7 @@ def test_an_account_finds_its_own_jobs_only(page: Open) -> None:
 
 def test_a_name_of_a_job_opens_nothing_to_another_account(page: Open) -> None:
     """A tab's state is on the server by a number that the browser chose: bob may take ann's."""
-    from genkit.apps.page_look import PARTS, View
+    from genkit.apps.page.view import PARTS, View
 
     waiting = page.store.submit(Request(prompt=SECRET), owner="ann")
     view = View(page.store, lambda: True)
@@ -319,9 +321,9 @@ def test_a_body_is_not_read_before_the_password(page: Open) -> None:
 @pytest.mark.parametrize("path", [b"/login", b"/gradio_api/run/make", b"/gradio_api/upload"])
 def test_a_slow_body_is_given_up(page: Open, path: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     short = page_body.Limit(2**12, 0.5)
-    monkeypatch.setattr(page_door, "LOGIN", short)
-    monkeypatch.setattr(page_door, "CALL", short)
-    monkeypatch.setattr(page_door, "UPLOAD_SECONDS", 0.5)
+    monkeypatch.setattr(gate, "LOGIN", short)
+    monkeypatch.setattr(gate, "CALL", short)
+    monkeypatch.setattr(gate, "UPLOAD_SECONDS", 0.5)
     with page.client(ANN) as client:
         cookie = "; ".join(f"{name}={value}" for name, value in client.cookies.items()).encode()
     head = b"POST " + path + b" HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: " + cookie + b"\r\nContent-Length: 500\r\n"
@@ -354,7 +356,7 @@ def _signs_in(page: Open, who: dict[str, str]) -> bool:
 
 
 def test_a_browser_that_asks_for_nothing_is_signed_out(page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    from genkit.apps import page_accounts
+    from genkit.apps.door import accounts as page_accounts
 
     with page.client(ANN) as client:
         assert client.get("/config").status_code == 200
@@ -375,25 +377,25 @@ def test_a_link_of_another_page_signs_nobody_out(page: Open) -> None:
 
 
 def test_one_address_holds_a_share_of_the_connections_only(page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    from genkit.apps import page_server
+    from genkit.apps.door import server
 
-    monkeypatch.setattr(page_server, "SHARE", len(page_server.Prompt.open) + 3)
-    until(lambda: not page_server.Prompt.open)
+    monkeypatch.setattr(server, "SHARE", len(server.Prompt.open) + 3)
+    until(lambda: not server.Prompt.open)
     with contextlib.ExitStack() as stack:
         held = [stack.enter_context(socket.create_connection(("127.0.0.1", page.port), 60)) for _ in range(3)]
         assert page.raw(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n") == b"", "one machine can take every connection"
         held[0].close()
-        until(lambda: page_server.Prompt.open["127.0.0.1"] < 3)
+        until(lambda: server.Prompt.open["127.0.0.1"] < 3)
         with page.client() as client:
             assert client.get("/").status_code == 200
-    until(lambda: not page_server.Prompt.open)
+    until(lambda: not server.Prompt.open)
 
 
 def test_an_answer_that_nobody_takes_is_given_up(page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    from genkit.apps import page_server
+    from genkit.apps.door import server
 
-    monkeypatch.setattr(page_server, "STALLED", 0.5)
-    until(lambda: not page_server.Prompt.open)
+    monkeypatch.setattr(server, "STALLED", 0.5)
+    until(lambda: not server.Prompt.open)
     film = page.store.video(page.bob)
     small = film.read_bytes()
     with page.client(BOB) as client:
@@ -403,16 +405,16 @@ def test_an_answer_that_nobody_takes_is_given_up(page: Open, monkeypatch: pytest
         film.write_bytes(bytes(2**25))
         with socket.create_connection(("127.0.0.1", page.port), 60) as line:
             line.sendall(head.encode())
-            until(lambda: bool(page_server.Prompt.open))
-            until(lambda: not page_server.Prompt.open)
+            until(lambda: bool(server.Prompt.open))
+            until(lambda: not server.Prompt.open)
     finally:
         film.write_bytes(small)
 
 
 def test_an_idle_connection_is_closed(page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    from genkit.apps import page_server
+    from genkit.apps.door import server
 
-    monkeypatch.setattr(page_server, "HEADER_SECONDS", 0.5)
+    monkeypatch.setattr(server, "HEADER_SECONDS", 0.5)
     for begun in (b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: "):
         assert page.raw(begun, seconds=30) in (b"", b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
@@ -424,11 +426,12 @@ def test_nothing_stays_behind(tmp_path: Path, how: str) -> None:
     places, folder = tmp_path / "tmp", tmp_path / "out"
     places.mkdir()
     program = (
-        "import os, signal\nfrom genkit.apps import keeper, page_serve\nfrom pathlib import Path\n"
+        "import os, signal\nfrom pathlib import Path\n"
+        "from genkit.apps.door import serve\nfrom genkit.apps.jobs import keeper\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # which a test in the background ignores
         "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
         "keeper.WORKER = 'import time; time.sleep(600)'\nos.umask(0)\n"
-        f"raise SystemExit(page_serve.serve('127.0.0.1', None, Path({str(folder)!r}), None))"
+        f"raise SystemExit(serve.serve('127.0.0.1', None, Path({str(folder)!r}), None))"
     )
     environment = os.environ | {"TMPDIR": str(places)}
     with subprocess.Popen(

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from browser import PATIENCE, chromium, opened, photographed
 
-from genkit.apps.jobs import Job, Store
+from genkit.apps.jobs.store import Job, Store
 from genkit.loading import TINY_WEIGHTS
 from genkit.video.video import read, read_request
 

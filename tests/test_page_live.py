@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from genkit.apps import page_serve
-from genkit.apps.jobs import AGAIN, Store
-from genkit.apps.keeper import Keeper
-from genkit.apps.page_form import defaults
+from genkit.apps.door import serve
+from genkit.apps.jobs.keeper import Keeper
+from genkit.apps.jobs.store import AGAIN, Store
+from genkit.apps.page.form import defaults
 from genkit.video.video import Video
 
 EVIL = '<img src=x onerror=alert(1)> ../../../etc & "quotes" \'; rm -rf'
@@ -26,8 +26,8 @@ WORKER = """
 import sys, time
 from pathlib import Path
 import numpy as np
-from genkit.apps.jobs import Store
-from genkit.apps.worker import end_with_input, work
+from genkit.apps.jobs.store import Store
+from genkit.apps.jobs.worker import end_with_input, work
 from genkit.generation.events import Progress
 from genkit.video.video import Video
 
@@ -60,7 +60,7 @@ class Live:
         return Tab(Client(self.page.local_url, verbose=False, httpx_kwargs={"timeout": 120}), self.keys)
 
     def view(self) -> Any:
-        from genkit.apps.page_look import View
+        from genkit.apps.page.view import View
 
         return View(self.store, lambda: True)
 
@@ -106,7 +106,7 @@ def _unchanged(value: Any) -> bool:
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     gr = pytest.importorskip("gradio", reason="the page needs gradio")
-    from genkit.apps.page_fields import Form, first_fields, other_fields
+    from genkit.apps.page.fields import Form, first_fields, other_fields
 
     form = Form()
     with gr.Blocks():
@@ -114,14 +114,14 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         other_fields(form)
     store = Store(tmp_path_factory.mktemp("page") / "out")
     command = [sys.executable, "-c", WORKER, str(store.folder)]
-    with page_serve.isolated(), Keeper(store, command) as keeper:
-        page = page_serve.launched(store, keeper, "127.0.0.1", None)
+    with serve.isolated(), Keeper(store, command) as keeper:
+        page = serve.launched(store, keeper, "127.0.0.1", None)
         yield Live(page, store, keeper, list(form.fields))
         page.close()
 
 
 def test_one_click_to_a_video(live: Live) -> None:
-    from genkit.apps.page_look import PARTS
+    from genkit.apps.page.view import PARTS
 
     tab = live.tab()
     assert not any("wrong" in said for said in tab.make(prompt=EVIL, seed="5"))
@@ -232,7 +232,7 @@ def test_nothing_else_is_served(live: Live) -> None:
 
 
 def test_a_job_that_is_gone_is_told(live: Live) -> None:
-    from genkit.apps.page_look import PARTS
+    from genkit.apps.page.view import PARTS
 
     shown = dict(zip(PARTS, live.view().look("0" * 32, {}), strict=False))
     assert "not there any more" in shown["status"] and shown["player"] == ""

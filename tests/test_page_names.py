@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from genkit.apps import page_brake
-from genkit.apps.page_body import Body, Limit, TooMuch, Uploads
-from genkit.apps.page_brake import FREE, LONGEST, MOST, Brake
-from genkit.apps.page_names import Names, Place, origin_of, place_of
+from genkit.apps.door import brake as page_brake
+from genkit.apps.door.body import Body, Limit, TooMuch, Uploads
+from genkit.apps.door.brake import FREE, LONGEST, MOST, Brake
+from genkit.apps.door.names import Names, Place, origin_of, place_of
 from genkit.errors import UsageError
 
 

@@ -16,8 +16,8 @@ from test_receipt import receipt
 
 import genkit
 import genkit.video.targets
-from genkit.apps import demo
 from genkit.apps.cli import main
+from genkit.apps.commands import demo
 from genkit.benchmarks.speed import curve
 from genkit.video.ours import is_film, is_picture
 from genkit.video.video import Video, read_request

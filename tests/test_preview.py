@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 
 import genkit
-from genkit.apps import preview as shown
-from genkit.apps.preview import Preview, picture
+from genkit.apps.jobs import preview as shown
+from genkit.apps.jobs.preview import Preview, picture
 from genkit.generation.events import Progress
 from genkit.generation.preview import _estimate
 from genkit.loading import TINY_WEIGHTS

@@ -12,7 +12,7 @@ from torch import Tensor
 
 import genkit
 from genkit.apps.cli import main
-from genkit.apps.probe import table
+from genkit.apps.commands.probe import table
 from genkit.attention.planners.radial import RadialPlanner
 from genkit.attention.planning.measure import Listening, measure
 from genkit.attention.planning.probe import ProbingPlanner, Sample

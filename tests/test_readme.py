@@ -34,9 +34,11 @@ def test_the_commands_are_understood(monkeypatch):
     from genkit.apps import cli
 
     reached = []
-    monkeypatch.setattr("genkit.apps.produce.produce", lambda request, *rest, **more: reached.append(request) or 0)
+    monkeypatch.setattr(
+        "genkit.apps.commands.generate.produce", lambda request, *rest, **more: reached.append(request) or 0
+    )
     monkeypatch.setattr("genkit.video.video.read_request", lambda path: {"prompt": "a", "seed": 1})
-    monkeypatch.setattr("genkit.apps.page_serve.serve", lambda *rest, **more: None)
+    monkeypatch.setattr("genkit.apps.door.serve.serve", lambda *rest, **more: None)
     monkeypatch.setattr(
         "genkit.benchmarks.evaluate.run.evaluate", lambda *rest, **more: {"metrics": {}, "videos": [], "mode": "fixed"}
     )

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from test_receipt import receipt  # a complete receipt with made-up figures
 
-from genkit.apps.versus import folded
+from genkit.apps.commands.versus import folded
 from genkit.benchmarks.drawing.curves import HEIGHT, WIDTH, Line, curves, line_styles, ticks
 from genkit.benchmarks.report.findings import Comparison, Side, Take, as_json, compared
 from genkit.benchmarks.report.media import data_uri, strip_places, strip_uri

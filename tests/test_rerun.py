@@ -11,8 +11,8 @@ from test_cli import FakeMake, files
 from test_receipt import receipt
 
 import genkit
-from genkit.apps import page_form
 from genkit.apps.cli import main
+from genkit.apps.page import form
 from genkit.attention.facts.cards import CARDS
 from genkit.errors import UsageError
 from genkit.request import Request
@@ -197,10 +197,10 @@ def test_a_video_is_not_written_over_its_source(output: str, make: FakeMake, cap
 
 def test_the_page_takes_no_more_from_a_file() -> None:
     request = {"prompt": "a", "model": "tiny", **{name: value for name, (value, _) in LEFT_OUT.items()}}
-    values, said = page_form.settings(request)
+    values, said = form.settings(request)
     assert not {"device", "offload", "attention_backend", "options"} & values.keys()
     assert "/etc/passwd" not in str(values)
     assert all(name in said[0] for name in ("device", "offload", "attention_backend", "options", "radial.budget"))
     for model in MODELS:
         with pytest.raises(UsageError):
-            page_form.settings({"prompt": "a", "model": model})
+            form.settings({"prompt": "a", "model": model})

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 import genkit
-from genkit.apps import page_form
-from genkit.apps.compare_plan import planned
-from genkit.apps.flags import request_from
-from genkit.apps.jobs import Store
+from genkit.apps.commands.compare_plan import planned
+from genkit.apps.commands.flags import request_from
+from genkit.apps.jobs.store import Store
+from genkit.apps.page import form
 from genkit.checks.arguments import drawn_seed
 from genkit.request import Request
 from genkit.schedulers.noise import shuffled_order
@@ -94,7 +94,7 @@ def test_anything_else_is_refused_in_a_sentence(seed: object) -> None:
 @pytest.mark.parametrize("seed", WIDE)
 def test_the_page_the_command_line_the_store_and_the_file_keep_every_digit(seed: int, tmp_path) -> None:
     assert request_from({"prompt": "a"}, [f"seed={seed}"]).seed == seed
-    asked = page_form.check(page_form.defaults() | {"prompt": "a red circle", "seed": str(seed)}).request
+    asked = form.check(form.defaults() | {"prompt": "a red circle", "seed": str(seed)}).request
     assert asked is not None and asked.seed == seed
     store = Store(tmp_path)
     store.submit(asked)
@@ -102,7 +102,7 @@ def test_the_page_the_command_line_the_store_and_the_file_keep_every_digit(seed:
     assert job is not None and job.request.seed == seed
     store.finish(job, asked.model_dump(mode="json", exclude_none=True), "")
     assert store.job(job.id).request.seed == seed
-    values, _ = page_form.settings(json.loads(json.dumps({"prompt": "a", "seed": seed})))
+    values, _ = form.settings(json.loads(json.dumps({"prompt": "a", "seed": seed})))
     assert values["seed"] == str(seed), "a browser's numbers are exact up to 2**53 only, so it must be a text"
     genkit.Video(np.zeros((1, 16, 16, 3), dtype=np.uint8), 8.0, {"prompt": "a", "seed": seed}).save(tmp_path / "a.mp4")
     assert genkit.read(tmp_path / "a.mp4").request["seed"] == seed

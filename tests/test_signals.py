@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from genkit.apps import cli
-from genkit.apps.signals import GRACE, Stopped, exit_code, orderly_end
+from genkit.apps.terminal.signals import GRACE, Stopped, exit_code, orderly_end
 from genkit.video.video import read
 
 SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
@@ -96,7 +96,7 @@ def test_a_signal_ends_every_command_in_one_line(command: str, number: signal.Si
 def test_the_page_ends_by_a_signal_too(tmp_path: Path) -> None:
     pytest.importorskip("gradio")
     code = """
-import genkit.apps.page_serve as serve
+import genkit.apps.door.serve as serve
 from types import SimpleNamespace
 class Page:
     local_url = "here"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sparse_settings import DENSE, SPARSE
 
-from genkit.apps import page_form, page_plugins
+from genkit.apps.page import form, plugin_fields
 from genkit.attention.facts.cards import CARDS
 from genkit.attention.planning.rule import SparseRule
 from genkit.errors import UsageError
@@ -103,9 +103,9 @@ def test_texts_json_and_the_page_keep_every_field(name: str) -> None:
             assert field.name == excluded or getattr(plugin, field.name) != getattr(default, field.name), field.name
         assert catalogue.parse(catalogue.text_of(plugin)) == plugin
         assert catalogue.make(type(plugin), json.loads(json.dumps(dataclasses.asdict(plugin)))) == plugin
-        shown = page_plugins.settings(catalogue.text_of(plugin))
-        assert page_plugins.made(name, shown) == dataclasses.replace(plugin, budget=None)
-    assert catalogue.text_of(default) == name and page_plugins.made(name, page_plugins.settings(name)) == default
+        shown = plugin_fields.settings(catalogue.text_of(plugin))
+        assert plugin_fields.made(name, shown) == dataclasses.replace(plugin, budget=None)
+    assert catalogue.text_of(default) == name and plugin_fields.made(name, plugin_fields.settings(name)) == default
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -281,23 +281,23 @@ def test_anchors_have_nothing_to_do_in_freenoise() -> None:
 
 
 def test_the_page_shows_tuples_and_what_may_be_left_to_the_model() -> None:
-    tile = {field.name: field for field in page_plugins.fields("sliding-tile")}
+    tile = {field.name: field for field in plugin_fields.fields("sliding-tile")}
     assert (tile["tile"].kind, tile["tile"].default, tile["tile"].type) == ("text", "6x8x8", "frames x rows x columns")
-    first = next(field for field in page_plugins.fields("svg") if field.name == "first_frame")
+    first = next(field for field in plugin_fields.fields("svg") if field.name == "first_frame")
     assert (first.kind, first.default, first.choices) == ("choice", "none", ("none", "true", "false"))
     assert (tile["recall"].kind, tile["recall"].default) == ("number", None)
     for answer, text in (("none", "svg"), ("true", "svg:first_frame=True"), ("false", "svg:first_frame=False")):
-        request = page_form.check(page_form.defaults() | {"svg": True, "svg.first_frame": answer}).request
+        request = form.check(form.defaults() | {"svg": True, "svg.first_frame": answer}).request
         assert request is not None and request.plugins == (text,)
-    checked = page_form.check(page_form.defaults() | {"sliding-tile": True, "sliding-tile.tile": "6x8"})
+    checked = form.check(form.defaults() | {"sliding-tile": True, "sliding-tile.tile": "6x8"})
     assert "tile='6x8' is not of type frames x rows x columns" in checked.wrong["sliding-tile"]
     both = {"svg": True, "freelong": True, "freelong.until": 0.1}
-    assert set(page_form.check(page_form.defaults() | both).wrong) == {"svg", "freelong"}
+    assert set(form.check(form.defaults() | both).wrong) == {"svg", "freelong"}
 
 
 def test_the_page_reads_no_file_of_this_machine() -> None:
-    assert not [key for key in page_form.defaults() if key.endswith(".budget")]
-    values, notes = page_form.settings({"prompt": "a fox", "plugins": ["svg:density=0.4,budget=/etc/passwd"]})
+    assert not [key for key in form.defaults() if key.endswith(".budget")]
+    values, notes = form.settings({"prompt": "a fox", "plugins": ["svg:density=0.4,budget=/etc/passwd"]})
     assert notes == ["not taken over, because the page does not set it: svg.budget"]
-    request = page_form.check(values | {"svg.budget": "/etc/passwd"}).request
+    request = form.check(values | {"svg.budget": "/etc/passwd"}).request
     assert request is not None and request.plugins == ("svg:density=0.4",)

@@ -15,10 +15,10 @@ import pytest
 from test_receipt import receipt
 
 import genkit
-from genkit.apps import listing
 from genkit.apps.cli import main
-from genkit.apps.doctor import Check, text_of
-from genkit.apps.progress import guarded_screen, progress_bar, status_line
+from genkit.apps.commands import listing
+from genkit.apps.commands.doctor import Check, text_of
+from genkit.apps.terminal.progress import guarded_screen, progress_bar, status_line
 from genkit.errors import GenkitError, UsageError
 from genkit.generation.events import Progress
 from genkit.record.receipt import Attention, Refusal

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import genkit
-from genkit.apps.jobs import Job, Store
-from genkit.apps.worker import Models, work
+from genkit.apps.jobs.store import Job, Store
+from genkit.apps.jobs.worker import Models, work
 from genkit.errors import GenkitError
 from genkit.generation.events import Progress
 from genkit.loading import TINY_WEIGHTS

@@ -6,10 +6,11 @@ from typing import Any
 
 import gradio as gr
 
-from genkit.apps import page_form, page_models
-from genkit.apps.jobs import Store
-from genkit.apps.page_fields import Form, first_fields, other_fields
-from genkit.apps.page_look import PARTS, View, request_of_file
+from genkit.apps.jobs import models
+from genkit.apps.jobs.store import Store
+from genkit.apps.page import form as page_form
+from genkit.apps.page.fields import Form, first_fields, other_fields
+from genkit.apps.page.view import PARTS, View, request_of_file
 from genkit.errors import GenkitError
 
 TICK = 0.7
@@ -146,7 +147,7 @@ def _form_events(page: gr.Blocks, form: Form) -> None:
         tick, prompt = form.fields["timeline"], form.fields["prompt"]
         prompt.change(None, [prompt, tick], tick, js=PARTED, api_visibility="private", **QUIET)
     form.fields["model"].input(
-        lambda model: page_models.card_of(model).native_frames,
+        lambda model: models.card_of(model).native_frames,
         form.fields["model"], form.fields["num_frames"], api_visibility="private", **QUIET,
     )  # fmt: skip
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from genkit.apps.jobs import Job, Store
-from genkit.apps.private import private_folder
+from genkit.apps.jobs.private import private_folder
+from genkit.apps.jobs.store import Job, Store
 from genkit.errors import GenkitError
 from genkit.video.video import Video
 

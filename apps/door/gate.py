@@ -4,9 +4,9 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from genkit.apps.page_body import Body, Incoming, Limit, Message, Receive, TooMuch, Uploads
-from genkit.apps.page_brake import Brake
-from genkit.apps.page_names import Names
+from genkit.apps.door.body import Body, Incoming, Limit, Message, Receive, TooMuch, Uploads
+from genkit.apps.door.brake import Brake
+from genkit.apps.door.names import Names
 
 Headers = dict[str, list[str]]
 KNOWN = "genkit-known"

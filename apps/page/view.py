@@ -8,10 +8,10 @@ from typing import Any
 
 import gradio as gr
 
-from genkit.apps import page_view
-from genkit.apps.job_files import is_file
-from genkit.apps.jobs import Job, Store, StoreError
-from genkit.apps.page_files import may_see
+from genkit.apps.jobs.files import is_file
+from genkit.apps.jobs.store import Job, Store, StoreError
+from genkit.apps.page import html
+from genkit.apps.page.files import may_see
 from genkit.errors import GenkitError, UsageError
 
 SHOWN = 60
@@ -46,13 +46,13 @@ class View:
             UsageError: there is none; one of somebody else is none.
         """
         if not name:
-            raise UsageError(page_view.NOTHING)
+            raise UsageError(html.NOTHING)
         try:
             job = self.store.job(name)
         except UsageError:
-            raise UsageError(page_view.GONE) from None
+            raise UsageError(html.GONE) from None
         if not may_see(job, who):
-            raise UsageError(page_view.GONE)
+            raise UsageError(html.GONE)
         return job
 
     def look(self, name: str, seen: dict[str, Any], who: str | None = None) -> list[Any]:
@@ -60,7 +60,7 @@ class View:
         try:
             now = self._found(name, who)
         except StoreError as error:  # everything else stays as it is
-            now = seen | {"status": page_view.paragraph("wrong", str(error), 'role="alert"')}
+            now = seen | {"status": html.paragraph("wrong", str(error), 'role="alert"')}
         updates = {key: gr.update(visible=now.get(key)) for key in ("cancel", "rerun", "load")}
         updates["receipt"] = gr.update(value=now.get("receipt"), visible=bool(now.get("receipt")))
         new = {key for key in now if key not in seen or seen[key] != now[key]}
@@ -70,7 +70,7 @@ class View:
         try:
             return self._now(self.job(name, who) if name else None, who)
         except UsageError as error:
-            return self._now(None, who) | {"status": page_view.paragraph("wrong", str(error), 'role="alert"')}
+            return self._now(None, who) | {"status": html.paragraph("wrong", str(error), 'role="alert"')}
 
     def _now(self, job: Job | None, who: str | None) -> dict[str, Any]:
         """What the page shows of the watched job, and of the others."""
@@ -78,19 +78,19 @@ class View:
         job_there = job is not None and not job.damaged
         return {
             "status": self._status(job),
-            "preview": page_view.preview(job, _content(self.store.preview(job)) if job else None),
+            "preview": html.preview(job, _content(self.store.preview(job)) if job else None),
             "cancel": bool(job and not job.over and not job.cancel),
             "rerun": job_there,
             "load": job_there,
-            "player": page_view.player(job) if job and self._is_there(job) else "",
+            "player": html.player(job) if job and self._is_there(job) else "",
             "receipt": job.receipt if job else "",
-            "gallery": page_view.gallery([(entry, is_file(self.store.poster(entry))) for entry in made]),
+            "gallery": html.gallery([(entry, is_file(self.store.poster(entry))) for entry in made]),
         }
 
     def _status(self, job: Job | None) -> str:
-        said = page_view.status(job, self.store.ahead(job) if job else 0, self.worker_lives())
+        said = html.status(job, self.store.ahead(job) if job else 0, self.worker_lives())
         full = job is not None and not job.over and shutil.disk_usage(self.store.folder).free < LITTLE
-        return said + (page_view.paragraph("wrong", page_view.FULL) if full else "")
+        return said + (html.paragraph("wrong", html.FULL) if full else "")
 
     def _is_there(self, job: Job) -> bool:
         """Whether a job is done and its video was not deleted since."""
@@ -114,7 +114,7 @@ class View:
         try:
             return self.submit(self._asked(name, who), who), ""
         except GenkitError as error:
-            return gr.skip(), page_view.paragraph("wrong", str(error), 'role="alert"')
+            return gr.skip(), html.paragraph("wrong", str(error), 'role="alert"')
 
     def request(self, name: str, who: str | None = None) -> dict[str, Any]:
         """What the watched job asked for.

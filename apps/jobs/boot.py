@@ -4,7 +4,7 @@ import contextlib
 import os
 from pathlib import Path
 
-from genkit.apps.private import private_file
+from genkit.apps.jobs.private import private_file
 
 LINUX = Path("/proc/sys/kernel/random/boot_id")
 """Drawn by the kernel each time that it starts."""

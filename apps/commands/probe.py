@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import genkit
-from genkit.apps.compare_plan import prompts_of
-from genkit.apps.places import place_for, put
-from genkit.apps.progress import progress_bar
-from genkit.apps.warning import warning
+from genkit.apps.commands.compare_plan import prompts_of
+from genkit.apps.commands.places import place_for, put
+from genkit.apps.terminal.progress import progress_bar
+from genkit.apps.terminal.warning import warning
 from genkit.benchmarks.drawing.canvas import SUFFIXES
 from genkit.benchmarks.drawing.probe_picture import picture
 from genkit.errors import UsageError

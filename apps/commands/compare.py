@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from genkit.apps.compare_plan import Plan, claimed, folder_for, keep, opened, planned, prompts_of
-from genkit.apps.progress import progress_bar, status_line
-from genkit.apps.signals import exit_code
-from genkit.apps.warning import warning
+from genkit.apps.commands.compare_plan import Plan, claimed, folder_for, keep, opened, planned, prompts_of
+from genkit.apps.terminal.progress import progress_bar, status_line
+from genkit.apps.terminal.signals import exit_code
+from genkit.apps.terminal.warning import warning
 from genkit.benchmarks.evaluate.clips import decode
 from genkit.benchmarks.evaluate.metric import Suite
 from genkit.benchmarks.evaluate.registry import suite_named

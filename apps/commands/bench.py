@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from genkit.apps.signals import exit_code
+from genkit.apps.terminal.signals import exit_code
 from genkit.errors import UsageError
 from genkit.record.visible import visible, visible_lines
 
@@ -135,7 +135,7 @@ def curve(
     page: Annotated[Path | None, Parameter(help="Markdown file with a place for the table, as docs/speed.md.")] = None,
 ) -> int:
     """Measure the speed-up over the density on this CPU, planning counted in, as a table and a picture."""
-    from genkit.apps.places import place_for, put
+    from genkit.apps.commands.places import place_for, put
     from genkit.benchmarks.speed import curve_page
     from genkit.benchmarks.speed.attention import impl_named
     from genkit.benchmarks.speed.curve import CurveConfig

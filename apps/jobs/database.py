@@ -13,9 +13,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from genkit.apps.job_files import Files
-from genkit.apps.job_rows import COLUMNS, OWNER, TABLE
-from genkit.apps.private import locked, private_file
+from genkit.apps.jobs.files import Files
+from genkit.apps.jobs.private import locked, private_file
+from genkit.apps.jobs.rows import COLUMNS, OWNER, TABLE
 from genkit.errors import GenkitError, UsageError
 
 SCHEMA_VERSION = 2

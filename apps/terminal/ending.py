@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from cyclopts import CycloptsError, UnusedCliTokensError
 
-from genkit.apps.signals import exit_code, said
+from genkit.apps.terminal.signals import exit_code, said
 from genkit.errors import GenkitError, UsageError, first_line, is_out_of_memory
 from genkit.record.visible import visible
 

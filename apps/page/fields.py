@@ -5,7 +5,9 @@ from typing import Any
 
 import gradio as gr
 
-from genkit.apps import page_form, page_models, page_plugins, page_view
+from genkit.apps.jobs import models
+from genkit.apps.page import form as page_form
+from genkit.apps.page import html, plugin_fields
 from genkit.errors import UsageError
 from genkit.plugins import catalogue
 from genkit.request import Request
@@ -41,18 +43,18 @@ class Form:
 
     def said(self, checked: page_form.Checked) -> list[str]:
         """The messages, in the order of the components."""
-        return [page_view.message(checked, key) for key in self.messages]
+        return [html.message(checked, key) for key in self.messages]
 
     def filled(self, request: Any, wrong: str = "") -> list[Any]:
         """One value for each field and a sentence; no field is changed where something is wrong."""
         if not wrong:
             try:
                 values, notes = page_form.settings(request)
-                said = page_view.paragraph("hint", " ".join(["Settings loaded.", *notes]))
+                said = html.paragraph("hint", " ".join(["Settings loaded.", *notes]))
                 return [*(values[key] for key in self.fields), said]
             except UsageError as error:
                 wrong = str(error)
-        return [*(gr.skip() for _ in self.fields), page_view.paragraph("wrong", wrong, 'role="alert"')]
+        return [*(gr.skip() for _ in self.fields), html.paragraph("wrong", wrong, 'role="alert"')]
 
 
 def first_fields(form: Form) -> None:
@@ -61,7 +63,7 @@ def first_fields(form: Form) -> None:
     about = "What the video shows. 'first | then' are two prompts over time; so is a list of events in JSON."
     form.add("prompt", gr.Textbox(first["prompt"], label="Prompt", info=about, lines=3, elem_id="prompt", **TEXT))
     with gr.Row():
-        model = gr.Dropdown(page_models.names(), value="tiny", label="Model", elem_id="model", min_width=200)
+        model = gr.Dropdown(models.names(), value="tiny", label="Model", elem_id="model", min_width=200)
         frames = gr.Number(first["num_frames"], label="Frames", step=2, elem_id="num_frames", min_width=100)
         seed = gr.Textbox("", label="Seed", placeholder="drawn", max_length=20, elem_id="seed", min_width=100)
     form.add_row(model=model, num_frames=frames, seed=seed)
@@ -88,7 +90,7 @@ def _plugin(form: Form, name: str) -> None:
     label = f"{card.title} ({card.paper})"
     form.add(name, gr.Checkbox(False, label=label, info=card.summary, elem_id=f"plugin-{name}"))
     with gr.Accordion(f"Parameters of {name}", open=False, elem_id=f"parameters-{name}"):
-        for entry in page_plugins.fields(name):
+        for entry in plugin_fields.fields(name):
             form.fields[entry.key] = _parameter(entry)
 
 
@@ -97,7 +99,7 @@ def _number_or_nothing(label: str, info: str, elem_id: str) -> Any:
     return gr.Textbox("", label=label, info=info, elem_id=elem_id, max_length=20)
 
 
-def _parameter(entry: page_plugins.Field) -> Any:
+def _parameter(entry: plugin_fields.Field) -> Any:
     about: dict[str, Any] = {
         "label": entry.name,
         "info": f"{entry.description} ({entry.type})",

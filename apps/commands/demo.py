@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genkit.apps.places import place_for, put, tell_moved
-from genkit.apps.signals import exit_code
+from genkit.apps.commands.places import place_for, put, tell_moved
+from genkit.apps.terminal.signals import exit_code
 from genkit.request import Request
 from genkit.video.targets import Target
 
@@ -71,8 +71,8 @@ def run(folder: Path = FOLDER) -> int:
 
 def _made(scene: Scene, pipe: Any, target: Target) -> tuple[str, Any, float]:
     """Make and save one video; returns what the contact sheet shows of it."""
-    from genkit.apps.progress import progress_bar
-    from genkit.apps.warning import warning
+    from genkit.apps.terminal.progress import progress_bar
+    from genkit.apps.terminal.warning import warning
     from genkit.making import make
 
     print(f"{scene.caption}: {scene.prompt!r}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""The one process that makes the videos of a job store, started by `genkit.apps.keeper`.
+"""The one process that makes the videos of a job store, started by `genkit.apps.jobs.keeper`.
 
 It ends when its standard input does, so that it never outlives the page that started it.
 """
@@ -16,13 +16,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from genkit.apps import page_models
-from genkit.apps.boot import note_start, restarted
-from genkit.apps.jobs import Job, Store, StoreBroken, StoreError
-from genkit.apps.preview import Preview
-from genkit.apps.private import locked
-from genkit.apps.progress import quiet_libraries
-from genkit.apps.publishing import Cancelled, publish, reason_of
+from genkit.apps.jobs import models as page_models
+from genkit.apps.jobs.boot import note_start, restarted
+from genkit.apps.jobs.preview import Preview
+from genkit.apps.jobs.private import locked
+from genkit.apps.jobs.publishing import Cancelled, publish, reason_of
+from genkit.apps.jobs.store import Job, Store, StoreBroken, StoreError
+from genkit.apps.terminal.progress import quiet_libraries
 from genkit.errors import GenkitError
 from genkit.generation.events import Progress, nothing_to_see
 from genkit.request import Request

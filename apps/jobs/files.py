@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genkit.apps.private import flush, narrow, private_file, private_folder
+from genkit.apps.jobs.private import flush, narrow, private_file, private_folder
 from genkit.errors import GenkitError
 from genkit.files.whole import sidecar_path
 

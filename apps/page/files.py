@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from genkit.apps.job_files import is_file
-from genkit.apps.jobs import Job, Store
+from genkit.apps.jobs.files import is_file
+from genkit.apps.jobs.store import Job, Store
 from genkit.errors import GenkitError
 
 Who = Callable[[Any], str | None]

@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-from genkit.apps.flags import request_from
+from genkit.apps.commands.flags import request_from
 from genkit.errors import UsageError
 from genkit.request import Request
 

@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from genkit.apps.jobs import Store
-from genkit.apps.keeper import Keeper
-from genkit.apps.page_accounts import SignIns, checked_access
-from genkit.apps.page_names import Names
-from genkit.apps.private import temporary_folder
-from genkit.apps.signals import exit_code, orderly_end
+from genkit.apps.door.accounts import SignIns, checked_access
+from genkit.apps.door.names import Names
+from genkit.apps.jobs.keeper import Keeper
+from genkit.apps.jobs.private import temporary_folder
+from genkit.apps.jobs.store import Store
+from genkit.apps.terminal.signals import exit_code, orderly_end
 from genkit.errors import UsageError
 from genkit_video import install_extra
 
@@ -104,7 +104,7 @@ def launched(
     """The page, listening in a thread of its own; to be called inside ``isolated``.
 
     Returns:
-        The `genkit.apps.page_server.Server`.
+        The `genkit.apps.door.server.Server`.
 
     Raises:
         UsageError: Gradio is missing, or the address cannot be used.
@@ -113,9 +113,9 @@ def launched(
         import gradio  # noqa: F401 - to tell a person who lacks it
     except ImportError as error:
         raise UsageError(f"the page needs Gradio ({error}); {install_extra('ui')}") from error
-    from genkit.apps.page_body import Uploads
-    from genkit.apps.page_door import Door
-    from genkit.apps.page_server import Server
+    from genkit.apps.door.body import Uploads
+    from genkit.apps.door.gate import Door
+    from genkit.apps.door.server import Server
 
     app, user_of = _application(store, keeper, accounts)
     largest = _bytes(LARGEST_UPLOAD) + AROUND
@@ -136,9 +136,9 @@ def _application(store: Store, keeper: Keeper, accounts: list[tuple[str, str]] |
     import gradio as gr
     from fastapi import FastAPI
 
-    from genkit.apps.page import build
-    from genkit.apps.page_files import add_files
-    from genkit.apps.page_style import CSS, theme
+    from genkit.apps.page.build import build
+    from genkit.apps.page.files import add_files
+    from genkit.apps.page.style import CSS, theme
 
     def who(request: Any) -> str | None:
         return (sign_ins.user_of(request.cookies) or NOBODY) if accounts else None

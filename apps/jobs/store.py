@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from genkit.apps.job_database import PATIENCE, SCHEMA_VERSION, Database, StoreBroken, StoreError
-from genkit.apps.job_files import Kept, recipe
-from genkit.apps.job_rows import Job, Status, job_of, stored, stored_recipe
+from genkit.apps.jobs.database import PATIENCE, SCHEMA_VERSION, Database, StoreBroken, StoreError
+from genkit.apps.jobs.files import Kept, recipe
+from genkit.apps.jobs.rows import Job, Status, job_of, stored, stored_recipe
 from genkit.errors import UsageError
 from genkit.generation.events import Progress
 from genkit.request import Request

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from genkit.apps.jobs import Store
-from genkit.apps.private import locked, private_file, temporary_folder
+from genkit.apps.jobs.private import locked, private_file, temporary_folder
+from genkit.apps.jobs.store import Store
 from genkit.errors import GenkitError
 
 QUICK = 0.25
@@ -21,7 +21,9 @@ PATIENCE = 30.0
 """The most that this grows to, and how long a worker must have lived to be started at once."""
 FAREWELL = 8.0
 """Seconds that a worker has to end by itself."""
-WORKER = "import sys; sys.path[:] = [place for place in sys.path if place]; from genkit.apps.worker import main; main()"
+WORKER = (
+    "import sys; sys.path[:] = [place for place in sys.path if place]; from genkit.apps.jobs.worker import main; main()"
+)
 """The worker, which imports nothing from the folder that it stands in: ``-P`` does the same from Python 3.11 on."""
 
 

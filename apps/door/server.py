@@ -10,7 +10,7 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from genkit.apps.page_brake import network_of
+from genkit.apps.door.brake import network_of
 
 FIRST_PORT, PORTS = 7860, 100
 HEADER_SECONDS = 15.0

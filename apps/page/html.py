@@ -3,10 +3,10 @@
 import base64
 from html import escape
 
-from genkit.apps.jobs import Job
-from genkit.apps.page_files import poster_address, video_address
-from genkit.apps.page_form import Checked
-from genkit.apps.progress import STAGES, time_left
+from genkit.apps.jobs.store import Job
+from genkit.apps.page.files import poster_address, video_address
+from genkit.apps.page.form import Checked
+from genkit.apps.terminal.progress import STAGES, time_left
 from genkit.generation.events import Progress
 
 NOTHING = "Nothing has been made yet."

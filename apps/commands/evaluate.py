@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
-from genkit.apps.progress import status_line
-from genkit.apps.signals import exit_code
+from genkit.apps.terminal.progress import status_line
+from genkit.apps.terminal.signals import exit_code
 from genkit.errors import UsageError
 from genkit.record.visible import visible
 from genkit_video import install_extra

@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from genkit.apps import page_models, page_plugins
+from genkit.apps.jobs import models
+from genkit.apps.page import plugin_fields
 from genkit.checks.arguments import check_prompt, drawn_seed
 from genkit.errors import UsageError
 from genkit.plugins import catalogue
@@ -82,29 +83,29 @@ def _plugins(values: Values, found: Checked) -> list[Plugin]:
     plugins = []
     for name in chosen:
         try:
-            chosen[name] = made = page_plugins.made(name, values)
+            chosen[name] = made = plugin_fields.made(name, values)
             plugins.append(made)
         except UsageError as error:
             found.wrong[name] = str(error)
-    for name, sentence in page_plugins.conflicts(chosen.values()).items():
+    for name, sentence in plugin_fields.conflicts(chosen.values()).items():
         found.wrong[name] = f"{found.wrong[name]}. {sentence}" if name in found.wrong else sentence
     return plugins
 
 
 def _model(values: Values, key: str) -> str:
     model = str(values.get(key) or "tiny")
-    page_models.card_of(model)
+    models.card_of(model)
     return model
 
 
 def _length(values: Values, key: str) -> int:
-    return page_models.check_length(page_models.card_of(_model(values, "model")), values.get(key))
+    return models.check_length(models.card_of(_model(values, "model")), values.get(key))
 
 
 def _length_in_seconds(values: Values, made: dict[str, Any], found: Checked) -> float:
-    card = page_models.card_of(made["model"])
+    card = models.card_of(made["model"])
     fps = made["fps"] or card.fps
-    found.hints["num_frames"] = page_models.length_hint(card, made["num_frames"], fps)
+    found.hints["num_frames"] = models.length_hint(card, made["num_frames"], fps)
     return float(made["num_frames"] / fps)
 
 
@@ -119,7 +120,7 @@ def _seed(values: Values, key: str) -> int | None:
 
 
 def _number(values: Values, key: str) -> float | None:
-    value, (least, most) = page_plugins.number(values.get(key)), NUMBERS[key]
+    value, (least, most) = plugin_fields.number(values.get(key)), NUMBERS[key]
     if value is None:
         return None
     if not isinstance(value, (int, float)) or not least <= value <= most:
@@ -174,10 +175,10 @@ def _events(text: str) -> list[dict[str, Any]]:
 def defaults() -> dict[str, Any]:
     """What stands in the form at first."""
     ticks = dict.fromkeys(catalogue.names(), False)
-    parameters = {entry.key: entry.default for name in ticks for entry in page_plugins.fields(name)}
+    parameters = {entry.key: entry.default for name in ticks for entry in plugin_fields.fields(name)}
     numbers: dict[str, Any] = dict.fromkeys(NUMBERS)
     first = {"prompt": PROMPT, "negative_prompt": "", "model": "tiny", "seed": ""}
-    return first | {"num_frames": page_models.card_of("tiny").native_frames} | numbers | ticks | parameters
+    return first | {"num_frames": models.card_of("tiny").native_frames} | numbers | ticks | parameters
 
 
 def settings(request: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -190,14 +191,14 @@ def settings(request: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         asked = Request.model_validate(dict(request))
     except RequestError as error:
         raise UsageError(f"the settings in this file cannot be used: {error}") from error
-    page_models.card_of(asked.model)
+    models.card_of(asked.model)
     values = defaults() | {"model": asked.model, "negative_prompt": asked.negative_prompt or ""}
     values["prompt"] = asked.prompt if isinstance(asked.prompt, str) else json.dumps(asked.prompt, ensure_ascii=False)
     values["seed"] = "" if asked.seed is None else str(asked.seed)
-    values["num_frames"] = asked.num_frames or page_models.card_of(asked.model).native_frames
+    values["num_frames"] = asked.num_frames or models.card_of(asked.model).native_frames
     values |= {key: getattr(asked, key) for key in NUMBERS}
     for text in asked.plugins:
-        values |= page_plugins.settings(text)
+        values |= plugin_fields.settings(text)
     left = [key for key in OPERATORS if getattr(asked, key)]
-    left += [key for text in asked.plugins for key in page_plugins.left_out(text)]
+    left += [key for text in asked.plugins for key in plugin_fields.left_out(text)]
     return values, [f"not taken over, because the page does not set it: {', '.join(left)}"] if left else []

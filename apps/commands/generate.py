@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import genkit
-from genkit.apps.places import tell_moved
-from genkit.apps.progress import progress_bar
-from genkit.apps.warning import warning
+from genkit.apps.commands.places import tell_moved
+from genkit.apps.terminal.progress import progress_bar
+from genkit.apps.terminal.warning import warning
 from genkit.errors import GenkitError, UsageError
 from genkit.files.whole import check_writable
 from genkit.record.receipt import Receipt

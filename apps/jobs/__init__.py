@@ -1,0 +1,1 @@
+"""The job store, its worker and its keeper."""

@@ -1,0 +1,1 @@
+"""How commands end, show progress and warn."""
