@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tree import TOP
 
-TOP = Path(__file__).parent.parent
 FOLDERS = {
     "attention": "genkit.attention",
     "schedulers": "genkit.schedulers",

@@ -10,11 +10,11 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
+from tree import TOP
 
 import genkit_video
 from genkit.apps.commands import doctor
 
-TOP = Path(__file__).parent.parent
 TEXTS = [
     path
     for pattern in ("*.md", "*.py", "*.toml", "Makefile")

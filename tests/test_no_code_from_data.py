@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from tree import TOP
 
 from genkit.benchmarks.networks.checkpoints import read_state
 from genkit.benchmarks.networks.torchscript import read_torchscript
 from genkit.errors import GenkitError
 
-TOP = Path(__file__).parent.parent
 SOURCES = [
     path
     for folder in ("attention", "schedulers", "genkit", "benchmarks", "apps")

@@ -2,13 +2,13 @@
 
 import re
 import shlex
-from pathlib import Path
 
 import pytest
+from tree import TOP
 
 from genkit.plugins import catalogue
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
+README = (TOP / "README.md").read_text()
 
 
 def blocks(language):

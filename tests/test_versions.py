@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tree import TOP
 
-TOP = Path(__file__).parent.parent
 tomllib = pytest.importorskip("tomllib", reason="the script needs Python 3.11")
 
 

@@ -10,7 +10,7 @@ The unit is a prompt: what its videos have in common tells nothing about other p
 - differences of shares: t after adding one prompt that gained and one that lost. Source: A. Agresti, Y. Min,
   Statistics in Medicine 24 (2005).
 
-``tests/test_intervals.py`` simulates all of them.
+``tests/benchmarks/evaluate/test_intervals.py`` simulates all of them.
 """
 
 from collections.abc import Sequence

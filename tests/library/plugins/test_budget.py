@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tree import TOP
 
 from genkit.plugins.budget import PLANNERS, Budget, _planner, load_budget, read_budget
 
@@ -50,7 +51,7 @@ def test_every_level_of_every_planner_can_be_a_budget(method: str, tmp_path: Pat
 
 
 def test_no_planner_is_forgotten() -> None:
-    folder = Path(__file__).parent.parent / "attention" / "planners"
+    folder = TOP / "attention" / "planners"
     found = {
         f"{path.stem}:{node.name}"
         for path in folder.glob("*.py")

@@ -15,6 +15,7 @@ from diffusers import ContextParallelConfig
 from diffusers.models._modeling_parallel import ParallelConfig
 from sparse_settings import SPARSE
 from torch import Tensor
+from tree import HELPERS
 from ulysses_worker import PLUGINS
 
 import genkit
@@ -66,7 +67,7 @@ def test_ulysses_changes_nothing(tmp_path: Path, world: int, names: list[str]) -
 
     Each sees all tokens and a part of the heads: those that compare heads ask one another.
     """
-    worker = Path(__file__).with_name("ulysses_worker.py")
+    worker = HELPERS / "ulysses_worker.py"
     command = [sys.executable, str(worker), str(tmp_path)]
     commands = [[*command, str(rank), str(world), *names] for rank in range(world)]
     all_of_them = [subprocess.Popen(one, stderr=subprocess.PIPE, text=True) for one in commands]

@@ -13,11 +13,12 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from tree import TOP
 
 from genkit.benchmarks.evaluate import clips
 from genkit.checks import memory
 from genkit.errors import GenkitError, UsageError
-from genkit.files import apart, container, decode
+from genkit.files import apart, decode
 from genkit.files.apart import read_header_apart
 from genkit.files.container import FORMATS
 from genkit.files.decode import read_film, read_frames, read_header
@@ -364,8 +365,7 @@ def test_a_breakdown_of_ffmpeg_is_not_ours(breakdown: str, tmp_path: Path, monke
 
 def test_every_opening_of_a_container_is_the_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """No other file of the tree opens a video, so that no other has to think of all this."""
-    top = Path(container.__file__).parents[2]
-    folders = [top / name for name in ("attention", "schedulers", "genkit", "benchmarks", "apps")]
+    folders = [TOP / name for name in ("attention", "schedulers", "genkit", "benchmarks", "apps")]
     opens = re.compile(r"av\.open\((?!.*\"w\")|imopen\(|iio\.|VideoCapture\(|imread\(")
     files = [path for folder in folders for path in folder.rglob("*.py")]
     assert [path.name for path in files if opens.search(path.read_text("utf-8"))] == ["container.py"]

@@ -5,10 +5,10 @@ import os
 import subprocess
 import sys
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
+from tree import HELPERS
 
 SHARED = {80: 166_912, 89: 101_376, 90: 232_448, 100: 232_448}
 """Bytes of shared memory that one block may have. Source: CUDA C++ programming guide, compute capabilities."""
@@ -19,7 +19,7 @@ PRODUCTS = ("block_sparse", "threshold", "block_mass")
 def compiled(chip: int) -> list[dict[str, Any]]:
     """What every kernel needs on a chip, from a process of its own: the interpreter cannot compile."""
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    script = [sys.executable, str(Path(__file__).parent / "aot.py"), str(chip)]
+    script = [sys.executable, str(HELPERS / "aot.py"), str(chip)]
     run = subprocess.run(script, env=environment, capture_output=True, text=True, timeout=600)
     assert run.returncode == 0, run.stderr[-3000:]
     return [json.loads(line) for line in run.stdout.splitlines()]

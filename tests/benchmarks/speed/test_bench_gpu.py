@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from tree import TOP
 
 from genkit.apps.cli import main
 from genkit.attention.geometry.grid import VideoGrid
@@ -23,8 +24,6 @@ from genkit.benchmarks.speed.curve import LONGEST, CurveConfig, curve, verdict
 from genkit.benchmarks.timing.operators import OPERATORS
 from genkit.benchmarks.timing.real_models import MODELS
 from genkit.errors import UsageError
-
-REPOSITORY = Path(__file__).parent.parent
 
 
 class Parts:
@@ -283,17 +282,17 @@ def test_the_picture_shows_every_point(points: list[dict[str, Any]], tmp_path: P
 
 def test_the_table_of_the_documentation_is_that_of_the_committed_result() -> None:
     """The rows of the last run; without a committed result there is no table."""
-    path = REPOSITORY / "benchmarks/results/attention_cpu.jsonl"
+    path = TOP / "benchmarks/results/attention_cpu.jsonl"
     rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     last = [row for row in rows if row["bench"] == "curve" and row["time"] == rows[-1]["time"]]
-    page = (REPOSITORY / "docs/speed.md").read_text(encoding="utf-8")
+    page = (TOP / "docs/speed.md").read_text(encoding="utf-8")
     told = page.partition(curve_page.BEGIN)[2].partition(curve_page.END)[0].strip()
     assert told == (curve_page.table(last).strip() if last else "")
 
 
 def test_the_ceilings_of_the_documentation_follow_from_their_formula() -> None:
     """1 / ((1 - a) + a (w + (1 - w) d / 0.88)), for the density and the dense share of each column."""
-    text = (REPOSITORY / "docs/speed.md").read_text(encoding="utf-8").partition("## How much a whole video")[2]
+    text = (TOP / "docs/speed.md").read_text(encoding="utf-8").partition("## How much a whole video")[2]
     rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ") and "%" in line]
     assert len(rows) == 7
     for name, _, share, *ceilings in rows:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tree import TOP
 
 from genkit.attention.calls.run import Run
 from genkit.benchmarks.evaluate.ledger import Ledger
@@ -35,7 +36,6 @@ from genkit.tiny.world import caption, parse, render
 from genkit.video.recipe import SCHEMA_VERSION
 from genkit.video.video import Video
 
-TOP = Path(__file__).parent.parent
 RESULTS = TOP / "benchmarks" / "results" / "planners_tiny.jsonl"
 DOCS = TOP / "docs" / "planners.md"
 CONFIG = PlannersConfig(prompts=2, frames=17, steps=3, planners=("threshold", "adaspa"), carriers=("none",))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from browser import PATIENCE, chromium, opened, photographed
 from test_report import HOSTILE, comparison
+from tree import TOP
 
 from genkit.benchmarks.report.media import strip_uri, video_uri
 from genkit.benchmarks.report.page import Clip, render
@@ -136,7 +137,7 @@ def test_it_looks_right_in_light_dark_and_on_a_phone(page: Any) -> None:
 
 
 def test_the_report_of_the_documentation_plays(chromium: Any) -> None:
-    path = Path(__file__).parents[1] / "docs" / "report" / "index.html"
+    path = TOP / "docs" / "report" / "index.html"
     with watched(chromium, path) as page:
         names = [text.strip() for text in page.locator(".take:visible .players figcaption").all_text_contents()]
         assert names == ["plain", "radial:density=0.5", "freenoise", "freelong"]

@@ -2,13 +2,13 @@
 
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
+from tree import TOP
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-SCREENSHOTS = Path(__file__).parents[1] / "outputs" / "screenshots"
+SCREENSHOTS = TOP / "outputs" / "screenshots"
 """Where pictures for people go; git does not know them."""
 DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 PATIENCE = 300_000

@@ -8,13 +8,13 @@ import re
 import shlex
 from dataclasses import replace
 from html.parser import HTMLParser
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 from test_receipt import receipt  # a complete receipt with made-up figures
+from tree import TOP
 
 from genkit.apps.commands.versus import folded
 from genkit.benchmarks.drawing.curves import HEIGHT, WIDTH, Line, curves, line_styles, ticks
@@ -412,7 +412,7 @@ def test_strips_show_the_first_and_the_last_frame() -> None:
 
 
 def test_the_documentation_has_the_command_of_make_report() -> None:
-    top = Path(__file__).parents[1]
+    top = TOP
     recipe, page = (top / "Makefile").read_text(), (top / "docs" / "comparison.md").read_text()
     command = re.search(r"\$\(BIN\)/(genkit compare(?:.*\\\n)*.*)\n", recipe)
     told = next(block for block in re.findall(r"```console\n(.*?)```", page, re.S) if "outputs/report" in block)
@@ -425,7 +425,7 @@ def test_the_documentation_has_the_command_of_make_report() -> None:
 
 
 def test_the_report_of_the_documentation_is_whole() -> None:
-    path = Path(__file__).parents[1] / "docs" / "report" / "index.html"
+    path = TOP / "docs" / "report" / "index.html"
     assert path.stat().st_size < 3_000_000
     parsed = Page(path.read_text("utf-8"))
     heads = [" ".join(a["aria-label"].split(",")[:1]) for a in parsed.named("video") if a["aria-label"]]

@@ -1,23 +1,23 @@
 """Sets of plug-ins in every family: each runs, or is refused with the reason; docs/combinations.md says which.
 
-``python tests/test_combinations.py`` writes the table anew.
+``make combinations`` writes the table anew.
 """
 
 from functools import cache
 from itertools import combinations
-from pathlib import Path
 from unittest import mock
 
 import families
 import numpy as np
 import pytest
 from sparse_settings import SPARSE, short_native, text
+from tree import TOP
 
 import genkit
 from genkit.errors import UsageError
 from genkit.plugins import catalogue
 
-TABLE = Path(__file__).parent.parent / "docs" / "combinations.md"
+TABLE = TOP / "docs" / "combinations.md"
 CACHES = {
     "first-block-cache": "first-block-cache:threshold=9",
     "mag-cache": "mag-cache:mag_ratios=1x1.02,threshold=9",
@@ -108,7 +108,7 @@ HEAD = """# Tested combinations
 
 Each set of plug-ins was put into a small random model of each family, through its real pipeline class, and made a
 video; "no" is refused with a sentence that says why, "-" was not run. Two methods of sparse attention, or two step
-caches, are always refused. Written by `python tests/test_combinations.py`.
+caches, are always refused. Written by `make combinations`.
 
 """
 

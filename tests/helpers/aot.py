@@ -1,6 +1,6 @@
 """Compiles the kernels for GPUs that are not here and prints what each needs, one JSON line each.
 
-``python tests/aot.py 80 90`` in a process without TRITON_INTERPRET: the interpreter cannot compile.
+``python tests/helpers/aot.py 80 90`` in a process without TRITON_INTERPRET: the interpreter cannot compile.
 """
 
 import json

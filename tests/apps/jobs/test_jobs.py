@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tree import TOP
 
 from genkit.apps.jobs import store as jobs
 from genkit.apps.jobs.keeper import Keeper
@@ -407,7 +408,7 @@ def test_the_worker_imports_nothing_from_a_folder_of_data(
 
 def test_no_process_is_started_that_imports_from_where_it_stands() -> None:
     """Python is started with -I, or with what takes its folder off the path."""
-    root, found = Path(__file__).parents[1], 0
+    root, found = TOP, 0
     for place in ("apps", "attention", "benchmarks", "genkit", "schedulers"):
         for file in (root / place).rglob("*.py"):
             for line in (node for node in ast.walk(ast.parse(file.read_text("utf-8"))) if isinstance(node, ast.List)):
