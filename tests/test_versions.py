@@ -38,7 +38,7 @@ def test_the_floors_are_those_that_are_declared(script: Any) -> None:
 def test_what_is_installed_for_each_set(script: Any, tmp_path: Path) -> None:
     assert script.constraints("newest", tmp_path) is None
     assert script.constraints("pinned", tmp_path) == script.constraints("index", tmp_path) == TOP / "constraints.txt"
-    assert "torch==2.9" in script.constraints("floors", tmp_path).read_text()
+    assert "torch==2.10" in script.constraints("floors", tmp_path).read_text()
     assert script.SETS["index"][1]["PIP_FIND_LINKS"] == "" and script.SETS["pinned"][1] == {}
 
 

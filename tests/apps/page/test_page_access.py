@@ -453,7 +453,9 @@ def test_nothing_stays_behind(tmp_path: Path, how: str) -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(private.tempfile, "tempdir", str(places))
             with private.temporary_folder() as mine:
-                assert list(places.iterdir()) == [mine]
+                assert list(places.glob(f"{private.TEMPORARY}*")) == [mine]
+                left = [path for path in places.rglob("*") if path.is_file() and b"secret" in path.read_bytes()]
+                assert left == []
     assert not list(places.glob(f"{private.TEMPORARY}*"))
 
 

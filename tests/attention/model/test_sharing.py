@@ -198,6 +198,7 @@ def test_a_callback_that_makes_another_video_is_refused(pipe: Any) -> None:
 def test_two_threads_with_a_pipeline_each_around_one_model(pipe: Any, plugin: Any) -> None:
     other = twin(pipe)
     other.scheduler = copy.deepcopy(pipe.scheduler)
+    other.tokenizer = copy.deepcopy(pipe.tokenizer)  # a fast tokenizer may be in one thread only ("Already borrowed")
     results: dict[str, list[np.ndarray]] = {"changed": [], "plain": []}
     before = plain(other)
     with genkit.apply(pipe, plugin) as handle:
@@ -260,13 +261,19 @@ def test_plugins_are_not_copied_without_their_pipeline(pipe: Any) -> None:
         copy.deepcopy([handle])
 
 
+def files_in(folder: Any) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def test_what_is_saved_inside_is_the_plain_pipeline(pipe: Any, tmp_path: Any) -> None:
-    before = plain(pipe)
+    pipe.save_pretrained(tmp_path / "before")
     with genkit.apply(pipe, TILES, FreeNoise(window=2, stride=1)):
-        pipe.save_pretrained(tmp_path)
-        other = diffusers.DiffusionPipeline.from_pretrained(tmp_path)
+        pipe.save_pretrained(tmp_path / "inside")
+        before, inside = (files_in(tmp_path / name) for name in ("before", "inside"))
+        assert before == inside and "transformer/config.json" in before
+        other = diffusers.DiffusionPipeline.from_pretrained(tmp_path / "inside")
         other.set_progress_bar_config(disable=True)
-        assert np.array_equal(plain(other), before)
+        np.testing.assert_allclose(plain(other), plain(families.FAMILIES["wan"]()), atol=1e-5)
         other = diffusers.WanVideoToVideoPipeline.from_pipe(pipe)
         assert not {"prepare_latents", "encode_prompt", "_genkit_handle"} & set(vars(other))
 
