@@ -35,8 +35,7 @@ from genkit.record.visible import visible, visible_lines
 from genkit.request import Request
 from genkit.video.raw import save_raw
 from genkit.video.recipe import recipe_of
-from genkit.video.rescue import kept_video
-from genkit.video.video import Video
+from genkit.video.video import Video, kept_video
 
 PAGE, NUMBERS = "report.html", "report.json"
 

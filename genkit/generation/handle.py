@@ -10,7 +10,9 @@ from genkit.attention.facts.cards import card_of
 from genkit.attention.model.session import Session
 from genkit.errors import GenkitError, UsageError
 from genkit.generation.asked import BUSY, Asked, Counted, check_parts
+from genkit.generation.context import Context
 from genkit.generation.events import OnEvent
+from genkit.generation.sampling import sample
 from genkit.generation.seams import Shadow, begin_seam, end_seam, text_seam
 from genkit.plugins.caches.step_cache import StepCache
 from genkit.plugins.conflicts import check_together
@@ -52,6 +54,7 @@ class Handle:
         self.text: TextPlan | None = next((part.text for part in parts if part.text), None)
         rules: list[Any] = [Counted(rule, name) for name, part in zip(names, parts, strict=True) for rule in part.rules]
         self.session = Session(pipe, self.card, rules)
+        self.context = Context(pipe=pipe, card=self.card, session=self.session, plugins=self.plugins, text=self.text)
         self.asked = Asked(pipe, self, list(zip(names, parts, strict=True)))
         self._shadows: list[Shadow | StepCache] = []
         self._install(parts)
@@ -73,11 +76,6 @@ class Handle:
             kinds=frozenset(self.card.layers),
             longest=longest and self.card.token_frames(self.pipe, longest),
         )
-
-    @property
-    def longest(self) -> int | None:
-        """Pixel frames at which the positions of the model end; None is nowhere, or that windows begin them anew."""
-        return self.card.longest(self.pipe) if self.session.bounded else None
 
     def _install(self, parts: list[Parts]) -> None:
         noise: NoisePlan | None = next((part.noise for part in parts if part.noise), None)
@@ -147,8 +145,6 @@ class Handle:
         """
         if self.pipe.__dict__.get("_genkit_handle") is not self:
             raise GenkitError("these plug-ins were removed; call apply() again before generate()")
-        from genkit.generation.sampling import sample
-
         asked = {
             "negative_prompt": negative_prompt,
             "num_frames": num_frames,
@@ -163,7 +159,7 @@ class Handle:
         try:
             self.asked.claim()
             check_parts(self.session)
-            video = sample(self, prompt, asked, seed=seed, fps=fps, on_event=on_event)
+            video = sample(self.context, prompt, asked, seed=seed, fps=fps, on_event=on_event)
             self._check_end()
         finally:
             self._making.release()
@@ -178,9 +174,8 @@ class Handle:
             self.asked.end(self.session)
 
     def begin_run(self, fps: float) -> Run:
-        """A fresh record for one generation."""
-        self.session.run, self.session.fps, self.session.batch = Run(), fps, None
-        return self.session.run
+        """Start a fresh record for one generation and return it."""
+        return self.context.begin_run(fps)
 
     def remove(self) -> None:
         """Leave the pipeline exactly as it was before ``apply``; a second call does nothing."""

@@ -2,28 +2,23 @@
 
 import inspect
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from genkit.attention.calls.run import Run
-from genkit.attention.geometry.grid import VideoGrid
 from genkit.attention.model.session import UnroutedError
 from genkit.attention.planning.outlook import Outlook
 from genkit.checks.arguments import (
     call_arguments,
-    check_length_of_text,
-    check_prompt,
     check_size,
     checked_rate,
     default_of,
     drawn_seed,
-    text_limit,
-    tokens_of,
 )
 from genkit.checks.fitting import check_memory, out_of_memory
 from genkit.checks.latents import check_given
@@ -31,8 +26,10 @@ from genkit.checks.options import checked, stored
 from genkit.checks.values import function, shown
 from genkit.errors import GenkitError, UsageError, first_line, is_out_of_memory
 from genkit.generation.callbacks import chained
+from genkit.generation.context import Context
 from genkit.generation.events import OnEvent
 from genkit.generation.preview import preview
+from genkit.generation.prompts import as_argument, check_texts, note_unknown_words
 from genkit.generation.sentinels import check_decoded, notes_on
 from genkit.generation.watch import Watch
 from genkit.plugins.catalogue import text_of
@@ -40,12 +37,9 @@ from genkit.record.receipt import Attention, Receipt, Seconds, peak_memory_bytes
 from genkit.schedulers.seeds import generator_of
 from genkit.video.video import Video
 
-if TYPE_CHECKING:
-    from genkit.generation.handle import Handle
-
 
 def sample(
-    handle: "Handle",
+    context: Context,
     prompt: Any,
     asked: dict[str, Any],
     *,
@@ -54,32 +48,32 @@ def sample(
     on_event: OnEvent | None,
 ) -> Video:
     """Run the pipeline once; see ``Handle.generate``."""
-    pipe, fps = handle.pipe, checked_rate(handle.card.fps if fps is None else fps)
+    pipe, fps = context.pipe, checked_rate(context.card.fps if fps is None else fps)
     number, asked = drawn_seed(seed), checked(asked)
     if on_event is not None:
         function("on_event", on_event)
-    wanted = asked | _prompt(handle, prompt, asked) | _frame_rate(pipe, fps)
-    arguments = call_arguments(pipe, handle.card, wanted, longest=handle.longest)
-    check_size(pipe, handle.card, arguments)
-    check_given(pipe, handle.card, arguments)
-    check_memory(pipe, handle.card, arguments)
+    wanted = asked | as_argument(context, prompt, asked) | _frame_rate(pipe, fps)
+    arguments = call_arguments(pipe, context.card, wanted, longest=context.longest)
+    check_size(pipe, context.card, arguments)
+    check_given(pipe, context.card, arguments)
+    check_memory(pipe, context.card, arguments)
     named = {name: stored(name, value) for name, value in arguments.items()}
-    run = handle.begin_run(fps)
-    _check_text(handle, prompt, arguments, fps)
-    _note_what_is_known(handle, prompt, arguments)
+    run = context.begin_run(fps)
+    check_texts(context, prompt, arguments, fps)
+    _note_what_is_known(context, prompt, arguments)
     steps = arguments.get("num_inference_steps") or default_of(pipe, "num_inference_steps")
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
     watch = Watch(total=steps, on_event=on_event, preview=partial(preview, pipe, fps=fps))
     watch.tell_notes(tuple(run.notes))
-    with watch.watching(pipe), _looking_ahead(handle, watch):
-        output = _run(handle, watch, arguments, generator_of(number))
+    with watch.watching(pipe), _looking_ahead(context, watch):
+        output = _run(context, watch, arguments, generator_of(number))
     run.state.pop("prompt", None)
     seconds = _seconds(watch, time.perf_counter())
     frames = output.frames[0]
     check_decoded(pipe.vae, frames, watch.infinite)
     _note_what_differs(run, watch, arguments, output.frames)
     receipt = Receipt(
-        **_where(pipe, handle),
+        **_where(pipe, context),
         seed=number,
         frames_asked=asked.get("num_frames"),
         frames=len(frames),
@@ -87,7 +81,7 @@ def sample(
         width=frames.shape[2],
         fps=fps,
         arguments={name: value for name, value in named.items() if name not in ("prompt", "num_frames")},
-        plugins=tuple(text_of(plugin) for plugin in handle.plugins),
+        plugins=tuple(text_of(plugin) for plugin in context.plugins),
         attention=Attention.from_run(run),
         notes=tuple(run.notes),
         seconds=seconds,
@@ -98,13 +92,13 @@ def sample(
     return Video(frames, fps=fps, request=_request(receipt, prompt, options, fps), receipt=receipt)
 
 
-def _where(pipe: Any, handle: "Handle") -> dict[str, Any]:
+def _where(pipe: Any, context: Context) -> dict[str, Any]:
     """The part of the receipt that says which model ran on what."""
     device = str(pipe._execution_device)
-    model = next(iter(handle.session.models.values()))
+    model = next(iter(context.session.models.values()))
     return {
         "model": _model_name(pipe),
-        "family": handle.card.family,
+        "family": context.card.family,
         "pipeline": type(pipe).__name__,
         "device": device,
         "dtype": str(model.dtype).removeprefix("torch."),
@@ -112,13 +106,13 @@ def _where(pipe: Any, handle: "Handle") -> dict[str, Any]:
     }
 
 
-def _note_what_is_known(handle: "Handle", prompt: Any, arguments: dict[str, Any]) -> None:
+def _note_what_is_known(context: Context, prompt: Any, arguments: dict[str, Any]) -> None:
     """Everything in which the video will differ from what a reader of the request would expect."""
-    run, text = handle.session.run, arguments.get("prompt")
-    if handle.text is None and text is not None and "|" in text:
+    run, text = context.session.run, arguments.get("prompt")
+    if context.text is None and text is not None and "|" in text:
         run.note("the prompt holds '|' but no timeline plug-in is in, so it was read as part of the text")
     if text is not None:
-        _note_unknown_words(handle, prompt)
+        note_unknown_words(context, prompt)
     for name in ("callback_on_step_end", "callback"):
         if name in arguments:
             run.note(f"{name}: {stored(name, arguments[name])} ran after the steps, and no file holds what it does")
@@ -138,32 +132,32 @@ def _note_what_differs(run: Run, watch: Watch, arguments: dict[str, Any], videos
 
 
 @contextmanager
-def _looking_ahead(handle: "Handle", watch: Watch) -> Iterator[None]:
+def _looking_ahead(context: Context, watch: Watch) -> Iterator[None]:
     """Tell before the first step which plug-ins will do nothing in this run."""
-    outlook = Outlook(handle.session, watch.tell_notes)
-    handle.session.watchers.append(outlook)
+    outlook = Outlook(context.session, watch.tell_notes)
+    context.session.watchers.append(outlook)
     try:
         yield
     finally:
-        handle.session.watchers.remove(outlook)
+        context.session.watchers.remove(outlook)
 
 
-def _run(handle: "Handle", watch: Watch, arguments: dict[str, Any], generator: torch.Generator) -> Any:
+def _run(context: Context, watch: Watch, arguments: dict[str, Any], generator: torch.Generator) -> Any:
     """Call the pipeline; what it or a rule refuses is a mistake in the request, what the caller's own functions raise
     is raised as it is."""
     try:
-        called = arguments | chained(handle.pipe, watch, arguments)
-        return handle.pipe(**called, generator=generator, output_type="np")
+        called = arguments | chained(context.pipe, watch, arguments)
+        return context.pipe(**called, generator=generator, output_type="np")
     except Exception as error:
         if error is watch.raised or isinstance(error, GenkitError):
             raise
         if is_out_of_memory(error):
-            raise GenkitError(out_of_memory(handle.pipe, handle.card, arguments, error, watch.when)) from error
+            raise GenkitError(out_of_memory(context.pipe, context.card, arguments, error, watch.when)) from error
         if isinstance(error, ValueError):
             raise UsageError(str(error)) from error
         if isinstance(error, UnroutedError):
             raise GenkitError(str(error)) from error
-        if further := _further(handle, arguments):
+        if further := _further(context, arguments):
             reason = f"{type(error).__name__}: {first_line(error)}"
             raise GenkitError(
                 f"the pipeline failed ({reason}) with {further}; correct that, or leave it out"
@@ -171,53 +165,12 @@ def _run(handle: "Handle", watch: Watch, arguments: dict[str, Any], generator: t
         raise
 
 
-def _further(handle: "Handle", arguments: dict[str, Any]) -> str:
+def _further(context: Context, arguments: dict[str, Any]) -> str:
     """The arguments of the pipeline's own that the caller gave, in which the cause of an odd failure may lie."""
     from genkit.request import Request
 
-    usual = {*Request.model_fields, *handle.card.defaults, "frame_rate"}
+    usual = {*Request.model_fields, *context.card.defaults, "frame_rate"}
     return ", ".join(f"{name}={shown(value)}" for name, value in arguments.items() if name not in usual)
-
-
-def _prompt(handle: "Handle", prompt: Any, asked: dict[str, Any]) -> dict[str, Any]:
-    """The prompt as an argument of the call; with ``prompt_embeds`` there is none."""
-    if "prompt_embeds" not in asked:
-        return {"prompt": prompt_text(handle, prompt)}
-    if prompt is not None:
-        raise UsageError(
-            f"the prompt {shown(prompt)} and prompt_embeds both say what the video shows; give None as the prompt"
-        )
-    if handle.text is not None:
-        raise UsageError(f"{handle.text.name} reads the prompt as a text, and prompt_embeds is none; leave one out")
-    return {}
-
-
-def prompt_text(handle: "Handle", prompt: Any) -> str:
-    """The prompt as the text that a pipeline takes; events become ``"a | b"`` and keep their times in the seam."""
-    if isinstance(prompt, str | bytes) or not isinstance(prompt, Sequence):
-        check_prompt(prompt)
-        return str(prompt)
-    if handle.text is None:
-        raise UsageError("the prompt is a list of events, and no timeline plug-in is in; add Timeline() to apply()")
-    joined = " | ".join(handle.text.split(prompt))
-    check_prompt(joined)
-    return joined
-
-
-def _check_text(handle: "Handle", prompt: Any, arguments: dict[str, Any], fps: float) -> None:
-    """Events must fit the video and texts the encoder, before anything runs."""
-    pipe, texts = handle.pipe, [arguments["prompt"]] if "prompt" in arguments else []
-    if handle.text is not None:
-        frames, card = arguments.get("num_frames") or default_of(pipe, "num_frames"), handle.card
-        grid = VideoGrid(frames=card.token_frames(pipe, frames), rows=1, cols=1, stride=card.stride(pipe), fps=fps)
-        handle.text.check(prompt, grid)
-        handle.session.run.state["prompt"] = prompt
-        texts = handle.text.split(prompt)
-    limit = text_limit(pipe, arguments)
-    check_length_of_text(pipe, texts, limit)
-    count = tokens_of(pipe, arguments.get("negative_prompt") or "")
-    if count > limit:
-        handle.session.run.note(f"the negative prompt has {count} tokens of which this model reads {limit}")
 
 
 def _frame_rate(pipe: Any, fps: float) -> dict[str, Any]:
@@ -238,21 +191,6 @@ def _model_name(pipe: Any) -> str:
 
     path = str(getattr(pipe.config, "_name_or_path", "") or type(pipe).__name__)
     return "tiny" if path == str(TINY_WEIGHTS) else path
-
-
-def _note_unknown_words(handle: "Handle", prompt: Any) -> None:
-    """The embedded model knows few words; say which it did not."""
-    if handle.card.family != "tiny":
-        return
-    tokenizer = handle.pipe.tokenizer
-    texts = handle.text.split(prompt) if handle.text else [prompt]
-    words = [
-        word for text in texts for word in tokenizer.backend_tokenizer.pre_tokenizer.pre_tokenize_str(text.lower())
-    ]
-    unknown = [word for word, _ in words if tokenizer.convert_tokens_to_ids(word) == tokenizer.unk_token_id]
-    if unknown:
-        said = ", ".join(repr(word) for word in dict.fromkeys(unknown))
-        handle.session.run.note(f"the embedded model does not know {said}; `genkit models` lists its words")
 
 
 def _request(receipt: Receipt, prompt: Any, asked: dict[str, Any], fps: float) -> dict[str, Any]:

@@ -4,18 +4,15 @@ What stands in it may come from a file that a stranger wrote, so it is printed b
 
 import textwrap
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
+from genkit.record.fields import Fields, Refusal, Seconds
 from genkit.record.visible import visible
-
-if TYPE_CHECKING:
-    from genkit.record.receipt import Receipt, Refusal, Seconds
 
 LABEL, WIDTH = 11, 100
 """Columns of the label, and of a whole line."""
 
 
-def table(receipt: "Receipt") -> str:
+def table(receipt: Fields) -> str:
     """The receipt as a table of two columns. What did not go as asked comes last and is marked with an exclamation."""
     return "\n".join(line for label, text in _rows(receipt) for line in _lines(label, text))
 
@@ -27,7 +24,7 @@ def _lines(label: str, text: str) -> list[str]:
     )
 
 
-def _rows(receipt: "Receipt") -> Iterator[tuple[str, str]]:
+def _rows(receipt: Fields) -> Iterator[tuple[str, str]]:
     yield "model", f"{receipt.model} ({', '.join(filter(None, (receipt.family, receipt.pipeline)))})"
     yield "video", _video(receipt)
     yield "seed", str(receipt.seed)
@@ -50,13 +47,13 @@ def _rows(receipt: "Receipt") -> Iterator[tuple[str, str]]:
         yield "! note", note
 
 
-def _video(receipt: "Receipt") -> str:
+def _video(receipt: Fields) -> str:
     asked = receipt.frames_asked
     made = f"{receipt.frames} frames" + ("" if asked in (None, receipt.frames) else f" ({asked} were asked for)")
     return f"{made} of {receipt.height}x{receipt.width}, {receipt.fps:g} fps, {receipt.frames / receipt.fps:.2f} s"
 
 
-def _attention_rows(receipt: "Receipt") -> Iterator[tuple[str, str]]:
+def _attention_rows(receipt: Fields) -> Iterator[tuple[str, str]]:
     attention = receipt.attention
     if attention.calls:
         by = ", ".join(f"{name} {calls:,}" for name, calls in attention.backends.items())
@@ -70,7 +67,7 @@ def _attention_rows(receipt: "Receipt") -> Iterator[tuple[str, str]]:
         yield "density", f"{plugin}: {density.mean:.3f} on average ({spread}) over {density.calls:,} sparse calls"
 
 
-def _time(seconds: "Seconds") -> str:
+def _time(seconds: Seconds) -> str:
     steps = "" if seconds.per_step is None else f" ({seconds.per_step:.3f} s a step)"
     stages = [
         ("load", seconds.load, ""),
@@ -81,7 +78,7 @@ def _time(seconds: "Seconds") -> str:
     return ", ".join(f"{name} {value:.2f} s{more}" for name, value, more in stages if value is not None)
 
 
-def _refusal(refusal: "Refusal") -> str:
+def _refusal(refusal: Refusal) -> str:
     """Which layers is in the JSON; here, how many, or the only one."""
     calls, layers = refusal.calls, len(refusal.layers)
     where = f"in {layers} layers" if layers != 1 else f"in {refusal.layers[0]}"

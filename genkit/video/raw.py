@@ -2,18 +2,29 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from genkit.errors import UsageError
 from genkit.files.whole import replacing
 
-if TYPE_CHECKING:
-    from genkit.video.video import Video
+
+class Frames(Protocol):
+    """Frames with their rate and their request, as a :class:`genkit.Video` has them."""
+
+    @property
+    def frames(self) -> NDArray[Any]: ...
+
+    @property
+    def fps(self) -> float: ...
+
+    @property
+    def request(self) -> dict[str, Any]: ...
 
 
-def save_raw(video: "Video", path: Path) -> Path:
+def save_raw(video: Frames, path: Path) -> Path:
     """Store frames without any loss, with rate and request, as an ``.npz`` file that an evaluation reads.
 
     Raises:

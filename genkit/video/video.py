@@ -2,8 +2,9 @@
 
 import math
 import os
+import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from genkit.files.frames import as_frames, to_uint8
 from genkit.files.whole import PlaceError, check_writable, parts_in, sidecar_path
 from genkit.record.receipt import Receipt
 from genkit.video.ours import MARK
+from genkit.video.raw import save_raw
 from genkit.video.recipe import Recipe, is_recipe, recipe_of
-from genkit.video.rescue import kept_video
+from genkit.video.rescue import kept
 from genkit.video.targets import Target, settle
 
 __all__ = ["Video", "check_writable", "read", "read_request"]
@@ -152,6 +154,22 @@ class Video:
             "repeated_columns": columns,
         }
         return Recipe(request=self.request, receipt=receipt, file=about)
+
+
+def kept_video(video: Video, name: str, metadata: bool = True) -> str:
+    """Keep a video that cannot be written to its place, and return a sentence that says where.
+
+    It is written as H.264, or as raw frames (``.npz``) where no encoder works.
+    """
+
+    def as_film(folder: Path) -> Path:
+        return video.save(Target(folder / f"{name}.mp4", False), metadata=metadata, rescue=False)
+
+    def as_frames(folder: Path) -> Path:
+        bare = video if metadata else replace(video, request={}, receipt=None)
+        return save_raw(bare, Path(tempfile.mkdtemp(prefix=f"{name}-", dir=folder)) / f"{name}.npz")
+
+    return kept("the finished video", as_film, as_frames)
 
 
 def _told(error: Exception, where: str) -> None:

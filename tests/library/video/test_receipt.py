@@ -12,7 +12,8 @@ import torch
 from pydantic import ValidationError
 
 from genkit.attention.calls.run import Run
-from genkit.record.receipt import Attention, Receipt, Seconds, peak_memory_bytes, plain, versions
+from genkit.record.fields import plain
+from genkit.record.receipt import Attention, Receipt, Seconds, peak_memory_bytes, versions
 
 
 def run() -> Run:

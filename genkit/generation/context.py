@@ -1,0 +1,31 @@
+"""What one run of a pipeline needs to know of the plug-ins that are in it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from genkit.attention.calls.run import Run
+from genkit.attention.facts.model_card import ModelCard
+from genkit.attention.model.session import Session
+from genkit.plugins.contract import Plugin, TextPlan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """A pipeline with its plug-ins, without the handle that installs and removes them."""
+
+    pipe: Any
+    card: ModelCard
+    session: Session
+    plugins: tuple[Plugin, ...]
+    text: TextPlan | None
+    """Splits the prompt into events; None takes it as one text."""
+
+    @property
+    def longest(self) -> int | None:
+        """Pixel frames at which the positions of the model end; None: nowhere, or windows restart them."""
+        return self.card.longest(self.pipe) if self.session.bounded else None
+
+    def begin_run(self, fps: float) -> Run:
+        """Start a fresh record for one generation and return it."""
+        self.session.run, self.session.fps, self.session.batch = Run(), fps, None
+        return self.session.run

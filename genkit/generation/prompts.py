@@ -1,0 +1,66 @@
+"""The prompt of a run: as the pipeline takes it, and checked against the video and the text encoder."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from genkit.attention.geometry.grid import VideoGrid
+from genkit.checks.arguments import check_length_of_text, check_prompt, default_of, text_limit, tokens_of
+from genkit.checks.values import shown
+from genkit.errors import UsageError
+from genkit.generation.context import Context
+
+
+def as_argument(context: Context, prompt: Any, asked: dict[str, Any]) -> dict[str, Any]:
+    """Return the prompt as an argument of the call; with ``prompt_embeds`` there is none."""
+    if "prompt_embeds" not in asked:
+        return {"prompt": prompt_text(context, prompt)}
+    if prompt is not None:
+        raise UsageError(
+            f"the prompt {shown(prompt)} and prompt_embeds both say what the video shows; give None as the prompt"
+        )
+    if context.text is not None:
+        raise UsageError(f"{context.text.name} reads the prompt as a text, and prompt_embeds is none; leave one out")
+    return {}
+
+
+def prompt_text(context: Context, prompt: Any) -> str:
+    """Return the prompt as the text that a pipeline takes; events become ``"a | b"``, the seam keeps their times."""
+    if isinstance(prompt, str | bytes) or not isinstance(prompt, Sequence):
+        check_prompt(prompt)
+        return str(prompt)
+    if context.text is None:
+        raise UsageError("the prompt is a list of events, and no timeline plug-in is in; add Timeline() to apply()")
+    joined = " | ".join(context.text.split(prompt))
+    check_prompt(joined)
+    return joined
+
+
+def check_texts(context: Context, prompt: Any, arguments: dict[str, Any], fps: float) -> None:
+    """Refuse events that do not fit the video and texts that do not fit the encoder, before anything runs."""
+    pipe, texts = context.pipe, [arguments["prompt"]] if "prompt" in arguments else []
+    if context.text is not None:
+        frames, card = arguments.get("num_frames") or default_of(pipe, "num_frames"), context.card
+        grid = VideoGrid(frames=card.token_frames(pipe, frames), rows=1, cols=1, stride=card.stride(pipe), fps=fps)
+        context.text.check(prompt, grid)
+        context.session.run.state["prompt"] = prompt
+        texts = context.text.split(prompt)
+    limit = text_limit(pipe, arguments)
+    check_length_of_text(pipe, texts, limit)
+    count = tokens_of(pipe, arguments.get("negative_prompt") or "")
+    if count > limit:
+        context.session.run.note(f"the negative prompt has {count} tokens of which this model reads {limit}")
+
+
+def note_unknown_words(context: Context, prompt: Any) -> None:
+    """Note the words that the embedded model does not know; it knows few."""
+    if context.card.family != "tiny":
+        return
+    tokenizer = context.pipe.tokenizer
+    texts = context.text.split(prompt) if context.text else [prompt]
+    words = [
+        word for text in texts for word in tokenizer.backend_tokenizer.pre_tokenizer.pre_tokenize_str(text.lower())
+    ]
+    unknown = [word for word, _ in words if tokenizer.convert_tokens_to_ids(word) == tokenizer.unk_token_id]
+    if unknown:
+        said = ", ".join(repr(word) for word in dict.fromkeys(unknown))
+        context.session.run.note(f"the embedded model does not know {said}; `genkit models` lists its words")
