@@ -33,6 +33,8 @@ PLUGINS = {
     "timeline": "genkit.plugins.prompts.timeline:Timeline",
     "vmoba": "genkit.plugins.sparse.vmoba:VMoBA",
 }
+MEMBERS = ("name", "title", "paper", "seams", "claims", "parts")
+"""What the class of every plug-in has, see ``contract.Plugin``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +55,7 @@ class PluginCard:
     title: str
     paper: str
     seams: tuple[str, ...]
+    claims: tuple[str, ...]
     summary: str
     parameters: tuple[Parameter, ...]
 
@@ -71,10 +74,10 @@ def _known() -> dict[str, str]:
 
 
 def plugin_class(name: str) -> type[Plugin]:
-    """The dataclass of a plug-in.
+    """Return the dataclass of a plug-in.
 
     Raises:
-        UsageError: no such plug-in; the nearest name is given.
+        UsageError: no such plug-in; the nearest name is given. Or one of another package that lacks a member.
     """
     known = PLUGINS if name in PLUGINS else _known()  # looking for those of other packages takes a while
     if name not in known:
@@ -82,6 +85,10 @@ def plugin_class(name: str) -> type[Plugin]:
         raise UsageError(f"there is no plug-in called {name!r}; {nearest(name, known)}")
     module, _, attribute = known[name].partition(":")
     found: type[Plugin] = getattr(import_module(module), attribute)
+    if missing := [member for member in MEMBERS if not hasattr(found, member)]:
+        raise UsageError(
+            f"the plug-in {name!r} ({known[name]}) has no {missing[0]!r}; a plug-in declares {', '.join(MEMBERS)}"
+        )
     return found
 
 
@@ -222,7 +229,13 @@ def describe(cls: type[Plugin]) -> PluginCard:
     )
     summary = (inspect.getdoc(cls) or "").split("\n")[0]
     return PluginCard(
-        name=cls.name, title=cls.title, paper=cls.paper, seams=cls.seams, summary=summary, parameters=parameters
+        name=cls.name,
+        title=cls.title,
+        paper=cls.paper,
+        seams=cls.seams,
+        claims=tuple(sorted(cls.claims)),
+        summary=summary,
+        parameters=parameters,
     )
 
 

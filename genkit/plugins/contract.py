@@ -1,6 +1,6 @@
 """What a plug-in is: a frozen dataclass that says which seams of a pipeline it uses."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Protocol
 
@@ -13,6 +13,18 @@ from genkit.attention.model.session import Session
 
 FilePath = Annotated[str, "path"]
 """A parameter that names a file of the machine that generates; what users read as its type comes second."""
+CLAIMS: Mapping[str, str] = {
+    "noise": "the latents that a run begins with",
+    "temporal positions": "the positions of frames in time",
+    "windows": "windows of frames over the whole model",
+    "attention windows": "windows of frames inside attention",
+    "sparse attention": "which keys a query reads, block by block",
+    "text": "which words a frame reads",
+    "turns": "what one turn of the sampling loop means",
+    "step cache": "which layers a step reuses from earlier ones",
+    "decode": "how latents become frames",
+}
+"""What a plug-in can claim for itself alone, and what that is; a plug-in of another package may claim other things."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,16 +100,16 @@ class Parts:
 
 
 class Plugin(Protocol):
-    """One published method.
-
-    A class may also have ``choice``, a text such as ``"sparse attention"``: only one plug-in of a choice can be in a
-    pipeline.
-    """
+    """One published method: a frozen dataclass whose fields are its parameters."""
 
     name: ClassVar[str]
+    """Name in texts, receipts and on the command line."""
     title: ClassVar[str]
     paper: ClassVar[str]
     seams: ClassVar[tuple[str, ...]]
+    """Where the method acts."""
+    claims: ClassVar[frozenset[str]]
+    """What the method needs for itself alone, see ``CLAIMS``; two plug-ins with one claim are refused together."""
 
     def parts(self, target: Target) -> Parts:
         """Make the parts for a target; raises ``UsageError`` where the method cannot work."""

@@ -42,6 +42,11 @@ class Probing:
         """Name of the plug-in."""
         return self.plugin.name
 
+    @property
+    def claims(self) -> frozenset[str]:
+        """What the plug-in claims."""
+        return self.plugin.claims
+
     def parts(self, target: Target) -> Parts:
         """The plug-in's parts, with the rule that would leave something out replaced."""
         parts = self.plugin.parts(target)

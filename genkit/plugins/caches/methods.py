@@ -17,7 +17,7 @@ from genkit.attention.model.session import Session
 from genkit.errors import UsageError
 from genkit.plugins.contract import CachePlan, Parts, Target
 
-CHOICE = "step cache"
+CLAIMS = frozenset({"step cache"})
 Timesteps = Annotated[tuple[int, int], "two timesteps joined by x"]
 Ratios = Annotated[tuple[float, ...], "numbers joined by x"]
 
@@ -33,7 +33,7 @@ class PyramidAttentionBroadcast:
     title: ClassVar[str] = "Pyramid Attention Broadcast"
     paper: ClassVar[str] = "arXiv 2408.12588"
     seams: ClassVar[tuple[str, ...]] = ("step",)
-    choice: ClassVar[str] = CHOICE
+    claims: ClassVar[frozenset[str]] = CLAIMS
 
     spatial_attention_block_skip_range: int | None = 2
     """Self-attention is computed once in this many steps; 1 computes all, None leaves it alone."""
@@ -88,7 +88,7 @@ class FirstBlockCache:
     title: ClassVar[str] = "First Block Cache"
     paper: ClassVar[str] = "arXiv 2411.19108"
     seams: ClassVar[tuple[str, ...]] = ("step",)
-    choice: ClassVar[str] = CHOICE
+    claims: ClassVar[frozenset[str]] = CLAIMS
 
     threshold: float = 0.05
     """Largest relative change of what the first block adds that still counts as little; 0 computes all steps."""
@@ -125,7 +125,7 @@ class MagCache:
     title: ClassVar[str] = "MagCache"
     paper: ClassVar[str] = "arXiv 2506.09045"
     seams: ClassVar[tuple[str, ...]] = ("step",)
-    choice: ClassVar[str] = CHOICE
+    claims: ClassVar[frozenset[str]] = CLAIMS
 
     mag_ratios: Ratios = ()
     """Size of the blocks' effect in each step over that in the step before; the nearest ones are taken where the run
@@ -199,7 +199,7 @@ class TaylorSeer:
     title: ClassVar[str] = "TaylorSeer"
     paper: ClassVar[str] = "arXiv 2503.06923"
     seams: ClassVar[tuple[str, ...]] = ("step",)
-    choice: ClassVar[str] = CHOICE
+    claims: ClassVar[frozenset[str]] = CLAIMS
 
     cache_interval: int = 5
     """One step in this many is computed, the others are extrapolated; 1 computes all."""

@@ -22,6 +22,7 @@ class FreeLong:
     title: ClassVar[str] = "FreeLong"
     paper: ClassVar[str] = "arXiv 2407.19918"
     seams: ClassVar[tuple[str, ...]] = ("noise", "attention")
+    claims: ClassVar[frozenset[str]] = frozenset({"noise", "attention windows"})
 
     near: int | None = None
     """Latent frames to either side that the local branch reads, of ``2 near + 1``; None is half the training length."""

@@ -22,6 +22,7 @@ class FreeNoise:
     title: ClassVar[str] = "FreeNoise"
     paper: ClassVar[str] = "arXiv 2310.15169"
     seams: ClassVar[tuple[str, ...]] = ("noise", "attention")
+    claims: ClassVar[frozenset[str]] = frozenset({"noise", "attention windows"})
 
     window: int | None = None
     """Latent frames of a window; None is the model's training length."""

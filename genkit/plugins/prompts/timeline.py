@@ -23,6 +23,7 @@ class Timeline:
     title: ClassVar[str] = "Timeline"
     paper: ClassVar[str] = "arXiv 2604.10030"
     seams: ClassVar[tuple[str, ...]] = ("text", "attention")
+    claims: ClassVar[frozenset[str]] = frozenset({"text"})
 
     tail: float = 0.33
     """Seconds over which an event fades into its neighbour; 0 cuts hard."""

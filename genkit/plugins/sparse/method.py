@@ -22,7 +22,7 @@ class Sparse(ABC):
     title: ClassVar[str]
     paper: ClassVar[str]
     seams: ClassVar[tuple[str, ...]] = ("attention",)
-    choice: ClassVar[str] = "sparse attention"
+    claims: ClassVar[frozenset[str]] = frozenset({"sparse attention"})
     hides_frames: ClassVar[bool] = True
     """Whether the method can leave whole frames unread, as windows of frames ask for; else those windows are dense."""
 

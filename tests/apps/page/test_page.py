@@ -150,6 +150,7 @@ class Probe:
     title: ClassVar[str] = "Probe"
     paper: ClassVar[str] = "none"
     seams: ClassVar[tuple[str, ...]] = ()
+    claims: ClassVar[frozenset[str]] = frozenset()
 
     on: bool = False
     """Whether."""

@@ -1,6 +1,7 @@
 """Plug-ins by name, and everything that is told about them."""
 
 import dataclasses
+import types
 from itertools import combinations
 from typing import Annotated, ClassVar
 
@@ -9,7 +10,8 @@ import pytest
 import genkit
 from genkit.errors import UsageError
 from genkit.plugins import catalogue
-from genkit.plugins.conflicts import REASONS, conflict
+from genkit.plugins.conflicts import REASONS, check_together, conflict
+from genkit.plugins.contract import CLAIMS
 from genkit.plugins.longer.freelong import FreeLong
 from genkit.plugins.longer.freenoise import FreeNoise
 from genkit.plugins.prompts.timeline import Timeline
@@ -103,6 +105,7 @@ class Child(Parent):
     title: ClassVar[str] = "Child"
     paper: ClassVar[str] = "arXiv 0"
     seams: ClassVar[tuple[str, ...]] = ()
+    claims: ClassVar[frozenset[str]] = frozenset()
 
     third: Annotated[tuple[int, ...], "numbers"] = (1, 2)
     """Numbers of the child."""
@@ -140,14 +143,49 @@ def test_conflicts_name_real_plugins_and_are_symmetric():
     assert conflict(Radial, FreeLong) is None
 
 
-def test_a_pipeline_takes_one_plugin_of_each_choice():
-    classes = [catalogue.plugin_class(name) for name in catalogue.names()]
-    choices = [getattr(cls, "choice", None) for cls in classes]
-    assert choices.count("sparse attention") == 9 and choices.count("step cache") == 4 and None in choices
-    for one, other in combinations(classes, 2):
-        mine, others = (getattr(cls, "choice", None) for cls in (one, other))
-        same = mine is not None and mine == others
-        assert (f"both are a kind of {mine}" in (conflict(one, other) or "")) == same
+CLASSES = [catalogue.plugin_class(name) for name in catalogue.names()]
+
+
+@pytest.mark.parametrize(("one", "other"), list(combinations(CLASSES, 2)), ids=lambda cls: cls.name)
+def test_two_plugins_with_one_claim_are_refused_and_no_others_but_the_exceptions(one, other):
+    pair = frozenset({one.name, other.name})
+    claimed = sorted(one.claims & other.claims)
+    assert conflict(one, other) == conflict(other, one)
+    if pair in REASONS:
+        assert conflict(one, other) == REASONS[pair]
+    elif claimed:
+        rule = f"both claim {' and '.join(claimed)}, and a pipeline takes one plug-in for a claim; leave one out"
+        assert conflict(one, other) == rule
+    else:
+        assert conflict(one, other) is None
+
+
+def test_claims_are_known_words_and_the_methods_that_share_one_are_these():
+    for cls in CLASSES:
+        assert isinstance(cls.claims, frozenset) and cls.claims <= set(CLAIMS)
+    sharing = {claim: {cls.name for cls in CLASSES if claim in cls.claims} for claim in CLAIMS}
+    assert len(sharing["sparse attention"]) == 9 and len(sharing["step cache"]) == 4
+    assert sharing["attention windows"] == {"freelong", "freenoise"} <= sharing["noise"]
+
+
+def test_a_plugin_that_does_not_declare_its_claims_is_refused(monkeypatch):
+    bare = types.SimpleNamespace(name="bare")
+    with pytest.raises(UsageError, match="the plug-in bare does not declare what it claims; give its class a `claims"):
+        check_together([bare])
+    monkeypatch.setitem(catalogue.PLUGINS, "unfinished", "fractions:Fraction")
+    with pytest.raises(
+        UsageError, match=r"'unfinished' \(fractions:Fraction\) has no 'name'; a plug-in declares name, "
+    ):
+        catalogue.plugin_class("unfinished")
+
+
+def test_claims_of_other_packages_count_as_well():
+    one = types.SimpleNamespace(name="one", claims=frozenset({"light", "noise", "sound"}))
+    other = types.SimpleNamespace(name="other", claims=frozenset({"sound", "light"}))
+    with pytest.raises(UsageError, match="one and other cannot be combined: both claim light and sound, and a pipe"):
+        check_together([one, Radial(), other])
+    with pytest.raises(UsageError, match="freelong and one cannot be combined: both claim noise, and a pipeline"):
+        check_together([FreeLong(), one])
 
 
 def test_installed_plugins_may_not_replace_ours(monkeypatch):

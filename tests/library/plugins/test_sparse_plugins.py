@@ -256,7 +256,7 @@ def test_a_budget_is_read_for_its_method(name: str, tmp_path: Any) -> None:
 
 @pytest.mark.parametrize(("one", "other"), list(combinations(NAMES, 2)))
 def test_a_pipeline_takes_one_of_them(one: str, other: str) -> None:
-    reason = "both are a kind of sparse attention, and a pipeline takes one of a kind; leave one out"
+    reason = "both claim sparse attention, and a pipeline takes one plug-in for a claim; leave one out"
     for pair in ((one, other), (other, one)):
         with pytest.raises(UsageError, match=f"{pair[0]} and {pair[1]} cannot be combined: {reason}"):
             check_together([sparse(name) for name in pair])
