@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from genkit.attention.calls.call import Kind, Step
@@ -85,36 +84,6 @@ def arguments_of(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     """Return the arguments of a model's forward by name."""
     bound = inspect.signature(type(model).forward).bind_partial(model, *args, **kwargs)
     return {name: value for name, value in bound.arguments.items() if value is not model}
-
-
-def step_at(scheduler: Any, card: ModelCard, context: Context | None, timestep: Any, *, doubled: bool) -> Step:
-    """Return the solver step of a forward; ``doubled``: it holds both branches of guidance."""
-    name, facts = context or ("cond", {})
-    index = facts.get("step_index")
-    if index is None:
-        index = _scheduler_index(scheduler, timestep)
-    branches = ("uncond", "cond") if doubled else ("cond" if name == "cond_uncond" else str(name),)
-    return Step(index=index, total=len(scheduler.timesteps), sigma=sigma_at(scheduler, card, index), branches=branches)
-
-
-def sigma_at(scheduler: Any, card: ModelCard, index: int) -> float | None:
-    """Return the noise level of a step in [0, 1]; None for schedulers whose sigmas mean something else."""
-    if hasattr(scheduler, "sigmas") and index < len(scheduler.sigmas):
-        sigma = float(scheduler.sigmas[index])
-        sigma = 1 - sigma if card.ascending_sigmas else sigma
-        return sigma if 0 <= sigma <= 1 else None
-    if hasattr(scheduler, "alphas_cumprod") and index < len(scheduler.timesteps):
-        return float((1 - scheduler.alphas_cumprod[int(scheduler.timesteps[index])]).sqrt())
-    return None
-
-
-def _scheduler_index(scheduler: Any, timestep: Any) -> int:
-    """The solver step, from the scheduler's own counter or by looking its timestep up."""
-    if hasattr(scheduler, "step_index"):
-        return int(scheduler.step_index or 0)
-    now = timestep.flatten()[0] if isinstance(timestep, Tensor) else torch.tensor(timestep)
-    same = (scheduler.timesteps == now.to(scheduler.timesteps.device)).nonzero().flatten()
-    return int(same[0]) if len(same) else 0
 
 
 def _unet_grid(grid: VideoGrid, kind: Kind, q: Tensor, batch: int) -> VideoGrid:

@@ -22,10 +22,11 @@ from genkit.attention.facts.volume import plain_model
 from genkit.attention.geometry.grid import VideoGrid
 from genkit.attention.geometry.layout import Layout
 from genkit.attention.model.callers import nearest_pipeline
-from genkit.attention.model.forward import Forward, Here, arguments_of, sigma_at, step_at
+from genkit.attention.model.forward import Forward, Here, arguments_of
 from genkit.attention.model.hooks import Around, Passage, Watcher, refuse_ring
 from genkit.attention.model.layers import Layer, layers_of, module_at
 from genkit.attention.model.positions import Positions, embedding_of, leave_out, projected, window_of
+from genkit.attention.model.progress import sigma_at, step_at, timestep_at
 from genkit.attention.model.reordering import Reordering
 from genkit.attention.model.router import routed
 
@@ -178,7 +179,8 @@ class Session:
         refuse_ring(component, model)
         arguments = arguments_of(model, args, kwargs)
         sample = arguments["hidden_states"] if "hidden_states" in arguments else arguments["sample"]
-        volume, step = self.card.volume(model, arguments), self._step(arguments["timestep"], sample.shape[0])
+        volume = self.card.volume(model, arguments)
+        step = self._step(arguments["timestep"], sample.shape[0], volume[0])
         self._here.forward = Forward(component, self.run, volume, step, sample.shape[0], devices_of(model))
         self.reordering.begin(component, model, arguments, self.run)
         for watcher in self.watchers:
@@ -271,9 +273,14 @@ class Session:
         assert self._forward is not None
         return self._forward.grid(self.card, self.pipe, self.fps, kind, q)
 
-    def _step(self, timestep: Any, batch: int) -> Step:
+    def _step(self, timestep: Any, batch: int, frames: int) -> Step:
         doubled = self.card.batched_guidance and self.batch is not None and batch == 2 * self.batch
-        return step_at(self.pipe.scheduler, self.card, self._here.context, timestep, doubled=doubled)
+        return step_at(self.pipe.scheduler, self.card, self._here.context, timestep, frames, doubled=doubled)
+
+    def timestep(self) -> float:
+        """Return the timestep of the schedule that the noisiest frame of the forward that runs now has reached."""
+        assert self._forward is not None
+        return timestep_at(self.pipe.scheduler, self._forward.step)
 
     def sigma(self, index: int) -> float | None:
         """Noise level of a step in [0, 1]; None for schedulers whose sigmas mean something else."""

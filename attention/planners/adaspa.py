@@ -102,8 +102,7 @@ class AdaSpaPlanner(InOrder):
         return torch.zeros_like(needed).scatter_(-1, place, needed).unflatten(-1, mass.shape[-2:])
 
     def _phase(self, here: Here) -> int:
-        done = here.call.step.index / max(1, here.call.step.total)
-        return sum(done >= share for share in self.searches)
+        return sum(here.call.step.is_past(share) for share in self.searches)
 
 
 def head_densities(kept: Tensor, density: float) -> Tensor:

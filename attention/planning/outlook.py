@@ -81,7 +81,7 @@ def idle(session: Session, component: str, step: Step) -> Iterator[str]:
         if isinstance(bare, SparseRule):
             names.append(bare.name)
     for layer, index in _asked_of(session, component, step):
-        _ask(session, layer, replace(step, index=index, sigma=session.sigma(index)), run)
+        _ask(session, layer, replace(step, index=index, sigma=session.sigma(index), frame_progress=None), run)
     for name in names:
         reasons = Counter({reason: sum(where.values()) for (who, reason), where in run.refusals.items() if who == name})
         if run.densities.get(name):

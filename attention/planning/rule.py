@@ -1,6 +1,5 @@
 """The rule that every planner shares: which calls are sparse, what a planner is told, and what the record says."""
 
-import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -138,9 +137,8 @@ class SparseRule:
         return here.own(lambda: reaching(planner, recall, self.most, q, k, v, here), "reaching")
 
     def _warming_up(self, call: Call) -> bool:
-        # 0.28 * 25 is 7.000000000000001: without the rounding that would be 8 steps.
-        steps = math.ceil(round(self.dense_steps * call.step.total, 6))
-        return call.step.index < steps or self._too_noisy(call) or call.depth < self.dense_layers
+        early = not call.step.is_past(self.dense_steps)
+        return early or self._too_noisy(call) or call.depth < self.dense_layers
 
     def _too_noisy(self, call: Call) -> bool:
         if self.dense_sigma is None:

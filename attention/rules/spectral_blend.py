@@ -76,7 +76,7 @@ class SpectralBlendRule:
                 )
                 return attend(q, k, v, call)
             local = attend(q, k, v, replace(call, visible=_within(call.visible, self._window(call))))
-            if call.step.index >= self.until * call.step.total:
+            if call.step.is_past(self.until):
                 return local
             return self._blend(attend(q, k, v, call), local, call)
 

@@ -66,13 +66,12 @@ class PyramidAttentionBroadcast:
                 f"pab: cross_attention_block_skip_range={self.cross_attention_block_skip_range} has no effect on "
                 f"{session.card.title}, where diffusers knows no layer as attention to the text; leave it out"
             )
-        pipe = session.pipe
         return _diffusers("PyramidAttentionBroadcastConfig")(
             spatial_attention_block_skip_range=self.spatial_attention_block_skip_range,
             cross_attention_block_skip_range=self.cross_attention_block_skip_range,
             spatial_attention_timestep_skip_range=self.spatial_attention_timestep_skip_range,
             cross_attention_timestep_skip_range=self.cross_attention_timestep_skip_range,
-            current_timestep_callback=lambda: pipe.current_timestep,
+            current_timestep_callback=session.timestep,
         )
 
 

@@ -1,0 +1,126 @@
+"""Where the sampler is in one forward of a model: solver step, noise level, share of the schedule that is done."""
+
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genkit.attention.calls.call import Step
+from genkit.attention.facts.model_card import ModelCard
+from genkit.attention.model.forward import Context
+
+ROUNDING = 2**-7
+"""Relative error of a timestep that a pipeline hands to its model in bfloat16."""
+
+
+def step_at(
+    scheduler: Any, card: ModelCard, context: Context | None, timestep: Any, frames: int, *, doubled: bool
+) -> Step:
+    """Return the solver step of a forward over ``frames`` latent frames.
+
+    ``timestep`` is what the model was given: one number for each video, latent frame or token. ``doubled``: the forward
+    contains both branches of guidance.
+    """
+    name, facts = context or ("cond", {})
+    index = facts.get("step_index")
+    if index is None:
+        index = _scheduler_index(scheduler, timestep)
+    step = Step(
+        index=index,
+        total=len(scheduler.timesteps),
+        branches=("uncond", "cond") if doubled else ("cond" if name == "cond_uncond" else str(name),),
+        frame_progress=_frame_progress(timestep, schedule_of(scheduler), frames, index, _end(scheduler, card)),
+    )
+    return replace(step, sigma=sigma_at(scheduler, card, _reached(scheduler, step)))
+
+
+def timestep_at(scheduler: Any, step: Step) -> float:
+    """Return the timestep of the schedule that the noisiest frame of a forward has reached."""
+    return float(schedule_of(scheduler)[_reached(scheduler, step)])
+
+
+def _reached(scheduler: Any, step: Step) -> int:
+    """The number of the schedule's step that the noisiest frame is in."""
+    if step.frame_progress is None:
+        return step.index
+    steps = len(schedule_of(scheduler))
+    return min(int(round(step.progress * steps, 6)), steps - 1)
+
+
+def schedule_of(scheduler: Any) -> Tensor:
+    """Return the timesteps that one frame goes through, from noise to the finished video.
+
+    They are ``scheduler.timesteps``, unless a scheduler whose loop has more turns than a frame has steps gives them as
+    ``frame_timesteps``.
+    """
+    found: Tensor = getattr(scheduler, "frame_timesteps", scheduler.timesteps)
+    return found
+
+
+def sigma_at(scheduler: Any, card: ModelCard, index: int) -> float | None:
+    """Return the noise level of a step in [0, 1]; None for schedulers whose sigmas mean something else."""
+    if hasattr(scheduler, "sigmas") and index < len(scheduler.sigmas):
+        sigma = float(scheduler.sigmas[index])
+        sigma = 1 - sigma if card.ascending_sigmas else sigma
+        return sigma if 0 <= sigma <= 1 else None
+    if hasattr(scheduler, "alphas_cumprod") and index < len(scheduler.timesteps):
+        return float((1 - scheduler.alphas_cumprod[int(scheduler.timesteps[index])]).sqrt())
+    return None
+
+
+def progress_of(levels: Tensor, schedule: Tensor, end: float = 0.0) -> Tensor:
+    """Return the share of ``schedule`` that lies behind noise levels given as timesteps; float64, as ``levels``.
+
+    Timestep ``i`` of ``n`` has ``i / n`` behind it, ``end`` (the finished video) 1; between two it is interpolated, and
+    beyond the ends it is 0 or 1. ``schedule`` falls or rises towards ``end``.
+    """
+    sign = 1.0 if end > float(schedule[0]) else -1.0
+    knots = sign * torch.cat([schedule.double().cpu(), torch.tensor([end], dtype=torch.float64)])
+    found = sign * levels.double().cpu()
+    before = (torch.searchsorted(knots, found.contiguous(), right=True) - 1).clamp(0, len(schedule) - 1)
+    width = knots[before + 1] - knots[before]
+    part = ((found - knots[before]) / width.where(width > 0, 1)).clamp(0, 1)
+    return (before + part) / len(schedule)
+
+
+def _frame_progress(timestep: Any, schedule: Tensor, frames: int, index: int, end: float) -> Tensor | None:
+    """What ``Step.frame_progress`` is for a model that was given ``timestep``."""
+    given = torch.as_tensor(timestep).detach().double().cpu()
+    lowest, highest = float(given.min()), float(given.max())
+    usual = float(schedule[index]) if index < len(schedule) else None
+    if usual is not None and max(abs(lowest - usual), abs(highest - usual)) <= ROUNDING * abs(usual):
+        return None
+    if not _is_monotone(schedule, end) or not _is_within(lowest, highest, schedule, end):
+        return None  # the model is given noise levels on another scale
+    of_token = progress_of(given, schedule, end)
+    if lowest == highest or given.ndim < 2 or given[0].numel() % frames:
+        return of_token.min()[None]
+    return of_token.reshape(len(given), frames, -1).amin((0, 2))
+
+
+def _is_monotone(schedule: Tensor, end: float) -> bool:
+    knots = [*schedule.tolist(), end]
+    sign = 1 if end > knots[0] else -1
+    return all(sign * (after - before) >= 0 for before, after in pairwise(knots))
+
+
+def _is_within(lowest: float, highest: float, schedule: Tensor, end: float) -> bool:
+    below, above = sorted((float(schedule[0]), end))
+    margin = ROUNDING * max(abs(below), abs(above))
+    return below - margin <= lowest and highest <= above + margin
+
+
+def _end(scheduler: Any, card: ModelCard) -> float:
+    """The timestep of the finished video."""
+    return float(getattr(scheduler.config, "num_train_timesteps", 1000)) if card.ascending_sigmas else 0.0
+
+
+def _scheduler_index(scheduler: Any, timestep: Any) -> int:
+    """The solver step, from the scheduler's own counter or by looking its timestep up."""
+    if hasattr(scheduler, "step_index"):
+        return int(scheduler.step_index or 0)
+    now = timestep.flatten()[0] if isinstance(timestep, Tensor) else torch.tensor(timestep)
+    same = (scheduler.timesteps == now.to(scheduler.timesteps.device)).nonzero().flatten()
+    return int(same[0]) if len(same) else 0
