@@ -74,12 +74,15 @@ def _opened(model: str | Path, dtype: torch.dtype | None, device: str) -> Any:
     import genkit.tiny.autoencoder  # noqa: F401 - diffusers opens a class of ours only when it is imported already
 
     precision = _natural_dtype(device, tiny) if dtype is None else dtype
+    where = str(folder if folder.is_dir() else model)
     try:
         with _without_remarks(tiny):
-            where = str(folder if folder.is_dir() else model)
+            _check_index(where)
             # Said, not left to a default: a folder of a model may bring code of its own.
             return DiffusionPipeline.from_pretrained(where, trust_remote_code=False, **{_dtype_argument(): precision})
-    except (OSError, ValueError) as error:
+    except Exception as error:  # whatever a damaged folder makes of diffusers, transformers or safetensors
+        if isinstance(error, GenkitError) or is_out_of_memory(error):
+            raise
         reason = visible(str(error).strip().split("\n")[0])  # the words of a hub, or of a file in the model
         raise GenkitError(f"could not open {str(model)!r} as a diffusers pipeline: {reason}") from error
 
@@ -179,6 +182,21 @@ def _with_backend(pipe: Any, backend: str) -> None:
         raise UsageError(f"attention_backend={backend!r} cannot be used here: {str(error).splitlines()[0]}") from error
     finally:
         _AttentionBackendRegistry._active_backend = before  # diffusers also makes it the default of the whole process
+
+
+def _check_index(where: str) -> None:
+    """Refuse a model of an unknown family by its index alone, before any weights are read or downloaded."""
+    import diffusers
+
+    from genkit.attention.facts.cards import check_class
+
+    name = diffusers.DiffusionPipeline.load_config(where).get("_class_name")
+    pipeline = getattr(diffusers, name, None) if isinstance(name, str) else None
+    if isinstance(pipeline, type):  # what else stands there is for diffusers to judge
+        try:
+            check_class(pipeline)
+        except LookupError as error:
+            raise UsageError(str(error)) from None
 
 
 def _checked_family(pipe: Any) -> None:

@@ -230,13 +230,32 @@ def card_of(pipe: Any) -> ModelCard:
     Raises:
         LookupError: no card has this pipeline class; the sentence says what a new card needs.
     """
-    classes = {kind.__name__ for kind in type(pipe).__mro__}
+    check_class(type(pipe))
+    classes = _names(type(pipe))
     for card in CARDS:
         if card.pipeline in classes and card.mark(pipe):
             return card.read(card, pipe)
+    raise _unknown(type(pipe))
+
+
+def check_class(pipeline: type) -> None:
+    """Refuse a class of pipelines that no card is for, before a model is opened with it.
+
+    Raises:
+        LookupError: as :func:`card_of`.
+    """
+    if not _names(pipeline) & {card.pipeline for card in CARDS}:
+        raise _unknown(pipeline)
+
+
+def _names(pipeline: type) -> set[str]:
+    return {kind.__name__ for kind in pipeline.__mro__}
+
+
+def _unknown(pipeline: type) -> LookupError:
     known = ", ".join(dict.fromkeys(card.pipeline for card in CARDS))
-    raise LookupError(
-        f"{type(pipe).__name__} is of no known family (known: {known}); to support it, add a ModelCard to "
+    return LookupError(
+        f"{pipeline.__name__} is of no known family (known: {known}); to support it, add a ModelCard to "
         "attention/facts/cards.py with the names of its attention modules, its token order, its latent frame rate "
         "and its training length"
     )

@@ -76,3 +76,19 @@ def test_a_backend_is_set_on_this_model_only():
 def test_a_backend_needs_a_transformer():
     with pytest.raises(genkit.UsageError, match="TextToVideoSDPipeline has no transformer to set it on"):
         genkit.load(families.FAMILIES["text_to_video_sd"](), attention_backend="native")
+
+
+def test_an_unknown_family_is_refused_by_its_index_alone(tmp_path, monkeypatch):
+    import diffusers
+
+    (tmp_path / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline", "unet": ["diffusers", "x"]}')
+    monkeypatch.setattr(diffusers.DiffusionPipeline, "from_pretrained", lambda *words, **more: pytest.fail("opened"))
+    with pytest.raises(genkit.UsageError, match=r"^StableDiffusionPipeline is of no known family \(known: WanPipeline"):
+        genkit.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ['"Gone"', "[1, 2]", "null", '"logging"'])
+def test_an_index_that_names_no_class_is_for_diffusers_to_judge(tmp_path, name):
+    (tmp_path / "model_index.json").write_text(f'{{"_class_name": {name}}}')
+    with pytest.raises(genkit.GenkitError, match="could not open .* as a diffusers pipeline"):
+        genkit.load(tmp_path)
