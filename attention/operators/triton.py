@@ -33,7 +33,7 @@ def _interpreted(kernel: Any) -> bool:
 
 
 @triton.jit
-def take(logits, v, top, total, acc, MASKED: tl.constexpr, PRECISION: tl.constexpr):
+def online_softmax_update(logits, v, top, total, acc, MASKED: tl.constexpr, PRECISION: tl.constexpr):
     """Take logits, in powers of two, and their values into the running softmax."""
     higher = tl.maximum(top, tl.max(logits, 1))
     # A row that has read nothing yet stays at -inf, and -inf - -inf would be NaN.

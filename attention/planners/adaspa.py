@@ -18,7 +18,7 @@ from genkit.attention.geometry.layout import Layout, TokenOrder, layout_of
 from genkit.attention.geometry.plan import BlockPlan
 from genkit.attention.operators.block_mass import block_mass, recall
 from genkit.attention.planning.ordered import InOrder
-from genkit.attention.planning.planner_call import Attended, Here
+from genkit.attention.planning.planner_call import Attended, PlannerCall
 from genkit.attention.planning.shared import DENSITIES, top_share
 
 GOOD_RECALL = 0.8
@@ -61,31 +61,31 @@ class AdaSpaPlanner(InOrder):
             return ({"recall": recall},)
         return tuple({"recall": None, "density": density} for density in DENSITIES)
 
-    def attend_ordered(self, q: Tensor, k: Tensor, v: Tensor, here: Here) -> Attended:
+    def attend_ordered(self, q: Tensor, k: Tensor, v: Tensor, here: PlannerCall) -> Attended:
         """Search where it is due, and attend by the last plan."""
         phase = self._phase(here)
-        found: tuple[int, BlockPlan, Tensor] | None = here.own(lambda: None, "plan")
+        found: tuple[int, BlockPlan, Tensor] | None = here.per_layer(lambda: None, "plan")
         if found is None or found[0] != phase:
             exact = found is None or self.recall is not None
             if exact:
-                here.remember(here.dense(q, k, v)[1], "lse")
-            lse = here.own(lambda: here.dense(q, k, v)[1], "lse")
+                here.set_per_layer(here.dense(q, k, v)[1], "lse")
+            lse = here.per_layer(lambda: here.dense(q, k, v)[1], "lse")
             plan, kept = self.plan(q, k, lse, here)
             found = (phase, plan, here.density(plan))
-            here.remember(found, "plan")
+            here.set_per_layer(found, "plan")
             if exact:
                 here.call.run.measured(self.name, "recall", kept)
         return here.attend(q, k, v, found[1]), found[2]
 
-    def plan(self, q: Tensor, k: Tensor, lse: Tensor, here: Here) -> tuple[BlockPlan, Tensor]:
+    def plan(self, q: Tensor, k: Tensor, lse: Tensor, here: PlannerCall) -> tuple[BlockPlan, Tensor]:
         """The blocks ``[B, H, blocks, blocks]``, and the share of the softmax ``[B, H]`` that they keep."""
         block = here.block(self.block)
         mass = block_mass(q, k, lse, block, scale=here.scale, valid=here.valid)
         keep = self._enough(mass) if self.recall is not None else self._densest(mass, here)
-        keep |= here.kept_always(block, first_frame=self.first_frame)
+        keep |= here.always_kept(block, first_frame=self.first_frame)
         return BlockPlan(keep, block, q.shape[2], k.shape[2]), recall(mass, keep)
 
-    def _densest(self, mass: Tensor, here: Here) -> Tensor:
+    def _densest(self, mass: Tensor, here: PlannerCall) -> Tensor:
         keep = top_share(mass, self.density)
         if not self.across_heads:
             return keep
@@ -101,7 +101,7 @@ class AdaSpaPlanner(InOrder):
         needed = before < self.recall * flat.sum(-1, keepdim=True)
         return torch.zeros_like(needed).scatter_(-1, place, needed).unflatten(-1, mass.shape[-2:])
 
-    def _phase(self, here: Here) -> int:
+    def _phase(self, here: PlannerCall) -> int:
         return sum(here.call.step.is_past(share) for share in self.searches)
 
 

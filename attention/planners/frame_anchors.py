@@ -23,7 +23,7 @@ from torch import Tensor
 
 from genkit.attention.geometry.grid import VideoGrid
 from genkit.attention.geometry.plan import BlockPlan
-from genkit.attention.planning.planner_call import Here
+from genkit.attention.planning.planner_call import PlannerCall
 from genkit.attention.planning.shared import default_block
 
 EVERY_FRAME = 1 << 20
@@ -47,7 +47,7 @@ class FrameAnchorsPlanner:
     name: str = "frame-anchors"
     across_heads = False
 
-    def refusal(self, here: Here) -> str | None:
+    def refusal(self, here: PlannerCall) -> str | None:
         """Nothing can be left out of a video that is no longer than what the model was trained on."""
         frames, native = here.grid.frames, here.grid.native_frames
         return f"{frames} latent frames are no more than the {native} of the training" if frames <= native else None
@@ -56,16 +56,16 @@ class FrameAnchorsPlanner:
         """Settings from sparse to dense: key frames grow with the window, not to the length of the training."""
         return tuple({"near": n, "key_frames": n} for n in (1, 2, 3, 5, 8, 13, 21, 34, 55, 89, EVERY_FRAME))
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, here: Here) -> tuple[Tensor, Tensor]:
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, here: PlannerCall) -> tuple[Tensor, Tensor]:
         """Attention by the mask of this step."""
         turn = here.call.step.index if self.rotate else 0
-        plan, density = here.shared(lambda: self._planned(here, turn), "plan", turn, here.call.visible is None)
+        plan, density = here.per_run(lambda: self._planned(here, turn), "plan", turn, here.call.visible is None)
         return here.attend(q, k, v, plan), density if here.call.visible is None else here.density(plan)
 
-    def _planned(self, here: Here, turn: int) -> tuple[BlockPlan, Tensor]:
+    def _planned(self, here: PlannerCall, turn: int) -> tuple[BlockPlan, Tensor]:
         block = self.block or default_block(here.grid)
         keep = frame_blocks(here.grid, self.frames_read(here.grid, turn), block).to(here.device)
-        keep |= here.kept_always(block, first_frame=False)
+        keep |= here.always_kept(block, first_frame=False)
         plan = BlockPlan(keep[None, None], block, here.grid.tokens, here.grid.tokens)
         return plan, here.density(plan)
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from genkit.attention.geometry.plan import BlockPlan
 from genkit.attention.planners.radial_mask import BlockRule, radial_plan
-from genkit.attention.planning.planner_call import Here
+from genkit.attention.planning.planner_call import PlannerCall
 from genkit.attention.planning.shared import DENSITIES, default_block
 
 
@@ -36,7 +36,7 @@ class RadialPlanner:
     name: str = "radial"
     across_heads = False
 
-    def refusal(self, here: Here) -> str | None:
+    def refusal(self, here: PlannerCall) -> str | None:
         """It applies to every call."""
         return None
 
@@ -44,15 +44,15 @@ class RadialPlanner:
         """Settings from sparse to dense."""
         return tuple({"density": density} for density in DENSITIES)
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, here: Here) -> tuple[Tensor, Tensor]:
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, here: PlannerCall) -> tuple[Tensor, Tensor]:
         """Attention by the mask, which is made once a generation and grid."""
-        plan = here.shared(lambda: self._plan(here), "plan")
-        last = here.shared(_Last, "density")
+        plan = here.per_run(lambda: self._plan(here), "plan")
+        last = here.per_run(_Last, "density")
         if last.density is None or last.visible is not here.call.visible:
             last.visible, last.density = here.call.visible, here.density(plan)
         return here.attend(q, k, v, plan), last.density
 
-    def _plan(self, here: Here) -> BlockPlan:
+    def _plan(self, here: PlannerCall) -> BlockPlan:
         plan = radial_plan(
             here.grid,
             block=self.block or default_block(here.grid),

@@ -23,7 +23,7 @@ from genkit.attention.geometry.grid import VideoGrid
 from genkit.attention.geometry.layout import Sides, Tiles
 from genkit.attention.geometry.plan import BlockPlan
 from genkit.attention.planning.ordered import InOrder
-from genkit.attention.planning.planner_call import Attended, Here
+from genkit.attention.planning.planner_call import Attended, PlannerCall
 
 EVERY_TILE = 1 << 20
 """A window wider than any video."""
@@ -52,14 +52,14 @@ class SlidingTilePlanner(InOrder):
         """Settings from sparse to dense."""
         return tuple({"window": (side, side, side)} for side in (1, 3, 5, 7, 9, 13, 19, 27, EVERY_TILE))
 
-    def attend_ordered(self, q: Tensor, k: Tensor, v: Tensor, here: Here) -> Attended:
+    def attend_ordered(self, q: Tensor, k: Tensor, v: Tensor, here: PlannerCall) -> Attended:
         """Attend by the windows of the tiles."""
-        plan, density = here.shared(lambda: self._planned(here), "plan")
+        plan, density = here.per_run(lambda: self._planned(here), "plan")
         return here.attend(q, k, v, plan), density
 
-    def _planned(self, here: Here) -> tuple[BlockPlan, Tensor]:
+    def _planned(self, here: PlannerCall) -> tuple[BlockPlan, Tensor]:
         block, tokens = here.block(self.block), here.grid.tokens
-        keep = self._blocks(here.grid, block).to(here.device) | here.kept_always(block, first_frame=False)
+        keep = self._blocks(here.grid, block).to(here.device) | here.always_kept(block, first_frame=False)
         plan = BlockPlan(keep[None, None], block, tokens, tokens)
         density = here.density(plan)
         if float(density) > NOTED * (ideal := self.ideal_density(here.grid)):

@@ -21,7 +21,7 @@ from genkit.attention.geometry.layout import Layout, TokenOrder, layout_of
 from genkit.attention.geometry.plan import BlockPlan
 from genkit.attention.operators.pool import pool
 from genkit.attention.planning.ordered import InOrder
-from genkit.attention.planning.planner_call import Attended, Here
+from genkit.attention.planning.planner_call import Attended, PlannerCall
 from genkit.attention.planning.shared import DENSITIES, top_share
 
 
@@ -55,12 +55,12 @@ class SpargePlanner(InOrder):
         """Settings from sparse to dense."""
         return tuple({"choose": "topk", "density": density} for density in DENSITIES)
 
-    def attend_ordered(self, q: Tensor, k: Tensor, v: Tensor, here: Here) -> Attended:
+    def attend_ordered(self, q: Tensor, k: Tensor, v: Tensor, here: PlannerCall) -> Attended:
         """Plan and attend."""
         plan = self.plan(q, k, here)
         return here.attend(q, k, v, plan), here.density(plan)
 
-    def plan(self, q: Tensor, k: Tensor, here: Here) -> BlockPlan:
+    def plan(self, q: Tensor, k: Tensor, here: PlannerCall) -> BlockPlan:
         """The blocks of one call ``[B, H, blocks, blocks]``."""
         # Softmax does not see a constant added to all keys; without it, blocks look less alike.
         centred, block = k - k.mean(2, keepdim=True), here.block(self.block)
@@ -69,7 +69,7 @@ class SpargePlanner(InOrder):
         score = (query @ key.mT * here.scale).masked_fill(~similar_k[:, :, None], float("-inf"))
         share = score.softmax(-1).nan_to_num(0)
         keep = self._greatest(share) | ~similar_k[:, :, None] | ~similar_q[..., None]
-        keep = keep | here.kept_always(block, first_frame=self.first_frame)
+        keep = keep | here.always_kept(block, first_frame=self.first_frame)
         return BlockPlan(keep, block, q.shape[2], k.shape[2])
 
     def _greatest(self, share: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from torch import Tensor
 from genkit.attention.geometry.grid import VideoGrid
 from genkit.attention.geometry.plan import BlockPlan
 from genkit.attention.operators.permute import inverse, permute
-from genkit.attention.planning.planner_call import Here
+from genkit.attention.planning.planner_call import PlannerCall
 from genkit.attention.planning.shared import DENSITIES
 
 
@@ -38,7 +38,7 @@ class SvgPlanner:
     name: str = "svg"
     across_heads = False
 
-    def refusal(self, here: Here) -> str | None:
+    def refusal(self, here: PlannerCall) -> str | None:
         """Orders by place have no windows of frames."""
         return "it reorders tokens by place and cannot hide frames" if here.call.visible is not None else None
 
@@ -46,19 +46,19 @@ class SvgPlanner:
         """Settings from sparse to dense."""
         return tuple({"density": density} for density in DENSITIES)
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, here: Here) -> tuple[Tensor, Tensor]:
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, here: PlannerCall) -> tuple[Tensor, Tensor]:
         """Judge the heads, order the tokens of the temporal ones, and attend."""
-        orders, masks = here.shared(lambda: self._kinds(here), "kinds")
+        orders, masks = here.per_run(lambda: self._kinds(here), "kinds")
         temporal = self._judge(q, k, v, here)
         order = orders[temporal.long()]
         plan = BlockPlan(masks[temporal.long()], here.block(self.block), q.shape[2], k.shape[2])
         out = here.attend(permute(q, order), permute(k, order), permute(v, order), plan)
         return permute(out, inverse(order)), here.density(plan)
 
-    def _judge(self, q: Tensor, k: Tensor, v: Tensor, here: Here) -> Tensor:
+    def _judge(self, q: Tensor, k: Tensor, v: Tensor, here: PlannerCall) -> Tensor:
         """Which heads err less with the temporal mask, bool ``[B, H]``."""
-        orders, masks = here.shared(lambda: self._kinds(here), "kinds")
-        rows = here.shared(lambda: self._rows(here), "rows")
+        orders, masks = here.per_run(lambda: self._kinds(here), "kinds")
+        rows = here.per_run(lambda: self._rows(here), "rows")
         logits = q[:, :, rows].float() @ k.float().mT * here.scale
         if here.valid is not None:
             logits = logits.masked_fill(~here.valid[:, None, None], float("-inf"))
@@ -71,13 +71,13 @@ class SvgPlanner:
             errors.append((masked.softmax(-1) @ v.float() - true).square().mean((-2, -1)))
         return errors[1] < errors[0]
 
-    def _rows(self, here: Here) -> Tensor:
+    def _rows(self, here: PlannerCall) -> Tensor:
         """Video tokens drawn with a generator of our own."""
         generator = torch.Generator().manual_seed(0)
         drawn = torch.randperm(here.grid.video_tokens, generator=generator)[: self.rows]
         return (drawn + here.grid.video.start).to(here.device)
 
-    def _kinds(self, here: Here) -> tuple[Tensor, Tensor]:
+    def _kinds(self, here: PlannerCall) -> tuple[Tensor, Tensor]:
         """Order ``[2, N]`` and mask ``[2, blocks, blocks]`` of spatial and temporal heads."""
         grid, block = here.grid, here.block(self.block)
         by_frame = torch.arange(grid.tokens)
@@ -85,7 +85,7 @@ class SvgPlanner:
         video = by_frame[grid.video].view(grid.frames, -1)
         by_place[grid.video] = video.T.flatten()
         band = band_of(grid, block, self.density).to(here.device)
-        kept = [here.kept_always(block, first_frame=first) for first in (self.first_frame, False)]
+        kept = [here.always_kept(block, first_frame=first) for first in (self.first_frame, False)]
         return torch.stack([by_frame, by_place]).to(here.device), torch.stack([band | keep for keep in kept])
 
 

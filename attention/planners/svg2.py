@@ -22,7 +22,7 @@ from torch import Tensor
 
 from genkit.attention.geometry.plan import BlockPlan
 from genkit.attention.operators.permute import inverse, permute
-from genkit.attention.planning.planner_call import Here
+from genkit.attention.planning.planner_call import PlannerCall
 
 DISTANCES_AT_ONCE = 1 << 26
 """Of tokens to centres, that k-means holds in float32: a quarter of a GiB."""
@@ -51,7 +51,7 @@ class Svg2Planner:
     name: str = "svg2"
     across_heads = False
 
-    def refusal(self, here: Here) -> str | None:
+    def refusal(self, here: PlannerCall) -> str | None:
         """Clusters mix frames."""
         return "it orders tokens by cluster and cannot hide frames" if here.call.visible is not None else None
 
@@ -59,7 +59,7 @@ class Svg2Planner:
         """Settings from sparse to dense."""
         return tuple({"top_p": share, "least": share**4} for share in (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 1.0))
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, here: Here) -> tuple[Tensor, Tensor]:
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, here: PlannerCall) -> tuple[Tensor, Tensor]:
         """Cluster, choose, order, attend, and put the tokens back."""
         video = here.grid.video
         label_q, centre_q = self._clusters(q[:, :, video], self.query_cluster, here, "queries")
@@ -79,19 +79,19 @@ class Svg2Planner:
         taken[..., : max(1, int(self.least * centre_k.shape[2]))] = True
         return torch.zeros_like(taken).scatter_(-1, place, taken)
 
-    def _clusters(self, x: Tensor, average: int, here: Here, which: str) -> tuple[Tensor, Tensor]:
+    def _clusters(self, x: Tensor, average: int, here: PlannerCall, which: str) -> tuple[Tensor, Tensor]:
         count = max(1, x.shape[2] // average)
-        centre: Tensor | None = here.own(lambda: None, which)
+        centre: Tensor | None = here.per_layer(lambda: None, which)
         begun = centre is not None
         if centre is None:
             centre = x[:, :, torch.linspace(0, x.shape[2] - 1, count, device=x.device).long()].float()
         label, centre = k_means(x.float(), centre, self.rounds if begun else self.first_rounds)
         if not begun:
             label, centre = in_chain(label, centre)
-        here.remember(centre, which)
+        here.set_per_layer(centre, which)
         return label, centre
 
-    def _order(self, label: Tensor, here: Here) -> Tensor:
+    def _order(self, label: Tensor, here: PlannerCall) -> Tensor:
         """All tokens with the video's sorted by cluster, int64 ``[B, H, N]``; text stays where it is."""
         start, order = here.grid.video.start, label.argsort(dim=-1, stable=True)
         text = [torch.arange(s.start, s.stop, device=label.device) for s in (here.grid.text,) if s.stop > s.start]
@@ -99,15 +99,15 @@ class Svg2Planner:
         return torch.cat(parts[::-1] if here.grid.text_first else parts, -1)
 
     def _plan(
-        self, label_q: Tensor, label_k: Tensor, order_q: Tensor, order_k: Tensor, chosen: Tensor, here: Here
+        self, label_q: Tensor, label_k: Tensor, order_q: Tensor, order_k: Tensor, chosen: Tensor, here: PlannerCall
     ) -> BlockPlan:
         rows = self._holds(label_q, order_q, chosen.shape[2], here)
         cols = self._holds(label_k, order_k, chosen.shape[3], here)
         block = here.block(self.block)
-        keep = (rows @ chosen.float() @ cols.mT > 0) | here.kept_always(block, first_frame=False)
+        keep = (rows @ chosen.float() @ cols.mT > 0) | here.always_kept(block, first_frame=False)
         return BlockPlan(keep, block, here.grid.tokens, here.grid.tokens)
 
-    def _holds(self, label: Tensor, order: Tensor, clusters: int, here: Here) -> Tensor:
+    def _holds(self, label: Tensor, order: Tensor, clusters: int, here: PlannerCall) -> Tensor:
         """Whether a block of the ordered tokens holds one of a cluster, float ``[B, H, blocks, clusters]``."""
         grid, block = here.grid, here.block(self.block)
         blocks = -(-grid.tokens // block)

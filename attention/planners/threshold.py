@@ -19,7 +19,7 @@ from genkit.attention.geometry.layout import Layout, TokenOrder, layout_of
 from genkit.attention.geometry.plan import BlockPlan
 from genkit.attention.operators.threshold import threshold_attention, threshold_plan
 from genkit.attention.planning.ordered import InOrder
-from genkit.attention.planning.planner_call import Attended, Here
+from genkit.attention.planning.planner_call import Attended, PlannerCall
 from genkit.attention.planning.shared import in_first_frame, spanned
 
 
@@ -46,7 +46,7 @@ class ThresholdPlanner(InOrder):
         """Settings from sparse to dense."""
         return tuple({"tau": tau} for tau in (2.0, 1.5, 1.0, 0.5, 0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -math.inf))
 
-    def attend_ordered(self, q: Tensor, k: Tensor, v: Tensor, here: Here) -> Attended:
+    def attend_ordered(self, q: Tensor, k: Tensor, v: Tensor, here: PlannerCall) -> Attended:
         """Attend; a call whose frames are not all visible is planned and cut, without the tail."""
         if here.call.visible is not None:
             plan = self.plan(q, k, here)
@@ -68,19 +68,19 @@ class ThresholdPlanner(InOrder):
             impl=here.impl,
         )
         here.ran("threshold")
-        here.saw(q, k, v, lambda: self.plan(q, k, here))
+        here.on_plan(q, k, v, lambda: self.plan(q, k, here))
         return out, exact.double().mean() / exact.shape[-1]
 
-    def plan(self, q: Tensor, k: Tensor, here: Here) -> BlockPlan:
+    def plan(self, q: Tensor, k: Tensor, here: PlannerCall) -> BlockPlan:
         """The blocks that are read exactly, ``[B, H, blocks, blocks]``."""
         block, sinks = here.block(self.block), self._sinks(here)
         return threshold_plan(q, k, block=block, tau=self.tau, scale=here.scale, sinks=sinks, valid=here.valid)
 
-    def _sinks(self, here: Here) -> Tensor:
+    def _sinks(self, here: PlannerCall) -> Tensor:
         """Blocks with text or the first frame in them, bool ``[blocks]``."""
-        return here.shared(lambda: self._find_sinks(here).to(here.device), "sinks")
+        return here.per_run(lambda: self._find_sinks(here).to(here.device), "sinks")
 
-    def _find_sinks(self, here: Here) -> Tensor:
+    def _find_sinks(self, here: PlannerCall) -> Tensor:
         grid, block = here.grid, here.block(self.block)
         text = spanned(grid.text, block, -(-grid.tokens // block))
         return text | in_first_frame(grid, block, here.layout) if self.first_frame else text

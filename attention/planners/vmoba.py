@@ -29,7 +29,7 @@ from genkit.attention.geometry.layout import Sides, Tiles, ordered
 from genkit.attention.geometry.plan import BlockPlan
 from genkit.attention.operators.permute import inverse, permute
 from genkit.attention.operators.pool import pool
-from genkit.attention.planning.planner_call import Here
+from genkit.attention.planning.planner_call import PlannerCall
 
 Partition = Literal["time", "space", "both"]
 PARTITIONS: tuple[Partition, ...] = ("time", "space", "both")
@@ -52,7 +52,7 @@ class VMoBAPlanner:
     name: str = "vmoba"
     across_heads = False
 
-    def refusal(self, here: Here) -> str | None:
+    def refusal(self, here: PlannerCall) -> str | None:
         """Chunks of places have no windows of frames."""
         return "it reorders tokens by place and cannot hide frames" if here.call.visible is not None else None
 
@@ -60,19 +60,19 @@ class VMoBAPlanner:
         """Settings from sparse to dense."""
         return tuple({"threshold": share} for share in (0.1, 0.15, 0.25, 0.4, 0.6, 0.8, 0.9, 1.1))
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, here: Here) -> tuple[Tensor, Tensor]:
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, here: PlannerCall) -> tuple[Tensor, Tensor]:
         """Order the tokens by this layer's partition, choose, attend, and put them back."""
         chunks = self.chunks(here)
         q, k, v = (permute(x, chunks.order[None, None]) for x in (q, k, v))
         plan = self.plan(q, k, here)
         return permute(here.attend(q, k, v, plan), inverse(chunks.order[None, None])), here.density(plan)
 
-    def chunks(self, here: Here) -> "Chunks":
+    def chunks(self, here: PlannerCall) -> "Chunks":
         """The partition of this layer."""
         kind = PARTITIONS[here.call.depth % len(PARTITIONS)]
-        return here.shared(lambda: self._cut(kind, here), "chunks", kind)
+        return here.per_run(lambda: self._cut(kind, here), "chunks", kind)
 
-    def _cut(self, kind: Partition, here: Here) -> "Chunks":
+    def _cut(self, kind: Partition, here: PlannerCall) -> "Chunks":
         grid = here.grid
         sides: dict[Partition, Sides] = {
             "time": (self.time, grid.rows, grid.cols),
@@ -84,12 +84,12 @@ class VMoBAPlanner:
         block = self.block or divisor_of(sizes[0] * sizes[1] * sizes[2]) or here.block(None)
         return Chunks.of(grid, layout, block).to(here.device)
 
-    def plan(self, q: Tensor, k: Tensor, here: Here) -> BlockPlan:
+    def plan(self, q: Tensor, k: Tensor, here: PlannerCall) -> BlockPlan:
         """The blocks that each block of queries reads ``[B, H, blocks, blocks]``, tokens in the order of the chunks."""
         chunks = self.chunks(here)
         chosen = self.chosen(q, k, chunks)
         keep = chosen.float() @ chunks.holds.T > 0
-        return BlockPlan(keep | here.kept_always(chunks.block, first_frame=False), chunks.block, q.shape[2], k.shape[2])
+        return BlockPlan(keep | here.always_kept(chunks.block, first_frame=False), chunks.block, q.shape[2], k.shape[2])
 
     def chosen(self, q: Tensor, k: Tensor, chunks: "Chunks") -> Tensor:
         """Which chunks each block of queries reads, bool ``[B, H, blocks, chunks]``."""

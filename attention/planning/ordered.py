@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from torch import Tensor
 
 from genkit.attention.geometry.layout import Layout
-from genkit.attention.planning.planner_call import Attended, Here
+from genkit.attention.planning.planner_call import Attended, PlannerCall
 
 
 class InOrder(ABC):
@@ -22,15 +22,15 @@ class InOrder(ABC):
         return False
 
     @abstractmethod
-    def attend_ordered(self, q: Tensor, k: Tensor, v: Tensor, here: Here) -> Attended:
+    def attend_ordered(self, q: Tensor, k: Tensor, v: Tensor, here: PlannerCall) -> Attended:
         """``Planner.attend`` for tokens in that order."""
 
-    def refusal(self, here: Here) -> str | None:
+    def refusal(self, here: PlannerCall) -> str | None:
         """It applies to every call, unless frames are hidden from one another and its order mixes them."""
         if here.call.visible is None or self.layout is None or not self.layout.mixes_frames:
             return None
         return "it orders tokens across frames and cannot hide frames"
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, here: Here) -> Attended:
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, here: PlannerCall) -> Attended:
         """Put the tokens in order, attend, and put them back."""
         return here.in_order(self.layout, q, k, v, self.attend_ordered)

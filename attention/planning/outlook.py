@@ -12,7 +12,7 @@ from genkit.attention.calls.call import Call, Kind, Step, compose
 from genkit.attention.calls.run import Run
 from genkit.attention.model.layers import Layer
 from genkit.attention.model.session import Session
-from genkit.attention.planning.planner_call import Here, Planner
+from genkit.attention.planning.planner_call import Planner, PlannerCall
 from genkit.attention.planning.rule import ALL_WARM_UP, SparseRule
 
 MOST_TEXT = 512
@@ -35,7 +35,7 @@ class Asked:
         """As the planner that is asked."""
         return self.planner.across_heads
 
-    def refusal(self, here: Here) -> str | None:
+    def refusal(self, here: PlannerCall) -> str | None:
         """Why a call would have to be dense; None where it would not."""
         return self.planner.refusal(here)
 
@@ -43,7 +43,7 @@ class Asked:
         """Settings of the planner itself."""
         return self.planner.levels(recall)
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, here: Here) -> tuple[Tensor, Tensor]:
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, here: PlannerCall) -> tuple[Tensor, Tensor]:
         """An output without numbers."""
         return torch.empty_like(q), torch.ones(())
 

@@ -13,17 +13,17 @@ from genkit.attention.geometry.layout import Layout, ordered
 from genkit.attention.geometry.plan import BlockPlan, pairs_in_blocks
 from genkit.attention.operators.block_sparse import Impl, auto_impl, block_sparse
 from genkit.attention.operators.permute import inverse, permute
-from genkit.attention.planning.shared import default_block, kept_always
+from genkit.attention.planning.shared import always_kept, default_block
 
 T = TypeVar("T")
 Attended = tuple[Tensor, Tensor]
 """Output ``[B, H, N, D]`` and the share of the token pairs that were computed, a tensor of one number."""
-AttendHere = Callable[[Tensor, Tensor, Tensor, "Here"], Attended]
+AttendPlanned = Callable[[Tensor, Tensor, Tensor, "PlannerCall"], Attended]
 """A planner's ``attend``."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Here:
+class PlannerCall:
     """One attention call, with the tokens that are really in it."""
 
     planner: Hashable
@@ -41,7 +41,7 @@ class Here:
     layout: Layout | None = None
     """Order of the tokens that the planner is given; None is frame by frame."""
 
-    def only(self, video: int, rows: Tensor) -> "Here":
+    def only(self, video: int, rows: Tensor) -> "PlannerCall":
         """The same place for one video, which stands in ``rows`` of the batch; the record counts the first alone."""
         valid, mask = (None if x is None or len(x) == 1 else x for x in (self.valid, self.call.mask))
         call = replace(self.call, video=video, counted=self.call.counted or video > 0)
@@ -49,7 +49,7 @@ class Here:
             call = replace(call, mask=mask[rows])
         return replace(self, call=call, valid=self.valid if valid is None else valid[rows])
 
-    def in_order(self, layout: Layout | None, q: Tensor, k: Tensor, v: Tensor, attend: AttendHere) -> Attended:
+    def in_order(self, layout: Layout | None, q: Tensor, k: Tensor, v: Tensor, attend: AttendPlanned) -> Attended:
         """What ``attend`` gives for the tokens in the order of ``layout``, put back; None is frame by frame.
 
         The hooks of the model may have put them in order already.
@@ -57,7 +57,7 @@ class Here:
         there = replace(self, layout=layout)
         if layout == self.call.layout:
             return attend(q, k, v, there)
-        order = self.shared(lambda: self._order_to(layout), "order", layout, self.call.layout)
+        order = self.per_run(lambda: self._order_to(layout), "order", layout, self.call.layout)
         out, density = attend(permute(q, order), permute(k, order), permute(v, order), there)
         return permute(out, inverse(order)), density
 
@@ -69,15 +69,15 @@ class Here:
         )
         return inverse(have)[want].to(self.device)[None, None]
 
-    def shared(self, make: Callable[[], T], *key: Hashable) -> T:
+    def per_run(self, make: Callable[[], T], *key: Hashable) -> T:
         """``make()``, once a generation for this grid, whatever the layer."""
         return self._kept((self.planner, self.grid, str(self.device), *key), make)
 
-    def own(self, make: Callable[[], T], *key: Hashable) -> T:
+    def per_layer(self, make: Callable[[], T], *key: Hashable) -> T:
         """``make()``, once a generation for this grid, window, model, layer, guidance branch and video."""
         return self._kept((*self._mine, *key), make)
 
-    def remember(self, value: object, *key: Hashable) -> None:
+    def set_per_layer(self, value: object, *key: Hashable) -> None:
         """Replace what ``own`` gives for ``key``."""
         self.call.run.state[(*self._mine, *key)] = value
 
@@ -106,17 +106,17 @@ class Here:
 
     def block(self, asked: int | None) -> int:
         """Tokens of a block: as asked, or 64 and less for small frames where None is."""
-        return asked or default_block(self.grid, most=64)
+        return asked or default_block(self.grid, max_block=64)
 
-    def kept_always(self, block: int, *, first_frame: bool) -> Tensor:
-        """``kept.kept_always`` of this grid, on the device of the call; made once a generation."""
-        made = lambda: kept_always(self.grid, block, self.layout, first_frame=first_frame).to(self.device)  # noqa: E731
-        return self.shared(made, "kept", block, first_frame, self.layout)
+    def always_kept(self, block: int, *, first_frame: bool) -> Tensor:
+        """``kept.always_kept`` of this grid, on the device of the call; made once a generation."""
+        made = lambda: always_kept(self.grid, block, self.layout, first_frame=first_frame).to(self.device)  # noqa: E731
+        return self.per_run(made, "kept", block, first_frame, self.layout)
 
     @property
     def frames(self) -> Tensor:
         """Latent frame of every token, -1 for text; int64 ``[N]``."""
-        return self.shared(lambda: self.grid.frame_of_token(self.device), "frames")
+        return self.per_run(lambda: self.grid.frame_of_token(self.device), "frames")
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, plan: BlockPlan, *, tail: bool = False) -> Tensor:
         """Attention over the blocks of ``plan`` and the visible frames; says in the record which implementation ran."""
@@ -137,7 +137,7 @@ class Here:
             impl=impl,
         )
         self.ran(impl)
-        self.saw(q, k, v, lambda: plan)
+        self.on_plan(q, k, v, lambda: plan)
         return out
 
     def ran(self, implementation: str) -> None:
@@ -145,7 +145,7 @@ class Here:
         if not self.call.counted:
             self.call.run.ran(implementation)
 
-    def saw(self, q: Tensor, k: Tensor, v: Tensor, plan: Callable[[], BlockPlan]) -> None:
+    def on_plan(self, q: Tensor, k: Tensor, v: Tensor, plan: Callable[[], BlockPlan]) -> None:
         """Told of every plan that was followed, with the tokens in its order; ``measure`` listens here."""
 
     def dense(self, q: Tensor, k: Tensor, v: Tensor, *, plan: BlockPlan | None = None) -> tuple[Tensor, Tensor]:
@@ -192,10 +192,10 @@ class Planner(Protocol):
 
     @property
     def across_heads(self) -> bool:
-        """Whether what is read in one head depends on other heads; they are compared with ``Here.all_heads``."""
+        """Whether what is read in one head depends on other heads; they are compared with ``PlannerCall.all_heads``."""
         ...
 
-    def refusal(self, here: Here) -> str | None:
+    def refusal(self, here: PlannerCall) -> str | None:
         """Why this call has to be dense; None when it has not."""
         ...
 
@@ -206,6 +206,6 @@ class Planner(Protocol):
         """
         ...
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, here: Here) -> Attended:
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, here: PlannerCall) -> Attended:
         """What is read here, and how much of everything that is."""
         ...

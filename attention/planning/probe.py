@@ -10,7 +10,7 @@ from torch import Tensor
 from genkit.attention.calls.call import Step
 from genkit.attention.calls.dense import dense
 from genkit.attention.planning.measure import measure
-from genkit.attention.planning.planner_call import Here, Planner
+from genkit.attention.planning.planner_call import Planner, PlannerCall
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ class ProbingPlanner:
         """As the planner that is measured."""
         return self.planner.across_heads
 
-    def refusal(self, here: Here) -> str | None:
+    def refusal(self, here: PlannerCall) -> str | None:
         """Where the planner refuses there is nothing to measure."""
         return self.planner.refusal(here)
 
@@ -62,7 +62,7 @@ class ProbingPlanner:
         """The settings that are tried."""
         return self.settings
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, here: Here) -> tuple[Tensor, Tensor]:
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, here: PlannerCall) -> tuple[Tensor, Tensor]:
         """Measure every setting; the output is the dense one, bit for bit."""
         for level, setting in enumerate(self.settings):
             tried: Planner = replace(self.planner, **setting)  # type: ignore[type-var]

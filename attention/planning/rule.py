@@ -12,7 +12,7 @@ from genkit.attention.geometry.blocks import without_padding
 from genkit.attention.geometry.layout import Layout
 from genkit.attention.operators.block_sparse import Impl
 from genkit.attention.planning.measure import reaching
-from genkit.attention.planning.planner_call import Attended, Here, Planner
+from genkit.attention.planning.planner_call import Attended, Planner, PlannerCall
 
 WARM_UP = "dense (warm-up)"
 """What the record calls dense steps and layers that were asked for."""
@@ -42,7 +42,7 @@ class SparseRule:
     recall: float | None = None
     """Least share of each head's softmax to keep, in (0, 1]; found layer by layer in the first sparse step. None
     follows the planner's own setting."""
-    most: float = 1.0
+    max_density: float = 1.0
     """Greatest density that ``recall`` may take, in (0, 1]."""
     budget: Mapping[str, Mapping[str, Any]] | None = None
     """Fields of the planner that are different in a layer, by ``component.layer``; None changes none."""
@@ -91,7 +91,7 @@ class SparseRule:
             return "heads are compared, and those of tensor parallelism lie on devices that cannot be asked"
         return None
 
-    def _attend(self, planner: Planner, q: Tensor, k: Tensor, v: Tensor, here: Here) -> Attended:
+    def _attend(self, planner: Planner, q: Tensor, k: Tensor, v: Tensor, here: PlannerCall) -> Attended:
         """Attend by the planner; a recall is asked for of each video by itself, as if it were made alone."""
         if here.valid is not None:  # what stands in the padding must not decide what is read
             k, v = (without_padding(x, here.valid) for x in (k, v))
@@ -133,8 +133,8 @@ class SparseRule:
                 "another one; run `genkit probe` with this model"
             )
 
-    def _reaching(self, planner: Planner, recall: float, q: Tensor, k: Tensor, v: Tensor, here: Here) -> Planner:
-        return here.own(lambda: reaching(planner, recall, self.most, q, k, v, here), "reaching")
+    def _reaching(self, planner: Planner, recall: float, q: Tensor, k: Tensor, v: Tensor, here: PlannerCall) -> Planner:
+        return here.per_layer(lambda: reaching(planner, recall, self.max_density, q, k, v, here), "reaching")
 
     def _warming_up(self, call: Call) -> bool:
         early = not call.step.is_past(self.dense_steps)
@@ -162,8 +162,8 @@ class SparseRule:
         asked = [name for name, value in call.options.items() if name != "backend" and value]
         return f"the model asks for {', '.join(asked)}" if asked else None
 
-    def _here(self, planner: Planner, q: Tensor, call: Call) -> Here:
-        return Here(
+    def _here(self, planner: Planner, q: Tensor, call: Call) -> PlannerCall:
+        return PlannerCall(
             planner=planner,
             call=call,
             grid=replace(call.grid, text_tokens=q.shape[2] - call.grid.video_tokens, start=0),

@@ -11,13 +11,13 @@ DENSITIES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 1.0)
 """What is tried, from sparse to dense, when a recall is asked for of a planner that follows a density."""
 
 
-def default_block(grid: VideoGrid, most: int = 128) -> int:
-    """Tokens of a block where none is named: ``most``, or less where a quarter of a frame is less; at least 16."""
+def default_block(grid: VideoGrid, max_block: int = 128) -> int:
+    """Tokens of a block where none is named: ``max_block``, or less where a quarter of a frame is less; at least 16."""
     quarter = max(16, grid.tokens_per_frame // 4)
-    return min(most, 1 << (quarter.bit_length() - 1))
+    return min(max_block, 1 << (quarter.bit_length() - 1))
 
 
-def kept_always(grid: VideoGrid, block: int, layout: Layout | None = None, *, first_frame: bool) -> Tensor:
+def always_kept(grid: VideoGrid, block: int, layout: Layout | None = None, *, first_frame: bool) -> Tensor:
     """Bool ``[blocks, blocks]`` on the CPU.
 
     A query block reads its own keys, so that no row is ever empty. Blocks with text in them are read by all and read

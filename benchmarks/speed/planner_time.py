@@ -11,7 +11,7 @@ from genkit.attention.calls.call import Call, Step
 from genkit.attention.calls.run import Run
 from genkit.attention.geometry.plan import BlockPlan
 from genkit.attention.operators.block_sparse import Impl
-from genkit.attention.planning.planner_call import Here
+from genkit.attention.planning.planner_call import PlannerCall
 from genkit.attention.planning.rule import SparseRule
 from genkit.benchmarks.timing.machine import Laps, Timing, elapsed, measure, timing_of
 from genkit.benchmarks.timing.real_models import MODELS, RealModel
@@ -28,13 +28,13 @@ FRESH = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class TimedHere(Here):
+class TimedCall(PlannerCall):
     """Where a planner stands, with a stopwatch on the attention over the blocks that it chose."""
 
     laps: Laps
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, plan: BlockPlan, *, tail: bool = False) -> Tensor:
-        """As ``Here.attend``."""
+        """As ``PlannerCall.attend``."""
         with self.laps.lap():
             return super().attend(q, k, v, plan, tail=tail)
 
@@ -135,7 +135,7 @@ def planned(
     """
     laps = Laps(q.device)
 
-    def here() -> TimedHere:
+    def here() -> TimedCall:
         return _here(rule, model, q, impl, laps)
 
     if reason := rule.planner.refusal(here()):
@@ -158,9 +158,9 @@ def planned(
     )
 
 
-def _here(rule: SparseRule, model: RealModel, q: Tensor, impl: Impl, laps: Laps) -> TimedHere:
+def _here(rule: SparseRule, model: RealModel, q: Tensor, impl: Impl, laps: Laps) -> TimedCall:
     call = Call(layer="timed", depth=DEPTH, kind=model.kind, grid=model.grid, step=STEP, run=Run())
-    return TimedHere(
+    return TimedCall(
         planner=rule.planner,
         call=call,
         grid=model.grid,

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from genkit.attention.geometry.grid import VideoGrid
 from genkit.attention.geometry.plan import BlockPlan
-from genkit.attention.planning.shared import kept_always
+from genkit.attention.planning.shared import always_kept
 
 MASKS = ("band", "scattered")
 """``band``: the nearest blocks, one table for all heads, which caches like; ``scattered``: blocks drawn at random for
@@ -23,7 +23,7 @@ def mask_of(kind: str, grid: VideoGrid, heads: int, *, block: int, density: floa
         keep = torch.ones(1, 1, blocks, blocks, dtype=torch.bool)
     else:
         chosen = _nearest(blocks, count) if kind == "band" else _scattered(blocks, heads, count, seed)
-        keep = chosen | kept_always(grid, block, first_frame=False)
+        keep = chosen | always_kept(grid, block, first_frame=False)
     return BlockPlan(keep, block, grid.tokens, grid.tokens)
 
 

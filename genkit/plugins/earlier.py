@@ -114,27 +114,36 @@ def _searches_for_recall(values: Mapping[str, str], made: Made) -> bool:
 
 
 FIRST_FRAME = {"first_frame": "none"}
+MOST = {"most": "max_density"}
+"""What the sparse methods called the bound of a density that a recall may take."""
 CHANGES: dict[int, dict[str, Change]] = {
     1: {
         "adaspa": Change(
             defaults=FIRST_FRAME,
+            renamed=MOST,
             differs=_searches_for_recall,
             reason="searched again by a log-sum-exp of earlier steps, by which a recall is not to be had",
         ),
         "frame-anchors": Change(
-            differs=lambda values, made: True, reason="read key frames further apart than its source"
+            renamed=MOST,
+            differs=lambda values, made: True,
+            reason="read key frames further apart than its source",
         ),
-        "svg2": Change(differs=lambda values, made: True, reason="numbered clusters as they were found"),
-        "vmoba": Change(differs=lambda values, made: True, reason="cut chunks of 64 tokens, unlike its source"),
+        "svg2": Change(renamed=MOST, differs=lambda values, made: True, reason="numbered clusters as they were found"),
+        "vmoba": Change(
+            renamed=MOST, differs=lambda values, made: True, reason="cut chunks of 64 tokens, unlike its source"
+        ),
         "freelong": Change(
             renamed={"window": "near"},
             differs=_freelong,
             reason="could begin with the same noise twice in the last window, or took another length for that of the "
             "training",
         ),
-        "radial": Change(defaults={"decay": "1.0"}),
-        "sparge": Change(defaults=FIRST_FRAME),
-        "threshold": Change(defaults=FIRST_FRAME),
+        "sliding-tile": Change(renamed=MOST),
+        "svg": Change(renamed=MOST),
+        "radial": Change(defaults={"decay": "1.0"}, renamed=MOST),
+        "sparge": Change(defaults=FIRST_FRAME, renamed=MOST),
+        "threshold": Change(defaults=FIRST_FRAME, renamed=MOST),
         "freenoise": Change(
             differs=_freenoise,
             completed=_freenoise_window,

@@ -12,7 +12,7 @@ from torch import Tensor
 from genkit.attention.geometry.blocks import without_padding
 from genkit.attention.geometry.plan import BlockPlan
 from genkit.attention.operators.block_sparse import flex, gather, reference, xformers
-from genkit.attention.operators.block_sparse.seen import Seen
+from genkit.attention.operators.block_sparse.read_mask import ReadMask
 
 Impl = Literal["auto", "triton", "gather", "flex", "xformers", "reference"]
 
@@ -99,12 +99,12 @@ def block_sparse(
     frames_q, frames_k, visible, valid = (
         None if x is None else x.to(q.device) for x in (frames_q, frames_k, visible, valid)
     )
-    seen = Seen(plan, frames_q, frames_k, visible, valid)
+    read_mask = ReadMask(plan, frames_q, frames_k, visible, valid)
     scale = q.shape[-1] ** -0.5 if scale is None else float(scale)
     chosen = auto_impl(q, k, v) if impl == "auto" else impl
     if valid is not None and chosen != "triton":  # whose loads pass it by
         k, v = (without_padding(x, valid) for x in (k, v))
-    out, lse = _run(chosen, q, k, v, seen, scale, return_lse, tail)
+    out, lse = _run(chosen, q, k, v, read_mask, scale, return_lse, tail)
     if not return_lse:
         return out
     assert lse is not None
@@ -112,25 +112,25 @@ def block_sparse(
 
 
 def _run(
-    impl: str, q: Tensor, k: Tensor, v: Tensor, seen: Seen, scale: float, return_lse: bool, tail: bool
+    impl: str, q: Tensor, k: Tensor, v: Tensor, read_mask: ReadMask, scale: float, return_lse: bool, tail: bool
 ) -> tuple[Tensor, Tensor | None]:
     """Run one implementation, or say why it cannot."""
     if impl == "reference":
-        return reference.forward(q, k, v, seen, scale, tail)
+        return reference.forward(q, k, v, read_mask, scale, tail)
     if impl == "gather":
         _require(impl, gather.refusal(q, k, v))
-        return gather.forward(q, k, v, seen, scale, return_lse, tail)
+        return gather.forward(q, k, v, read_mask, scale, return_lse, tail)
     if impl == "flex":
-        _require(impl, flex.refusal(q, seen.plan, return_lse, tail))
-        return flex.forward(q, k, v, seen, scale, return_lse)
+        _require(impl, flex.refusal(q, read_mask.plan, return_lse, tail))
+        return flex.forward(q, k, v, read_mask, scale, return_lse)
     if impl == "xformers":
-        _require(impl, xformers.refusal(q, seen, return_lse, tail))
-        return xformers.forward(q, k, v, seen, scale), None
+        _require(impl, xformers.refusal(q, read_mask, return_lse, tail))
+        return xformers.forward(q, k, v, read_mask, scale), None
     if impl == "triton":
         from genkit.attention.operators.block_sparse import triton
 
         _require(impl, triton.refusal(q))
-        return triton.forward(q, k, v, seen, scale, tail)
+        return triton.forward(q, k, v, read_mask, scale, tail)
     raise ValueError(f"impl={impl!r} is unknown; known: {', '.join(get_args(Impl))}")
 
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from genkit.attention.geometry.plan import BlockPlan, block_lists
-from genkit.attention.operators.block_sparse.seen import Seen
+from genkit.attention.operators.block_sparse.read_mask import ReadMask
 
 GPU_TILE = 64
 """Tokens of a GPU tile for blocks below FlexAttention's usual 128, which its own tiles do not divide."""
@@ -55,34 +55,36 @@ def _no_compiler() -> str | None:
     return None
 
 
-def forward(q: Tensor, k: Tensor, v: Tensor, seen: Seen, scale: float, with_lse: bool) -> tuple[Tensor, Tensor | None]:
+def forward(
+    q: Tensor, k: Tensor, v: Tensor, read_mask: ReadMask, scale: float, with_lse: bool
+) -> tuple[Tensor, Tensor | None]:
     """Output ``[B, H, Nq, D]`` and natural log-sum-exp ``[B, H, Nq]``, or None where none is asked for."""
     if q.device.type == "cpu":  # rows of one head that lie far apart cost more than their copy
         q, k, v = (x.contiguous() for x in (q, k, v))
-    small = q.device.type == "cuda" and seen.plan.block < 128
-    tile = min(GPU_TILE, seen.plan.block)
+    small = q.device.type == "cuda" and read_mask.plan.block < 128
+    tile = min(GPU_TILE, read_mask.plan.block)
     options = {"BLOCK_M": tile, "BLOCK_N": tile} if small else None
     lengths = (
         *q.shape,
         k.shape[2],
-        *seen.plan.keep.shape[:2],
-        *(seen.visible.shape if seen.visible is not None else ()),
+        *read_mask.plan.keep.shape[:2],
+        *(read_mask.visible.shape if read_mask.visible is not None else ()),
     )
-    attend = _compiled(q.device.type, q.dtype, lengths, seen.plan.block, seen.by_blocks, with_lse)
-    out = attend(q, k, v, _block_mask(seen, q.shape[0]), scale, options)
+    attend = _compiled(q.device.type, q.dtype, lengths, read_mask.plan.block, read_mask.by_blocks, with_lse)
+    out = attend(q, k, v, _block_mask(read_mask, q.shape[0]), scale, options)
     return out if with_lse else (out, None)
 
 
-def _block_mask(seen: Seen, batch: int) -> Any:
+def _block_mask(read_mask: ReadMask, batch: int) -> Any:
     """The same decision as FlexAttention's ``BlockMask``."""
     from torch.nn.attention.flex_attention import BlockMask
 
-    plan = seen.plan
-    if seen.by_blocks:
+    plan = read_mask.plan
+    if read_mask.by_blocks:
         full = plan.lists
         partial = (torch.zeros_like(full[0]), torch.zeros_like(full[1]))
     else:
-        some, whole = seen.blocks()
+        some, whole = read_mask.blocks()
         partial, full = block_lists(some), block_lists(whole)
     return BlockMask.from_kv_blocks(
         partial[0],
@@ -90,16 +92,16 @@ def _block_mask(seen: Seen, batch: int) -> Any:
         full[0],
         full[1],
         BLOCK_SIZE=plan.block,
-        mask_mod=_mask_mod(seen, batch),
+        mask_mod=_mask_mod(read_mask, batch),
         seq_lengths=(plan.queries, plan.keys),
     )
 
 
-def _mask_mod(seen: Seen, batch: int) -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor] | None:
+def _mask_mod(read_mask: ReadMask, batch: int) -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor] | None:
     """What single tokens read inside blocks that are not read whole."""
-    if seen.by_blocks:
+    if read_mask.by_blocks:
         return None
-    tokens = seen.tokens()
+    tokens = read_mask.tokens()
     rows, cols, table, valid = tokens.rows, tokens.cols, tokens.table, tokens.valid.expand(batch, -1).contiguous()
 
     def mask_mod(b: Tensor, h: Tensor, query: Tensor, key: Tensor) -> Tensor:

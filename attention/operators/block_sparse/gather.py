@@ -15,7 +15,7 @@ from torch import Tensor
 
 from genkit.attention.geometry.blocks import in_blocks
 from genkit.attention.geometry.plan import block_lists
-from genkit.attention.operators.block_sparse.seen import Seen, Tail, Tokens
+from genkit.attention.operators.block_sparse.read_mask import ReadMask, Tail, Tokens
 from genkit.attention.operators.block_sparse.workers import each
 
 INF = float("inf")
@@ -33,12 +33,12 @@ def refusal(*tensors: Tensor) -> str | None:
 
 
 def forward(
-    q: Tensor, k: Tensor, v: Tensor, seen: Seen, scale: float, with_lse: bool, with_tail: bool
+    q: Tensor, k: Tensor, v: Tensor, read_mask: ReadMask, scale: float, with_lse: bool, with_tail: bool
 ) -> tuple[Tensor, Tensor | None]:
     """Output ``[B, H, Nq, D]`` and natural log-sum-exp ``[B, H, Nq]``, or None where none is asked for."""
-    if seen.all:
+    if read_mask.all:
         return _attend(q, k, v, None, scale, with_lse)
-    rows = _Rows.of(q, k, v, seen, with_tail)
+    rows = _Rows.of(q, k, v, read_mask, with_tail)
     out = q.new_empty(*rows.queries.shape[:2], v.shape[3])
     lse = q.new_empty(rows.queries.shape[:2], dtype=_wide(q)) if with_lse else None
 
@@ -100,17 +100,17 @@ class _Rows:
     """int32 ``[rows of the plan, Kb]``, which blocks."""
     keep: Tensor
     """bool, the same as a table."""
-    seen: Seen
+    read_mask: ReadMask
     tokens: Tokens
     tail: Tail | None
 
     @staticmethod
-    def of(q: Tensor, k: Tensor, v: Tensor, seen: Seen, with_tail: bool) -> "_Rows":
+    def of(q: Tensor, k: Tensor, v: Tensor, read_mask: ReadMask, with_tail: bool) -> "_Rows":
         """Cut queries, keys and values into blocks."""
-        plan = seen.plan
-        some, whole = (torch.zeros_like(plan.keep), plan.keep) if seen.by_blocks else seen.blocks()
+        plan = read_mask.plan
+        some, whole = (torch.zeros_like(plan.keep), plan.keep) if read_mask.by_blocks else read_mask.blocks()
         keep = some | whole
-        count, listed = plan.lists if seen.by_blocks else block_lists(keep)
+        count, listed = plan.lists if read_mask.by_blocks else block_lists(keep)
         if plan.keys % plan.block:
             some = torch.cat([some[..., :-1], keep[..., -1:]], -1)
         place = torch.arange(count.numel()).view(count.shape).expand(*q.shape[:2], -1).flatten()
@@ -128,9 +128,9 @@ class _Rows:
             cut=some.any(-1).flatten()[place].tolist(),
             listed=listed.flatten(0, 2),
             keep=keep.flatten(0, 2),
-            seen=seen,
-            tokens=seen.tokens(),
-            tail=seen.tail(k, v) if with_tail else None,
+            read_mask=read_mask,
+            tokens=read_mask.tokens(),
+            tail=read_mask.tail(k, v) if with_tail else None,
         )
 
     def groups(self) -> list[slice]:
@@ -146,7 +146,7 @@ class _Rows:
 
     def read(self, group: slice) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """Queries, keys and values ``[G, 1, tokens, D]`` of some rows, and the bias of their logits or None."""
-        block = self.seen.plan.block
+        block = self.read_mask.plan.block
         queries = self.queries[self.number[group], None]
         listed = self.listed[self.place[group], : self.count[group.start]]
         pick = (self.first[group] + listed).flatten()
@@ -164,12 +164,12 @@ class _Rows:
 
     def _bias(self, group: slice, listed: Tensor) -> Tensor:
         """``[G, 1, queries or 1, tokens]`` for the listed blocks: -inf for what is not read, else 0."""
-        plan = self.seen.plan
+        plan = self.read_mask.plan
         inside = torch.arange(plan.block)
         token = (listed[..., None] * plan.block + inside).flatten(1)
         read, token = token < plan.keys, token.clamp_max(plan.keys - 1)
         read = (read & self._of_batch(self.tokens.valid, group).gather(1, token.long()))[:, None]
-        if self.seen.visible is not None:
+        if self.read_mask.visible is not None:
             query = (self.number[group] % plan.keep.shape[2])[:, None] * plan.block + inside
             row = self.tokens.rows[query.clamp_max(plan.queries - 1)]
             read = read & self.tokens.table[row[:, :, None], self.tokens.cols[token][:, None]]
@@ -182,7 +182,7 @@ class _Rows:
 
     def _head(self, group: slice) -> Tensor:
         """Number of the batch and head of each row, int64 ``[G]``."""
-        return self.number[group] // self.seen.plan.keep.shape[2]
+        return self.number[group] // self.read_mask.plan.keep.shape[2]
 
     def _of_batch(self, x: Tensor, group: slice) -> Tensor:
         """Row of ``x`` [B or 1, ...] for each row."""

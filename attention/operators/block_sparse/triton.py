@@ -13,8 +13,8 @@ from torch import Tensor
 from genkit.attention.geometry.plan import Lists, split_lists
 from genkit.attention.operators import triton as shared
 from genkit.attention.operators.block_sparse.launch import Launch, launch_for
-from genkit.attention.operators.block_sparse.seen import Seen
-from genkit.attention.operators.triton import LOG2E, load_queries, take
+from genkit.attention.operators.block_sparse.read_mask import ReadMask
+from genkit.attention.operators.triton import LOG2E, load_queries, online_softmax_update
 
 
 def refusal(q: Tensor) -> str | None:
@@ -27,14 +27,14 @@ def refusal(q: Tensor) -> str | None:
 
 
 def forward(
-    q: Tensor, k: Tensor, v: Tensor, seen: Seen, scale: float, with_tail: bool = False
+    q: Tensor, k: Tensor, v: Tensor, read_mask: ReadMask, scale: float, with_tail: bool = False
 ) -> tuple[Tensor, Tensor]:
     """Output ``[B, H, Nq, D]`` and natural log-sum-exp float32 ``[B, H, Nq]``."""
-    plan, tokens = seen.plan, seen.tokens()
-    lists: Lists = plan.split_lists if seen.by_blocks else split_lists(plan, *seen.blocks())
+    plan, tokens = read_mask.plan, read_mask.tokens()
+    lists: Lists = plan.split_lists if read_mask.by_blocks else split_lists(plan, *read_mask.blocks())
     tail: tuple[Tensor | None, ...] = (None, None, None, None)
     if with_tail:
-        far = seen.tail(k, v)
+        far = read_mask.tail(k, v)
         tail = (
             far.keys.to(k.dtype).contiguous(),
             far.values.to(v.dtype).contiguous(),
@@ -248,7 +248,7 @@ def _forward(
             far_v = tl.load(tail_values_ptr + far_at + at, mask=mask, other=0.0)
             logits = tl.dot(q, tl.trans(far_k), input_precision=PRECISION) * scale + count[None]
             logits = tl.where(far_ok[None], logits, float("-inf"))
-            top, total, acc = take(logits, far_v, top, total, acc, True, PRECISION)
+            top, total, acc = online_softmax_update(logits, far_v, top, total, acc, True, PRECISION)
 
     out = acc / tl.where(total == 0, 1.0, total)[:, None]
     lse = tl.where(total == 0, float("-inf"), (top + tl.log2(total)) * 0.6931471805599453)
@@ -277,4 +277,4 @@ def _read(
     logits = tl.dot(q, k, input_precision=PRECISION) * scale
     if MASKED:
         logits = tl.where(seen, logits, float("-inf"))
-    return take(logits, v, top, total, acc, MASKED, PRECISION)
+    return online_softmax_update(logits, v, top, total, acc, MASKED, PRECISION)

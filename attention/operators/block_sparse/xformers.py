@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from genkit.attention.geometry.plan import BlockPlan
-from genkit.attention.operators.block_sparse.seen import Seen
+from genkit.attention.operators.block_sparse.read_mask import ReadMask
 
 
-def refusal(q: Tensor, seen: Seen, with_lse: bool, with_tail: bool) -> str | None:
+def refusal(q: Tensor, read_mask: ReadMask, with_lse: bool, with_tail: bool) -> str | None:
     """Why this call cannot be done; None when it can."""
     if q.device.type != "cuda":
         return f"it is for NVIDIA GPUs, and these queries are on {q.device.type}"
@@ -17,7 +17,7 @@ def refusal(q: Tensor, seen: Seen, with_lse: bool, with_tail: bool) -> str | Non
         return "xformers is not installed; pip install xformers"
     if with_lse or with_tail:
         return f"here it has no {'log-sum-exp' if with_lse else 'tail'}"
-    if not seen.by_blocks or windows_of(seen.plan) is None:
+    if not read_mask.by_blocks or windows_of(read_mask.plan) is None:
         return "it does dense attention and windows that do not overlap, the same for all heads, and no other masks"
     return None
 
@@ -43,12 +43,12 @@ def windows_of(plan: BlockPlan) -> list[tuple[int, int]] | None:
     return [(queries[bottom] - queries[top], keys[right] - keys[left]) for top, bottom, left, right in squares]
 
 
-def forward(q: Tensor, k: Tensor, v: Tensor, seen: Seen, scale: float) -> Tensor:
+def forward(q: Tensor, k: Tensor, v: Tensor, read_mask: ReadMask, scale: float) -> Tensor:
     """Output ``[B, H, Nq, D]``: all windows of all batches lie behind one another in one call."""
     from xformers.ops import memory_efficient_attention
     from xformers.ops.fmha.attn_bias import BlockDiagonalMask
 
-    windows = windows_of(seen.plan)
+    windows = windows_of(read_mask.plan)
     assert windows is not None
     rows = [x.transpose(1, 2).flatten(0, 1)[None] for x in (q, k, v)]
     queries, keys = zip(*windows * q.shape[0], strict=True)

@@ -13,7 +13,7 @@ from genkit.attention.geometry.blocks import count_in_blocks
 from genkit.attention.operators import triton as shared
 from genkit.attention.operators.pool import pool
 from genkit.attention.operators.threshold.reference import spread_of
-from genkit.attention.operators.triton import load_queries, take
+from genkit.attention.operators.triton import load_queries, online_softmax_update
 
 GROUP = 32
 """Key blocks whose means are looked at together."""
@@ -194,7 +194,7 @@ def _forward(
         exact = far_ok & ((score > level) | near | sink | (all_exact != 0))
         tail = far_ok & (exact == 0) & (count > float("-inf"))
         logits = tl.where(tail[None], logits * 1.4426950408889634 + count[None], float("-inf"))
-        top, total, acc = take(logits, values, top, total, acc, True, PRECISION)
+        top, total, acc = online_softmax_update(logits, values, top, total, acc, True, PRECISION)
         read += tl.sum(exact.to(tl.int32), 0)
         for i in range(GROUP):
             if tl.sum((exact & (far == start + i)).to(tl.int32), 0) > 0:
@@ -208,7 +208,7 @@ def _forward(
                 v = tl.load(v_at, mask=token_mask, other=0.0)
                 near_logits = tl.dot(q, tl.trans(k), input_precision=PRECISION) * (scale * 1.4426950408889634)
                 near_logits = tl.where(key_ok[None], near_logits, float("-inf"))
-                top, total, acc = take(near_logits, v, top, total, acc, True, PRECISION)
+                top, total, acc = online_softmax_update(near_logits, v, top, total, acc, True, PRECISION)
 
     out = acc / tl.where(total == 0, 1.0, total)[:, None]
     out_at = out_ptr + (head_of_all * tokens + row)[:, None] * WIDTH + channel[None]

@@ -31,7 +31,7 @@ class Sparse(ABC):
     recall: float | None = None
     """Least share of each head's softmax to keep, in (0, 1]; the first sparse step tries the settings of the method
     from sparse to dense, layer by layer, and keeps the first that reaches it. None follows the method's own setting."""
-    most: float = 1.0
+    max_density: float = 1.0
     """Greatest density that ``recall`` may take, in (0, 1]; where it is not enough the generation stops and says so."""
     budget: FilePath | None = None
     """JSON file written by ``genkit probe``, whose settings by layer replace the method's own; not with ``recall``."""
@@ -49,7 +49,7 @@ class Sparse(ABC):
 
     def __post_init__(self) -> None:
         self.check_least(1, "block")
-        self.check_shares("recall", "most")
+        self.check_shares("recall", "max_density")
         if self.recall is not None and self.budget is not None:
             raise UsageError(
                 f"{self.name}: recall={self.recall} and budget={self.budget!r} both say how much is kept; leave one out"
@@ -83,7 +83,7 @@ class Sparse(ABC):
         rule = SparseRule(
             planner=planner,
             recall=self.recall,
-            most=self.most,
+            max_density=self.max_density,
             budget=self._read_budget(type(planner)),
             dense_steps=self.dense_steps,
             dense_sigma=self.dense_sigma,

@@ -23,7 +23,7 @@ from genkit.attention.planners.svg import SvgPlanner
 from genkit.attention.planners.svg2 import Svg2Planner
 from genkit.attention.planners.threshold import ThresholdPlanner
 from genkit.attention.planners.vmoba import VMoBAPlanner
-from genkit.attention.planning.planner_call import Here
+from genkit.attention.planning.planner_call import PlannerCall
 
 PLANNERS: dict[str, Callable[[int], Any]] = {
     "radial": lambda block: RadialPlanner(density=0.2, block=block),
@@ -44,7 +44,7 @@ MOST_TOKENS = 4500
 
 
 @dataclass(frozen=True, kw_only=True)
-class Watched(Here):
+class Watched(PlannerCall):
     """Keeps the plans and does not attend."""
 
     plans: list[BlockPlan] = field(default_factory=list)
@@ -53,7 +53,7 @@ class Watched(Here):
         self.plans.append(plan)
         return v
 
-    def saw(self, q: Tensor, k: Tensor, v: Tensor, plan: Callable[[], BlockPlan]) -> None:
+    def on_plan(self, q: Tensor, k: Tensor, v: Tensor, plan: Callable[[], BlockPlan]) -> None:
         self.plans.append(plan())
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from genkit.attention.geometry.plan import BlockPlan
 from genkit.attention.operators.block_sparse import block_sparse, launch, reference
 from genkit.attention.operators.block_sparse import triton as kernel
-from genkit.attention.operators.block_sparse.seen import Seen
+from genkit.attention.operators.block_sparse.read_mask import ReadMask
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 DTYPES = [torch.float32, torch.float16, *([torch.bfloat16] if DEVICE == "cuda" else [])]
@@ -67,7 +67,7 @@ def test_the_kernel_is_the_definition(dtype: torch.dtype, shape: tuple[int, ...]
     q, k, v = (draw(batch, heads, n, width, dtype=dtype, seed=n + i) for i, n in enumerate((queries, keys, keys)))
     plan = half_of(batch, heads, queries, keys, block)
     out, lse = block_sparse(q, k, v, plan, impl="triton", return_lse=True)
-    seen = Seen(plan, None, None, None, None).rows(torch.arange(queries, device=DEVICE)).double().log()
+    seen = ReadMask(plan, None, None, None, None).rows(torch.arange(queries, device=DEVICE)).double().log()
     exact, exact_lse = reference.attention(q.double(), k.double(), v.double(), seen, width**-0.5)
     assert_as_good_as_eager(q, k, v, out, exact)
     assert torch.equal(lse.isinf(), exact_lse.isinf()) and not lse.isnan().any()
@@ -147,7 +147,7 @@ def test_the_operator_is_known_to_the_compiler() -> None:
     """Shapes and dtypes of the fake implementation are those of the real one."""
     q, k, v = (draw(1, 2, 40, 32, dtype=torch.float32, seed=i) for i in range(3))
     plan = half_of(1, 2, 40, 40, 16)
-    seen = Seen(plan, None, None, None, None)
+    seen = ReadMask(plan, None, None, None, None)
     tokens = seen.tokens()
     lists = (*plan.lists, *plan.lists)
     args = (q, k, v, *lists, tokens.rows, tokens.cols, tokens.table, tokens.valid, None, None, None, None, 16, 0.2)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from genkit.attention.geometry.plan import BlockPlan
 from genkit.attention.operators.block_sparse import block_sparse, xformers
-from genkit.attention.operators.block_sparse.seen import Seen
+from genkit.attention.operators.block_sparse.read_mask import ReadMask
 
 
 def plan_of(*rows: str, block: int = 16, queries: int = 0, keys: int = 0) -> BlockPlan:
@@ -72,7 +72,7 @@ def library(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_windows_equal_the_definition(plan: BlockPlan) -> None:
     make = torch.Generator().manual_seed(0)
     q, k, v = (torch.randn(2, 3, n, 32, generator=make) for n in (plan.queries, plan.keys, plan.keys))
-    out = xformers.forward(q, k, v, Seen(plan, None, None, None, None), 0.2)
+    out = xformers.forward(q, k, v, ReadMask(plan, None, None, None, None), 0.2)
     torch.testing.assert_close(out, block_sparse(q, k, v, plan, scale=0.2, impl="reference"), atol=2e-6, rtol=2e-6)
 
 
@@ -81,14 +81,14 @@ def test_what_it_cannot_do_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="impl='xformers' cannot do this call: it is for NVIDIA GPUs"):
         block_sparse(q, q, q, plan, impl="xformers")
     gpu: Any = SimpleNamespace(device=torch.device("cuda"))
-    seen = Seen(plan, None, None, None, None)
+    seen = ReadMask(plan, None, None, None, None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert xformers.refusal(gpu, seen, False, False) == ("xformers is not installed; pip install xformers")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
     assert xformers.refusal(gpu, seen, False, False) is None
     assert xformers.refusal(gpu, seen, True, False) == "here it has no log-sum-exp"
     assert xformers.refusal(gpu, seen, False, True) == "here it has no tail"
-    band = Seen(plan_of("##.", "###", ".##"), None, None, None, None)
-    padded = Seen(plan, None, None, None, torch.ones(1, 32, dtype=torch.bool))
+    band = ReadMask(plan_of("##.", "###", ".##"), None, None, None, None)
+    padded = ReadMask(plan, None, None, None, torch.ones(1, 32, dtype=torch.bool))
     for other in (band, padded):
         assert str(xformers.refusal(gpu, other, False, False)).startswith("it does dense attention and windows that")

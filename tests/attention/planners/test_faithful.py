@@ -16,7 +16,7 @@ from genkit.attention.calls.run import Run
 from genkit.attention.geometry.grid import VideoGrid
 from genkit.attention.operators.pool import pool
 from genkit.attention.planners.adaspa import AdaSpaPlanner
-from genkit.attention.planning.planner_call import Here
+from genkit.attention.planning.planner_call import PlannerCall
 from genkit.attention.planning.rule import SparseRule
 from genkit.plugins import catalogue
 from genkit.plugins.contract import Target
@@ -30,7 +30,7 @@ def call_of(grid: VideoGrid, **changes: Any) -> Call:
     return Call(layer="blocks.1.attn1", depth=1, kind="self", grid=grid, **{"run": Run(), "step": Step()} | changes)
 
 
-def planned(text: str, grid: VideoGrid = WAN_480P, target: Target = WAN) -> tuple[Any, Here, Tensor, Tensor]:
+def planned(text: str, grid: VideoGrid = WAN_480P, target: Target = WAN) -> tuple[Any, PlannerCall, Tensor, Tensor]:
     """The planner of a plug-in, where it stands, and random queries and keys of one head."""
     (rule,) = catalogue.parse(text).parts(target).rules
     assert isinstance(rule, SparseRule)

@@ -24,10 +24,10 @@ def here_of(planner: Any, grid: Any, **change: Any) -> Any:
 def test_recall_is_the_share_of_the_exact_softmax(name: str) -> None:
     grid = GRIDS["text last"]
     (q, k, v), here = here_of(SPARSE[name], grid)
-    heard: list[Any] = []
-    listening = type("Spy", (type(here),), {"saw": lambda self, q, k, v, plan: heard.append(plan())})
-    SPARSE[name].attend(q, k, v, listening(**{field: getattr(here, field) for field in here.__dataclass_fields__}))
-    keep = heard[-1].keep.repeat_interleave(16, -1).repeat_interleave(16, -2)[..., : grid.tokens, : grid.tokens]
+    plans: list[Any] = []
+    recorder = type("Spy", (type(here),), {"on_plan": lambda self, q, k, v, plan: plans.append(plan())})
+    SPARSE[name].attend(q, k, v, recorder(**{field: getattr(here, field) for field in here.__dataclass_fields__}))
+    keep = plans[-1].keep.repeat_interleave(16, -1).repeat_interleave(16, -2)[..., : grid.tokens, : grid.tokens]
     weights = (q.double() @ k.double().mT * 32**-0.5).softmax(-1)
     found = measure(SPARSE[name], q, k, v, here_of(SPARSE[name], grid)[1])
     torch.testing.assert_close(found.recall.double(), (weights * keep).sum(-1).mean(-1), atol=1e-5, rtol=0)
@@ -82,11 +82,11 @@ def test_the_search_takes_place_once_a_layer_and_branch(monkeypatch: pytest.Monk
 
 
 def test_a_recall_out_of_reach_names_the_best() -> None:
-    rule = replace(sparse(SpargePlanner(block=16)), recall=0.99, most=0.5)
+    rule = replace(sparse(SpargePlanner(block=16)), recall=0.99, max_density=0.5)
     with pytest.raises(
         UnreachableError,
         match=r"sparge: recall=0.99 cannot be kept in transformer.blocks.3.attn1 with "
-        r"at most most=0.5 of the pairs; the best is 0\.\d{3} at density 0\.\d{3}: lower recall",
+        r"at most max_density=0.5 of the pairs; the best is 0\.\d{3} at density 0\.\d{3}: lower recall",
     ):
         rule.wrap(dense)(*draw(GRIDS["video"]), call_of(GRIDS["video"]))
 

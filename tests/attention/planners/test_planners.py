@@ -24,7 +24,7 @@ from genkit.attention.planners.threshold import ThresholdPlanner
 from genkit.attention.planners.vmoba import VMoBAPlanner
 from genkit.attention.planning import planner_call as places
 from genkit.attention.planning.rule import SparseRule
-from genkit.attention.planning.shared import kept_always, top_share
+from genkit.attention.planning.shared import always_kept, top_share
 
 INF = float("inf")
 SPARSE: dict[str, Any] = {
@@ -223,7 +223,7 @@ def test_the_greatest_of_each_row_are_kept() -> None:
 
 def test_text_and_the_first_frame_are_kept() -> None:
     grid = VideoGrid(frames=4, rows=2, cols=4, text_tokens=5)
-    keep = kept_always(grid, 8, first_frame=True)
+    keep = always_kept(grid, 8, first_frame=True)
     assert keep[:, 0].all() and keep[:, 4].all() and keep[4].all()
     assert keep[1:4, 1:4].equal(torch.eye(3, dtype=torch.bool))
 

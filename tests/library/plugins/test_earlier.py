@@ -23,7 +23,7 @@ TINY = Made(family="tiny", frames=65)
 SHARED = {
     "block": None,
     "recall": None,
-    "most": 1.0,
+    "max_density": 1.0,
     "budget": None,
     "dense_steps": 0.25,
     "dense_sigma": None,
@@ -230,6 +230,18 @@ def test_a_parameter_with_another_name_today_is_told() -> None:
         catalogue.parse("freelong:window=4")
     with pytest.raises(UsageError, match="freelong has no parameter 'wondow'; known: "):
         catalogue.parse("freelong:wondow=4")
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in catalogue.names() if issubclass(catalogue.plugin_class(name), Sparse)]
+)
+def test_the_bound_of_a_density_has_another_name_today(name: str) -> None:
+    with pytest.raises(UsageError, match=f"{name} has no parameter 'most' any more; it is called 'max_density' now"):
+        catalogue.parse(f"{name}:most=0.5")
+    if name not in ("adaspa", "frame-anchors", "svg2", "vmoba"):  # these make no video of the first release again
+        (meant,) = today(f"{name}:recall=0.9,most=0.5")
+        plugin: Any = catalogue.parse(meant)
+        assert (plugin.recall, plugin.max_density) == (0.9, 0.5)
 
 
 def test_a_method_of_no_release_is_unknown() -> None:

@@ -14,7 +14,7 @@ import genkit
 from genkit.apps.cli import main
 from genkit.apps.commands.probe import table
 from genkit.attention.planners.radial import RadialPlanner
-from genkit.attention.planning.measure import Listening, measure
+from genkit.attention.planning.measure import RecallRecorder, measure
 from genkit.attention.planning.probe import ProbingPlanner, Sample
 from genkit.benchmarks.drawing.canvas import Box, Word
 from genkit.benchmarks.drawing.heat_map import GAIN, LOSS
@@ -88,7 +88,7 @@ def test_a_budget_keeps_its_word(wan: Any, found: Probe, tmp_path: Path, monkeyp
     real = RadialPlanner.attend
 
     def attend(self: RadialPlanner, q: Tensor, k: Tensor, v: Tensor, here: Any) -> tuple[Tensor, Tensor]:
-        if not isinstance(here, Listening):
+        if not isinstance(here, RecallRecorder):
             seen = measure(self, q, k, v, here)
             recalls.setdefault(f"{here.call.model}.{here.call.layer}", []).append(float(seen.recall.min()))
         return real(self, q, k, v, here)

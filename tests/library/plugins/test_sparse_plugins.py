@@ -37,7 +37,7 @@ PAPERS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 """What the sources say, with steps as shares of theirs; 3 % of the layers (SVG) is 1 of 40."""
 SHARED: dict[str, Any] = {
-    "block": 32, "recall": 0.9, "most": 0.8, "dense_steps": 0.5, "dense_sigma": 0.7, "dense_layers": 3,
+    "block": 32, "recall": 0.9, "max_density": 0.8, "dense_steps": 0.5, "dense_sigma": 0.7, "dense_layers": 3,
     "min_tokens": 10, "impl": "reference",
 }  # fmt: skip
 OTHERS: dict[str, dict[str, Any]] = {
@@ -91,7 +91,13 @@ def test_these_are_all_of_them() -> None:
 def test_defaults_are_the_papers(name: str) -> None:
     plugin = sparse(name)
     assert {field: getattr(plugin, field) for field in PAPERS[name]} == PAPERS[name]
-    assert (plugin.block, plugin.recall, plugin.most, plugin.budget, plugin.impl) == (None, None, 1.0, None, "auto")
+    assert (plugin.block, plugin.recall, plugin.max_density, plugin.budget, plugin.impl) == (
+        None,
+        None,
+        1.0,
+        None,
+        "auto",
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -111,7 +117,17 @@ def test_texts_json_and_the_page_keep_every_field(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_its_own_parameters_come_first_and_all_are_described(name: str) -> None:
     card = catalogue.describe(catalogue.plugin_class(name))
-    shared = ["block", "recall", "most", "budget", "dense_steps", "dense_sigma", "dense_layers", "min_tokens", "impl"]
+    shared = [
+        "block",
+        "recall",
+        "max_density",
+        "budget",
+        "dense_steps",
+        "dense_sigma",
+        "dense_layers",
+        "min_tokens",
+        "impl",
+    ]
     assert [entry.name for entry in card.parameters] == [*OTHERS[name], *shared]
     assert all(entry.description.endswith(".") for entry in card.parameters)
     assert card.seams == ("attention",)
@@ -161,7 +177,7 @@ def test_unets_are_refused(name: str) -> None:
         ("svg:block=0", "svg: block=0 must be at least 1"),
         ("svg:recall=0", r"svg: recall=0.0 must lie in \(0, 1\]; 1 is everything"),
         ("svg:recall=1.01", r"svg: recall=1.01 must lie in \(0, 1\]"),
-        ("svg:most=0", r"svg: most=0.0 must lie in \(0, 1\]"),
+        ("svg:max_density=0", r"svg: max_density=0.0 must lie in \(0, 1\]"),
         ("svg:recall=0.9,budget=a.json", "svg: recall=0.9 and budget='a.json' both say how much is kept; leave one"),
         ("svg:dense_steps=-0.1", r"svg: dense_steps=-0.1 is a share of the steps and must lie in \[0, 1\]"),
         ("svg:dense_sigma=1.5", r"svg: dense_sigma=1.5 is a noise level and must lie in \[0, 1\]"),
@@ -221,7 +237,7 @@ def test_mistakes_get_a_sentence(text: str, message: str) -> None:
         ("sparge", {"choose": "best"}, "sparge: choose='best' must be 'topk' or 'cdf'"),
         ("sliding-tile", {"tile": (6, 8)}, r"sliding-tile: tile=\(6, 8\) must be three numbers of at least 1"),
         ("svg", {"dense_steps": float("nan")}, "svg: dense_steps=nan is a share"),
-        ("svg", {"most": float("nan")}, "svg: most=nan must lie"),
+        ("svg", {"max_density": float("nan")}, "svg: max_density=nan must lie"),
     ],
 )
 def test_mistakes_in_python_get_a_sentence(name: str, values: dict[str, Any], message: str) -> None:

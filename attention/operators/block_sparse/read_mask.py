@@ -37,7 +37,7 @@ class Tail:
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class ReadMask:
     """Everything that decides whether a query reads a key, on the device of the queries."""
 
     plan: BlockPlan
