@@ -22,7 +22,7 @@ from genkit.apps.terminal.signals import exit_code
 from genkit.apps.terminal.warning import warning
 from genkit.benchmarks.evaluate.clips import decode
 from genkit.benchmarks.evaluate.metric import Suite
-from genkit.benchmarks.evaluate.registry import suite_named
+from genkit.benchmarks.evaluate.registry import find_suite
 from genkit.benchmarks.evaluate.run import evaluate
 from genkit.benchmarks.report.findings import Comparison, Side, as_json, compared
 from genkit.benchmarks.report.media import strip_uri, video_uri
@@ -80,7 +80,7 @@ def compare(
     named, out = out, folder_for(out, resume)
     kept = opened(out, resume)
     plan = planned(sides, prompts_of(prompts), seeds, kept)
-    suites = [suite_named(name) for name in ("lite", "sprites") if name == "lite" or plan.sides[0].model == "tiny"]
+    suites = [find_suite(name) for name in ("lite", "sprites") if name == "lite" or plan.sides[0].model == "tiny"]
     similarity, notes = _similarity()
     for suite in (*suites, similarity):
         suite.check_ready()
@@ -144,10 +144,10 @@ def _clip(folder: Folder, side: int, take: int, pipe: Any, told: set[str]) -> No
 
 def _similarity() -> tuple[Suite, list[str]]:
     """The metrics of similarity that can run here, and what is missing for the others, as sentences."""
-    suite = suite_named("similarity")
+    suite = find_suite("similarity")
     wants = {metric.name: metric.wants() for metric in suite.metrics}
     notes = [f"{name} was not measured, it needs {wanted[0]}" for name, wanted in wants.items() if wanted]
-    return suite.restricted([name for name, wanted in wants.items() if not wanted]), notes
+    return suite.restrict([name for name, wanted in wants.items() if not wanted]), notes
 
 
 def _measured(folder: Folder, suites: Sequence[Suite], similarity: Suite, notes: list[str]) -> Comparison:

@@ -43,13 +43,13 @@ def run(
     as_json: Json = False,
 ) -> int:
     """Measure videos; a run that was stopped goes on where it was with --resume."""
-    from genkit.benchmarks.evaluate.registry import suite_named
+    from genkit.benchmarks.evaluate.registry import find_suite
     from genkit.benchmarks.evaluate.run import evaluate, failures
 
     if not videos:
         raise UsageError("no video is named; give files or a folder")
     try:
-        chosen = suite_named(suite, mode=mode, allow_random=allow_random, only=only or ())
+        chosen = find_suite(suite, mode=mode, allow_random=allow_random, only=only or ())
         results = evaluate(chosen, videos, out, resume=resume, reference=reference, on_clip=_tell)
     except KeyboardInterrupt as error:
         print("genkit: stopped; go on by the same command with --resume", file=sys.stderr)
@@ -89,12 +89,12 @@ def compare(
 
 def _corrected(found: Sequence["Difference"]) -> str:
     """What the verdicts hold, in words."""
-    from genkit.benchmarks.evaluate.sign_flips import LEAST_PAIRS, LEVEL
+    from genkit.benchmarks.evaluate.sign_flips import LEVEL, MIN_PAIRS
 
     measures = len({row.metric for row in found})
     return (
         f"genkit: the verdicts of a run are corrected for its {measures} measures (at most {LEVEL:.0%} for any false "
-        f"one) and take {LEAST_PAIRS} prompts; the intervals are those of each measure alone"
+        f"one) and take {MIN_PAIRS} prompts; the intervals are those of each measure alone"
     )
 
 
@@ -107,11 +107,11 @@ def doctor(
     The exit code is 1 if a package of the extra `eval` is missing, and for one suite also if weights or packages are
     that only a user can bring.
     """
-    from genkit.benchmarks.evaluate.registry import SUITES, suite_named
+    from genkit.benchmarks.evaluate.registry import SUITES, find_suite
 
     rows: list[dict[str, Any]] = [
         {"metric": metric.name, "missing": [n for n in metric.packages if n in chosen.missing()], "wants": wants}
-        for chosen in map(suite_named, [suite] if suite else SUITES)
+        for chosen in map(find_suite, [suite] if suite else SUITES)
         for metric in chosen.metrics
         for wants in [metric.wants()]
     ]

@@ -1,7 +1,6 @@
-"""The videos of an evaluation: finding them, naming them by content, decoding them once.
+"""Videos of an evaluation: found, identified by content, decoded once.
 
-Besides video files an evaluation takes raw frames, which no codec has touched: ``.npz`` files as :func:`save_raw`
-writes them.
+Besides video files an evaluation reads raw frames, untouched by any codec: ``.npz`` files written by :func:`save_raw`.
 """
 
 import hashlib
@@ -25,17 +24,17 @@ from genkit.video.recipe import recipe_of
 from genkit.video.video import Video
 
 DECODE = "rgb24-exact.2"
-"""Names how frames come out of a file; a part of every row's key. Raw frames are taken as they are."""
+"""Identifies how frames are read from a file; part of every row's key. Raw frames are read unchanged."""
 DECODE_TAGGED = "rgb24-usual.2"
-"""The same where colours are converted to the bit as other tools do."""
+"""The same with colours converted bit for bit as other tools do."""
 SUFFIXES = (*FORMATS, ".npz")
-"""What can be read."""
+"""File types that can be read."""
 UNREAD = (".3gp", ".flv", ".m2ts", ".mpeg", ".mpg", ".mts", ".ogv", ".vob", ".wmv", ".y4m")
-"""Other videos: in a folder they are not passed over, but told as files that cannot be read."""
+"""Other video files: those in a folder are not skipped but reported as unreadable."""
 COPIES = 3
-"""Memory that measuring a clip takes, in sizes of the clip: the lite suite takes 2.4 times 120 frames of 720p."""
+"""Memory for measuring a clip, in multiples of its size: the lite suite needs 2.4 for 120 frames of 720p."""
 RAW_TEXT = 2**26
-"""Bytes that the rate and the request beside raw frames may take."""
+"""Maximum size in bytes of the frame rate, and of the request, stored beside raw frames."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,24 +43,24 @@ class Clip:
 
     path: Path
     name: str
-    """Its name in reports: the path inside the folder that was given, else the file name."""
+    """Name in reports: the path inside the given folder, else the file name."""
     sha256: str
     """Hash of the file's bytes."""
     request: dict[str, Any]
-    """What was asked for, from the file's metadata; empty where nothing is stored."""
+    """The stored request from the file's metadata; empty if there is none."""
 
     @property
     def identity(self) -> tuple[str, str]:
-        """What decides its frames: the bytes, and the format that its name says they have."""
+        """The key of its frames: the bytes, and the format given by its suffix."""
         suffix = self.path.suffix.lower()
         return self.sha256, FORMATS.get(suffix, suffix)
 
     @property
     def cluster(self) -> str:
-        """What it shares with the other samples of its prompt.
+        """The prompt that groups it with other samples.
 
-        The prompt in its metadata; without one its name less the suffix and a closing ``-NUMBER``, since many tools
-        call their samples ``PROMPT-0.mp4``, ``PROMPT-1.mp4``.
+        The prompt in its metadata; without one its name without suffix and trailing ``-NUMBER``, since many tools
+        name their samples ``PROMPT-0.mp4``, ``PROMPT-1.mp4``.
         """
         prompt = self.request.get("prompt")
         if prompt is not None:
@@ -70,12 +69,12 @@ class Clip:
 
 
 def find(paths: Iterable[Path]) -> list[Clip]:
-    """The videos in files and folders (with their subfolders), sorted by name.
+    """Return the videos in files and folders (with their subfolders), sorted by name.
 
     Raises:
         UsageError: a path does not exist or cannot be read, nothing is found, or two videos have the same name.
     """
-    named = [pair for path in paths for pair in _named(path)]
+    named = [pair for path in paths for pair in _list_videos(path)]
     names = [name for name, _ in named]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UsageError(
@@ -85,7 +84,7 @@ def find(paths: Iterable[Path]) -> list[Clip]:
 
 
 def clip_of(path: Path, name: str) -> Clip:
-    """Read the hash and the request of one file.
+    """Return one file with its hash and its stored request.
 
     Raises:
         UsageError: the file cannot be read at all.
@@ -101,30 +100,33 @@ def clip_of(path: Path, name: str) -> Clip:
 
 
 def decode(path: Path) -> Video:
-    """All frames of a video.
+    """Return all frames of a video.
 
     Raises:
-        GenkitError: the file is no video, damaged, or holds fewer than two frames.
+        GenkitError: the file is not a video, is damaged, or contains fewer than two frames.
     """
-    return _decoded(path, tagged=False)
+    return _decode(path, tagged=False)
 
 
 def decode_tagged(path: Path) -> Video:
-    """As :func:`decode`, with colours converted to the bit as OpenCV, decord and PyAV do: within two steps of exact."""
-    return _decoded(path, tagged=True)
+    """Return what :func:`decode` returns, its colours converted bit for bit as by OpenCV, decord and PyAV.
+
+    They differ from the exact ones by at most two levels.
+    """
+    return _decode(path, tagged=True)
 
 
-def _decoded(path: Path, tagged: bool) -> Video:
+def _decode(path: Path, tagged: bool) -> Video:
     try:
         video = _read_raw(path) if path.suffix.lower() == ".npz" else _read_file(path, tagged)
     except GenkitError:
         raise
     except MemoryError as error:
-        raise TooLittleMemory(f"the memory was not enough for the frames of {str(path)!r}") from error
+        raise TooLittleMemory(f"not enough memory for the frames of {str(path)!r}") from error
     except Exception as error:  # a damaged archive raises almost anything
         raise GenkitError(f"{str(path)!r} cannot be decoded: {str(error) or type(error).__name__}") from error
     if len(video.frames) < 2:
-        raise GenkitError(f"{str(path)!r} holds one frame only; a video has at least two")
+        raise GenkitError(f"{str(path)!r} contains only one frame; a video has at least two")
     return video
 
 
@@ -136,35 +138,35 @@ def _read_file(path: Path, tagged: bool) -> Video:
 def _read_raw(path: Path) -> Video:
     with zipfile.ZipFile(path) as archive:
         check_fits(f"the raw frames in {str(path)!r}", archive.getinfo("frames.npy").file_size, COPIES)
-        fps = float(_small(archive, "fps"))
-        return Video(_array(archive, "frames"), fps)
+        fps = float(_read_small(archive, "fps"))
+        return Video(_read_array(archive, "frames"), fps)
 
 
-def _small(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
+def _read_small(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
     if (size := archive.getinfo(f"{name}.npy").file_size) > RAW_TEXT:
         raise GenkitError(f"{name!r} in {archive.filename!r} has {size:,} bytes; at most {RAW_TEXT:,} are read")
-    return _array(archive, name)
+    return _read_array(archive, name)
 
 
-def _array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
-    """One array; zipfile never unpacks more bytes than the size that it was checked by."""
+def _read_array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
+    """Return one array; zipfile never unpacks more bytes than the size that was checked."""
     with archive.open(f"{name}.npy") as file:
         return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def _request(path: Path) -> dict[str, Any]:
-    """The stored request; a file without one, or with a damaged one, has none."""
+    """Return the stored request; empty if it is missing or damaged."""
     try:
         if path.suffix.lower() == ".npz":
             with zipfile.ZipFile(path) as archive:
-                request = json.loads(str(_small(archive, "request")))
+                request = json.loads(str(_read_small(archive, "request")))
                 return request if isinstance(request, dict) else {}
         return recipe_of(path, read_header(path)).request
     except Exception:  # a damaged archive raises almost anything
         return {}
 
 
-def _named(path: Path) -> list[tuple[str, Path]]:
+def _list_videos(path: Path) -> list[tuple[str, Path]]:
     if path.is_dir():
         files = [file for file in _files_in(path) if file.suffix.lower() in SUFFIXES + UNREAD]
         shown = [file for file in files if not file.name.startswith(".")]
@@ -179,7 +181,7 @@ def _named(path: Path) -> list[tuple[str, Path]]:
 
 
 def _files_in(folder: Path) -> list[Path]:
-    """The files in a folder and its subfolders; one that cannot be looked into is not passed over."""
+    """Return the files in a folder and its subfolders; raise if one cannot be opened."""
 
     def refuse(error: OSError) -> None:
         raise UsageError(f"cannot read the folder {error.filename!r}: {error.strerror}") from error

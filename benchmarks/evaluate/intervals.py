@@ -1,12 +1,12 @@
-"""Intervals of an average over prompts that hold what they promise from three prompts on.
+"""Intervals of an average over prompts that reach their nominal coverage from three prompts up.
 
-The unit is a prompt: what its videos have in common tells nothing about other prompts. Three kinds of data:
+The unit is a prompt: what its videos have in common says nothing about other prompts. Three kinds of data:
 
-- measurements: Student's t on what each prompt adds to the average, joined with the bootstrap-t, which sees the
-  skewness that t does not; both at the level of ``outside``, because a few values of a skewed distribution do not show
-  how skewed it is. Held to the range of the metric, where it has one, by the interval of shares.
-- shares, of answers that are yes or no: Clopper and Pearson's exact interval on the number of prompts, whatever the
-  number of videos; it has no zero width. Source: C. J. Clopper, E. S. Pearson, Biometrika 26 (1934).
+- measurements: Student's t on each prompt's contribution to the average, joined with the bootstrap-t, which accounts
+  for the skewness that t ignores; both at the level of ``outside``, because a few values of a skewed distribution do
+  not reveal its skewness. Clipped to the range of the metric, if it has one, by the interval of shares.
+- shares of yes-or-no answers: Clopper and Pearson's exact interval on the number of prompts, whatever the number of
+  videos; its width is never zero. Source: C. J. Clopper, E. S. Pearson, Biometrika 26 (1934).
 - differences of shares: t after adding one prompt that gained and one that lost. Source: A. Agresti, Y. Min,
   Statistics in Medicine 24 (2005).
 
@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 from genkit.benchmarks.evaluate.quantiles import beta_quantile, student_quantile
 
 COVERAGE = 0.95
-"""Share of intervals that hold the truth, at least."""
-LEAST_PROMPTS = 3
-"""Fewer give no interval."""
+"""Minimum share of intervals that contain the true value."""
+MIN_PROMPTS = 3
+"""With fewer prompts there is no interval."""
 ELEMENTS = 4_000_000
-"""Numbers that are resampled at a time."""
+"""Numbers resampled at a time."""
 
 Ends = tuple[float, float] | tuple[None, None]
 NO_ENDS: Ends = (None, None)
@@ -47,19 +47,19 @@ class Totals:
 
 
 def outside(prompts: float) -> float:
-    """The share of t and of the bootstrap that is cut off: 0.01 up to 40 prompts, then rising to 0.05 at 200."""
+    """Return the share of t and of the bootstrap that is cut off: 0.01 up to 40 prompts, rising to 0.05 at 200."""
     return min(1 - COVERAGE, max(0.01, prompts / 4000))
 
 
 def effective(*runs: Totals) -> float:
-    """How many prompts of equal weight would tell as much."""
+    """Return the number of prompts of equal weight that would be as informative."""
     return min(float(run.weights.sum() ** 2 / (run.weights**2).sum()) for run in runs)
 
 
 def of_measurements(*runs: Totals, draws: int) -> Ends:
-    """Interval of one run's value, or of how much higher the second is than the first, from ``draws`` resamples."""
+    """Return the interval of one run's value, or of second minus first run, from ``draws`` resamples."""
     count, prompts = effective(*runs), len(runs[0].sums)
-    if prompts < LEAST_PROMPTS or count < 2:
+    if prompts < MIN_PROMPTS or count < 2:
         return NO_ENDS
     values, errors = _values_and_errors(runs, np.arange(prompts)[None])
     value, error = float(values[0]), float(errors[0])
@@ -75,8 +75,8 @@ def of_measurements(*runs: Totals, draws: int) -> Ends:
 
 
 def of_share(value: float, run: Totals) -> Ends:
-    """Interval of a share ``value`` in [0, 1]; whole videos and windows may make the number of hits a fraction."""
-    if len(run.sums) < LEAST_PROMPTS:
+    """Return the interval of a share ``value`` in [0, 1]; whole videos and windows may make the hits a fraction."""
+    if len(run.sums) < MIN_PROMPTS:
         return NO_ENDS
     prompts = effective(run)
     hits, tail = value * prompts, (1 - COVERAGE) / 2
@@ -86,9 +86,9 @@ def of_share(value: float, run: Totals) -> Ends:
 
 
 def of_share_difference(base: Totals, other: Totals) -> Ends:
-    """Interval of a difference of shares of the same prompts, in [-1, 1]."""
+    """Return the interval of a difference of shares of the same prompts, in [-1, 1]."""
     count, prompts = effective(base, other), len(base.sums)
-    if prompts < LEAST_PROMPTS or count < 2:
+    if prompts < MIN_PROMPTS or count < 2:
         return NO_ENDS
     weights = (base.weights + other.weights) / (base.weights + other.weights).sum()
     changes = other.sums / other.weights - base.sums / base.weights
@@ -99,12 +99,12 @@ def of_share_difference(base: Totals, other: Totals) -> Ends:
 
 
 def _rounding(runs: Sequence[Totals]) -> float:
-    """Below this an error is what is left of floating point: the prompts do not differ."""
+    """Return the largest error that rounding alone explains; below it the prompts do not differ."""
     return 1e-12 * max(float(np.abs(run.sums / run.weights).max()) for run in runs)
 
 
 def _values_and_errors(runs: Sequence[Totals], drawn: NDArray[np.integer]) -> tuple[Floats, Floats]:
-    """Value and its standard error for each row of ``drawn`` prompts ``[draws, prompts]``."""
+    """Return value and standard error for each row of ``drawn`` prompts ``[draws, prompts]``."""
     if all((run.weights == run.weights[0]).all() for run in runs):
         means = [run.sums / run.weights[0] for run in runs]
         return _means_and_errors(np.take(means[-1] - means[0] if len(runs) > 1 else means[0], drawn))
@@ -112,16 +112,16 @@ def _values_and_errors(runs: Sequence[Totals], drawn: NDArray[np.integer]) -> tu
 
 
 def _means_and_errors(values: Floats) -> tuple[Floats, Floats]:
-    """The usual mean and its standard error, of each row."""
+    """Return the ordinary mean of each row and its standard error."""
     count, means = values.shape[1], values.mean(1)
     apart = values - means[:, None]
     return means, np.sqrt(np.einsum("ij,ij->i", apart, apart) / (count * (count - 1)))
 
 
 def _weighted(runs: Sequence[Totals], drawn: NDArray[np.integer]) -> tuple[Floats, Floats]:
-    """The same where prompts weigh differently: what each adds is corrected for its own pull on the average.
+    """Return the same for prompts of different weight, each contribution corrected for its pull on the average.
 
-    With equal weights it is the usual deviation over the root of the number.
+    With equal weights this is the usual deviation over the root of the number.
     """
     value: Floats = np.zeros(len(drawn))
     added, pull = np.zeros(drawn.shape), np.zeros(drawn.shape)
@@ -136,17 +136,17 @@ def _weighted(runs: Sequence[Totals], drawn: NDArray[np.integer]) -> tuple[Float
 
 
 def _pivots(runs: Sequence[Totals], value: float, draws: int) -> Floats:
-    """How many of their own errors the resamples lie from ``value``."""
-    prompts, least, found = len(runs[0].sums), _rounding(runs), []
+    """Return how many of their own standard errors the resamples are away from ``value``."""
+    prompts, smallest, found = len(runs[0].sums), _rounding(runs), []
     rows = max(1, ELEMENTS // prompts)
     for part, done in enumerate(range(0, draws, rows)):
-        values, errors = _values_and_errors(runs, _drawn(prompts, min(rows, draws - done), part))
-        usable = errors > least
+        values, errors = _values_and_errors(runs, _draw(prompts, min(rows, draws - done), part))
+        usable = errors > smallest
         found.append((values[usable] - value) / errors[usable])
     return np.concatenate(found)
 
 
 @lru_cache(maxsize=1)
-def _drawn(prompts: int, rows: int, part: int) -> NDArray[np.integer]:
-    """The prompts of a part of the resamples, ``[rows, prompts]``; always the same ones, so that reports repeat."""
+def _draw(prompts: int, rows: int, part: int) -> NDArray[np.integer]:
+    """Draw the prompts of one part of the resamples, ``[rows, prompts]``; always the same, so that reports repeat."""
     return np.random.default_rng(part).integers(prompts, size=(rows, prompts))

@@ -1,8 +1,8 @@
-"""An append-only file of finished measurements, one JSON object a line.
+"""Append-only file of finished measurements, one JSON object a line.
 
-A row is finished when its line ends. A process may be killed at any moment, and a disk may be full: at most the last
-line is torn, and the next opening removes it, in a file that is a ledger and in no other. The order of the rows means
-nothing; what they mean is in their keys.
+A row is finished when its line ends. A process may be killed at any moment and a disk may be full: at most the last
+line is torn, and the next opening removes it, but only in a file that is a ledger. The order of the rows means
+nothing; their meaning is in their keys.
 """
 
 import hashlib
@@ -20,26 +20,26 @@ Row = dict[str, Any]
 
 
 def canonical(value: Any) -> str:
-    """JSON text that is the same for equal values.
+    """Return JSON text that is the same for equal values.
 
     Raises:
-        ValueError: the value holds NaN or infinity.
+        ValueError: the value contains NaN or infinity.
     """
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def key_of(*parts: Any) -> str:
-    """The name of a row: a hash of everything that its result depends on, as JSON values."""
+    """Return the key of a row: a hash of everything that its result depends on, as JSON values."""
     return hashlib.sha256(canonical(parts).encode()).hexdigest()
 
 
 class Ledger:
-    """The rows of a file by key, open for more; only one process at a time may hold it.
+    """The rows of a file by key, open for appending; only one process at a time may have it open.
 
-    Used as ``with Ledger(path) as ledger``. Missing folders are made, a torn last line is removed.
+    Used as ``with Ledger(path) as ledger``. Missing folders are created, a torn last line is removed.
 
     Raises:
-        UsageError: another process holds the ledger, the file cannot be made, or it is somebody else's.
+        UsageError: another process has the ledger open, the file cannot be created, or it is not a ledger.
         GenkitError: a line other than the last is damaged.
     """
 
@@ -55,7 +55,7 @@ class Ledger:
             raise UsageError(f"cannot write {str(path)!r}: {error.strerror}; choose another place") from error
         try:
             self._lock()
-            self.rows = self._repaired()
+            self.rows = self._repair()
         except BaseException:
             self._file.close()
             raise
@@ -72,15 +72,15 @@ class Ledger:
         """Write a finished row to the disk.
 
         Raises:
-            UsageError: the ledger has a row of this key already.
+            UsageError: the ledger already has a row with this key.
             GenkitError: the disk is full; the file is as it was before.
         """
         if key in self.rows:
-            raise UsageError(f"the ledger holds row {key[:12]} already; a finished row is never written again")
+            raise UsageError(f"the ledger already has row {key[:12]}; a finished row is never written again")
         line = canonical({"key": key} | row).encode() + b"\n"
         before = self._file.seek(0, os.SEEK_END)
         try:
-            while line:  # a disk that is nearly full takes a part
+            while line:  # a nearly full disk accepts a part
                 line = line[self._file.write(line) :]
             os.fsync(self._file.fileno())
         except OSError as error:
@@ -93,32 +93,32 @@ class Ledger:
         self.rows[key] = row
 
     def note(self, key: str, row: Row) -> None:
-        """Keep a row for this run only: another run may find another answer."""
+        """Record a row for this run only: another run may get another result."""
         self.rows[key] = row
 
     def _lock(self) -> None:
-        """Take the file for this process; the system gives it back when the process ends, however it ends."""
+        """Lock the file for this process; the system unlocks it however the process ends."""
         if sys.platform != "win32":
             import fcntl
 
             try:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
-                raise UsageError(f"another evaluation is writing to {str(self.path)!r}; wait for its end") from error
+                raise UsageError(f"another evaluation is writing to {str(self.path)!r}; wait until it ends") from error
 
-    def _repaired(self) -> dict[str, Row]:
-        """The rows of the file, from which a torn last line is removed."""
+    def _repair(self) -> dict[str, Row]:
+        """Read the rows of the file and remove a torn last line."""
         self._file.seek(0)
         text = self._file.readall()
         whole = text.rfind(b"\n") + 1
         lines, tail = text[:whole].split(b"\n")[:-1], text[whole:]
-        found = [_parsed(line) for line in lines]
-        if found and found[-1] is None:  # after a power failure the end of a line may be on the disk before its middle
+        found = [_parse(line) for line in lines]
+        if found and found[-1] is None:  # after a power failure a line's end may be on disk without its middle
             tail = lines.pop()
             whole -= len(tail) + 1
             found.pop()
         if not any(found) and (found or not _torn(tail)):
-            raise UsageError(f"{str(self.path)!r} is there already and holds something else; choose another name")
+            raise UsageError(f"{str(self.path)!r} already exists and is not a ledger; choose another name")
         rows = {}
         for number, row in enumerate(found, 1):
             if row is None:
@@ -133,8 +133,8 @@ class Ledger:
 
 
 def _torn(line: bytes) -> bool:
-    """Whether a line may be what is left of a row of ours, or of nothing, where no other line tells."""
-    return bool(_parsed(line)) or line[:2] in (b"", b"{", b"\0", b"\0\0") or (line[:2] == b'{"' and not _is_json(line))
+    """Return True if a line may be the rest of a row of ours, or of nothing, where no other line decides."""
+    return bool(_parse(line)) or line[:2] in (b"", b"{", b"\0", b"\0\0") or (line[:2] == b'{"' and not _is_json(line))
 
 
 def _is_json(line: bytes) -> bool:
@@ -145,7 +145,7 @@ def _is_json(line: bytes) -> bool:
     return True
 
 
-def _parsed(line: bytes) -> Row | None:
+def _parse(line: bytes) -> Row | None:
     try:
         row = json.loads(line)
     except ValueError:

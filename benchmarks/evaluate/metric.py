@@ -1,4 +1,4 @@
-"""What a metric is: a name, what it needs, and a measurement of one video."""
+"""The metric protocol: a name, its requirements, and the measurement of one video."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
@@ -21,43 +21,43 @@ class Sample:
 
     video: Video
     prompt: str | None = None
-    """The text it was made from; None if its file does not say."""
+    """The text it was made from; None if its file does not contain it."""
     reference: Video | None = None
     """The video it should resemble; None if there is none."""
     _features: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def feature(self, function: Callable[["Sample"], T]) -> T:
-        """``function(self)``, computed once however many metrics ask for it."""
+        """Return ``function(self)``, computed once for all metrics that ask for it."""
         if function not in self._features:
             self._features[function] = function(self)
         return self._features[function]
 
 
 class Metric(ABC):
-    """A measurement of one video. Subclasses are frozen dataclasses; their fields are a part of every row's key."""
+    """A measurement of one video. Subclasses are frozen dataclasses; their fields are part of every row's key."""
 
     name: ClassVar[str]
-    """``suite.metric``, so that numbers of different suites are never taken for one another."""
+    """``suite.metric``, so that numbers of different suites are never confused."""
     about: ClassVar[str]
     """One sentence: what it measures, and its range."""
     better: ClassVar[Literal["higher", "lower", "neither"]]
     role: ClassVar[Literal["consistency", "dynamics", "other"]] = "other"
-    """``consistency`` metrics reward a video that stands still, so they are only shown beside a ``dynamics`` one."""
+    """``consistency`` metrics reward a still video, so they are only reported beside a ``dynamics`` metric."""
     version: ClassVar[int] = 1
-    """Raised with every change that changes a number."""
+    """Increased with every change that changes a number."""
     preprocessing: ClassVar[str] = "none"
-    """The named preparation of the frames."""
+    """Name of the preprocessing of the frames."""
     packages: ClassVar[tuple[str, ...]] = ()
-    """Modules that must be importable, beyond what genkit always needs."""
+    """Required modules beyond genkit's own dependencies."""
     reduction: ClassVar[Reduction] = Reduction()
-    """How its measurements of many videos become one number."""
+    """How the measurements of many videos become one number."""
     random_weights: ClassVar[bool] = False
-    """Whether a network with drawn weights measures, so that the numbers mean nothing."""
+    """True if a network with random weights measures, so that the numbers mean nothing."""
     mode_effect: ClassVar[str] = ""
-    """What the mode of its suite changes about it; empty if nothing."""
+    """Effect of the suite's mode on this metric; empty if none."""
 
     def prepare(self) -> None:
-        """Load what it measures with; what fails here is no fault of a video and ends the evaluation.
+        """Load its networks and files; a failure here is not the fault of a video and ends the evaluation.
 
         Raises:
             GenkitError: something is missing or broken.
@@ -73,28 +73,28 @@ class Metric(ABC):
             GenkitError: this video cannot be measured, with the reason.
         """
 
-    def shown(self, stat: Stat) -> Stat:
-        """A video's measurement as results tell it; where a suite has modes, one row is read in several ways."""
+    def report(self, stat: Stat) -> Stat:
+        """Return a measurement as results report it; the modes of a suite read one row in different ways."""
         return stat
 
     def reduce(self, samples: Samples) -> Estimate:
-        """The aggregate of measurements as :meth:`shown` gives them, by prompt, with its interval.
+        """Aggregate measurements, as :meth:`report` returns them, by prompt, with an interval.
 
         Raises:
             UsageError: no video has a value.
         """
-        return estimate(samples, self.reduction.how, self.reduction.bounds).scaled(self.reduction.scale)
+        return estimate(samples, self.reduction.how, self.reduction.bounds).scale(self.reduction.scale)
 
     def ceiling(self, prompt: str | None, stat: Stat) -> float | None:
-        """The most that a perfect video of this prompt would get where ``stat`` was measured; None: not known."""
+        """Return the score of a perfect video of this prompt where ``stat`` was measured; None if unknown."""
         return None
 
     def wants(self) -> list[str]:
-        """What a user has to bring besides the packages, one sentence each; empty if it can run."""
+        """Return what the user has to provide besides packages, one sentence each; empty if it can run."""
         return []
 
     def identity(self) -> dict[str, Any]:
-        """Everything that decides its numbers, in JSON values; versions of the packages among it."""
+        """Return everything that determines its numbers, package versions included, as JSON values."""
         return {
             "metric": self.name,
             "version": self.version,
@@ -109,41 +109,41 @@ class Suite:
     """Metrics that are run together.
 
     Raises:
-        UsageError: it would show consistency without dynamics.
+        UsageError: it would report consistency without dynamics.
     """
 
     name: str
     metrics: tuple[Metric, ...]
     compares: bool = False
-    """Whether each video is held against a reference."""
+    """True if each video is compared with a reference."""
     prompted: bool = False
-    """Whether the prompt decides the numbers."""
+    """True if the prompt affects the numbers."""
     mode: str | None = None
-    """How its measurements are read; None if there is one way only."""
+    """How its measurements are read; None if there is only one way."""
     colours: Literal["exact", "usual"] = "exact"
-    """How the colours of files are converted: with exact rounding, or to the bit as other tools do."""
+    """Colour conversion of files: ``exact`` rounding, or ``usual``, bit for bit as other tools do."""
 
     def __post_init__(self) -> None:
-        check_told_together(self.name, {metric.name: metric.role for metric in self.metrics})
+        check_roles(self.name, {metric.name: metric.role for metric in self.metrics})
 
     def missing(self) -> list[str]:
-        """Modules that are needed and not installed."""
+        """Return required modules that are not installed."""
         needed = sorted({package for metric in self.metrics for package in metric.packages})
         return [package for package in needed if find_spec(package) is None]
 
     def check_ready(self) -> None:
-        """Raise GenkitError if a package or anything that a user has to bring is missing."""
+        """Raise GenkitError if a package or anything that the user has to provide is missing."""
         if missing := self.missing():
             raise GenkitError(f"suite {self.name!r} needs {', '.join(missing)}; install it: {install_extra('eval')}")
         if wanting := [(metric.name, wants[0]) for metric in self.metrics if (wants := metric.wants())]:
             name, first = wanting[0]
             raise GenkitError(
                 f"{len(wanting)} of the {len(self.metrics)} metrics of suite {self.name!r} cannot run, "
-                f"{name} needs {first}; `genkit eval doctor --suite {self.name}` tells all, --only runs the others"
+                f"{name} needs {first}; `genkit eval doctor --suite {self.name}` lists all, --only runs the others"
             )
 
-    def restricted(self, names: Iterable[str]) -> "Suite":
-        """The same suite with fewer metrics, named with or without the suite's own name before them.
+    def restrict(self, names: Iterable[str]) -> "Suite":
+        """Return the suite with fewer metrics, named with or without the prefix of the suite.
 
         Raises:
             UsageError: there is no such metric, or consistency would stand alone.
@@ -156,8 +156,8 @@ class Suite:
         return replace(self, metrics=tuple(metric for name, metric in known.items() if name in short))
 
 
-def check_told_together(what: str, roles: dict[str, str]) -> None:
-    """Refuse metrics of consistency that no metric of dynamics stands beside: a frozen video would win.
+def check_roles(what: str, roles: dict[str, str]) -> None:
+    """Refuse consistency metrics without a dynamics metric: a frozen video would win.
 
     Raises:
         UsageError: there is one.
@@ -165,5 +165,5 @@ def check_told_together(what: str, roles: dict[str, str]) -> None:
     still = sorted(name for name, role in roles.items() if role == "consistency")
     if still and "dynamics" not in roles.values():
         raise UsageError(
-            f"{what} would show {still[0]} without a metric of dynamics, and a frozen video would win; add one"
+            f"{what} would report {still[0]} without a metric of dynamics, and a frozen video would win; add one"
         )

@@ -15,17 +15,17 @@ NO_REFERENCE = "similarity needs a reference; name the folder of reference video
 
 
 def frame_pairs(sample: Sample) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-    """Each frame of a video with that of its reference, ``[H, W, 3]`` both.
+    """Return each frame of a video with that of its reference, ``[H, W, 3]`` both.
 
     Raises:
-        UsageError: there is no reference, or it has another size or length.
+        UsageError: there is no reference, or its size or length differs.
     """
     if sample.reference is None:
         raise UsageError(NO_REFERENCE)
     mine, other = sample.video.frames, sample.reference.frames
     if mine.shape != other.shape:
         raise UsageError(
-            f"the video has {_size(mine)} and its reference {_size(other)}; similarity takes equal length and size"
+            f"the video has {_size(mine)} and its reference {_size(other)}; similarity needs equal length and size"
         )
     return zip(mine, other, strict=True)
 

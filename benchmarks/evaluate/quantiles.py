@@ -1,4 +1,4 @@
-"""Quantiles of the beta distribution and of Student's t, with parameters that need not be whole.
+"""Quantiles of the beta distribution and of Student's t with real parameters.
 
 Source: the continued fraction of the incomplete beta function, DLMF 8.17.22, evaluated as Lentz does.
 """
@@ -6,13 +6,13 @@ Source: the continued fraction of the incomplete beta function, DLMF 8.17.22, ev
 import math
 from functools import lru_cache
 
-TINY, NEAR, MOST = 1e-300, 1e-14, 20_000
+TINY, NEAR, MAX_TERMS = 1e-300, 1e-14, 20_000
 HALVINGS = 1100
-"""Of a search between 0 and 1: as many as there are powers of two."""
+"""Maximum of a bisection between 0 and 1: as many as there are powers of two."""
 
 
 def beta_share(x: float, a: float, b: float) -> float:
-    """The share of a beta distribution below ``x``: the regularised incomplete beta function, ``a, b > 0``."""
+    """Return the share of a beta distribution below ``x``: the regularised incomplete beta function, ``a, b > 0``."""
     if x <= 0 or x >= 1:
         return float(x >= 1)
     if x > (a + 1) / (a + b + 2):
@@ -22,29 +22,29 @@ def beta_share(x: float, a: float, b: float) -> float:
 
 
 def _fraction(x: float, a: float, b: float) -> float:
-    """The continued fraction ``1 + d1/(1 + d2/(1 + ...))`` by Lentz."""
+    """Compute the continued fraction ``1 + d1/(1 + d2/(1 + ...))`` by Lentz's method."""
     c, d, found = 1.0, 0.0, 1.0
-    for number in range(1, MOST):
+    for number in range(1, MAX_TERMS):
         m, odd = divmod(number, 2)
         if odd:
             step = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
         else:
             step = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
-        d = 1 / _away(1 + step * d)
-        c = _away(1 + step / c)
+        d = 1 / _avoid_zero(1 + step * d)
+        c = _avoid_zero(1 + step / c)
         found *= c * d
         if abs(c * d - 1) < NEAR:
             break
     return found
 
 
-def _away(value: float) -> float:
+def _avoid_zero(value: float) -> float:
     return value if abs(value) > TINY else TINY
 
 
 @lru_cache(maxsize=4096)
 def beta_quantile(share: float, a: float, b: float) -> float:
-    """Where ``share`` of a beta distribution lies below; ``a`` or ``b`` of 0 puts all of it on 0 or 1."""
+    """Return the value with ``share`` of a beta distribution below it; ``a`` or ``b`` of 0 puts all of it on 0 or 1."""
     if a <= 0 or b <= 0:
         return float(a > 0)
     low, high = 0.0, 1.0
@@ -57,6 +57,6 @@ def beta_quantile(share: float, a: float, b: float) -> float:
 
 
 def student_quantile(outside: float, freedom: float) -> float:
-    """How far from 0 a share ``outside`` of Student's distribution lies, both sides together."""
+    """Return the distance from 0 beyond which a share ``outside`` of Student's distribution is, both sides together."""
     x = beta_quantile(outside, freedom / 2, 0.5)
     return math.sqrt(freedom * (1 - x) / x) if x > 0 else math.inf

@@ -12,20 +12,20 @@ SUITES = {
     "sprites": "genkit.benchmarks.suites.sprites",
     "vbench": "genkit.benchmarks.suites.vbench",
 }
-"""The module of each suite. Its ``SUITE`` is read when it is asked for, or, if it has modes, its ``suite_with``."""
+"""Module of each suite. Its ``SUITE`` is read on demand, or its ``suite_with`` if it has modes."""
 
 
-def suite_named(name: str, *, mode: str | None = None, allow_random: bool = False, only: Iterable[str] = ()) -> Suite:
+def find_suite(name: str, *, mode: str | None = None, allow_random: bool = False, only: Iterable[str] = ()) -> Suite:
     """Return a suite.
 
     Args:
         name: a key of :data:`SUITES`.
-        mode: of a suite with modes; None is its first.
-        allow_random: of a suite with networks, let weights be drawn that are not found.
+        mode: for suites with modes; None is the first.
+        allow_random: for suites with networks: use random weights where none are found.
         only: names of its metrics; all if empty.
 
     Raises:
-        UsageError: there is no such suite, mode or metric, or the suite has no modes or no weights of this kind.
+        UsageError: there is no such suite, mode or metric, or the suite has no modes or no networks.
     """
     if name not in SUITES:
         raise UsageError(f"there is no suite {name!r}; {nearest(name, SUITES)}")
@@ -34,9 +34,9 @@ def suite_named(name: str, *, mode: str | None = None, allow_random: bool = Fals
         suite = module.suite_with(mode=mode or module.MODES[0], allow_random=allow_random)
     else:
         if mode is not None:
-            raise UsageError(f"suite {name!r} has one way to read its measurements; leave --mode out")
+            raise UsageError(f"suite {name!r} has no modes; leave --mode out")
         if allow_random:
-            raise UsageError(f"suite {name!r} draws no weights; leave --allow-random out")
+            raise UsageError(f"suite {name!r} has no networks; leave --allow-random out")
         suite = module.SUITE
     only = tuple(only)
-    return suite.restricted(only) if only else suite
+    return suite.restrict(only) if only else suite

@@ -1,8 +1,8 @@
-"""One evaluation: a suite over videos, into a run folder that can be killed at any time and resumed.
+"""One evaluation: a suite over videos, into a run folder; it can be killed at any time and resumed.
 
-The folder holds ``ledger.jsonl``, the measurements, each named by a hash of the video's bytes and of everything else
-that decides it; and ``results.json``, which follows from the ledger and the list of videos alone. So the order and the
-number of resumes leave no trace, and a changed video or metric is measured again without touching the rest.
+The folder contains ``ledger.jsonl``, the measurements, each named by a hash of the video's bytes and of everything
+else that determines it; and ``results.json``, which follows from the ledger and the list of videos alone. So the order
+and number of resumes do not matter, and a changed video or metric is measured again without touching the rest.
 """
 
 from collections.abc import Callable, Iterable
@@ -24,19 +24,19 @@ SCHEMA_VERSION = 1
 LEDGER, RESULTS = "ledger.jsonl", "results.json"
 
 OnClip = Callable[[int, int, str], None]
-"""Called before each video with its number from 1, how many there are, and its name."""
+"""Called before each video with its number from 1, the number of videos, and its name."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """A video of an evaluation with the reference it is held against."""
+    """A video of an evaluation with its reference."""
 
     clip: Clip
     reference: Clip | None = None
     """None if the suite takes none, or there is none for this video."""
 
     def key(self, metric: Metric, suite: Suite) -> str:
-        """The name of a measurement; the prompt is a part of it where it decides the numbers."""
+        """Return the key of a measurement; it includes the prompt if the prompt affects the numbers."""
         reference = self.reference.identity if self.reference else None
         prompt = self.clip.request.get("prompt") if suite.prompted else None
         how = DECODE_TAGGED if suite.colours == "usual" else DECODE
@@ -55,26 +55,26 @@ def evaluate(
     """Measure videos and write ``results.json``.
 
     Args:
-        suite: from :func:`genkit.benchmarks.evaluate.registry.suite_named`.
+        suite: from :func:`genkit.benchmarks.evaluate.registry.find_suite`.
         paths: video files, and folders of them.
-        out: the run folder; it is made.
-        resume: go on with the ledger that lies there; what is finished is not computed again.
-        reference: for suites that compare, a folder (or file) whose videos have the same names; the suffix may differ.
-        on_clip: is told about every video before it is looked at.
+        out: the run folder; it is created.
+        resume: continue with the ledger in that folder; finished measurements are not computed again.
+        reference: for suites that compare: a folder (or file) whose videos have the same names; suffixes may differ.
+        on_clip: called before every video.
 
     Returns:
-        What was written: ``metrics`` by name with value and interval, and ``videos`` by name with every measurement
-        or the reason why there is none.
+        The contents of the file: ``metrics`` by name with value and interval, and ``videos`` by name with every
+        measurement or the reason it is missing.
 
     Raises:
-        UsageError: an argument is wrong, or the folder holds a run and ``resume`` was not given.
+        UsageError: an argument is wrong, or the folder contains a run and ``resume`` was not given.
         GenkitError: a package is missing, the ledger is damaged, or the disk is full.
     """
     ledger_path = out / LEDGER
     if ledger_path.exists() and not resume:
-        raise UsageError(f"{str(out)!r} holds an evaluation already; go on with it by --resume, or name another folder")
+        raise UsageError(f"{str(out)!r} already contains an evaluation; use --resume to continue, or another folder")
     if (out / RESULTS).exists() and not ledger_path.exists():
-        raise UsageError(f"{str(out / RESULTS)!r} is there already and belongs to no evaluation; name another folder")
+        raise UsageError(f"{str(out / RESULTS)!r} already exists and is not of an evaluation; use another folder")
     pairs = _pairs(suite, find(paths), reference)
     suite.check_ready()
     with Ledger(ledger_path) as ledger:
@@ -93,13 +93,13 @@ def _write(results: dict[str, Any], path: Path) -> None:
             part.write_text(canonical(results) + "\n", "utf-8")
     except OSError as error:
         raise GenkitError(
-            f"{str(path)!r} could not be written: {error.strerror or error}; every measurement is kept: the same "
-            "command with --resume writes it and measures nothing again"
+            f"{str(path)!r} could not be written: {error.strerror or error}; every measurement is kept: run the same "
+            "command with --resume to write it without measuring again"
         ) from error
 
 
 def failures(results: dict[str, Any]) -> dict[str, str]:
-    """The first reason by video, for those that could not be measured wholly."""
+    """Return the first reason by video, for those that could not be measured completely."""
     reasons = {}
     for video in results["videos"]:
         errors = [row["error"] for row in (video, *video["metrics"].values()) if "error" in row]
@@ -122,13 +122,13 @@ def _pairs(suite: Suite, clips: list[Clip], reference: Path | None) -> list[Pair
 
 
 def _reference(clip: Clip, others: list[Clip]) -> Clip | None:
-    """The reference of the same name, else the one whose name differs in the suffix only."""
+    """Return the reference of the same name, else the one whose name differs only in the suffix."""
     same = [other for other in others if other.name == clip.name]
     alike = same or [other for other in others if _stem(other) == _stem(clip)]
     if len(alike) > 1:
         raise UsageError(
             f"{clip.name!r} has two references, {alike[0].name!r} and {alike[1].name!r}; "
-            "remove one, or give it the name of the video"
+            "remove one, or give one the name of the video"
         )
     return alike[0] if alike else None
 
@@ -138,22 +138,22 @@ def _stem(clip: Clip) -> str:
 
 
 def _measure(suite: Suite, pair: Pair, ledger: Ledger) -> None:
-    """Finish the rows of one video; a video that is finished or known to be bad is not even decoded."""
-    open_keys = {key: m for m in suite.metrics if (key := pair.key(m, suite)) not in ledger.rows}
-    if not open_keys or _broken(pair, ledger.rows, suite.compares):
+    """Add the missing rows of one video; a video that is finished or known to be bad is not decoded."""
+    missing = {key: m for m in suite.metrics if (key := pair.key(m, suite)) not in ledger.rows}
+    if not missing or _failure(pair, ledger.rows, suite.compares):
         return
-    video = _decoded(pair.clip, suite, ledger)
-    other = _decoded(pair.reference, suite, ledger) if pair.reference else None
+    video = _decode(pair.clip, suite, ledger)
+    other = _decode(pair.reference, suite, ledger) if pair.reference else None
     if video is None or (pair.reference and other is None):
         return
     prompt = pair.clip.request.get("prompt")
     sample = Sample(video, prompt if isinstance(prompt, str) else None, other)
-    for key, metric in open_keys.items():
+    for key, metric in missing.items():
         metric.prepare()
         try:
             row = _row(metric, sample)
         except MemoryError:
-            ledger.note(key, {"metric": metric.name, "error": "the memory was not enough to measure it"})
+            ledger.note(key, {"metric": metric.name, "error": "not enough memory to measure it"})
         else:
             ledger.add(key, row)
 
@@ -165,12 +165,12 @@ def _row(metric: Metric, sample: Sample) -> Row:
         return {"metric": metric.name, "error": str(error)}
 
 
-def _decoded(clip: Clip, suite: Suite, ledger: Ledger) -> Video | None:
-    """The frames of a video; None, and a row with the reason, if there are none."""
+def _decode(clip: Clip, suite: Suite, ledger: Ledger) -> Video | None:
+    """Return the frames of a video; None, and a row with the reason, if there are none."""
     try:
         return decode_tagged(clip.path) if suite.colours == "usual" else decode(clip.path)
     except GenkitError as error:
-        # The row belongs to the content, which may lie under other names too.
+        # The row belongs to the content, which may also exist under other names.
         reason = str(error).replace(repr(str(clip.path)), "the file")
         if (key := _decode_key(clip)) not in ledger.rows:
             write = ledger.note if isinstance(error, TooLittleMemory) else ledger.add
@@ -182,8 +182,8 @@ def _decode_key(clip: Clip) -> str:
     return key_of(clip.identity, DECODE)
 
 
-def _broken(pair: Pair, rows: dict[str, Row], compares: bool) -> str | None:
-    """Why nothing can be measured, as far as it is known."""
+def _failure(pair: Pair, rows: dict[str, Row], compares: bool) -> str | None:
+    """Return the known reason for which nothing can be measured, or None."""
     if row := rows.get(_decode_key(pair.clip)):
         return row["error"]
     if not compares:
@@ -204,15 +204,15 @@ def _results(suite: Suite, pairs: list[Pair], rows: dict[str, Row]) -> dict[str,
 def _video(suite: Suite, pair: Pair, rows: dict[str, Row]) -> dict[str, Any]:
     about: dict[str, Any] = {"name": pair.clip.name, "sha256": pair.clip.sha256, "prompt": pair.clip.cluster}
     about |= {"seed": pair.clip.request.get("seed"), "reference": pair.reference and pair.reference.sha256}
-    if reason := _broken(pair, rows, suite.compares):
+    if reason := _failure(pair, rows, suite.compares):
         return about | {"error": reason, "metrics": {}}
     prompt = pair.clip.request.get("prompt")
     prompt = prompt if isinstance(prompt, str) else None
     keys = [(metric, pair.key(metric, suite)) for metric in suite.metrics]
-    return about | {"metrics": {metric.name: _shown(metric, key, rows[key], prompt) for metric, key in keys}}
+    return about | {"metrics": {metric.name: _report(metric, key, rows[key], prompt) for metric, key in keys}}
 
 
-def _shown(metric: Metric, key: str, row: Row, prompt: str | None) -> Row:
+def _report(metric: Metric, key: str, row: Row, prompt: str | None) -> Row:
     if "error" in row:
         return {"error": str(row["error"])}
     try:
@@ -222,14 +222,14 @@ def _shown(metric: Metric, key: str, row: Row, prompt: str | None) -> Row:
             f"the line of {LEDGER} with the key {key} is damaged; remove that line and resume: only its row is "
             "computed again"
         ) from error
-    stat = metric.shown(found)
-    most = metric.ceiling(prompt, stat)
-    told = {} if most is None else {"ceiling": most}
-    return {"sum": stat.sum, "weight": stat.weight, "curve": list(stat.curve)} | told
+    stat = metric.report(found)
+    ceiling = metric.ceiling(prompt, stat)
+    limit = {} if ceiling is None else {"ceiling": ceiling}
+    return {"sum": stat.sum, "weight": stat.weight, "curve": list(stat.curve)} | limit
 
 
 def samples_of(videos: Iterable[dict[str, Any]], metric: str) -> dict[str, list[Stat]]:
-    """The measurements of one metric by prompt, from the ``videos`` of results."""
+    """Return the measurements of one metric by prompt, from the ``videos`` of results."""
     samples: dict[str, list[Stat]] = {}
     for video in videos:
         row = video["metrics"].get(metric, {})
@@ -239,14 +239,14 @@ def samples_of(videos: Iterable[dict[str, Any]], metric: str) -> dict[str, list[
 
 
 def ceiling_of(videos: Iterable[dict[str, Any]], metric: str) -> float | None:
-    """The mean ceiling of one metric over the videos that were measured; None if it has none."""
+    """Return the mean ceiling of one metric over the measured videos; None if it has none."""
     rows = [video["metrics"].get(metric, {}) for video in videos]
     found = [row["ceiling"] for row in rows if row.get("weight") and "ceiling" in row]
     return fmean(found) if found else None
 
 
 def _reduction(metric: Metric) -> dict[str, Any]:
-    """In JSON values, which know no tuples."""
+    """Return the reduction as JSON values, which have no tuples."""
     bounds = metric.reduction.bounds
     return asdict(metric.reduction) | {"bounds": bounds and list(bounds)}
 
@@ -257,7 +257,7 @@ def _metric(metric: Metric, videos: list[dict[str, Any]]) -> dict[str, Any]:
     about = {"about": metric.about, "better": metric.better, "role": metric.role, "identity": metric.identity()}
     about |= {"reduction": _reduction(metric), "mode_effect": metric.mode_effect}
     stamp: dict[str, Any] = {"weights": "random"} if metric.random_weights else {}
-    if (most := ceiling_of(videos, metric.name)) is not None:
-        stamp["ceiling"] = most
+    if (ceiling := ceiling_of(videos, metric.name)) is not None:
+        stamp["ceiling"] = ceiling
     measured = sum(map(len, samples.values()))
     return about | stamp | {"prompts": 0} | found | {"videos": measured, "missing": len(videos) - measured}

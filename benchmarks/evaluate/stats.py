@@ -1,7 +1,7 @@
-"""From measurements to numbers that can be trusted: sufficient statistics, their aggregates, and intervals.
+"""Statistics of measurements: sufficient statistics, their aggregates, and intervals.
 
-A measurement is a sum and a weight, not a mean: every aggregate can be made from such pairs, in any order, from any
-number of processes. Videos of one prompt resemble one another, so prompts are what is counted.
+A measurement is a sum and a weight, not a mean: every aggregate can be computed from such pairs, in any order, from any
+number of processes. Videos of one prompt resemble one another, so the prompts are counted.
 """
 
 import math
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from genkit.benchmarks.evaluate import intervals
 from genkit.benchmarks.evaluate.intervals import Ends, Totals
-from genkit.benchmarks.evaluate.sign_flips import LEAST_PAIRS
+from genkit.benchmarks.evaluate.sign_flips import MIN_PAIRS
 from genkit.errors import UsageError
 
 DRAWS = 2000
@@ -26,7 +26,7 @@ more."""
 
 
 Bounds = tuple[float | None, float | None]
-"""The least and the largest value that a video can have; None where there is no end."""
+"""The minimum and the maximum of one video's value; None where there is no limit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,41 +36,41 @@ class Reduction:
     how: Aggregate = "videos"
     """What is averaged."""
     scale: float = 1.0
-    """What the average is multiplied by; positive."""
+    """Factor applied to the average; positive."""
     bounds: Bounds | None = None
-    """What a video can have, before the scale; None if that is not known."""
+    """Range of one video's value before scaling; None if unknown."""
 
     @classmethod
     def of(cls, about: Mapping[str, Any]) -> "Reduction":
-        """What results tell of a metric, in JSON values, which know no tuples; older ones say nothing."""
-        told = dict(about.get("reduction", {}))
-        bounds = told.pop("bounds", None)
-        return cls(**told, bounds=bounds and (bounds[0], bounds[1]))
+        """Read the reduction of a metric from JSON results, which have no tuples; older results contain none."""
+        found = dict(about.get("reduction", {}))
+        bounds = found.pop("bounds", None)
+        return cls(**found, bounds=bounds and (bounds[0], bounds[1]))
 
 
 UNIT = Reduction(bounds=(0.0, 1.0))
-"""Of a metric that lies in [0, 1]."""
+"""For a metric in [0, 1]."""
 FROM_ZERO = Reduction(bounds=(0.0, None))
-"""Of a metric that is 0 or more."""
+"""For a metric of 0 or more."""
 
 
 @dataclass(frozen=True)
 class Stat:
-    """What one metric found in one video; its value is ``sum / weight``."""
+    """The measurement of one metric on one video; its value is ``sum / weight``."""
 
     sum: float
     weight: float
-    """How many pairs, frames or windows were measured; 0 if there was nothing to measure."""
+    """Number of measured pairs, frames or windows; 0 if there was nothing to measure."""
     curve: tuple[float, ...] = ()
-    """The value along the video, where the metric has one."""
+    """The value along the video, if the metric has one."""
 
     def __post_init__(self) -> None:
         if not all(map(math.isfinite, (self.sum, self.weight, *self.curve))) or self.weight < 0:
-            raise UsageError(f"a measurement must be finite with a weight from 0 up; this is {self.sum}/{self.weight}")
+            raise UsageError(f"a measurement must be finite, its weight 0 or more, not {self.sum}/{self.weight}")
 
     @classmethod
     def of_curve(cls, curve: NDArray[np.floating] | Sequence[float]) -> "Stat":
-        """The mean along a video, with the curve itself."""
+        """Return the mean along a video, with the curve itself."""
         values = tuple(float(value) for value in curve)
         return cls(math.fsum(values), float(len(values)), values)
 
@@ -81,7 +81,7 @@ class Stat:
 
     @property
     def yes_or_no(self) -> bool:
-        """Whether it counts answers that are yes or no: its value is 0 or 1, or the mean of a curve of such."""
+        """True if it counts yes-or-no answers: its value is 0 or 1, or the mean of a curve of such values."""
         return self.value in (0.0, 1.0, None) or (bool(self.curve) and {*self.curve} <= {0.0, 1.0})
 
 
@@ -91,17 +91,17 @@ class Estimate:
 
     value: float
     low: float | None
-    """Lower end of an interval of at least 95 %; None with fewer than three prompts, and where all prompts have one
-    value of a measure without bounds: from no spread nothing can be told about other prompts."""
+    """Lower end of an interval of at least 95 %; None with fewer than three prompts, and where all prompts have the
+    same value of a measure without bounds: without spread nothing can be said about other prompts."""
     high: float | None
     """Upper end, None as ``low``."""
     videos: int
-    """How many videos count."""
+    """Number of videos with a value."""
     prompts: int
-    """How many prompts they belong to."""
+    """Number of prompts they belong to."""
 
-    def scaled(self, factor: float) -> "Estimate":
-        """The same estimate in another unit; ``factor`` is positive."""
+    def scale(self, factor: float) -> "Estimate":
+        """Return the same estimate in another unit; ``factor`` is positive."""
         low, high = (end if end is None else end * factor for end in (self.low, self.high))
         return replace(self, value=self.value * factor, low=low, high=high)
 
@@ -111,7 +111,7 @@ Samples = Mapping[str, Sequence[Stat]]
 
 
 def aggregate(stats: Sequence[Stat], how: Aggregate = "videos") -> float:
-    """One number for many videos; those without weight do not count.
+    """Return one number for many videos, without those of weight 0.
 
     Raises:
         UsageError: no video has a weight.
@@ -121,7 +121,7 @@ def aggregate(stats: Sequence[Stat], how: Aggregate = "videos") -> float:
 
 
 def estimate(samples: Samples, how: Aggregate = "videos", bounds: Bounds | None = None) -> Estimate:
-    """The aggregate over all prompts with its interval, the same whatever the order of ``samples``.
+    """Return the aggregate over all prompts with its interval, independent of the order of ``samples``.
 
     The interval stays within ``bounds``.
 
@@ -131,91 +131,91 @@ def estimate(samples: Samples, how: Aggregate = "videos", bounds: Bounds | None 
     prompts = _with_weight(samples)
     totals = Totals(*_totals(samples, prompts, how))
     value = math.fsum(totals.sums) / math.fsum(totals.weights)
-    low, high = _ends(totals, value, _yes_or_no(bounds, samples, prompts=prompts), bounds)
+    low, high = _compute_ends(totals, value, _yes_or_no(bounds, samples, prompts=prompts), bounds)
     return Estimate(value, low, high, _count(samples, prompts), len(prompts))
 
 
 def paired_difference(
     base: Samples, other: Samples, how: Aggregate = "videos", bounds: Bounds | None = None
 ) -> Estimate:
-    """How much higher ``other`` is than ``base`` on the prompts that both have.
+    """Return by how much ``other`` exceeds ``base`` on the prompts that both have.
 
-    A prompt weighs alike in both, by the videos of both, so that what is hard about it cancels out even where the runs
-    have unequal numbers of its videos. ``bounds`` are those of a video; a difference stays within their distance.
+    A prompt has the same weight in both, from the videos of both, so that its difficulty cancels out even if the runs
+    have unequal numbers of its videos. ``bounds`` are those of one video; a difference stays within their distance.
 
     Raises:
         UsageError: no prompt has a measurement in both.
     """
     prompts = _in_both(base, other)
-    left, right = _paired(base, other, prompts, how)
+    left, right = _equalise(base, other, prompts, how)
     value = right.value() - left.value()
     if _yes_or_no(bounds, base, other, prompts=prompts):
         ends = intervals.of_share_difference(left, right)
     else:
         ends = intervals.of_measurements(left, right, draws=DRAWS)
-        if ends[0] is None and len(prompts) >= LEAST_PAIRS and not _near(value, left):
-            ends = (value, value)  # every prompt changed by the same, and flipped signs vouch for that
-    least, most = bounds or (None, None)
-    if least is not None and most is not None:
-        ends = _cut(ends, value, (least - most, most - least))
+        if ends[0] is None and len(prompts) >= MIN_PAIRS and not _is_zero(value, left):
+            ends = (value, value)  # every prompt changed equally, which sign flips show is not chance
+    minimum, maximum = bounds or (None, None)
+    if minimum is not None and maximum is not None:
+        ends = _clip(ends, value, (minimum - maximum, maximum - minimum))
     low, high = ends
     return Estimate(value, low, high, _count(other, prompts), len(prompts))
 
 
 def paired_changes(base: Samples, other: Samples, how: Aggregate = "videos") -> dict[str, float]:
-    """What each prompt that both have adds to the difference, up to a common factor; swapping the runs turns signs.
+    """Return each shared prompt's part in the difference, up to a common factor; swapping the runs flips signs.
 
     Raises:
         UsageError: no prompt has a measurement in both.
     """
     prompts = _in_both(base, other)
-    left, right = _paired(base, other, prompts, how)
+    left, right = _equalise(base, other, prompts, how)
     changes = (right.sums / right.weights - left.sums / left.weights) * left.weights
     return dict(zip(prompts, changes.tolist(), strict=True))
 
 
-def _paired(base: Samples, other: Samples, prompts: Sequence[str], how: Aggregate) -> tuple[Totals, Totals]:
-    """Both runs with the same weight of each prompt."""
+def _equalise(base: Samples, other: Samples, prompts: Sequence[str], how: Aggregate) -> tuple[Totals, Totals]:
+    """Return both runs with the same weight of each prompt."""
     (sums, weights), (sums2, weights2) = _totals(base, prompts, how), _totals(other, prompts, how)
     shared = (weights + weights2) / 2
     return Totals(sums / weights * shared, shared), Totals(sums2 / weights2 * shared, shared)
 
 
-def _ends(totals: Totals, value: float, yes_or_no: bool, bounds: Bounds | None) -> Ends:
-    """By answers, by measurements, or by both where a range is known."""
+def _compute_ends(totals: Totals, value: float, yes_or_no: bool, bounds: Bounds | None) -> Ends:
+    """Compute the interval from answers, from measurements, or from both if the range is known."""
     low, high = bounds or ((0.0, 1.0) if yes_or_no else (None, None))
     found = intervals.NO_ENDS if yes_or_no else intervals.of_measurements(totals, draws=DRAWS)
     if low is None or high is None:
-        return _cut(found, value, (low, high))
+        return _clip(found, value, (low, high))
     share = min(1.0, max(0.0, (value - low) / (high - low)))
-    least, most = intervals.of_share(share, totals)
-    if least is None or most is None:
-        return _cut(found, value, (low, high))
-    least, most = low + (high - low) * least, low + (high - low) * most
+    minimum, maximum = intervals.of_share(share, totals)
+    if minimum is None or maximum is None:
+        return _clip(found, value, (low, high))
+    minimum, maximum = low + (high - low) * minimum, low + (high - low) * maximum
     if found[0] is None or found[1] is None:
-        return least, most
-    return max(least, found[0]), min(most, found[1])
+        return minimum, maximum
+    return max(minimum, found[0]), min(maximum, found[1])
 
 
-def _cut(ends: Ends, value: float, bounds: Bounds) -> Ends:
-    """The ends within the bounds; what rounding puts beyond a bound stays inside its interval."""
+def _clip(ends: Ends, value: float, bounds: Bounds) -> Ends:
+    """Clip the ends to the bounds; a value that rounding puts beyond a bound stays inside its interval."""
     low, high = ends
     if low is None or high is None:
         return ends
-    least, most = bounds
-    low = low if least is None else max(low, min(least, value))
-    return low, high if most is None else min(high, max(most, value))
+    minimum, maximum = bounds
+    low = low if minimum is None else max(low, min(minimum, value))
+    return low, high if maximum is None else min(high, max(maximum, value))
 
 
 def _yes_or_no(bounds: Bounds | None, *runs: Samples, prompts: Sequence[str]) -> bool:
-    """Whether all are answers; measurements that can be something else are none, though all be 0 or 1 by chance."""
+    """Return True if all are answers; other measurements are not, even if all are 0 or 1 by chance."""
     if bounds not in (None, UNIT.bounds):
         return False
     return all(stat.yes_or_no for samples in runs for prompt in prompts for stat in samples[prompt])
 
 
-def _near(value: float, totals: Totals) -> bool:
-    """Whether a difference is zero but for rounding."""
+def _is_zero(value: float, totals: Totals) -> bool:
+    """Return True if a difference is zero up to rounding."""
     return abs(value) <= 1e-12 * max(1e-300, float(np.abs(totals.sums / totals.weights).max()))
 
 
@@ -240,7 +240,7 @@ def _with_weight(samples: Samples) -> list[str]:
 def _totals(
     samples: Samples, prompts: Sequence[str], how: Aggregate
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Sum and weight of every prompt; exactly rounded, so that the order of its videos does not matter."""
+    """Return sum and weight of every prompt, exactly rounded, so that the order of its videos does not matter."""
     if how not in ("videos", "pooled"):
         raise UsageError(f"an aggregate is 'videos' or 'pooled', not {how!r}")
     valid = [[stat for stat in samples[prompt] if stat.weight] for prompt in prompts]

@@ -1,6 +1,6 @@
-"""Optical flow by OpenCV's DIS, and what it tells: how much moves, and how well motion explains the next frame.
+"""Optical flow by OpenCV's DIS: the speed of motion, and how well motion explains the next frame.
 
-DIS needs no weights. Source: T. Kroeger et al., arXiv 1603.03590. Its numbers are in pixels of the prepared frames.
+DIS needs no weights. Source: T. Kroeger et al., arXiv 1603.03590. Its values are in pixels of the preprocessed frames.
 Shape letters: T frames, H rows, W columns.
 """
 
@@ -10,32 +10,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 FLOW = "dis-medium"
-"""The preset of DIS, a part of every row's key."""
+"""Preset of DIS, part of every row's key."""
 FASTEST = 0.05
-"""Share of the pixels, the fastest, whose mean speed stands for a pair of frames."""
+"""Share of the fastest pixels whose mean speed represents a pair of frames."""
 ONE_DYNAMIC = 6.0
-"""Pixels a pair has to move at a shorter side of 256 pixels to count as moving."""
+"""Speed above which a pair counts as moving, in pixels at a shorter side of 256."""
 
 
 def flows(gray_THW: NDArray[np.uint8], *, backward: bool = False) -> "list[NDArray[np.float32]]":
-    """Flow between neighbours, ``[H, W, 2]`` each, x first; ``backward`` from each frame to the one before it."""
+    """Return the flow between neighbours, ``[H, W, 2]`` each, x first; ``backward`` from each frame to the previous."""
     pairs = zip(gray_THW, gray_THW[1:], strict=False)
     return [_dis(b, a) if backward else _dis(a, b) for a, b in pairs]
 
 
 def speeds(gray_THW: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Mean length of the longest 5 % of the flow of each pair, ``[T - 1]``, in pixels at a shorter side of 256."""
+    """Return the mean of the longest 5 % of each pair's flow, ``[T - 1]``, in pixels at a shorter side of 256."""
     scale = 256 / min(gray_THW.shape[1:])
     return np.array([scale * _fastest(flow) for flow in flows(gray_THW)])
 
 
 def step_at_8_fps(fps: float) -> int:
-    """Frames from one to the next that are looked at, so that about 8 a second are; at least 1."""
+    """Return the stride in frames that samples about 8 frames per second; at least 1."""
     return max(1, round(fps / 8))
 
 
 def is_dynamic(speeds_T: NDArray[np.float64]) -> bool:
-    """Whether a quarter of the frames, and at least one pair, moves faster than 6 pixels.
+    """Return True if a quarter of the frames, and at least one pair, moves faster than 6 pixels.
 
     The rule of VBench's dynamic degree, with another flow. Source: arXiv 2311.17982; there two frames always count as
     dynamic, because a quarter of 2 rounds to 0; here one pair has to move.
@@ -45,9 +45,9 @@ def is_dynamic(speeds_T: NDArray[np.float64]) -> bool:
 
 
 def warping_errors(gray_THW: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Mean squared error of each frame against the next, moved back along the flow; NaN where nothing can be compared.
+    """Return the squared error of each frame against the next moved back along the flow; NaN where none is comparable.
 
-    Grey in [0, 1]. Pixels count that stay inside the frame and whose flow forward and back returns to its start.
+    Grey in [0, 1]. Only pixels count that stay inside the frame and whose flow forward and back returns to its start.
     Source: W.-S. Lai et al., arXiv 1808.00449, with the occlusion test of N. Sundaram et al., ECCV 2010.
     """
     both = zip(gray_THW, gray_THW[1:], flows(gray_THW), flows(gray_THW, backward=True), strict=False)
@@ -55,19 +55,19 @@ def warping_errors(gray_THW: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 
 def warping_error(a: NDArray[Any], b: NDArray[Any], there: NDArray[Any], back: NDArray[Any]) -> float:
-    """The error of one pair of 8-bit frames ``[H, W]`` for given flow ``[H, W, 2]`` from a to b and from b to a."""
-    moved, inside = _moved(b, there)
-    returned, _ = _moved(back, there)
+    """Return the error of a pair of 8-bit frames ``[H, W]``, given the flow ``[H, W, 2]`` from a to b and back."""
+    moved, inside = _move(b, there)
+    returned, _ = _move(back, there)
     stray = np.square(there + returned).sum(-1)
     lengths = np.square(there).sum(-1) + np.square(returned).sum(-1)
-    seen = inside & (stray < 0.01 * lengths + 0.5)
-    if not seen.any():
+    visible = inside & (stray < 0.01 * lengths + 0.5)
+    if not visible.any():
         return float("nan")
-    return float(np.square((moved[seen] - a[seen]) / 255, dtype=np.float64).mean())
+    return float(np.square((moved[visible] - a[visible]) / 255, dtype=np.float64).mean())
 
 
-def _moved(image: NDArray[Any], flow: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """``image`` read where ``flow`` points, and which pixels point inside it."""
+def _move(image: NDArray[Any], flow: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return ``image`` sampled where ``flow`` points, and which pixels point inside it."""
     import cv2
 
     height, width = flow.shape[:2]
@@ -81,7 +81,7 @@ def _moved(image: NDArray[Any], flow: NDArray[Any]) -> tuple[NDArray[np.float32]
 def _dis(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.float32]:
     import cv2
 
-    # A new one for each pair: DIS starts from its last result otherwise, and the order of the calls would matter.
+    # A new object for each pair: DIS otherwise starts from its last result, and the order of calls would matter.
     flow: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     return np.asarray(flow.calc(a, b, None), np.float32)
 

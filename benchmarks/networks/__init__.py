@@ -1,1 +1,1 @@
-"""Networks that metrics look through, and their weights."""
+"""Networks of the metrics, and their weights."""

@@ -1,7 +1,7 @@
-"""Networks that no library carries alone: AMT-S from the package vbench, MUSIQ from pyiqa, and a linear head.
+"""Networks defined in other packages: AMT-S in vbench, MUSIQ in pyiqa; and a linear head.
 
-Only the class of the network is taken from these packages, without running their ``__init__``, which would load every
-other metric and its dependencies. Loading and evaluation are genkit's own.
+Only the network's class is taken from these packages, without running their ``__init__``, which would load every other
+metric and its dependencies. Loading and evaluation are genkit's own.
 """
 
 import sys
@@ -19,35 +19,35 @@ from genkit.errors import GenkitError
 
 State = Mapping[str, Tensor]
 EMBEDDING = 768
-"""Width of CLIP ViT-L/14's embedding, what the aesthetic head reads."""
+"""Width of CLIP ViT-L/14's embedding, the input of the aesthetic head."""
 
 
 def amt(state: State | None) -> nn.Module:
-    """AMT-S for the frame between two. Source: Z. Li et al., arXiv 2304.09790."""
+    """Build AMT-S, which interpolates the frame between two. Source: Z. Li et al., arXiv 2304.09790."""
     kind = class_of("vbench", "vbench.third_party.amt.networks.AMT-S", "Model")
-    return _filled(kind(corr_radius=3, corr_lvls=4, num_flows=3), state)
+    return _load(kind(corr_radius=3, corr_lvls=4, num_flows=3), state)
 
 
 def musiq(state: State | None) -> nn.Module:
-    """MUSIQ with one output, as trained on SPAQ. Source: J. Ke et al., arXiv 2108.05997."""
-    torchvision_flow()  # pyiqa imports torchvision too, which may need help
+    """Build MUSIQ with one output, as trained on SPAQ. Source: J. Ke et al., arXiv 2108.05997."""
+    torchvision_flow()  # pyiqa imports torchvision too, which may need these declarations
     kind = class_of("pyiqa", "pyiqa.archs.musiq_arch", "MUSIQ")
-    return _filled(kind(pretrained=False, num_class=1), state)
+    return _load(kind(pretrained=False, num_class=1), state)
 
 
 def aesthetic_head(state: State | None) -> nn.Module:
-    """LAION's linear head on CLIP ViT-L/14, ``[B, C] -> [B, 1]``; takes a head of any width."""
+    """Build LAION's linear head on CLIP ViT-L/14, ``[B, C] -> [B, 1]``; a head of any width is accepted."""
     width = EMBEDDING if state is None else state["weight"].shape[1]
-    return _filled(nn.Linear(width, 1), state)
+    return _load(nn.Linear(width, 1), state)
 
 
 def class_of(package: str, module: str, name: str) -> Any:
-    """One class of an installed package, imported without the package's own ``__init__``.
+    """Import one class of an installed package without running the package's ``__init__``.
 
     Raises:
-        GenkitError: the package, or something that the module itself needs, is missing.
+        GenkitError: the package, or a requirement of the module itself, is missing.
     """
-    with _bare(package):
+    with _without_init(package):
         try:
             return getattr(import_module(module), name)
         except (ImportError, AttributeError) as error:
@@ -55,8 +55,8 @@ def class_of(package: str, module: str, name: str) -> Any:
 
 
 @contextmanager
-def _bare(package: str) -> Iterator[None]:
-    """Let the modules of a package be imported with an empty one in its place; afterwards all is as before."""
+def _without_init(package: str) -> Iterator[None]:
+    """Import the modules of a package with an empty one in its place; afterwards everything is as before."""
     if package in sys.modules:
         yield
         return
@@ -73,7 +73,7 @@ def _bare(package: str) -> Iterator[None]:
             del sys.modules[loaded]
 
 
-def _filled(network: nn.Module, state: State | None) -> nn.Module:
+def _load(network: nn.Module, state: State | None) -> nn.Module:
     if state is not None:
         network.load_state_dict(state, strict=True)
     return network

@@ -1,4 +1,4 @@
-"""Reading weight files without running anything that they hold."""
+"""Reading weight files without executing any code they contain."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,21 +12,21 @@ from genkit.benchmarks.networks.torchscript import is_torchscript, read_torchscr
 from genkit.errors import GenkitError
 
 NESTED = ("state_dict", "model", "params")
-"""Where trainers put the weights among other things."""
+"""Keys under which trainers store the weights beside other objects."""
 WRAPPED = "module."
-"""What data-parallel training puts before every key."""
+"""Prefix that data-parallel training adds to every key."""
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint by key, in float32: pickles of torch, TorchScript archives, safetensors.
+    """Read the tensors of a checkpoint by key, in float32: pickles of torch, TorchScript archives, safetensors.
 
-    Trainers' wrappings are taken off: ``{"state_dict": ...}`` around the weights, ``module.`` before every key.
+    Trainers' wrappers are removed: ``{"state_dict": ...}`` around the weights, ``module.`` before every key.
 
     Raises:
-        GenkitError: it is none of these, is damaged, or wants to run code.
+        GenkitError: it is none of these, is damaged, or would run code.
     """
     try:
-        state = _loaded(path)
+        state = _load(path)
     except Exception as error:  # a damaged file raises almost anything
         reason = str(error).strip().partition("\n")[0]
         raise GenkitError(f"{str(path)!r} cannot be read as a checkpoint: {reason or type(error).__name__}") from error
@@ -35,14 +35,14 @@ def read_state(path: Path) -> dict[str, Tensor]:
             state = state[name]
     tensors = {key: value for key, value in state.items() if torch.is_tensor(value)} if _is_dict(state) else {}
     if not tensors:
-        raise GenkitError(f"{str(path)!r} holds no weights: they must be a mapping from names to tensors")
+        raise GenkitError(f"{str(path)!r} contains no weights: they must be a mapping from names to tensors")
     for key, value in tensors.items():
         _check_real(path, key, value)
     wrapped = all(key.startswith(WRAPPED) for key in tensors)
     return {key.removeprefix(WRAPPED) if wrapped else key: _float(value) for key, value in tensors.items()}
 
 
-def _loaded(path: Path) -> Any:
+def _load(path: Path) -> Any:
     if path.suffix == ".safetensors":
         from safetensors.torch import load_file
 
@@ -54,7 +54,7 @@ def _loaded(path: Path) -> Any:
 
 
 def _numbers() -> list[Any]:
-    """NumPy numbers, which trainers leave among the state of their optimizers; old files use the old name."""
+    """Return NumPy's number types, which trainers leave in the state of optimizers; old files use the old name."""
     scalar = np.float64(0).__reduce__()[0]
     kinds = [type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64)]
     return [(scalar, "numpy.core.multiarray.scalar"), scalar, np.dtype, *kinds]
@@ -65,7 +65,7 @@ def _is_dict(state: Any) -> bool:
 
 
 def _check_real(path: Path, key: str, value: Tensor) -> None:
-    """Refuse a tensor that is larger than the numbers that stand for it: in float32 it would fill the memory."""
+    """Refuse a tensor larger than its stored numbers: in float32 it would fill the memory."""
     if value.layout is not torch.strided or value.is_quantized or value.is_meta:
         raise GenkitError(f"{key!r} in {str(path)!r} is not an ordinary tensor; store it densely")
     if value.numel() * value.element_size() > value.untyped_storage().nbytes():

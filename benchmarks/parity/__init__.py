@@ -1,1 +1,1 @@
-"""The suite `vbench` against VBench itself: `python -m genkit.benchmarks.parity`."""
+"""The suite `vbench` compared with VBench itself: `python -m genkit.benchmarks.parity`."""

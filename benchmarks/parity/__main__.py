@@ -1,11 +1,11 @@
-"""`make parity`: the suite `vbench` against VBench 0.1.5 itself, on the same tiny files with the same random weights.
+"""`make parity`: the suite `vbench` compared with VBench 0.1.5, on the same tiny files with the same random weights.
 
     python -m genkit.benchmarks.parity .venv-parity
 
 Two processes measure: official.py in the second environment, which runs the official functions, and this one,
 which runs genkit's own suite. Then every mistake of mistakes.py is made, and the comparison has to fail. The
-exit code is 1 if the sides differ, or if a mistake goes unnoticed. Random weights prove that both compute the same
-function; they say nothing about any video.
+exit code is 1 if the two sides differ, or if a mistake goes unnoticed. Random weights show that both compute the same
+function; the numbers themselves mean nothing.
 """
 
 import argparse
@@ -37,10 +37,10 @@ OURS = ("genkit-video", "torch", "transformers", "numpy", "av")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run everything, print a table, write the result; 0 if all is as it must be."""
+    """Run everything, print a table, write the result; return 0 if it passes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("environment", type=Path, help="the second environment, which holds vbench 0.1.5")
-    parser.add_argument("--out", type=Path, default=RESULT, help="where the result goes")
+    parser.add_argument("environment", type=Path, help="the second environment, with vbench 0.1.5 installed")
+    parser.add_argument("--out", type=Path, default=RESULT, help="where the result is written")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="parity-") as work:
         report = check(options.environment, Path(work))
@@ -56,13 +56,13 @@ def check(environment: Path, work: Path) -> dict[str, Any]:
     write_clips(work / "clips")
     torch.save(parity_functions.draw_inputs(), work / "inputs.pt")
     python = environment / "bin" / "python"
-    # -I: neither this folder, whose file names are common words, nor PYTHONPATH may be seen by the official side.
+    # -I: the official side must see neither this folder, whose file names are common words, nor PYTHONPATH.
     subprocess.run([python, "-I", HERE / "official.py", work], check=True)
     official = json.loads((work / "official.json").read_text("utf-8"))
     _borrow(python)
     honest = parity_ours.measure(work, work / "honest")
     fixed = parity_ours.measure(work, work / "honest", "fixed")
-    mistakes = [_made(mistake, official["dimensions"], work) for mistake in MISTAKES]
+    mistakes = [_make(mistake, official["dimensions"], work) for mistake in MISTAKES]
     functions = _functions(work)
     differences = compare(official["dimensions"], honest, parity_ours.DIMENSIONS)
     right = all(item.passes for item in differences) and all(item["passes"] for item in functions.values())
@@ -80,7 +80,7 @@ def check(environment: Path, work: Path) -> dict[str, Any]:
 
 
 def table(report: dict[str, Any]) -> list[str]:
-    """The lines to print."""
+    """Return the lines to print."""
     return [
         *_dimension_lines(report["dimensions"]),
         "",
@@ -110,13 +110,13 @@ def _mistake_lines(mistake: dict[str, Any]) -> list[str]:
 
 
 def _borrow(python: Path) -> None:
-    """Let this process find vbench and torchvision in the second environment, behind everything of its own."""
+    """Let this process find vbench and torchvision in the second environment, after its own packages."""
     asked = "import sysconfig; print(sysconfig.get_path('purelib'))"
     sys.path.append(subprocess.check_output([python, "-I", "-c", asked], text=True).strip())
-    torchvision_flow()  # before transformers meets a torchvision that is compiled for another build of torch
+    torchvision_flow()  # before transformers imports a torchvision compiled for another build of torch
 
 
-def _made(mistake: Mistake, official: dict[str, Any], work: Path) -> dict[str, Any]:
+def _make(mistake: Mistake, official: dict[str, Any], work: Path) -> dict[str, Any]:
     wrong = parity_ours.measure_with(mistake, work, work / "honest", work / "mistake")
     differences = compare(official, wrong, mistake.dimensions)
     failed = {item.dimension for item in differences if not item.passes}
@@ -155,7 +155,7 @@ def _dimension(
 
 
 def _json(size: float) -> float | str:
-    """JSON has no infinity."""
+    """Return a size for JSON, which has no infinity."""
     return size if math.isfinite(size) else "unequal"
 
 

@@ -1,11 +1,11 @@
-"""The tiny clips of `make parity`: shapes, lengths and rates on which the official code takes different ways.
+"""The tiny clips of `make parity`: shapes, lengths and rates that exercise every branch of the official code.
 
-Their sides are no multiples of 8 or 16 where padding has to show; their lengths are even and odd; at 20 frames per
+Their sides are not multiples of 8 or 16 where padding has to matter; their lengths are even and odd; at 20 frames per
 second ``round(20 / 8)`` rounds 2.5 to the even 2, and at 60 two frames are kept, of which none has to move. One is
-larger than the 224 pixels that networks see, so that antialiasing shows.
+larger than the networks' 224 pixels, so that antialiasing matters.
 
-The colours carry no tag, as most writers leave it. On tagged files the official code disagrees with itself: decord and
-OpenCV 5 follow the tag, OpenCV 4.11 takes BT.601 whatever it says.
+The colours are untagged, as most writers leave them. On tagged files the official code disagrees with itself: decord
+and OpenCV 5 follow the tag, OpenCV 4.11 always assumes BT.601.
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class ParityClip:
     fps: int
     """Frames per second."""
     speed: float
-    """Pixels that its texture moves per frame."""
+    """Motion of its texture in pixels per frame."""
 
 
 CLIPS = (
@@ -41,14 +41,14 @@ CLIPS = (
 
 
 def write_clips(folder: Path) -> None:
-    """Write all clips into ``folder``, which is made."""
+    """Write all clips into ``folder``, which is created."""
     folder.mkdir(parents=True, exist_ok=True)
     for seed, clip in enumerate(CLIPS):
-        _encode(folder / clip.name, drawn(clip, seed), clip.fps)
+        _encode(folder / clip.name, draw(clip, seed), clip.fps)
 
 
-def drawn(clip: ParityClip, seed: int) -> NDArray[np.uint8]:
-    """The frames of a clip, ``[T, H, W, 3]``: coloured waves that drift, a square that crosses, noise and flicker."""
+def draw(clip: ParityClip, seed: int) -> NDArray[np.uint8]:
+    """Draw the frames of a clip, ``[T, H, W, 3]``: drifting coloured waves, a crossing square, noise and flicker."""
     generator = np.random.default_rng(seed)
     t = np.arange(clip.frames)[:, None, None, None]
     y, x = np.arange(clip.height)[None, :, None, None], np.arange(clip.width)[None, None, :, None]

@@ -1,7 +1,7 @@
-"""Whether two sides measured the same: every value, every decision, every name, within stated tolerances.
+"""Comparison of two sides: every value, every decision, every name, within stated tolerances.
 
-A side is a mapping by dimension of ``aggregate``, ``videos`` (values or decisions by file name) and, where it tells
-more, ``curves`` (values along each video by file name).
+A side is a mapping by dimension of ``aggregate``, ``videos`` (values or decisions by file name) and, if available,
+``curves`` (values along each video by file name).
 """
 
 import math
@@ -11,9 +11,9 @@ from typing import Any
 
 Side = Mapping[str, Mapping[str, Any]]
 VIDEO, AGGREGATE = 1e-5, 1e-6
-"""How far the value of a video and an aggregate may lie apart where both sides run the same network."""
+"""Tolerances of a video's value and of an aggregate where both sides run the same network."""
 WITHOUT_NETWORK = {"temporal_flickering": 1e-6}
-"""Dimensions without a network are held to less, also by video."""
+"""Tolerances of dimensions without a network, for videos and aggregates alike."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,17 +23,17 @@ class Difference:
     dimension: str
     """The dimension it belongs to."""
     what: str
-    """``aggregate``, a file name, or a file name with a place."""
+    """``aggregate``, a file name, or a file name with an index."""
     official: Any
-    """Of the official side; None where it has none."""
+    """The official value; None if there is none."""
     ours: Any
-    """Of genkit; None where it has none."""
+    """Genkit's value; None if there is none."""
     tolerance: float
     """The largest difference that passes."""
 
     @property
     def size(self) -> float:
-        """How far they lie apart; infinite if they cannot be compared or are unequal decisions."""
+        """Their distance; infinite if they cannot be compared or are unequal decisions."""
         both = self.official, self.ours
         if any(isinstance(value, bool) for value in both):
             return 0.0 if all(isinstance(value, bool) for value in both) and both[0] is both[1] else math.inf
@@ -43,24 +43,24 @@ class Difference:
 
     @property
     def passes(self) -> bool:
-        """Whether it lies within the tolerance."""
+        """True if it is within the tolerance."""
         return self.size <= self.tolerance
 
 
 def compare(official: Side, ours: Side, dimensions: Iterable[str] | None = None) -> list[Difference]:
-    """Hold two sides against each other; a name that only one side has is an infinite difference.
+    """Compare two sides; a name that only one side has is an infinite difference.
 
     Args:
-        official: the side that is right.
-        ours: the side in question.
-        dimensions: those to look at; None for all that either side has.
+        official: the reference side.
+        ours: the side to check.
+        dimensions: dimensions to compare; None for all that either side has.
     """
     names = sorted(official.keys() | ours.keys()) if dimensions is None else dimensions
     return [difference for name in names for difference in _dimension(name, official.get(name), ours.get(name))]
 
 
 def largest(differences: Iterable[Difference], dimension: str, *, aggregate: bool) -> float:
-    """The largest size in a dimension, of its aggregate or of everything else; 0 if there is nothing."""
+    """Return the largest size in a dimension, of its aggregate or of all other values; 0 if there are none."""
     chosen = (item for item in differences if item.dimension == dimension and (item.what == "aggregate") == aggregate)
     return max((item.size for item in chosen), default=0.0)
 
@@ -78,7 +78,7 @@ def _difference(name: str, what: str, official: Any, ours: Any) -> Difference:
 
 
 def _flat(side: Any) -> dict[str, Any]:
-    """All values of a dimension by what they are."""
+    """Return all values of a dimension by name."""
     if side is None:
         return {}
     curves = {f"{file}[{i}]": v for file, curve in side.get("curves", {}).items() for i, v in enumerate(curve)}

@@ -1,4 +1,4 @@
-"""The formulas of the `vbench` suite on random inputs, against the official functions; no network, no video file.
+"""The formulas of the `vbench` suite on random inputs, compared with the official functions; no networks, no files.
 
 Shape letters: T frames, H rows, W columns, C channels, N positions.
 """
@@ -11,19 +11,19 @@ from torch import Tensor
 
 from genkit.benchmarks.measures.preprocessing import clip_224, dino_224
 from genkit.benchmarks.networks.vit import dino_positions
-from genkit.benchmarks.suites.vbench_formulas import dynamic_in, flicker, frames_at_8_fps, padded, speed, to_uint8_cut
+from genkit.benchmarks.suites.vbench_formulas import dynamic_in, flicker, frames_at_8_fps, pad_to, speed, to_uint8_cut
 
 RATES = (4, 7.99, 8, 12, 12.5, 15, 16, 20, 23.976, 24, 25, 28, 29.97, 30, 36, 44, 50, 60)
 SIZES = ((126, 224), (300, 200), (224, 224), (97, 333), (480, 270))
 POSITION_SIZES = ((224, 224), (224, 398), (398, 224), (224, 448), (240, 227))
 FLOAT = 1e-6
-"""Largest difference of floats, relative to the largest value of a case from 1 up. All else has to be equal."""
+"""Maximum difference of floats, relative to the largest value of a case, at least 1. Everything else must be equal."""
 
 Outputs = dict[str, list[Tensor]]
 
 
 def draw_inputs(seed: int = 0) -> dict[str, list[Any]]:
-    """The cases of every function."""
+    """Draw the cases of every function."""
     random = torch.Generator().manual_seed(seed)
     return {
         "moves": [_scores(pairs, random) for pairs in range(20) for _ in range(20)],
@@ -39,7 +39,7 @@ def draw_inputs(seed: int = 0) -> dict[str, list[Any]]:
 
 
 def outputs(inputs: dict[str, list[Any]]) -> Outputs:
-    """What genkit makes of every case."""
+    """Return genkit's result for every case."""
     return {
         "moves": [_moves(**case) for case in inputs["moves"]],
         "every_8th": [torch.from_numpy(frames_at_8_fps(np.arange(c["frames"]), c["fps"])) for c in inputs["every_8th"]],
@@ -47,20 +47,20 @@ def outputs(inputs: dict[str, list[Any]]) -> Outputs:
         "dino_224": [dino_224(case.numpy()) for case in inputs["dino_224"]],
         "clip_224": [clip_224(case.numpy()) for case in inputs["clip_224"]],
         "cut": [torch.from_numpy(to_uint8_cut(case)) for case in inputs["cut"]],
-        "padded": [padded(case["image"], case["divisor"])[0] for case in inputs["padded"]],
+        "padded": [pad_to(case["image"], case["divisor"])[0] for case in inputs["padded"]],
         "positions": [dino_positions(c["table"], 16, c["height"], c["width"]) for c in inputs["positions"]],
         "flicker": [torch.tensor(flicker(case.numpy()).value, dtype=torch.float64) for case in inputs["flicker"]],
     }
 
 
 def worst(official: Outputs, ours: Outputs) -> dict[str, float]:
-    """The largest difference by function; infinite where shapes, kinds or the number of cases differ."""
+    """Return the largest difference by function; infinite where shapes, types or the number of cases differ."""
     names = sorted(official.keys() | ours.keys())
     return {name: _worst(official.get(name, []), ours.get(name, [])) for name in names}
 
 
 def passes(difference: float) -> bool:
-    """Whether a function's largest difference is within :data:`FLOAT`; whole numbers differ by 0 or infinitely."""
+    """Return True if a function's largest difference is within :data:`FLOAT`; integers differ by 0 or infinitely."""
     return difference <= FLOAT
 
 
@@ -80,7 +80,7 @@ def _distance(a: Tensor, b: Tensor) -> float:
 
 
 def _scores(pairs: int, random: torch.Generator) -> dict[str, Any]:
-    """Speeds around the threshold of a picture."""
+    """Draw speeds around the threshold of a picture."""
     side = int(torch.randint(64, 512, (), generator=random))
     return {"speeds": (6 * side / 256 * 2 * torch.rand(pairs, generator=random)).tolist(), "side": side}
 

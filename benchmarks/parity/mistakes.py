@@ -1,6 +1,6 @@
-"""Mistakes that one makes when measuring as VBench does. `make parity` makes each and must then fail.
+"""Common mistakes in measuring as VBench does. `make parity` makes each one, and the comparison must then fail.
 
-They are changes from outside, for the length of a run; the suite has no switch for any of them.
+They are patched in from outside for the length of a run; the suite has no switch for any of them.
 Shape letters: T frames, C channels, H rows, W columns, N positions.
 """
 
@@ -27,16 +27,16 @@ from genkit.video.video import Video
 
 @dataclass(frozen=True, kw_only=True)
 class Mistake:
-    """One way to get other numbers."""
+    """One way to get different numbers."""
 
     about: str
-    """What is done instead of the right thing."""
+    """The wrong behaviour."""
     dimensions: tuple[str, ...]
-    """The dimensions that must be seen to differ."""
+    """The dimensions in which the difference must be noticed."""
     changes: tuple[tuple[Any, str, Any], ...]
-    """Module or class, the name in it, and what stands there during the mistake."""
+    """Module or class, the name in it, and its replacement during the mistake."""
     measured: bool = True
-    """False if finished measurements are only read in another way, so that nothing has to be measured again."""
+    """False if only the reading of finished measurements changes, so that nothing has to be measured again."""
 
 
 def _positions_by_size(table_1NC: Tensor, patch: int, height: int, width: int) -> Tensor:
@@ -46,7 +46,7 @@ def _positions_by_size(table_1NC: Tensor, patch: int, height: int, width: int) -
     return torch.cat([table_1NC[:, :1], grid.flatten(2).transpose(1, 2)], 1)
 
 
-def _antialiased(image_TCHW: Tensor, size: tuple[int, int], how: str) -> Tensor:
+def _antialias(image_TCHW: Tensor, size: tuple[int, int], how: str) -> Tensor:
     return interpolate(image_TCHW, size=size, mode=how, align_corners=False, antialias=True)
 
 
@@ -73,7 +73,7 @@ def _blue_first(path: Path) -> Video:
     return Video(video.frames[..., ::-1], video.fps)
 
 
-def _rounded(image_13HW: Tensor) -> NDArray[np.uint8]:
+def _round(image_13HW: Tensor) -> NDArray[np.uint8]:
     return np.rint((image_13HW * 255.0)[0].permute(1, 2, 0).numpy()).clip(0, 255).astype(np.uint8)
 
 
@@ -91,12 +91,12 @@ MISTAKES = (
     Mistake(
         about="frames resized with antialiasing",
         dimensions=(DINO, CLIP),
-        changes=((preprocessing, "_resized", _antialiased),),
+        changes=((preprocessing, "_resize", _antialias),),
     ),
     Mistake(
-        about="bicubic resizing of 8-bit frames", dimensions=(CLIP,), changes=((preprocessing, "_resized", _on_bytes),)
+        about="bicubic resizing of 8-bit frames", dimensions=(CLIP,), changes=((preprocessing, "_resize", _on_bytes),)
     ),
-    Mistake(about="bicubic resizing by Pillow", dimensions=(CLIP,), changes=((preprocessing, "_resized", _by_pil),)),
+    Mistake(about="bicubic resizing by Pillow", dimensions=(CLIP,), changes=((preprocessing, "_resize", _by_pil),)),
     Mistake(
         about="mean over videos instead of all pairs pooled",
         dimensions=(DINO, CLIP),
@@ -117,7 +117,7 @@ MISTAKES = (
     Mistake(
         about="interpolated frames rounded instead of cut",
         dimensions=("motion_smoothness",),
-        changes=((vbench_formulas, "to_uint8_cut", _rounded),),
+        changes=((vbench_formulas, "to_uint8_cut", _round),),
     ),
     Mistake(
         about="a quarter of the frames with halves rounded up",

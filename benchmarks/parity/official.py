@@ -1,11 +1,11 @@
-"""The official half of `make parity`: VBench 0.1.5 itself on a CPU, with random weights that lie on disk.
+"""The official half of `make parity`: VBench 0.1.5 itself on a CPU, with random weights from disk.
 
 It runs in the second environment and imports nothing of genkit. No function of VBench is replaced: every weight file
-is written in the format of the original checkpoint and handed over by its path, DINO through torch.hub's own
-``source="local"``. One method is listened to, because the dynamic degree keeps its flow speeds to itself.
+is written in the format of the original checkpoint and passed by its path, DINO through torch.hub's own
+``source="local"``. One method is recorded, because the dynamic degree does not return its flow speeds.
 
-To save minutes DINO is its ViT-S/16, which differs from the ViT-B/16 of VBench in width alone, and CLIP's image tower
-has 4 of its 12 layers; AMT-S and RAFT are whole.
+To save minutes DINO is its ViT-S/16, which differs from VBench's ViT-B/16 only in width, and CLIP's image tower has 4
+of its 12 layers; AMT-S and RAFT are complete.
 """
 
 import importlib.util
@@ -23,7 +23,7 @@ import torch
 
 SEED = 20
 DINO, CLIP, AMT, RAFT = "dino.pth", "clip.pt", "amt-s.pth", "raft-things.pth"
-"""The weight files, by the names under which both sides look for them."""
+"""Names of the weight files, used by both sides."""
 PACKAGES = ("vbench", "torch", "torchvision", "numpy", "opencv-python-headless", "decord", "openai-clip", "dreamsim")
 
 HUB = """
@@ -43,7 +43,7 @@ def dino_vits16(path, code, **ignored):
 
 
 def main(work: Path) -> None:
-    """From ``clips`` and ``inputs.pt`` in ``work`` to ``weights``, ``outputs.pt`` and ``official.json``."""
+    """Read ``clips`` and ``inputs.pt`` in ``work``; write ``weights``, ``outputs.pt`` and ``official.json``."""
     _declare_operators()
     weights = work / "weights"
     weights.mkdir(exist_ok=True)
@@ -63,9 +63,9 @@ def main(work: Path) -> None:
 
 
 def _declare_operators() -> None:
-    """Let torchvision be imported whose compiled part is for another build of torch; nothing here calls its operators.
+    """Make a torchvision importable whose compiled part is for another build of torch; its operators are not called.
 
-    A CPU build of torch stands beside the torchvision of the package index, which is compiled for CUDA.
+    The package index's torchvision is compiled for CUDA, beside a CPU build of torch.
     """
     try:
         import torchvision  # noqa: F401
@@ -75,11 +75,11 @@ def _declare_operators() -> None:
         library = torch.library.Library("torchvision", "DEF")
         for operator in ("nms", "qnms"):
             library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        globals()["_operators"] = library  # they are gone with the object that declared them
+        globals()["_operators"] = library  # the declarations disappear with this object
 
 
 def write_weights(folder: Path) -> None:
-    """Random weights of the four networks, each in the format that its authors published."""
+    """Write random weights of the four networks, each in its authors' published format."""
     from easydict import EasyDict
     from vbench.third_party.amt.utils.build_utils import build_from_cfg
     from vbench.third_party.RAFT.core.raft import RAFT as RaftNetwork
@@ -95,10 +95,11 @@ def write_weights(folder: Path) -> None:
 
 
 def _randomise(network: torch.nn.Module, stream: int, gains: dict[str, float]) -> torch.nn.Module:
-    """Fill in place so that every parameter matters and no result is saturated.
+    """Fill the parameters in place so that each one matters and no result saturates.
 
-    Weights are divided by the root of their number of inputs, factors of norms lie around 1, tables of positions and
-    tokens have spread 1; what carries a word of ``gains`` in its name is multiplied, except such factors.
+    Weights are divided by the root of their number of inputs, factors of norms are about 1, tables of positions and
+    tokens have standard deviation 1; parameters with a word of ``gains`` in their name are multiplied by it, except
+    such factors.
     """
     generator = torch.Generator().manual_seed(SEED + stream)
     for name, parameter in network.named_parameters():
@@ -116,7 +117,7 @@ def _randomise(network: torch.nn.Module, stream: int, gains: dict[str, float]) -
 
 
 def _clip_archive() -> Any:
-    """A CLIP ViT-B/32 with a small text tower, as the half-precision TorchScript archive that OpenAI distributes."""
+    """Return a CLIP ViT-B/32 with a small text tower, as OpenAI's half-precision TorchScript archive."""
     from clip.model import CLIP as ClipNetwork
     from clip.model import convert_weights
 
@@ -130,7 +131,7 @@ def _clip_archive() -> Any:
 
 
 def _dino_code() -> Path:
-    """DINO's own vision_transformer.py, which the package dreamsim carries as it is in its repository.
+    """Return the path of DINO's own vision_transformer.py, which the package dreamsim contains.
 
     Compared with facebookresearch/dino at 7c446df: they differ in white space, in the order of definitions, in a
     copyright note and in the initialisation of weights, which are overwritten here.
@@ -141,14 +142,14 @@ def _dino_code() -> Path:
 def _module(path: Path) -> Any:
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
-        raise RuntimeError(f"{path} is no Python file")
+        raise RuntimeError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
 def measure(clips: Path, weights: Path) -> dict[str, Any]:
-    """Every dimension by the official ``compute_*`` function: aggregate, value by clip, and what lies behind it."""
+    """Run every official ``compute_*`` function: aggregate, value by clip, and curves."""
     import vbench
     from vbench.background_consistency import compute_background_consistency
     from vbench.dynamic_degree import compute_dynamic_degree
@@ -175,12 +176,12 @@ def measure(clips: Path, weights: Path) -> dict[str, Any]:
     videos = sorted(str(path) for path in clips.glob("*.mp4"))
     info.write_text(json.dumps([{"prompt_en": "", "dimension": list(jobs), "video_list": videos}]))
     with _speeds() as speeds:
-        found = {name: _timed(function, info, given) for name, (function, given) in jobs.items()}
+        found = {name: _time(function, info, given) for name, (function, given) in jobs.items()}
     found["dynamic_degree"]["curves"] = dict(zip(map(_name, videos), speeds, strict=True))
     return found
 
 
-def _timed(function: Callable[..., Any], info: Path, given: Any) -> dict[str, Any]:
+def _time(function: Callable[..., Any], info: Path, given: Any) -> dict[str, Any]:
     start = time.perf_counter()
     aggregate, videos = function(str(info), torch.device("cpu"), given)
     values = {_name(video["video_path"]): video["video_results"] for video in videos}
@@ -193,19 +194,19 @@ def _name(path: str) -> str:
 
 @contextmanager
 def _speeds() -> Any:
-    """Listen to the speeds of each video's pairs on their way to the decision."""
+    """Record the speeds of each video's pairs before the decision."""
     from vbench.dynamic_degree import DynamicDegree
 
-    heard: list[list[float]] = []
+    recorded: list[list[float]] = []
     decide = DynamicDegree.check_move
 
-    def listening(self: Any, score_list: list[float]) -> bool:
-        heard.append(list(score_list))
+    def record(self: Any, score_list: list[float]) -> bool:
+        recorded.append(list(score_list))
         return decide(self, score_list)
 
-    DynamicDegree.check_move = listening
+    DynamicDegree.check_move = record
     try:
-        yield heard
+        yield recorded
     finally:
         DynamicDegree.check_move = decide
 

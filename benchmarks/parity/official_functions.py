@@ -1,7 +1,7 @@
-"""VBench's small functions on random inputs, for `make parity`. official.py loads it; it imports no genkit.
+"""VBench's small functions on random inputs, for `make parity`. Loaded by official.py; it imports nothing of genkit.
 
-``inputs`` holds by name the cases that functions.py drew; each case gives one tensor. Methods are called on
-objects that were not initialised, since their networks play no part.
+``inputs`` contains by name the cases drawn by functions.py; each case gives one tensor. Methods are called on
+objects without initialisation, since their networks are not used.
 """
 
 from types import SimpleNamespace
@@ -13,17 +13,17 @@ from torch import Tensor
 
 
 def outputs(inputs: dict[str, list[Any]], vision_transformer: Any) -> dict[str, list[Tensor]]:
-    """What the official functions make of every case."""
+    """Return the official result for every case."""
     from vbench.utils import clip_transform, dino_transform
 
     return {
         "moves": [_moves(**case) for case in inputs["moves"]],
         "every_8th": [_every_8th(**case) for case in inputs["every_8th"]],
         "speed": [_speed(case) for case in inputs["speed"]],
-        "dino_224": [dino_transform(224)(_loaded(case)) for case in inputs["dino_224"]],
-        "clip_224": [clip_transform(224)(_loaded(case)) for case in inputs["clip_224"]],
-        "cut": [_cut(case) for case in inputs["cut"]],
-        "padded": [_padded(**case) for case in inputs["padded"]],
+        "dino_224": [dino_transform(224)(_load(case)) for case in inputs["dino_224"]],
+        "clip_224": [clip_transform(224)(_load(case)) for case in inputs["clip_224"]],
+        "cut": [_truncate(case) for case in inputs["cut"]],
+        "padded": [_pad(**case) for case in inputs["padded"]],
         "positions": [_positions(vision_transformer, **case) for case in inputs["positions"]],
         "flicker": [_flicker(case) for case in inputs["flicker"]],
     }
@@ -42,7 +42,7 @@ def _moves(speeds: list[float], side: int) -> Tensor:
 
 
 def _every_8th(fps: float, frames: int) -> Tensor:
-    """The numbers of the frames that are kept, read from a video of which frame n holds the number n."""
+    """Return the indices of the sampled frames, read from a video whose frame n contains the number n."""
     import vbench.dynamic_degree as module
 
     class Numbers:
@@ -80,17 +80,17 @@ def _speed(flow_2HW: Tensor) -> Tensor:
     return torch.tensor(_dynamic_degree().get_score(torch.empty(1, 3, *flow_2HW.shape[1:]), flow_2HW[None]))
 
 
-def _loaded(frames_THWC: Tensor) -> Tensor:
+def _load(frames_THWC: Tensor) -> Tensor:
     return frames_THWC.float().permute(0, 3, 1, 2)
 
 
-def _cut(image_13HW: Tensor) -> Tensor:
+def _truncate(image_13HW: Tensor) -> Tensor:
     from vbench.third_party.amt.utils.utils import tensor2img
 
     return torch.from_numpy(tensor2img(image_13HW))
 
 
-def _padded(image: Tensor, divisor: int) -> Tensor:
+def _pad(image: Tensor, divisor: int) -> Tensor:
     from vbench.third_party.amt.utils.utils import InputPadder as AmtPadder
     from vbench.third_party.RAFT.core.utils_core.utils import InputPadder as RaftPadder
 

@@ -1,4 +1,4 @@
-"""Genkit's half of `make parity`: the suite `vbench` on the same files and weights, honest or with one mistake."""
+"""Genkit's half of `make parity`: the suite `vbench` on the same files and weights, correct or with one mistake."""
 
 import json
 import shutil
@@ -22,17 +22,17 @@ DIMENSIONS = (
     "motion_smoothness",
     "dynamic_degree",
 )
-"""What is compared. The networks of the two others, CLIP ViT-L/14 with a linear head and MUSIQ, are not run here."""
+"""Dimensions that are compared. The networks of the two others, CLIP ViT-L/14 with a head and MUSIQ, do not run."""
 WEIGHTS = {"dino-vitb16": "dino.pth", "clip-vitb32": "clip.pt", "amt-s": "amt-s.pth", "raft-things": "raft-things.pth"}
 """The weight files of the official side, by backbone."""
 
 
 def measure(work: Path, run: Path, mode: Mode = "vbench-0.1.5") -> dict[str, Any]:
-    """Evaluate ``work/clips`` into the run folder ``run``, going on where its ledger ends.
+    """Evaluate ``work/clips`` into the run folder ``run``, continuing where its ledger ends.
 
     Returns:
-        By dimension ``aggregate``, ``videos``, ``effect`` (what the mode changes, in words) and, for the dynamic
-        degree, ``curves`` in pixels of the video.
+        By dimension ``aggregate``, ``videos``, ``effect`` (of the mode, in words) and, for the dynamic degree,
+        ``curves`` in pixels of the video.
 
     Raises:
         GenkitError: a clip could not be measured.
@@ -46,18 +46,18 @@ def measure(work: Path, run: Path, mode: Mode = "vbench-0.1.5") -> dict[str, Any
 
 
 def measure_with(mistake: Mistake, work: Path, honest: Path, run: Path) -> dict[str, Any]:
-    """As :func:`measure`, with a mistake; what it does not touch is taken from the honest run's ledger."""
+    """Measure with a mistake; measurements it does not affect are taken from the honest run's ledger."""
     shutil.rmtree(run, ignore_errors=True)
     run.mkdir(parents=True)
-    touched = {SUITE + name for name in mistake.dimensions if mistake.measured}
+    affected = {SUITE + name for name in mistake.dimensions if mistake.measured}
     rows = (honest / LEDGER).read_text("utf-8").splitlines(keepends=True)
-    (run / LEDGER).write_text("".join(row for row in rows if json.loads(row).get("metric") not in touched), "utf-8")
-    with _made(mistake):
+    (run / LEDGER).write_text("".join(row for row in rows if json.loads(row).get("metric") not in affected), "utf-8")
+    with _make(mistake):
         return measure(work, run)
 
 
 @contextmanager
-def _made(mistake: Mistake) -> Iterator[None]:
+def _make(mistake: Mistake) -> Iterator[None]:
     before = [(owner, name, vars(owner)[name]) for owner, name, _ in mistake.changes]
     for owner, name, wrong in mistake.changes:
         setattr(owner, name, wrong)

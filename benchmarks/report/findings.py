@@ -165,7 +165,7 @@ def _ceiling(side: Side, metric: str) -> float | None:
 
 def _alone(cells: tuple[Cell, ...], takes: Sequence[Take], how: Reduction) -> Score:
     samples = _samples(cells, takes)
-    value = estimate(samples, how.how, how.bounds).scaled(how.scale) if samples else None
+    value = estimate(samples, how.how, how.bounds).scale(how.scale) if samples else None
     return Score(cells=cells, value=value)
 
 
@@ -178,7 +178,7 @@ def _against(first: Score, cells: tuple[Cell, ...], takes: Sequence[Take], how: 
         return score
     return replace(
         score,
-        difference=paired_difference(base, samples, how.how, how.bounds).scaled(how.scale),
+        difference=paired_difference(base, samples, how.how, how.bounds).scale(how.scale),
         changes=paired_changes(base, samples, how.how),
     )
 

@@ -15,8 +15,8 @@ from typing import Any
 from markupsafe import Markup
 
 from genkit.benchmarks.drawing.curves import Line, curves, line_styles
-from genkit.benchmarks.evaluate.intervals import LEAST_PROMPTS
-from genkit.benchmarks.evaluate.sign_flips import LEAST_PAIRS, LEVEL
+from genkit.benchmarks.evaluate.intervals import MIN_PROMPTS
+from genkit.benchmarks.evaluate.sign_flips import LEVEL, MIN_PAIRS
 from genkit.benchmarks.evaluate.stats import Estimate, Stat
 from genkit.benchmarks.report.findings import Comparison, Row, Side, Take
 from genkit.benchmarks.report.worst import Worst, no_loss, worst_cases
@@ -119,14 +119,14 @@ def cautions(comparison: Comparison) -> list[str]:
     told += _ceilings(comparison)
     unit = comparison.unit
     draws = len({take.prompt if unit == "prompts" else take.seed for take in comparison.takes})
-    if draws < LEAST_PROMPTS:
+    if draws < MIN_PROMPTS:
         only = "There is one take only" if len(comparison.takes) == 1 else f"There are only {draws} {unit}"
         return [*told, f"{only}, so nothing can be said about others: no intervals, no verdicts."]
     if unit == "seeds":
         told.append("All takes have one prompt: the numbers are about its seeds and say nothing about other prompts.")
-    if draws < LEAST_PAIRS:
+    if draws < MIN_PAIRS:
         told.append(
-            f"{draws} {unit} are too few for verdicts, which take {LEAST_PAIRS}: with fewer, chance alone puts all on "
+            f"{draws} {unit} are too few for verdicts, which take {MIN_PAIRS}: with fewer, chance alone puts all on "
             "one side too often. What stands below is a description of these videos."
         )
     elif len(comparison.sides) > 1:

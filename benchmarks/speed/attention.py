@@ -106,7 +106,7 @@ def attention(config: AttentionConfig, tell: Tell, say: Say) -> None:
 def models_for(names: tuple[str, ...], device: torch.device) -> list[RealModel]:
     """The real models on a GPU, and their likenesses on a CPU."""
     models = [model_named(name) for name in names or MODELS]
-    return models if device.type == "cuda" else [model.scaled(CPU_TOKENS, CPU_HEADS) for model in models]
+    return models if device.type == "cuda" else [model.scale(CPU_TOKENS, CPU_HEADS) for model in models]
 
 
 def impl_of(asked: Impl, model: RealModel, dtype: torch.dtype, device: torch.device) -> str:

@@ -27,7 +27,7 @@ from genkit.errors import UsageError
 
 LONGEST = replace(
     model_named("ltx"), name="ltx-512-257f", title="LTX-Video 2B, 512 x 512, 257 frames", volume=(33, 16, 16)
-).scaled(tokens=8448, heads=16)
+).scale(tokens=8448, heads=16)
 GOAL, GOAL_DENSITY = 3.3, 0.2
 """How much faster than dense it has to be, planning counted in, and at which density."""
 

@@ -75,7 +75,7 @@ def step(config: StepConfig, tell: Tell, say: Say) -> None:
     device = device_named(config.device)
     dtype, models = dtype_named(config.dtype, device), [model_named(name) for name in config.models]
     if device.type == "cpu":
-        models = [model.scaled(CPU_TOKENS, CPU_HEADS, CPU_LAYERS) for model in models]
+        models = [model.scale(CPU_TOKENS, CPU_HEADS, CPU_LAYERS) for model in models]
     about = facts(device)
     with torch.no_grad():
         for impl in sorted({impl for model in models for impl in _impls(config, model, dtype, device)}):

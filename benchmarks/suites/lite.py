@@ -1,4 +1,4 @@
-"""The suite ``lite``: what can be said of any video without a network's weights."""
+"""The suite ``lite``: measures of any video that need no network weights."""
 
 from dataclasses import dataclass
 
@@ -36,16 +36,16 @@ class Flicker(Metric):
     preprocessing = RGB
 
     def measure(self, sample: Sample) -> Stat:
-        """The mean over pairs."""
+        """Return the mean over pairs."""
         return Stat.of_curve(steadiness(sample.feature(_changes)))
 
 
 @dataclass(frozen=True, kw_only=True)
 class WarpingError(Metric):
-    """What motion does not explain."""
+    """Change that motion does not explain."""
 
     name = "lite.warping_error"
-    about = "mean squared difference to the next frame after moving it back along the flow; 0 and up"
+    about = "mean squared difference to the next frame after moving it back along the flow; 0 or more"
     reduction = FROM_ZERO
     better = "lower"
     role = "consistency"
@@ -53,14 +53,14 @@ class WarpingError(Metric):
     packages = ("cv2",)
 
     def measure(self, sample: Sample) -> Stat:
-        """The mean over the pairs that share anything to compare."""
+        """Return the mean over the pairs that have comparable pixels."""
         errors = warping_errors(sample.feature(_gray_256))
         return Stat.of_curve(errors[~np.isnan(errors)])
 
 
 @dataclass(frozen=True, kw_only=True)
 class DynamicDegree(Metric):
-    """Whether a video moves."""
+    """Presence of motion."""
 
     name = "lite.dynamic_degree"
     about = "share of videos that move by VBench's rule, on DIS flow; in [0, 1]"
@@ -71,14 +71,14 @@ class DynamicDegree(Metric):
     packages = ("cv2",)
 
     def measure(self, sample: Sample) -> Stat:
-        """1 or 0; the curve is the speed of each pair that was looked at."""
-        looked = speeds(sample.feature(_gray_256)[:: step_at_8_fps(sample.video.fps)])
-        return Stat(float(is_dynamic(looked)), 1.0, tuple(looked.tolist()))
+        """Return 1 or 0; the curve is the speed of each sampled pair."""
+        sampled = speeds(sample.feature(_gray_256)[:: step_at_8_fps(sample.video.fps)])
+        return Stat(float(is_dynamic(sampled)), 1.0, tuple(sampled.tolist()))
 
 
 @dataclass(frozen=True, kw_only=True)
 class SeamJump(Metric):
-    """Whether the pace breaks anywhere, as at the seam of two windows."""
+    """Breaks of the pace, as at the seam of two windows."""
 
     name = "lite.seam_jump"
     about = "largest change between neighbours over the median one; 1 is an even pace"
@@ -87,14 +87,14 @@ class SeamJump(Metric):
     preprocessing = RGB
 
     def measure(self, sample: Sample) -> Stat:
-        """The largest ratio; the curve has all."""
+        """Return the largest ratio; the curve contains all."""
         jumps = seam_jumps(sample.feature(_changes))
         return Stat(float(jumps.max()), 1.0, tuple(jumps.tolist()))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Repetition(Metric):
-    """Whether a video returns to what it had left."""
+    """Return of the video to what it had left."""
 
     name = "lite.repetition"
     about = "share of the frames that show again what the video had left; in [0, 1], 0 for a frozen video"
@@ -103,7 +103,7 @@ class Repetition(Metric):
     preprocessing = GRAY_BLOCKS
 
     def measure(self, sample: Sample) -> Stat:
-        """The share over all frames."""
+        """Return the share over all frames."""
         return Stat.of_curve(repeats(sample.feature(_gray_blocks)).astype(float))
 
 
@@ -112,13 +112,13 @@ class FastVariation(Metric):
     """High-frequency energy over time."""
 
     name = "lite.temporal_hf"
-    about = "share of the variation over time above a quarter cycle a frame; in [0, 1], near 1 for a strobe"
+    about = "share of the variation over time above a quarter cycle per frame; in [0, 1], near 1 for a strobe"
     reduction = UNIT
     better = "lower"
     preprocessing = GRAY_BLOCKS
 
     def measure(self, sample: Sample) -> Stat:
-        """The share of the whole video."""
+        """Return the share of the whole video."""
         return Stat(fast_share(sample.feature(_gray_blocks)), 1.0)
 
 

@@ -1,8 +1,8 @@
-"""The suite ``similarity``: how near a video stays to a reference, as when a fast method replaces an exact one.
+"""The suite ``similarity``: closeness of a video to a reference, as when a fast method replaces an exact one.
 
-Two kinds of SSIM are in use and give different numbers; both are here under names that say which. All values come
-from the frames as decoded: of two mp4 files they also measure the codec, so raw frames (``.npz``) are better, and
-``similarity.codec_floor`` says what the codec alone costs.
+Two kinds of SSIM are in use and give different numbers; both are here under their own names. All values are computed
+from decoded frames: for mp4 files they include the codec, so raw frames (``.npz``) are better, and
+``similarity.codec_floor`` reports the loss by the codec alone.
 Shape letters: T frames, H rows, W columns, C colours.
 """
 
@@ -29,38 +29,38 @@ from genkit.video.video import Video
 WINDOW = 11
 """Side of the SSIM window in pixels."""
 SIGMA = 1.5
-"""Width of the Gaussian window."""
+"""Standard deviation of the Gaussian window in pixels."""
 C1, C2 = 0.01**2, 0.03**2
 """SSIM's constants for values in [0, 1]."""
 CAP = 100.0
-"""The dB that equal frames get; others above it are cut to it."""
+"""PSNR in dB of equal frames; higher values are clipped to it."""
 DECIBELS, LIKENESS = Reduction(bounds=(0.0, CAP)), Reduction(bounds=(-1.0, 1.0))
-"""What PSNR and SSIM can be."""
+"""Ranges of PSNR and SSIM."""
 
 Window = Literal["gaussian", "box"]
 
 
 def mse(a_HWC: NDArray[Any], b_HWC: NDArray[Any]) -> float:
-    """Mean squared error of two frames in [0, 1]."""
+    """Return the mean squared error of two frames in [0, 1]."""
     return float(np.square(_unit(a_HWC) - _unit(b_HWC)).mean())
 
 
 def psnr(error: float) -> float:
-    """Decibels of a mean squared error in [0, 1], at most 100."""
+    """Return the decibels of a mean squared error in [0, 1], at most 100."""
     return min(CAP, -10 * float(np.log10(error))) if error > 0 else CAP
 
 
 def ssim(a_HWC: NDArray[Any], b_HWC: NDArray[Any], window: Window) -> float:
-    """Structural similarity of two frames, mean over colours and places. Source: Z. Wang et al., IEEE TIP 13 (2004).
+    """Return structural similarity, mean over colours and pixels. Source: Z. Wang et al., IEEE TIP 13 (2004).
 
-    ``gaussian`` weighs 11 x 11 pixels by a Gaussian of sigma 1.5 and takes whole windows only; ``box`` weighs them
-    equally and fills up with black beyond the frame.
+    ``gaussian`` weights 11 x 11 pixels by a Gaussian of sigma 1.5 and uses whole windows only; ``box`` weights them
+    equally and pads with black beyond the frame.
 
     Raises:
         GenkitError: whole windows are asked for and a side has fewer than 11 pixels.
     """
     if window == "gaussian" and min(a_HWC.shape[:2]) < WINDOW:
-        raise GenkitError(f"frames of {a_HWC.shape[0]}x{a_HWC.shape[1]} are too small for SSIM; it takes 11x11 pixels")
+        raise GenkitError(f"frames of {a_HWC.shape[0]}x{a_HWC.shape[1]} are too small for SSIM; it needs 11x11 pixels")
     a, b = (torch.from_numpy(_unit(x)).movedim(-1, 0)[:, None] for x in (a_HWC, b_HWC))
     smooth = _gaussian if window == "gaussian" else _box
     mean_a, mean_b = smooth(a), smooth(b)
@@ -71,7 +71,7 @@ def ssim(a_HWC: NDArray[Any], b_HWC: NDArray[Any], window: Window) -> float:
 
 
 def codec_copy(video: Video) -> NDArray[np.uint8]:
-    """The frames after being saved as genkit saves a video by default, and read again; ``[T, H, W, 3]``."""
+    """Return the frames after saving with genkit's default settings and reading again, ``[T, H, W, 3]``."""
     _, height, width, _ = video.frames.shape
     with tempfile.TemporaryDirectory() as folder:
         path = Video(video.frames, video.fps).save(Path(folder) / "copy.mp4", enlarge=1, metadata=False)
@@ -108,13 +108,13 @@ class Psnr(Metric):
     preprocessing = RGB
 
     def measure(self, sample: Sample) -> Stat:
-        """The mean over frames."""
+        """Return the mean over frames."""
         return Stat.of_curve([psnr(error) for error in sample.feature(_errors)])
 
 
 @dataclass(frozen=True, kw_only=True)
 class PsnrOfWhole(Metric):
-    """Peak signal-to-noise ratio of the whole video at once."""
+    """Peak signal-to-noise ratio of the whole video."""
 
     name = "similarity.psnr_whole"
     about = "PSNR in dB of the mean squared error over the whole video; 100 if equal"
@@ -123,7 +123,7 @@ class PsnrOfWhole(Metric):
     preprocessing = RGB
 
     def measure(self, sample: Sample) -> Stat:
-        """One value a video."""
+        """Return one value per video."""
         return Stat(psnr(float(sample.feature(_errors).mean())), 1.0)
 
 
@@ -138,7 +138,7 @@ class SsimGaussian(Metric):
     preprocessing = RGB
 
     def measure(self, sample: Sample) -> Stat:
-        """The mean over frames."""
+        """Return the mean over frames."""
         return Stat.of_curve([ssim(a, b, "gaussian") for a, b in frame_pairs(sample)])
 
 
@@ -153,13 +153,13 @@ class SsimBox(Metric):
     preprocessing = RGB
 
     def measure(self, sample: Sample) -> Stat:
-        """The mean over frames."""
+        """Return the mean over frames."""
         return Stat.of_curve([ssim(a, b, "box") for a, b in frame_pairs(sample)])
 
 
 @dataclass(frozen=True, kw_only=True)
 class CodecFloor(Metric):
-    """What saving alone costs, to hold the PSNR against."""
+    """PSNR lost by saving alone, the reference for every PSNR."""
 
     name = "similarity.codec_floor"
     about = "PSNR in dB of the reference against its own copy in an mp4 file; above it a difference may be the codec's"
@@ -168,7 +168,7 @@ class CodecFloor(Metric):
     preprocessing = RGB
 
     def measure(self, sample: Sample) -> Stat:
-        """The mean over frames of the reference."""
+        """Return the mean over frames of the reference."""
         if sample.reference is None:
             raise UsageError(NO_REFERENCE)
         copy = codec_copy(sample.reference)

@@ -1,8 +1,8 @@
-"""The suite ``sprites``: whether clips of the embedded model's world show what their prompts say, by the oracle.
+"""The suite ``sprites``: do clips of the embedded model's world show what their prompts say? Judged by the oracle.
 
-Beyond the length of the training the world itself does not keep moving left, right, up or down, growing or shrinking,
-so a perfect video is not all right there either. Beside every accuracy stands its ceiling: what the oracle says of the
-exact world, painted for the same prompts at the same length.
+Beyond the training length the world itself does not keep moving left, right, up or down, growing or shrinking, so a
+perfect video is not entirely right there either. Beside every accuracy stands its ceiling: the oracle's score of the
+exact world, rendered for the same prompts at the same length.
 """
 
 from dataclasses import dataclass
@@ -18,20 +18,20 @@ from genkit.tiny.oracle import ATTRIBUTES, read_windows, score
 from genkit.tiny.world import NATIVE_FRAMES, NATIVE_SIDE, parse, render
 
 QUESTIONS = (*ATTRIBUTES, "joint")
-PAINTED = 4
-"""Exact clips that a ceiling is the mean of; they differ in place, pace and phase."""
+RENDERED = 4
+"""Number of exact clips averaged for a ceiling; they differ in place, pace and phase."""
 
 
 @lru_cache(maxsize=512)
 def exact_shares(prompt: str, windows: int) -> dict[str, float]:
-    """The share of windows that are right in the exact world, by attribute; deterministic.
+    """Return the share of windows that are right in the exact world, by attribute; deterministic.
 
     Raises:
-        ValueError: the prompt is no sentence of this world.
+        ValueError: the prompt is not a sentence of this world.
     """
     scene = parse(prompt)
     clips = render(
-        [scene] * PAINTED,
+        [scene] * RENDERED,
         torch.Generator().manual_seed(0),
         num_frames=windows * (NATIVE_FRAMES - 1) + 1,
         side=NATIVE_SIDE,
@@ -41,10 +41,10 @@ def exact_shares(prompt: str, windows: int) -> dict[str, float]:
 
 
 def _answers(sample: Sample) -> list[dict[str, bool]]:
-    """Which attributes are right in each window of 17 frames.
+    """Return which attributes are right in each window of 17 frames.
 
     Raises:
-        GenkitError: no prompt of this world is stored in the file, or the oracle cannot read the frames.
+        GenkitError: the file contains no prompt of this world, or the oracle cannot read the frames.
     """
     if sample.prompt is None:
         raise GenkitError("no single prompt is stored in the file, so the oracle cannot know what it should show")
@@ -61,11 +61,11 @@ class Attribute(Metric):
     """One attribute of what the oracle sees.
 
     Raises:
-        GenkitError: on measuring, if the file holds no prompt of this world or cannot be read by the oracle.
+        GenkitError: when measuring, if the file contains no prompt of this world or the oracle cannot read it.
     """
 
     question: str
-    """One of ``color, shape, size, motion, background``, or ``joint``: all of them but the size."""
+    """One of ``color, shape, size, motion, background``, or ``joint``: all of them except size."""
 
     better = "higher"
     reduction = UNIT
@@ -73,21 +73,21 @@ class Attribute(Metric):
 
     @property
     def name(self) -> str:  # type: ignore[override]
-        """``sprites.`` and the question."""
+        """Return ``sprites.`` and the question."""
         return f"sprites.{self.question}"
 
     @property
     def about(self) -> str:  # type: ignore[override]
-        """What the share counts."""
-        what = "all attributes but the size are" if self.question == "joint" else f"the {self.question} is"
+        """Return the sentence of what the share counts."""
+        what = "all attributes except size are" if self.question == "joint" else f"the {self.question} is"
         return f"share of windows of 17 frames in which {what} as the prompt says; in [0, 1]"
 
     def ceiling(self, prompt: str | None, stat: Stat) -> float | None:
-        """What the exact world reaches with this prompt in as many windows."""
+        """Return the score of the exact world with this prompt in as many windows."""
         return None if prompt is None or not stat.weight else exact_shares(prompt, int(stat.weight))[self.question]
 
     def measure(self, sample: Sample) -> Stat:
-        """The share over the windows of a clip."""
+        """Return the share over the windows of a clip."""
         return Stat.of_curve([float(answer[self.question]) for answer in sample.feature(_answers)])
 
 

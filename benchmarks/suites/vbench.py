@@ -1,8 +1,8 @@
 """The suite ``vbench``: the seven dimensions of VBench that work on any video, in the official formulas.
 
-Two modes read the same measurements: ``vbench-0.1.5`` aggregates as the official code does when it runs as one
-process, ``fixed`` as it should. What a mode changes is told with each metric; the rows of the ledger serve both, so
-that a run can be read in the other mode without a network.
+Two modes read the same measurements: ``vbench-0.1.5`` aggregates as the official code does in a single process,
+``fixed`` corrects its errors. The effect of a mode is reported with each metric; the rows of the ledger serve both, so
+a run can be read in the other mode without running a network.
 """
 
 from collections.abc import Iterable, Mapping
@@ -42,7 +42,7 @@ DIMENSIONS: dict[str, type[Dimension]] = {kind.name.removeprefix("vbench."): kin
 def dimension(
     name: str, *, mode: Mode = MODES[0], backbones: Mapping[str, Path] | None = None, allow_random: bool = False
 ) -> Dimension:
-    """One dimension with the weights that are found; see :func:`suite_with`.
+    """Return one dimension with the weights that are found; see :func:`suite_with`.
 
     Raises:
         UsageError: there is no such dimension, mode, backbone or file.
@@ -66,13 +66,13 @@ def suite_with(
     allow_random: bool = False,
     only: Iterable[str] = DIMENSIONS,
 ) -> Suite:
-    """The suite in one of its modes.
+    """Return the suite in one of its modes.
 
     Args:
         mode: ``vbench-0.1.5`` or ``fixed``.
-        backbones: weight files by key of :data:`~genkit.benchmarks.suites.vbench_networks.BACKBONES`; those left out
-            are looked for on this machine.
-        allow_random: draw weights that are not found; every output says so.
+        backbones: weight files by key of :data:`~genkit.benchmarks.suites.vbench_networks.BACKBONES`; the others are
+            searched for on this machine.
+        allow_random: use random weights where none are found; every output says so.
         only: names of dimensions; consistency is refused without ``dynamic_degree``.
 
     Raises:

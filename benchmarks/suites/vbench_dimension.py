@@ -1,4 +1,4 @@
-"""What the dimensions of VBench share: their weights, their mode, and how a network is run."""
+"""What all dimensions of VBench share: weights, mode, and how a network runs."""
 
 from abc import abstractmethod
 from collections.abc import Iterator
@@ -19,47 +19,47 @@ from genkit.record.versions import version_of
 
 @dataclass(frozen=True, kw_only=True)
 class Dimension(Metric):
-    """One dimension with the weights that were found for it."""
+    """One dimension with the weights found for it."""
 
     mode: Mode
     """How its measurements are read."""
     weights: tuple[Weights | None, ...] = field(repr=False)
-    """Of each backbone, in their order; None where there are none."""
+    """Weights of each backbone, in their order; None where there are none."""
 
     backbones: ClassVar[tuple[str, ...]] = ()
     """Keys of its networks."""
     libraries: ClassVar[tuple[str, ...]] = ()
-    """Distributions that hold their code; their versions are a part of every row's key."""
+    """Distributions that contain their code; their versions are part of every row's key."""
     effect: ClassVar[dict[Mode, str]] = {}
-    """What the mode changes, for people."""
+    """Effect of each mode, as a sentence for users."""
     better: ClassVar[Literal["higher", "neither"]] = "higher"
 
     def identity(self) -> dict[str, Any]:
-        """As every metric's, with the hashes of the weights; the mode is no part of it, it only reads."""
+        """Return every metric's facts and the hashes of the weights; the mode is left out, as it only reads."""
         hashes = {key: found and found.identity for key, found in zip(self.backbones, self.weights, strict=True)}
         about = {"metric": self.name, "version": self.version, "preprocessing": self.preprocessing, "settings": {}}
         where = {"device": device().type} if self.backbones else {}
         return about | {"packages": {name: version_of(name) for name in self.libraries}, "weights": hashes} | where
 
     def wants(self) -> list[str]:
-        """Packages and weight files that are missing, as sentences."""
+        """Return missing packages and weight files, as sentences."""
         wanted = []
         for key, found in zip(self.backbones, self.weights, strict=True):
-            wanted += BACKBONES[key].missing_packages() + ([] if found else [BACKBONES[key].bring()])
+            wanted += BACKBONES[key].missing_packages() + ([] if found else [BACKBONES[key].locate()])
         return list(dict.fromkeys(wanted))
 
     @property
     def random_weights(self) -> bool:  # type: ignore[override]
-        """Whether any of its weights were drawn."""
+        """True if any of its weights are random."""
         return any(found.random for found in self.weights if found)
 
     @property
     def mode_effect(self) -> str:  # type: ignore[override]
-        """What the mode changes; empty if both modes give the same numbers."""
+        """Effect of the mode; empty if both modes give the same numbers."""
         return self.effect.get(self.mode, "")
 
     def prepare(self) -> None:
-        """Load the networks, which are kept for all dimensions and videos."""
+        """Load the networks; they are cached for all dimensions and videos."""
         super().prepare()
         for found in self.weights:
             if found:
@@ -73,7 +73,7 @@ class Dimension(Metric):
         """
         self.prepare()
         networks = [found.network() for found in self.weights if found]
-        with _exactly():
+        with _deterministic():
             return self.look(sample, *networks)
 
     @abstractmethod
@@ -82,8 +82,8 @@ class Dimension(Metric):
 
 
 @contextmanager
-def _exactly() -> Iterator[None]:
-    """No gradients, and on a GPU neither shortened floats nor algorithms that change from run to run."""
+def _deterministic() -> Iterator[None]:
+    """Turn off gradients, and on a GPU reduced precision and nondeterministic algorithms."""
     flags = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
     with torch.inference_mode(), flags:
         yield

@@ -1,8 +1,8 @@
-"""The seven dimensions of VBench as metrics: frames to networks to the formulas of :mod:`vbench_features`.
+"""The seven dimensions of VBench as metrics: frames to networks to the formulas of :mod:`vbench_formulas`.
 
-Networks run in float32 everywhere, also on a GPU, where the official code runs CLIP in half precision. Both modes
-keep what is published otherwise: pictures are resized without antialiasing, flow is not cut back to the unpadded
-frame, the frame that AMT makes is not rounded, and no static filter is applied.
+Networks run in float32 everywhere, also on a GPU, where the official code runs CLIP in half precision. Otherwise both
+modes keep what is published: pictures are resized without antialiasing, flow is not cropped to the unpadded frame,
+AMT's frame is not rounded, and no static filter is applied.
 """
 
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ from genkit.benchmarks.suites.vbench_formulas import (
     dynamic_in,
     flicker,
     frames_at_8_fps,
-    padded,
+    pad_to,
     smoothness,
     smoothness_in,
     speed,
@@ -40,11 +40,11 @@ from genkit.benchmarks.suites.vbench_formulas import (
 from genkit.errors import GenkitError
 
 BATCH = 16
-"""Frames that go through a network at once; it does not change the numbers."""
+"""Frames per forward pass of a network; it does not change the numbers."""
 RAFT_STEPS = 20
-LEAST_SIDE = 128
-"""Pixels of the shorter padded side that RAFT and AMT take: an eighth of it is halved three times, and of a single
-place the official code makes NaN."""
+MIN_SIDE = 128
+"""Minimum of the shorter padded side in pixels for RAFT and AMT: an eighth of it is halved three times, and from a
+single value the official code computes NaN."""
 POOLED = "pooled over all pairs of frames, so that long videos count more; fixed: the mean over videos"
 
 
@@ -54,7 +54,7 @@ def _frames(sample: Sample) -> NDArray[np.uint8]:
 
 @dataclass(frozen=True, kw_only=True)
 class SubjectConsistency(Dimension):
-    """Whether the subject stays the same."""
+    """Consistency of the subject."""
 
     name = "vbench.subject_consistency"
     about = "likeness of each frame to the one before and to the first, by DINO ViT-B/16; in [0, 1]"
@@ -70,14 +70,14 @@ class SubjectConsistency(Dimension):
         return replace(UNIT, how="pooled" if self.mode == "vbench-0.1.5" else "videos")
 
     def look(self, sample: Sample, *networks: nn.Module) -> Stat:
-        """The mean over pairs."""
+        """Return the mean over pairs."""
         (dino,) = networks
         return consistency_from_features(torch.cat([dino(_put(dino_224(part))) for part in _batches(sample)]))
 
 
 @dataclass(frozen=True, kw_only=True)
 class BackgroundConsistency(SubjectConsistency):
-    """Whether the scene stays the same."""
+    """Consistency of the background."""
 
     name = "vbench.background_consistency"
     about = "likeness of each frame to the one before and to the first, by CLIP ViT-B/32; in [0, 1]"
@@ -85,7 +85,7 @@ class BackgroundConsistency(SubjectConsistency):
     backbones = ("clip-vitb32",)
 
     def look(self, sample: Sample, *networks: nn.Module) -> Stat:
-        """The mean over pairs."""
+        """Return the mean over pairs."""
         (clip,) = networks
         return consistency_from_features(torch.cat([clip(_put(clip_224(part))) for part in _batches(sample)]))
 
@@ -101,37 +101,37 @@ class TemporalFlickering(Dimension):
     preprocessing = RGB8
 
     def look(self, sample: Sample, *networks: nn.Module) -> Stat:
-        """The mean over pairs."""
+        """Return the mean over pairs."""
         return flicker(sample.feature(_frames))
 
 
 @dataclass(frozen=True, kw_only=True)
 class MotionSmoothness(Dimension):
-    """Whether frames lie where motion would put them."""
+    """Agreement of frames with interpolated motion."""
 
     name = "vbench.motion_smoothness"
-    about = "nearness of every second frame to what AMT-S makes of its neighbours; in [0, 1]"
+    about = "agreement of every second frame with AMT-S's interpolation of its neighbours; in [0, 1]"
     reduction = UNIT
     role = "consistency"
     preprocessing = f"{RGB8}+pad16"
     backbones = ("amt-s",)
     libraries = ("vbench",)
     effect = {
-        "vbench-0.1.5": "of an even number of frames the last is never looked at; fixed: it is",
-        "fixed": "of an even number of frames the last is looked at too; vbench-0.1.5: it never is",
+        "vbench-0.1.5": "with an even number of frames the last is ignored; fixed: it counts",
+        "fixed": "with an even number of frames the last counts too; vbench-0.1.5: it is ignored",
     }
 
-    def shown(self, stat: Stat) -> Stat:
-        """With the last frame, if the mode counts it."""
+    def report(self, stat: Stat) -> Stat:
+        """Include the last frame if the mode counts it."""
         return smoothness_in(self.mode, stat)
 
     def look(self, sample: Sample, *networks: nn.Module) -> Stat:
-        """The mean over odd frames."""
+        """Return the mean over odd frames."""
         (amt,) = networks
         half = _put(torch.full((1, 1, 1, 1), 0.5))
 
         def middle(before: Tensor, after: Tensor) -> Tensor:
-            (a, inside), (b, _) = padded(_put(before), 16), padded(_put(after), 16)
+            (a, inside), (b, _) = pad_to(_put(before), 16), pad_to(_put(after), 16)
             made = amt(a, b, half, scale_factor=1.0, eval=True)["imgt_pred"]
             return made[..., inside[0], inside[1]]
 
@@ -142,10 +142,10 @@ class MotionSmoothness(Dimension):
 
 @dataclass(frozen=True, kw_only=True)
 class DynamicDegree(Dimension):
-    """Whether a video moves."""
+    """Presence of motion."""
 
     name = "vbench.dynamic_degree"
-    about = "share of videos of which a quarter of the frames moves, by RAFT; in [0, 1]"
+    about = "share of videos in which a quarter of the frames moves, by RAFT; in [0, 1]"
     reduction = UNIT
     role = "dynamics"
     better = "neither"
@@ -153,18 +153,18 @@ class DynamicDegree(Dimension):
     backbones = ("raft-things",)
     libraries = ("torchvision",)
     effect = {
-        "vbench-0.1.5": "a quarter of the frames is rounded to the even number, so that 2 frames always count as "
-        "moving; fixed: halves are rounded up and one pair has to move",
-        "fixed": "a quarter of the frames is rounded up from a half and one pair has to move; vbench-0.1.5: it is "
-        "rounded to the even number, which may be none",
+        "vbench-0.1.5": "a quarter of the frames is rounded half to even, so that 2 frames always count as moving; "
+        "fixed: halves are rounded up and one pair has to move",
+        "fixed": "a quarter of the frames is rounded half up and one pair has to move; vbench-0.1.5: it is rounded "
+        "half to even, possibly to 0",
     }
 
-    def shown(self, stat: Stat) -> Stat:
-        """The decision of the mode; the curve is the speed of each pair that was looked at."""
+    def report(self, stat: Stat) -> Stat:
+        """Return the decision of the mode; the curve is the speed of each sampled pair."""
         return dynamic_in(self.mode, stat.curve)
 
     def look(self, sample: Sample, *networks: nn.Module) -> Stat:
-        """The speed of each pair, in pixels at a shorter side of 256."""
+        """Return the speed of each pair, in pixels at a shorter side of 256."""
         (raft,) = networks
         frames = frames_at_8_fps(sample.feature(_frames), sample.video.fps)
         _check_side(frames, 8, "RAFT")
@@ -173,7 +173,7 @@ class DynamicDegree(Dimension):
 
 @dataclass(frozen=True, kw_only=True)
 class AestheticQuality(Dimension):
-    """Whether frames are beautiful."""
+    """Beauty of the frames."""
 
     name = "vbench.aesthetic_quality"
     about = "mean over frames of LAION's aesthetic score on CLIP ViT-L/14, divided by 10; about 0 to 1"
@@ -182,7 +182,7 @@ class AestheticQuality(Dimension):
     libraries = ("transformers",)
 
     def look(self, sample: Sample, *networks: nn.Module) -> Stat:
-        """The mean over frames."""
+        """Return the mean over frames."""
         clip, head = networks
         features = [normalize(clip(_put(clip_224(part))), dim=-1) for part in _batches(sample)]
         return Stat.of_curve((head(torch.cat(features))[:, 0].double() / 10).tolist())
@@ -190,31 +190,31 @@ class AestheticQuality(Dimension):
 
 @dataclass(frozen=True, kw_only=True)
 class ImagingQuality(Dimension):
-    """Whether frames are sharp and free of noise."""
+    """Sharpness of the frames and absence of noise."""
 
     name = "vbench.imaging_quality"
-    about = "mean over frames of MUSIQ's score; the aggregate in [0, 1]"
+    about = "mean over frames of MUSIQ's score; the aggregate is in [0, 1]"
     preprocessing = LONGER_512
     backbones = ("musiq-spaq",)
     libraries = ("pyiqa",)
     effect = {
         "vbench-0.1.5": "a video's value is 0 to 100, only the aggregate is divided by 100; fixed: both are in [0, 1]",
-        "fixed": "a video's value is in [0, 1] as the aggregate is; vbench-0.1.5: 0 to 100",
+        "fixed": "a video's value is in [0, 1] as the aggregate; vbench-0.1.5: 0 to 100",
     }
 
     @property
     def reduction(self) -> Reduction:  # type: ignore[override]
-        """Divided by 100 in the aggregate only, in the official mode."""
+        """In the official mode the aggregate alone is divided by 100."""
         return Reduction(scale=0.01, bounds=(0.0, 100.0)) if self.mode == "vbench-0.1.5" else UNIT
 
-    def shown(self, stat: Stat) -> Stat:
-        """In [0, 1] unless the mode leaves that to the aggregate."""
+    def report(self, stat: Stat) -> Stat:
+        """Scale to [0, 1] unless the mode leaves that to the aggregate."""
         if self.mode == "vbench-0.1.5":
             return stat
         return Stat(stat.sum / 100, stat.weight, tuple(value / 100 for value in stat.curve))
 
     def look(self, sample: Sample, *networks: nn.Module) -> Stat:
-        """The mean over frames, 0 to 100."""
+        """Return the mean over frames, 0 to 100."""
         (musiq,) = networks
         frames = sample.feature(_frames)
         return Stat.of_curve([float(musiq(_put(longer_512(frame[None])))) for frame in frames])
@@ -227,10 +227,8 @@ def _batches(sample: Sample) -> Iterator[NDArray[np.uint8]]:
 
 def _check_side(frames_THWC: NDArray[np.uint8], divisor: int, network: str) -> None:
     height, width = frames_THWC.shape[1:3]
-    if min(height, width) + -min(height, width) % divisor < LEAST_SIDE:
-        raise GenkitError(
-            f"frames of {height}x{width} are too small for {network}; it takes {LEAST_SIDE} pixels a side"
-        )
+    if min(height, width) + -min(height, width) % divisor < MIN_SIDE:
+        raise GenkitError(f"frames of {height}x{width} are too small for {network}; it needs {MIN_SIDE} pixels a side")
 
 
 def _put(tensor: Tensor) -> Tensor:
@@ -239,6 +237,6 @@ def _put(tensor: Tensor) -> Tensor:
 
 def _speed(raft: nn.Module, a_HWC: NDArray[np.uint8], b_HWC: NDArray[np.uint8]) -> float:
     both = torch.from_numpy(np.stack([a_HWC, b_HWC])).permute(0, 3, 1, 2).float()
-    signed, _ = padded(2 * (_put(both) / 255.0) - 1, 8)
+    signed, _ = pad_to(2 * (_put(both) / 255.0) - 1, 8)
     flow = raft(signed[:1], signed[1:], num_flow_updates=RAFT_STEPS)[-1]
     return speed(flow[0].cpu().numpy(), min(a_HWC.shape[:2]))

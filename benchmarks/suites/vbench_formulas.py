@@ -1,8 +1,8 @@
-"""The formulas of VBench's seven dimensions that work on any video, on frames, features and flow; no network here.
+"""The formulas of VBench's seven dimensions that work on any video, on frames, features and flow, without networks.
 
 Source: Z. Huang et al., arXiv 2311.17982, and the code of vbench 0.1.5, which decides where they differ. A measurement
-holds enough for both modes: ``vbench-0.1.5`` reads it as the official code does, quirks included, and ``fixed`` as it
-was meant.
+contains enough for both modes: ``vbench-0.1.5`` reads it as the official code does, quirks included, and ``fixed`` as
+it was intended.
 Shape letters: T frames, H rows, W columns, C channels.
 """
 
@@ -22,15 +22,15 @@ from genkit.errors import GenkitError
 
 Mode = Literal["vbench-0.1.5", "fixed"]
 FASTEST = 0.05
-"""Share of the pixels, the fastest, whose mean speed stands for a pair of frames."""
+"""Share of the fastest pixels whose mean speed represents a pair of frames."""
 MOVING = 6.0
-"""Pixels a pair has to move at a shorter side of 256 pixels to count as moving."""
-LEAST_FRAMES = 3
-"""Fewer frames have none between two others."""
+"""Speed above which a pair counts as moving, in pixels at a shorter side of 256."""
+MIN_FRAMES = 3
+"""With fewer frames there is none between two others."""
 
 
 def consistency_from_features(features_TC: Tensor) -> Stat:
-    """How alike each frame is to the one before it and to the first: the mean of both cosines, negative ones as 0.
+    """Return each frame's similarity to the previous and the first: the mean of both cosines, negative ones as 0.
 
     Weight and curve count pairs, one fewer than frames.
     """
@@ -42,26 +42,26 @@ def consistency_from_features(features_TC: Tensor) -> Stat:
 
 
 def flicker(frames_THWC: NDArray[np.uint8]) -> Stat:
-    """One minus the mean change of a pixel, over pairs; 1 is perfectly still, a strobe between black and white 0.
+    """Return one minus the mean change of a pixel, over pairs; 1 is still, 0 a strobe between black and white.
 
-    No static filter is applied: the official score is meant for videos that stand still, but computes any.
+    No static filter is applied: the official score is meant for still videos, but is computed for any.
     """
     return Stat.of_curve(steadiness(changes(frames_THWC)))
 
 
 def smoothness(frames_THWC: NDArray[np.uint8], middle: Callable[[Tensor, Tensor], Tensor]) -> Stat:
-    """How near odd frames are to what ``middle`` makes of their even neighbours; 1 is equal.
+    """Return how close odd frames are to what ``middle`` makes of their even neighbours; 1 is equal.
 
-    ``middle`` takes and gives ``[1, 3, H, W]`` in [0, 1]. Sum and weight are those of the even neighbours, as in the
-    official code, which never looks at the last frame of an even number; the curve then has one more value, for the
-    frame before the last.
+    ``middle`` takes and returns ``[1, 3, H, W]`` in [0, 1]. Sum and weight are those of the frames with two even
+    neighbours, as in the official code, which ignores the last frame of an even number; the curve then has one more
+    value, for the frame before the last.
 
     Raises:
         GenkitError: there are fewer than 3 frames.
     """
     count = len(frames_THWC)
-    if count < LEAST_FRAMES:
-        raise GenkitError(f"motion smoothness takes at least {LEAST_FRAMES} frames; the video has {count}")
+    if count < MIN_FRAMES:
+        raise GenkitError(f"motion smoothness needs at least {MIN_FRAMES} frames; the video has {count}")
     places = [*range(1, count - 1, 2)]
     extra = [count - 2] if count % 2 == 0 else []
     curve = [_nearness(frames_THWC[t - 1 : t + 2], middle) for t in places + extra]
@@ -70,18 +70,18 @@ def smoothness(frames_THWC: NDArray[np.uint8], middle: Callable[[Tensor, Tensor]
 
 
 def smoothness_in(mode: Mode, stat: Stat) -> Stat:
-    """What :func:`smoothness` says in a mode: ``fixed`` counts the whole curve."""
+    """Return the result of :func:`smoothness` in a mode: ``fixed`` counts the whole curve."""
     return stat if mode == "vbench-0.1.5" else Stat.of_curve(stat.curve)
 
 
 def to_uint8_cut(image_13HW: Tensor) -> NDArray[np.uint8]:
-    """``[H, W, 3]`` from [0, 1]; decimals are cut off and not rounded, as the published scores were made."""
+    """Return ``[H, W, 3]`` from [0, 1], truncated and not rounded, as for the published scores."""
     scaled = (image_13HW * 255.0)[0].permute(1, 2, 0).cpu().numpy()
     return scaled.clip(0, 255).astype(np.uint8)
 
 
 def speed(flow_2HW: NDArray[Any], shorter_side: int) -> float:
-    """Mean length of the longest 5 % of a flow, in pixels at a shorter side of 256.
+    """Return the mean length of the longest 5 % of a flow, in pixels at a shorter side of 256.
 
     ``shorter_side`` is that of the video, which may be less than that of a padded flow.
     """
@@ -91,11 +91,11 @@ def speed(flow_2HW: NDArray[Any], shorter_side: int) -> float:
 
 
 def dynamic_in(mode: Mode, speeds: Sequence[float]) -> Stat:
-    """Whether a quarter of the frames moves: 1 or 0 with weight 1; the curve is the speed of each pair.
+    """Return 1 if a quarter of the frames moves, else 0, with weight 1; the curve is the speed of each pair.
 
-    ``vbench-0.1.5`` rounds the quarter to the even number, so that of 10 frames 2 have to move and of 2 frames none;
-    a single frame stands still. ``fixed`` rounds halves up, wants one moving pair at least, and has nothing to say
-    (weight 0) of a single frame.
+    ``vbench-0.1.5`` rounds the quarter half to even, so that of 10 frames 2 have to move and of 2 frames none; a single
+    frame is still. ``fixed`` rounds halves up, requires at least one moving pair, and has no value (weight 0) for a
+    single frame.
     """
     moving, frames = sum(value > MOVING for value in speeds), len(speeds) + 1
     if mode == "fixed":
@@ -106,12 +106,12 @@ def dynamic_in(mode: Mode, speeds: Sequence[float]) -> Stat:
 
 
 def frames_at_8_fps(frames_THWC: NDArray[Any], fps: float) -> NDArray[Any]:
-    """Every frame that the dynamic degree looks at; the rate is what the file says, right or wrong."""
+    """Return the frames that the dynamic degree samples; the rate is taken from the file, right or wrong."""
     return frames_THWC[:: max(1, round(fps / 8))]
 
 
-def padded(image_BCHW: Tensor, divisor: int) -> tuple[Tensor, tuple[slice, slice]]:
-    """The picture with its borders repeated until ``divisor`` divides its sides, and where it lies in that."""
+def pad_to(image_BCHW: Tensor, divisor: int) -> tuple[Tensor, tuple[slice, slice]]:
+    """Return the picture, its borders repeated until ``divisor`` divides its sides, and its place in the result."""
     height, width = image_BCHW.shape[-2:]
     rows, columns = -height % divisor, -width % divisor
     top, left = rows // 2, columns // 2

@@ -88,4 +88,4 @@ _ALL = (
     ),
 )
 BACKBONES = {backbone.key: backbone for backbone in _ALL}
-"""By key."""
+"""Networks by key."""

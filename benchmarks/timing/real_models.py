@@ -73,7 +73,7 @@ class RealModel:
             native_frames=(card.native_frames - 1) // stride + 1,
         )
 
-    def scaled(self, tokens: int, heads: int, layers: int | None = None) -> "RealModel":
+    def scale(self, tokens: int, heads: int, layers: int | None = None) -> "RealModel":
         """A likeness of at most about ``tokens`` tokens, ``heads`` heads and ``layers`` layers of a kind.
 
         All three axes shrink alike, text with the number of tokens. None leaves the layers as they are.

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import fmean, median
 
 from genkit.benchmarks.evaluate.ledger import Row
-from genkit.benchmarks.evaluate.sign_flips import LEAST_PAIRS, LEVEL, chances
+from genkit.benchmarks.evaluate.sign_flips import LEVEL, MIN_PAIRS, chances
 from genkit.benchmarks.evaluate.stats import UNIT, Estimate, Samples, Stat, estimate, paired_changes, paired_difference
 from genkit.errors import UsageError
 
@@ -64,8 +64,8 @@ def _beyond_chance(rows: Sequence[Row]) -> str:
     """Which planners differ from dense, corrected for the number of them in one table."""
     changes = {planner: _changes(rows, planner) for planner in dict.fromkeys(row["planner"] for row in rows)}
     chance = chances({planner: found for planner, found in changes.items() if planner != DENSE})
-    if len({row["number"] for row in rows}) < LEAST_PAIRS:
-        return f"Too few prompts to tell any planner from dense attention; it takes {LEAST_PAIRS}."
+    if len({row["number"] for row in rows}) < MIN_PAIRS:
+        return f"Too few prompts to tell any planner from dense attention; it takes {MIN_PAIRS}."
     told: dict[str, list[str]] = {"worse": [], "better": [], "not told from dense": [], "never sparse": []}
     for planner, share in chance.items():
         if not _ran(_of(rows, planner)):

@@ -55,16 +55,16 @@ def test_one_prompt_gives_no_verdict(tmp_path: Path) -> None:
 
 def test_consistency_is_not_compared_without_dynamics(tmp_path: Path) -> None:
     lone = {"lite.flicker": 0.0, "lite.seam_jump": 0.0}
-    with pytest.raises(UsageError, match="this comparison would show lite.flicker without a metric of dynamics"):
+    with pytest.raises(UsageError, match="this comparison would report lite.flicker without a metric of dynamics"):
         compare([write(tmp_path / "a", ZERO), write(tmp_path / "b", lone)])
 
 
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"suite": "sprites"}, "is of suite 'lite' and .* of 'sprites'; compare runs of one suite"),
-        ({"schema_version": 7}, "has schema version 7, this installation reads 1"),
-        ({"metrics": {}}, "have no metric with values in common"),
+        ({"suite": "sprites"}, "is of suite 'lite' and .* of suite 'sprites'; compare runs of one suite"),
+        ({"schema_version": 7}, "has schema version 7; this installation reads 1"),
+        ({"metrics": {}}, "have no measured metric in common"),
     ],
 )
 def test_runs_that_do_not_fit(tmp_path: Path, changed: dict[str, Any], message: str) -> None:
@@ -76,7 +76,7 @@ def test_other_settings_are_refused(tmp_path: Path) -> None:
     runs = [write(tmp_path / "a", ZERO), write(tmp_path / "b", ZERO)]
     path = runs[1] / "results.json"
     path.write_text(path.read_text().replace('"version": 1', '"version": 2'))
-    with pytest.raises(UsageError, match="lite.flicker was measured with other settings or versions"):
+    with pytest.raises(UsageError, match="lite.flicker was measured with different settings or versions"):
         compare(runs)
 
 
@@ -84,7 +84,7 @@ def test_folders_without_results(tmp_path: Path) -> None:
     run = write(tmp_path / "a", ZERO)
     with pytest.raises(UsageError, match="takes two runs or more"):
         compare([run])
-    with pytest.raises(UsageError, match="holds no results.json; finish it"):
+    with pytest.raises(UsageError, match="does not contain results.json; finish it"):
         compare([run, tmp_path / "absent"])
     (tmp_path / "results.json").write_text("{")
     with pytest.raises(UsageError, match="is damaged; write it again"):
@@ -113,7 +113,7 @@ def test_damaged_results_are_said_to_be(damage: str, place: int, tmp_path: Path)
     results = json.loads(path.read_text())
     DAMAGE[damage](results)
     path.write_text(json.dumps(results))
-    with pytest.raises(UsageError, match=f"{path}' is damaged; write it again by `genkit eval run ... --resume`"):
+    with pytest.raises(UsageError, match=f"{path}' is damaged; write it again with `genkit eval run ... --resume`"):
         compare(runs)
 
 

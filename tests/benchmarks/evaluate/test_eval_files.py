@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from genkit.benchmarks.evaluate import clips
-from genkit.benchmarks.evaluate.registry import suite_named
+from genkit.benchmarks.evaluate.registry import find_suite
 from genkit.benchmarks.evaluate.run import evaluate, failures
 from genkit.benchmarks.suites import lite
 from genkit.errors import GenkitError, UsageError
@@ -38,7 +38,7 @@ def test_a_gif_is_measured_and_other_videos_are_told(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"some video")
     for name in ("a.gif.json", "a.gif.png", "notes.txt", ".hidden.mp4"):
         (tmp_path / name).write_bytes(b"no video")
-    results = evaluate(suite_named("lite", only=["flicker", "dynamic_degree"]), [tmp_path], tmp_path / "run")
+    results = evaluate(find_suite("lite", only=["flicker", "dynamic_degree"]), [tmp_path], tmp_path / "run")
     assert set(failures(results)) == {"c.wmv", "d.mpg", "e.FLV", "f.3gp"}
     assert all("is not named as a video that can be read" in reason for reason in failures(results).values())
     assert {video["name"] for video in results["videos"]} - set(failures(results)) == {"B.APNG", "a.gif"}
@@ -47,7 +47,7 @@ def test_a_gif_is_measured_and_other_videos_are_told(tmp_path: Path) -> None:
 
 
 def test_the_exact_name_wins_over_another_suffix(tmp_path: Path) -> None:
-    suite = suite_named("similarity", only=["psnr"])
+    suite = find_suite("similarity", only=["psnr"])
     for where in ("videos", "reference"):
         (tmp_path / where).mkdir()
     moving(0).save(tmp_path / "videos" / "a.mp4", enlarge=1)
@@ -57,7 +57,9 @@ def test_the_exact_name_wins_over_another_suffix(tmp_path: Path) -> None:
     results = evaluate(suite, [tmp_path / "videos"], tmp_path / "run", reference=tmp_path / "reference")
     assert results["videos"][0]["metrics"]["similarity.psnr"]["sum"] == 100 * 5
     (tmp_path / "reference" / "a.mp4").unlink()
-    with pytest.raises(UsageError, match="'a.mp4' has two references, 'a.avi' and 'a.mov'; remove one, or give it the"):
+    with pytest.raises(
+        UsageError, match="'a.mp4' has two references, 'a.avi' and 'a.mov'; remove one, or give one the"
+    ):
         evaluate(suite, [tmp_path / "videos"], tmp_path / "run", reference=tmp_path / "reference", resume=True)
     for name in ("a.avi", "a.mov"):
         (tmp_path / "reference" / name).unlink()
@@ -68,7 +70,7 @@ def test_the_exact_name_wins_over_another_suffix(tmp_path: Path) -> None:
 def test_one_content_under_two_names_is_judged_by_each_name(tmp_path: Path) -> None:
     content = moving(0).save(tmp_path / "a.mp4", enlarge=1, metadata=False).read_bytes()
     (tmp_path / "b.mkv").write_bytes(content)
-    results = evaluate(suite_named("lite"), [tmp_path / "b.mkv", tmp_path / "a.mp4"], tmp_path / "run")
+    results = evaluate(find_suite("lite"), [tmp_path / "b.mkv", tmp_path / "a.mp4"], tmp_path / "run")
     assert list(failures(results)) == ["b.mkv"]
     assert "begins as that of a .mp4 file does: rename it" in failures(results)["b.mkv"]
 
@@ -107,7 +109,7 @@ def test_a_bomb_ends_no_evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     )
     monkeypatch.setattr("genkit.files.decode.FILM_BYTES", 30 * 64 * 64 * 3)
     monkeypatch.setattr("genkit.benchmarks.evaluate.clips.RAW_TEXT", 10**5)
-    results = evaluate(suite_named("lite", only=["flicker", "dynamic_degree"]), [tmp_path], tmp_path / "run")
+    results = evaluate(find_suite("lite", only=["flicker", "dynamic_degree"]), [tmp_path], tmp_path / "run")
     reasons = failures(results)
     assert set(reasons) == {"long.mp4", "long.npz", "rate.npz"}
     assert reasons["long.mp4"].startswith("the 40 frames of 64x64 in the file take 0.000458 GiB of memory; at most")
@@ -140,7 +142,7 @@ def test_what_is_no_archive_of_frames_runs_nothing(tmp_path: Path) -> None:
 
 def test_what_memory_refuses_today_is_measured_another_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     moving(0).save(tmp_path / "a.mp4", enlarge=1, metadata=False)
-    suite = suite_named("lite")
+    suite = find_suite("lite")
     with monkeypatch.context() as small:
         small.setattr("genkit.files.decode.free_memory", lambda: 5 * 64 * 64 * 3 * 2)
         results = evaluate(suite, [tmp_path / "a.mp4"], tmp_path / "run")
@@ -155,6 +157,6 @@ def test_what_memory_refuses_today_is_measured_another_day(tmp_path: Path, monke
     with monkeypatch.context() as small:
         small.setattr(lite.SeamJump, "measure", too_much)
         results = evaluate(suite, [tmp_path / "a.mp4"], tmp_path / "run", resume=True)
-        assert failures(results) == {"a.mp4": "the memory was not enough to measure it"}
+        assert failures(results) == {"a.mp4": "not enough memory to measure it"}
         assert results["metrics"]["lite.flicker"]["videos"] == 1
     assert failures(evaluate(suite, [tmp_path / "a.mp4"], tmp_path / "run", resume=True)) == {}

@@ -82,7 +82,7 @@ def test_a_file_of_somebody_else_is_no_ledger(theirs: bytes, tmp_path: Path) -> 
     """Nothing is cut from it and nothing added."""
     path = tmp_path / "notes"
     path.write_bytes(theirs)
-    with pytest.raises(UsageError, match="notes' is there already and holds something else; choose another name"):
+    with pytest.raises(UsageError, match="notes' already exists and is not a ledger; choose another name"):
         Ledger(path)
     assert path.read_bytes() == theirs
 
@@ -137,7 +137,7 @@ def test_one_process_at_a_time(path: Path) -> None:
 
 
 def test_a_finished_row_is_never_written_again(path: Path) -> None:
-    with Ledger(path) as ledger, pytest.raises(UsageError, match="holds row key 0 already"):
+    with Ledger(path) as ledger, pytest.raises(UsageError, match="already has row key 0"):
         ledger.add("key 0", {})
 
 

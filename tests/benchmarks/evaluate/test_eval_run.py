@@ -15,7 +15,7 @@ import torch
 
 from genkit.apps.cli import main
 from genkit.benchmarks.evaluate import clips
-from genkit.benchmarks.evaluate.registry import suite_named
+from genkit.benchmarks.evaluate.registry import find_suite
 from genkit.benchmarks.evaluate.run import LEDGER, RESULTS, evaluate, failures
 from genkit.benchmarks.suites import lite
 from genkit.errors import GenkitError, UsageError
@@ -61,7 +61,7 @@ def ledger_keys(run: Path) -> list[str]:
 
 
 def test_results_hold_every_measurement(folder: Path, tmp_path: Path) -> None:
-    results = evaluate(suite_named("lite"), [folder], tmp_path / "run")
+    results = evaluate(find_suite("lite"), [folder], tmp_path / "run")
     assert json.loads((tmp_path / "run" / RESULTS).read_text()) == results
     assert list(results["metrics"]) == [metric.name for metric in lite.SUITE.metrics]
     flicker = results["metrics"]["lite.flicker"]
@@ -77,8 +77,8 @@ def test_results_hold_every_measurement(folder: Path, tmp_path: Path) -> None:
 def test_results_of_somebody_else_are_not_written_over(folder: Path, tmp_path: Path) -> None:
     (tmp_path / RESULTS).write_text("mine")
     for resume in (False, True):
-        with pytest.raises(UsageError, match="results.json' is there already and belongs to no evaluation"):
-            evaluate(suite_named("lite"), [folder], tmp_path, resume=resume)
+        with pytest.raises(UsageError, match="results.json' already exists and is not of an evaluation"):
+            evaluate(find_suite("lite"), [folder], tmp_path, resume=resume)
     assert [path.name for path in tmp_path.iterdir()] == [RESULTS] and (tmp_path / RESULTS).read_text() == "mine"
 
 
@@ -88,10 +88,10 @@ def test_results_that_cannot_be_written_cost_no_measurement(
     with monkeypatch.context() as full:
         full.setattr("genkit.files.whole.flush", refusing)
         with pytest.raises(GenkitError, match="No space left on device; every measurement is kept: .* --resume"):
-            evaluate(suite_named("lite"), [folder], tmp_path / "run")
+            evaluate(find_suite("lite"), [folder], tmp_path / "run")
     assert [path.name for path in (tmp_path / "run").iterdir()] == [LEDGER]
     monkeypatch.setattr("genkit.benchmarks.evaluate.run.decode", lambda path: pytest.fail("measured again"))
-    assert len(evaluate(suite_named("lite"), [folder], tmp_path / "run", resume=True)["videos"]) == 8
+    assert len(evaluate(find_suite("lite"), [folder], tmp_path / "run", resume=True)["videos"]) == 8
 
 
 def refusing(path: Path) -> None:
@@ -140,7 +140,7 @@ def wait_for(ledger: Path, lines: int, process: multiprocessing.process.BaseProc
 
 
 def run_whole(folder: Path, run: Path) -> bytes:
-    evaluate(suite_named("lite"), [folder], run, resume=True)
+    evaluate(find_suite("lite"), [folder], run, resume=True)
     return (run / RESULTS).read_bytes()
 
 
@@ -152,50 +152,50 @@ def test_a_finished_run_decodes_nothing_again(
     folder: Path, bad: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths, run = [folder, bad], tmp_path / "run"
-    first = evaluate(suite_named("lite"), paths, run)
+    first = evaluate(find_suite("lite"), paths, run)
     monkeypatch.setattr("genkit.benchmarks.evaluate.run.decode", lambda path: pytest.fail(f"{path} is decoded again"))
-    assert evaluate(suite_named("lite"), paths[::-1], run, resume=True) == first
+    assert evaluate(find_suite("lite"), paths[::-1], run, resume=True) == first
 
 
 @pytest.mark.parametrize("damage", [{"sum": None}, {"curve": "abc"}, {"weight": "1"}, {"sum": float("nan")}])
 def test_a_line_that_holds_no_measurement_is_named(damage: dict[str, Any], folder: Path, tmp_path: Path) -> None:
-    before = evaluate(suite_named("lite"), [folder], tmp_path / "run")
+    before = evaluate(find_suite("lite"), [folder], tmp_path / "run")
     path = tmp_path / "run" / LEDGER
     first, *rest = path.read_text().splitlines(keepends=True)
     key = json.loads(first)["key"]
     path.write_text("".join([json.dumps(json.loads(first) | damage) + "\n", *rest]))
     with pytest.raises(GenkitError, match=f"the line of ledger.jsonl with the key {key} is damaged; remove that line"):
-        evaluate(suite_named("lite"), [folder], tmp_path / "run", resume=True)
+        evaluate(find_suite("lite"), [folder], tmp_path / "run", resume=True)
     path.write_text("".join(rest))
-    assert evaluate(suite_named("lite"), [folder], tmp_path / "run", resume=True) == before
+    assert evaluate(find_suite("lite"), [folder], tmp_path / "run", resume=True) == before
 
 
 def test_only_what_changed_is_measured_again(folder: Path, tmp_path: Path) -> None:
     videos = shutil.copytree(folder, tmp_path / "videos")
-    evaluate(suite_named("lite"), [videos], tmp_path / "run")
+    evaluate(find_suite("lite"), [videos], tmp_path / "run")
     finished = ledger_keys(tmp_path / "run")
     clips.save_raw(moving(99), videos / "prompt 0-0.npz")
-    results = evaluate(suite_named("lite"), [videos], tmp_path / "run", resume=True)
+    results = evaluate(find_suite("lite"), [videos], tmp_path / "run", resume=True)
     assert len(ledger_keys(tmp_path / "run")) == len(finished) + 6
-    fresh = evaluate(suite_named("lite"), [videos], tmp_path / "fresh")
+    fresh = evaluate(find_suite("lite"), [videos], tmp_path / "fresh")
     assert results == fresh
 
 
 def test_a_new_version_of_a_metric_is_measured_again(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    evaluate(suite_named("lite"), [folder], tmp_path / "run")
+    evaluate(find_suite("lite"), [folder], tmp_path / "run")
     monkeypatch.setattr(lite.SeamJump, "version", 2)
-    evaluate(suite_named("lite"), [folder], tmp_path / "run", resume=True)
+    evaluate(find_suite("lite"), [folder], tmp_path / "run", resume=True)
     assert len(ledger_keys(tmp_path / "run")) == 8 * 6 + 8
 
 
 def test_bad_files_are_rows_with_their_reasons(bad: Path, tmp_path: Path) -> None:
-    results = evaluate(suite_named("lite"), [bad], tmp_path / "run")
+    results = evaluate(find_suite("lite"), [bad], tmp_path / "run")
     reasons = failures(results)
     assert set(reasons) == {"cut short.mp4", "empty.mp4", "empty too.mp4", "single.mp4", "text.mp4", "text.npz"}
     assert reasons["empty.mp4"] == reasons["empty too.mp4"] == "the file is empty: it holds no video"
-    assert reasons["single.mp4"] == "the file holds one frame only; a video has at least two"
+    assert reasons["single.mp4"] == "the file contains only one frame; a video has at least two"
     assert reasons["cut short.mp4"].startswith("only 0 of 5 frames of the file can be decoded")
     assert "not a video" in reasons["text.mp4"]
     assert "cannot be decoded" in reasons["text.npz"]
@@ -205,21 +205,21 @@ def test_bad_files_are_rows_with_their_reasons(bad: Path, tmp_path: Path) -> Non
 
 
 def test_only_bad_files_give_no_values(bad: Path, tmp_path: Path) -> None:
-    results = evaluate(suite_named("lite"), [bad / "empty.mp4"], tmp_path / "run")
+    results = evaluate(find_suite("lite"), [bad / "empty.mp4"], tmp_path / "run")
     assert {(row["value"], row["videos"], row["missing"]) for row in results["metrics"].values()} == {(None, 0, 1)}
 
 
 def test_a_metric_that_does_not_apply_spoils_only_itself(tmp_path: Path) -> None:
     clips.save_raw(Video(moving(0).frames[:3], 8.0), tmp_path / "short.npz")
-    results = evaluate(suite_named("lite"), [tmp_path], tmp_path / "run")
-    assert failures(results) == {"short.npz": "fast variation takes at least 4 frames; the video has 3"}
+    results = evaluate(find_suite("lite"), [tmp_path], tmp_path / "run")
+    assert failures(results) == {"short.npz": "fast variation needs at least 4 frames; the video has 3"}
     assert results["metrics"]["lite.flicker"]["videos"] == 1
 
 
 def test_sprites_reads_the_prompt_in_the_file(tmp_path: Path) -> None:
     moving(0, 17).save(tmp_path / "a.mp4")
     moving(1, 17).save(tmp_path / "b.mp4", metadata=False)
-    results = evaluate(suite_named("sprites"), [tmp_path / "a.mp4", tmp_path / "b.mp4"], tmp_path / "run")
+    results = evaluate(find_suite("sprites"), [tmp_path / "a.mp4", tmp_path / "b.mp4"], tmp_path / "run")
     assert results["metrics"]["sprites.joint"]["value"] == 1
     assert [(video["prompt"], video["seed"]) for video in results["videos"]] == [(PROMPT, 0), ("b", None)]
     assert "no single prompt is stored" in failures(results)["b.mp4"]
@@ -230,7 +230,7 @@ def test_similarity_pairs_by_name_and_tells_what_has_no_reference(tmp_path: Path
         (tmp_path / where).mkdir()
         for name, seed in zip("abc", seeds, strict=False):
             clips.save_raw(moving(seed), tmp_path / where / f"{name}.npz")
-    suite = suite_named("similarity", only=["psnr"])
+    suite = find_suite("similarity", only=["psnr"])
     results = evaluate(suite, [tmp_path / "videos"], tmp_path / "run", reference=tmp_path / "reference")
     same, other, _ = (video["metrics"] for video in results["videos"])
     assert same["similarity.psnr"]["sum"] / same["similarity.psnr"]["weight"] == 100
@@ -252,9 +252,9 @@ def test_raw_frames_come_back_as_they_were(tmp_path: Path) -> None:
 
 
 def test_what_cannot_begin(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lite_suite, run = suite_named("lite"), tmp_path / "run"
+    lite_suite, run = find_suite("lite"), tmp_path / "run"
     evaluate(lite_suite, [folder / "prompt 0-0.npz"], run)
-    with pytest.raises(UsageError, match="holds an evaluation already; go on with it by --resume"):
+    with pytest.raises(UsageError, match="already contains an evaluation; use --resume to continue"):
         evaluate(lite_suite, [folder], run)
     with pytest.raises(UsageError, match="there is no file or folder"):
         evaluate(lite_suite, [tmp_path / "absent"], run, resume=True)
@@ -265,9 +265,9 @@ def test_what_cannot_begin(folder: Path, tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(UsageError, match="takes no reference; leave --reference out"):
         evaluate(lite_suite, [folder], run, resume=True, reference=folder)
     with pytest.raises(UsageError, match="compares; name the folder of reference videos"):
-        evaluate(suite_named("similarity"), [folder], run, resume=True)
+        evaluate(find_suite("similarity"), [folder], run, resume=True)
     with pytest.raises(UsageError, match="no suite 'light'; did you mean 'lite'"):
-        suite_named("light")
+        find_suite("light")
     monkeypatch.setattr("genkit.benchmarks.evaluate.metric.find_spec", lambda name: None)
     with pytest.raises(
         GenkitError, match="suite 'lite' needs cv2; install it: pip install matplotlib jinja2 opencv-python-headless"
@@ -282,7 +282,7 @@ def test_the_command_line_tells_values_and_bad_files(bad: Path, tmp_path: Path, 
     assert "lite.dynamic_degree" in out and "lite.flicker" in out and "empty.mp4" not in out
     assert "empty.mp4: the file is empty: it holds no video" in err and "6 of 7 videos" in err
     assert main(words) == 2
-    assert "go on with it by --resume" in capsys.readouterr().err
+    assert "use --resume to continue" in capsys.readouterr().err
     assert main(["eval", "run", "--suite", "lite", str(bad / "good.mp4"), "--out", str(tmp_path / "2"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["suite"] == "lite"
 

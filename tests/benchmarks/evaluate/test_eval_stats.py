@@ -29,7 +29,7 @@ def test_a_curve_becomes_its_mean() -> None:
 
 @pytest.mark.parametrize("broken", [(float("nan"), 1.0), (0.0, float("inf")), (1.0, -1.0)])
 def test_a_measurement_is_finite(broken: tuple[float, float]) -> None:
-    with pytest.raises(UsageError, match="must be finite with a weight from 0 up"):
+    with pytest.raises(UsageError, match="must be finite, its weight 0 or more"):
         Stat(*broken)
 
 

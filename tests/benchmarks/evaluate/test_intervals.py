@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from genkit.benchmarks.evaluate import intervals, sign_flips
 from genkit.benchmarks.evaluate.intervals import (
-    LEAST_PROMPTS,
+    MIN_PROMPTS,
     Ends,
     Totals,
     of_measurements,
@@ -21,7 +21,7 @@ from genkit.benchmarks.evaluate.intervals import (
     of_share_difference,
 )
 from genkit.benchmarks.evaluate.quantiles import beta_quantile, beta_share, student_quantile
-from genkit.benchmarks.evaluate.sign_flips import EXACT, LEAST_PAIRS, LEVEL, chances
+from genkit.benchmarks.evaluate.sign_flips import EXACT, LEVEL, MIN_PAIRS, chances
 from genkit.benchmarks.evaluate.stats import (
     DRAWS,
     FROM_ZERO,
@@ -181,10 +181,10 @@ def test_prompts_with_unequal_numbers_of_seeds_count_less() -> None:
 
 
 def test_too_few_prompts_have_no_interval() -> None:
-    for prompts in range(1, LEAST_PROMPTS):
+    for prompts in range(1, MIN_PROMPTS):
         found = estimate(ones(range(prompts)))
         assert (found.low, found.high) == (None, None)
-    assert estimate(ones(range(LEAST_PROMPTS))).low is not None
+    assert estimate(ones(range(MIN_PROMPTS))).low is not None
 
 
 def test_no_spread_is_no_certainty() -> None:
@@ -202,7 +202,7 @@ def test_an_interval_stays_where_its_metric_can_be() -> None:
     values = [0.9, 0.99, 0.5, 0.97]
     free, held = estimate(ones(values)), estimate(ones(values), bounds=(0.0, 1.0))
     assert free.high > 1 > held.high > held.value > held.low > 0  # type: ignore[operator]
-    scaled = estimate(ones([100 * value for value in values]), bounds=(0.0, 100.0)).scaled(0.01)
+    scaled = estimate(ones([100 * value for value in values]), bounds=(0.0, 100.0)).scale(0.01)
     assert (scaled.low, scaled.high) == pytest.approx((held.low, held.high))
 
 
@@ -244,7 +244,7 @@ def test_unequal_numbers_of_videos_are_no_difference(how: Aggregate) -> None:
 def test_what_a_metric_says_of_its_range_is_where_its_intervals_end() -> None:
     ranges = {
         "in [0, 1]": (0.0, 1.0),
-        "0 and up": (0.0, None),
+        "0 or more": (0.0, None),
         "1 is an even pace": (1.0, None),
         "; 0 if equal": (0.0, None),
     }
@@ -303,7 +303,7 @@ def test_the_chances_by_hand() -> None:
 def test_fewer_pairs_than_the_least_can_never_reject() -> None:
     for prompts in range(1, 10):
         chance = chances({"m": {str(i): 1.0 for i in range(prompts)}})["m"]
-        assert chance == 2 / 2**prompts and (chance <= LEVEL) == (prompts >= LEAST_PAIRS)
+        assert chance == 2 / 2**prompts and (chance <= LEVEL) == (prompts >= MIN_PAIRS)
 
 
 def test_drawn_flips_agree_with_all_flips(monkeypatch: pytest.MonkeyPatch) -> None:

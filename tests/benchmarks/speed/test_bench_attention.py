@@ -77,7 +77,7 @@ def test_the_flops_of_one_call_by_hand() -> None:
 
 def test_a_likeness_keeps_its_proportions_and_says_what_it_stands_for() -> None:
     real = MODELS["hunyuan-720p"]
-    small = real.scaled(4608, 2, 3)
+    small = real.scale(4608, 2, 3)
     assert small.grid.tokens == pytest.approx(4608, rel=0.1)
     assert small.volume == (11, 15, 27) and small.text == 10 and small.heads == 2
     assert small.layers == {"num_layers": 3, "num_single_layers": 3}
@@ -86,7 +86,7 @@ def test_a_likeness_keeps_its_proportions_and_says_what_it_stands_for() -> None:
         "layers": {"num_layers": 20, "num_single_layers": 40},
     }  # fmt: skip
     assert "scaled down from 119,056 tokens of 24 heads" in small.scaling
-    assert real.scaled(10**9, 99) is real and real.scaling == ""
+    assert real.scale(10**9, 99) is real and real.scaling == ""
 
 
 @pytest.mark.usefixtures("small")
@@ -261,7 +261,7 @@ def test_the_time_of_a_planner_is_told_apart(monkeypatch: pytest.MonkeyPatch) ->
     """A clock that counts its own readings: two around the whole and two around the attention inside."""
     clock = itertools.count()
     monkeypatch.setattr(machine.time, "perf_counter", lambda: float(next(clock)))
-    model = model_named("wan-1.3b-480p").scaled(300, 1)
+    model = model_named("wan-1.3b-480p").scale(300, 1)
     q, k, v = query_key_value(model.grid, 1, 128, torch.float32, CPU, 0)
     found = planned(sparse_rule("radial:density=0.5", model), model, q, k, v, impl="reference", repeats=2)
     assert not isinstance(found, str)

@@ -187,7 +187,7 @@ def test_every_operator_has_a_row_with_its_rate(monkeypatch: pytest.MonkeyPatch,
 
 
 def test_inputs_of_an_operator_are_one_layer_of_the_model() -> None:
-    given = kernels.inputs_of(MODELS["cogvideox"].scaled(150, 2), torch.float32, torch.device("cpu"), 16, 0)
+    given = kernels.inputs_of(MODELS["cogvideox"].scale(150, 2), torch.float32, torch.device("cpu"), 16, 0)
     assert given.q.shape[2] == given.plan.queries == given.order.shape[2] == len(given.order.unique())
 
 

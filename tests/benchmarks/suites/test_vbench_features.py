@@ -16,7 +16,7 @@ from genkit.benchmarks.suites.vbench_formulas import (
     dynamic_in,
     flicker,
     frames_at_8_fps,
-    padded,
+    pad_to,
     smoothness,
     smoothness_in,
     speed,
@@ -98,7 +98,7 @@ def test_the_made_frame_is_cut_to_whole_levels() -> None:
 
 
 def test_two_frames_have_none_between_them() -> None:
-    with pytest.raises(GenkitError, match="motion smoothness takes at least 3 frames; the video has 2"):
+    with pytest.raises(GenkitError, match="motion smoothness needs at least 3 frames; the video has 2"):
         smoothness(grey(0, 1), mean)
 
 
@@ -140,11 +140,11 @@ def test_about_eight_frames_a_second_are_looked_at(fps: float, step: int) -> Non
 def test_padding_repeats_the_border_and_is_found_again() -> None:
     """30 x 35 becomes 32 x 48: one row above and below, 6 columns left and 7 right."""
     image = torch.arange(30.0 * 35).view(1, 1, 30, 35)
-    grown, (rows, columns) = padded(image, 16)
+    grown, (rows, columns) = pad_to(image, 16)
     assert grown.shape[-2:] == (32, 48) and (rows.start, columns.start) == (1, 6)
     assert torch.equal(grown[..., rows, columns], image)
     assert grown[0, 0, 0, 0] == 0 and grown[0, 0, -1, -1] == 30 * 35 - 1
-    assert padded(image[..., :16, :32], 16)[0].shape[-2:] == (16, 32)
+    assert pad_to(image[..., :16, :32], 16)[0].shape[-2:] == (16, 32)
 
 
 # Preparations
