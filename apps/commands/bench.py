@@ -67,14 +67,14 @@ def attention(
     how: How = DEFAULT,
 ) -> int:
     """Time kernels and planners at the shapes of real models; on a CPU at likenesses of them."""
-    from genkit.benchmarks.speed.attention import AttentionConfig, impl_named
+    from genkit.benchmarks.speed.attention import AttentionConfig, parse_impl
     from genkit.benchmarks.speed.attention import attention as timed
 
     chosen: dict[str, Any] = {"densities": tuple(density)} if density else {}
     config = AttentionConfig(
         shapes=tuple(shape or ()),
         plugins=None if plugin is None else tuple(plugin),
-        impl=impl_named(impl),
+        impl=parse_impl(impl),
         **how.values(),
         **chosen,
     )
@@ -107,14 +107,14 @@ def kernel(
     how: How = DEFAULT,
 ) -> int:
     """Time every operator by itself against its definition in PyTorch."""
-    from genkit.benchmarks.speed.attention import impl_named
+    from genkit.benchmarks.speed.attention import parse_impl
     from genkit.benchmarks.speed.kernels import KernelConfig
     from genkit.benchmarks.speed.kernels import kernels as timed
 
     config = KernelConfig(
         kernels=kernels,
         shape=shape,
-        impl=impl_named(impl),
+        impl=parse_impl(impl),
         block=block,
         **how.values(),
     )
@@ -137,7 +137,7 @@ def curve(
     """Measure the speed-up over the density on this CPU, planning counted in, as a table and a picture."""
     from genkit.apps.commands.places import place_for, put
     from genkit.benchmarks.speed import curve_page
-    from genkit.benchmarks.speed.attention import impl_named
+    from genkit.benchmarks.speed.attention import parse_impl
     from genkit.benchmarks.speed.curve import CurveConfig
     from genkit.benchmarks.speed.curve import curve as timed
     from genkit.files.whole import replacing
@@ -148,7 +148,7 @@ def curve(
         raise UsageError(f"the page {str(page)!r} is not there; only the table in it is replaced")
     chosen: dict[str, Any] = {"planners": tuple(planner)} if planner else {}
     chosen |= {"densities": tuple(density)} if density else {}
-    chosen |= {"impls": tuple(map(impl_named, impl))} if impl else {}
+    chosen |= {"impls": tuple(map(parse_impl, impl))} if impl else {}
     rows: list[dict[str, Any]] = []
     if code := _told(out, lambda tell: rows.extend(timed(CurveConfig(repeats=repeats, **chosen), tell, _say))):
         return code
@@ -157,7 +157,7 @@ def curve(
         drawn = curve_page.picture(rows)
         put(place, lambda part: part.write_text(drawn, encoding="utf-8"), "picture")
     if page is not None:
-        text = curve_page.placed(page.read_text(encoding="utf-8"), rows)
+        text = curve_page.insert_table(page.read_text(encoding="utf-8"), rows)
         with replacing(page) as (part,):
             part.write_text(text, encoding="utf-8")
     return 0

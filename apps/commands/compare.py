@@ -24,7 +24,7 @@ from genkit.benchmarks.evaluate.clips import decode
 from genkit.benchmarks.evaluate.metric import Suite
 from genkit.benchmarks.evaluate.registry import find_suite
 from genkit.benchmarks.evaluate.run import evaluate
-from genkit.benchmarks.report.findings import Comparison, Side, as_json, compared
+from genkit.benchmarks.report.findings import Comparison, Side, as_json, tabulate
 from genkit.benchmarks.report.media import strip_uri, video_uri
 from genkit.benchmarks.report.page import Clip, render, summary
 from genkit.errors import GenkitError
@@ -162,7 +162,7 @@ def _measured(folder: Folder, suites: Sequence[Suite], similarity: Suite, notes:
             results[similarity.name] = _evaluated(folder, side, similarity)
         name, request, same = plan.names[side], plan.about(side), _same_videos(folder, side)
         sides.append(Side(name=name, request=request, receipts=tuple(ran), results=results, same_videos=same))
-    return compared(sides, plan.takes, notes)
+    return tabulate(sides, plan.takes, notes)
 
 
 def _same_videos(folder: Folder, side: int) -> int:

@@ -1,6 +1,6 @@
-"""A drawing of boxes and words that can be written as SVG and as PNG and looks the same in both.
+"""A drawing of boxes and words that can be saved as SVG and as PNG and looks the same in both.
 
-The paper is drawn too, so that the picture reads alike on a light and on a dark page.
+The background is drawn too, so that the picture is equally readable on a light and on a dark page.
 """
 
 import os
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 PAPER, INK, FAINT = "#ffffff", "#202020", "#6a6a6a"
 SHARPNESS = 2
-"""Pixels of a PNG for each unit of a drawing."""
+"""Pixels of a PNG per unit of a drawing."""
 SUFFIXES = (".svg", ".png")
 
 
@@ -35,7 +35,7 @@ class Box:
     fill: str
     """Colour as ``#rrggbb``."""
     hint: str = ""
-    """What a browser shows when the mouse rests on it."""
+    """Tooltip in a browser."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,9 @@ class Word:
     """A line of text."""
 
     x: float
-    """Where it begins, has its middle, or ends."""
+    """Position of its start, middle or end; see ``anchor``."""
     y: float
-    """The middle of its height."""
+    """Vertical middle."""
     text: str
     size: int = 12
     fill: str = INK
@@ -54,16 +54,16 @@ class Word:
 
 @dataclass(frozen=True, kw_only=True)
 class Drawing:
-    """Boxes and words, those that come first below the others."""
+    """Boxes and words, the first ones at the bottom."""
 
     title: str
-    """What a screen reader says."""
+    """Text for screen readers."""
     width: int
     height: int
     shapes: Sequence[Box | Word]
 
     def svg(self) -> str:
-        """The drawing as a whole SVG document."""
+        """Return the drawing as a whole SVG document."""
         head = (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {self.width} {self.height}" width="{self.width}" '
             f'height="{self.height}" font-family="sans-serif" role="img">'
@@ -73,7 +73,7 @@ class Drawing:
         return "\n".join([head, about, paper, *map(_svg, self.shapes), "</svg>\n"])
 
     def image(self) -> "Image":
-        """The drawing as pixels, ``SHARPNESS`` for each unit."""
+        """Return the drawing as pixels, ``SHARPNESS`` per unit."""
         from PIL import Image, ImageDraw, ImageFont
 
         picture = Image.new("RGB", (self.width * SHARPNESS, self.height * SHARPNESS), PAPER)
@@ -89,10 +89,10 @@ class Drawing:
         return picture
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the drawing as SVG or PNG, by the name; the file appears whole or not at all.
+        """Write the drawing as SVG or PNG, by the suffix; the file appears whole or not at all.
 
         Raises:
-            UsageError: the name ends in neither, or nothing can be written there.
+            UsageError: the suffix is neither, or the file cannot be written.
         """
         path = Path(path)
         if path.suffix.lower() not in SUFFIXES:
@@ -105,7 +105,7 @@ class Drawing:
         return path
 
     def write(self, part: Path, suffix: str) -> None:
-        """Write the drawing to ``part`` as what ``suffix`` says, with a mark by which a later one may replace it."""
+        """Write the drawing to ``part`` in the format of ``suffix``, with a mark that allows genkit to replace it."""
         if suffix.lower() == ".svg":
             part.write_text(self.svg(), "utf-8")
         else:

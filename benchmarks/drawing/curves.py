@@ -1,7 +1,7 @@
-"""Curves along the videos of one take, as small drawings in SVG that need nothing else.
+"""Curves along the videos of one take, as small SVG drawings without dependencies.
 
-Every side has its own colour and its own dashes, so that no reader depends on colours alone; both come from the style
-of the page, which knows light and dark.
+Every side has its own colour and its own dashes, so that no reader depends on colours alone; both come from the page's
+style, which supports light and dark.
 """
 
 import math
@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 WIDTH, HEIGHT = 420, 140
-"""Of the drawing, in its own units; the page scales it."""
+"""Size of the drawing in its own units; the page scales it."""
 LEFT, RIGHT, TOP, BOTTOM = 52, 14, 8, 22
 """Margins."""
 TICKS = 4
-"""About how many marks an axis gets."""
+"""Approximate number of marks of an axis."""
 DASHES = ("none", "7 3", "2 2", "9 3 2 3", "4 4", "1 3")
-"""Of the lines of the first sides; each has a colour of the page's too."""
+"""Dash patterns of the first sides; each side has a colour of the page too."""
 WIDTHS = (2, 4, 1)
-"""Of the lines of the first sides, in pixels, and of those that use colours and dashes again."""
+"""Line widths in pixels of the first sides, and of those that reuse colours and dashes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,15 +27,15 @@ class Line:
     """The curve of one side."""
 
     side: int
-    """Number of the side, which decides colour and dashes."""
+    """Number of the side, which determines colour and dashes."""
     values: tuple[float, ...]
-    """Spread evenly over the video."""
+    """Values, evenly spaced over the video."""
     seconds: float
-    """How long the video is."""
+    """Duration of the video."""
 
 
 def line_styles(sides: int) -> Markup:
-    """A rule of CSS for the line of each side; up to 18 sides no two look alike, colours or not."""
+    """Return a CSS rule for the line of each side; up to 18 sides no two look alike, even without colours."""
     template = Markup(
         ".curves .side-{n}, .key .side-{n} {{ stroke: var(--c{colour}); stroke-dasharray: {dashes}; "
         "stroke-width: {width}; }}\n"
@@ -49,10 +49,10 @@ def line_styles(sides: int) -> Markup:
 
 
 def curves(title: str, lines: Sequence[Line]) -> Markup:
-    """Draw the curves of one metric over time; ``title`` is what a screen reader says.
+    """Draw the curves of one metric over time; ``title`` is the text for screen readers.
 
     The element has the class ``curves`` and, for the mark that follows the players, ``data-seconds``, ``data-left``
-    and ``data-right``: the span of the time axis and where it begins and ends.
+    and ``data-right``: the span of the time axis and its ends.
     """
     values = [value for line in lines for value in line.values]
     low, high = _span(min(values), max(values))
@@ -73,7 +73,7 @@ def curves(title: str, lines: Sequence[Line]) -> Markup:
 
 
 def ticks(low: float, high: float, count: int = TICKS) -> list[float]:
-    """Round numbers from ``low`` to ``high``, about ``count`` of them, in steps of 1, 2 or 5 times a power of ten."""
+    """Return round numbers from ``low`` to ``high``, about ``count`` of them, in steps of 1, 2 or 5 times 10^n."""
     rough = (high - low) / count
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-9))
@@ -82,9 +82,9 @@ def ticks(low: float, high: float, count: int = TICKS) -> list[float]:
 
 
 def _span(low: float, high: float) -> tuple[float, float]:
-    """The ends of the value axis: a little more than what is drawn, and never empty."""
-    seen = high - low if high - low > 1e-9 * max(abs(low), abs(high)) else 0.0
-    room = 0.05 * seen or 0.05 * abs(high) or 1.0
+    """Return the ends of the value axis: slightly beyond the values, and never equal."""
+    extent = high - low if high - low > 1e-9 * max(abs(low), abs(high)) else 0.0
+    room = 0.05 * extent or 0.05 * abs(high) or 1.0
     return low - room, high + room
 
 

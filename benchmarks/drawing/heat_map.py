@@ -1,4 +1,4 @@
-"""Tables of numbers as colours, side by side over the same rows."""
+"""Tables of numbers as colours, side by side with shared rows."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -7,19 +7,19 @@ from dataclasses import dataclass
 from genkit.benchmarks.drawing.canvas import FAINT, PAPER, Box, Drawing, Word
 
 AMOUNT = ("#eef4fb", "#6aaed6", "#08306b")
-"""Colours from little to much of something that is neither good nor bad."""
+"""Colours from little to much of something neutral."""
 LOSS = ("#fff4e8", "#fd8d3c", "#7a2504")
 """Colours from little to much of something bad."""
 GAIN = LOSS[::-1]
-"""Colours from little to much of something good: dark where it is lacking."""
+"""Colours from little to much of something good: dark where it is missing."""
 EMPTY = "#d9d9d9"
-"""Of cells without a number."""
+"""Colour of cells without a number."""
 MARGIN, GAP, HEAD, FOOT, ROW = 16, 28, 92, 82, 22
-"""Around the drawing; between tables; above and below their cells; height of a cell."""
+"""Space around the drawing; between tables; above and below their cells; height of a cell."""
 CELL, NARROW = 46, 14
-"""Width of a cell with its number in it, and of one without."""
+"""Width of a cell with its number in it, and without."""
 NUMBERED = 12
-"""Columns up to which numbers stand in the cells."""
+"""Maximum number of columns for numbers in the cells."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,20 +28,20 @@ class Panel:
 
     title: str
     caption: str
-    """How several measurements became one number."""
+    """Aggregation of several measurements, such as the mean."""
     axis: str
-    """What the columns are."""
+    """Meaning of the columns."""
     columns: Sequence[str]
     values: Sequence[Sequence[float | None]]
-    """By row and column; None where nothing was measured."""
+    """Values by row and column; None where nothing was measured."""
     low: float
-    """Value of the first colour; what is below has it too."""
+    """Value of the first colour; lower values have it too."""
     high: float
     colours: tuple[str, str, str]
 
     @property
     def numbered(self) -> bool:
-        """Whether the numbers stand in the cells."""
+        """True if the cells contain their numbers."""
         return len(self.columns) <= NUMBERED
 
     @property
@@ -55,7 +55,7 @@ class Panel:
         return max(self.cell * len(self.columns), 7 * max(len(self.title), len(self.caption)))
 
     def colour(self, value: float | None) -> str:
-        """Colour of a cell; where the scale has no length, its one value is as good as can be."""
+        """Return the colour of a cell; if the scale has zero length, its only value counts as best."""
         if value is None or not math.isfinite(value):
             return EMPTY
         if self.high > self.low:
@@ -68,15 +68,15 @@ class Panel:
 def heat_maps(
     title: str, about: str, row_axis: str, rows: Sequence[str], panels: Sequence[Panel], empty: str
 ) -> Drawing:
-    """Draw panels over the same rows.
+    """Draw panels with shared rows.
 
     Args:
-        title: the head line.
+        title: the heading.
         about: the line below it.
-        row_axis: what the rows are.
+        row_axis: meaning of the rows.
         rows: their names, from the top.
         panels: the tables, from the left.
-        empty: what a cell without a number means.
+        empty: meaning of a cell without a number.
     """
     left = MARGIN + 7 * max(map(len, [*rows, row_axis])) + 10
     shapes: list[Box | Word] = [Word(MARGIN, MARGIN + 8, title, 16), Word(MARGIN, MARGIN + 30, about, 12, FAINT)]
@@ -97,7 +97,7 @@ def _middle(row: int) -> float:
 
 
 def _head(panel: Panel, left: int) -> Iterator[Word]:
-    """Title, caption, and the names of the columns; every n-th where they are narrow."""
+    """Yield title, caption and names of the columns, only every fifth where they are narrow."""
     top = MARGIN + HEAD
     yield Word(left, top - 42, panel.title, 13)
     yield Word(left, top - 26, panel.caption, 11, FAINT)
@@ -126,7 +126,7 @@ def _cells(panel: Panel, left: int, rows: Sequence[str]) -> Iterator[Box | Word]
 
 
 def _scale(panel: Panel, left: int, top: int) -> Iterator[Box | Word]:
-    """The colours from low to high, with the numbers at their ends."""
+    """Yield the colours from low to high, with the numbers at their ends."""
     parts, width = 24, 5
     for part in range(parts):
         yield Box(left + part * width, top, width, 12, blend(panel.colours, part / (parts - 1)))
@@ -135,7 +135,7 @@ def _scale(panel: Panel, left: int, top: int) -> Iterator[Box | Word]:
 
 
 def blend(colours: tuple[str, str, str], place: float) -> str:
-    """The colour at ``place`` in [0, 1] between three."""
+    """Return the colour at ``place`` in [0, 1] between three."""
     first = min(1, int(place * 2))
     share = place * 2 - first
     one, other = (_channels(colour) for colour in colours[first : first + 2])
@@ -143,12 +143,12 @@ def blend(colours: tuple[str, str, str], place: float) -> str:
 
 
 def readable(paper: str) -> str:
-    """Black or white, whichever stands out more; the contrast is at least 4.5 to 1 on any colour."""
+    """Return black or white, whichever has more contrast; it is at least 4.5 to 1 on any colour."""
     return "#000000" if luminance(paper) > 0.179 else PAPER
 
 
 def luminance(colour: str) -> float:
-    """How light a colour looks, in [0, 1]."""
+    """Return the perceived lightness of a colour, in [0, 1]."""
     red, green, blue = (channel / 255 for channel in _channels(colour))
     return 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2
 

@@ -1,4 +1,4 @@
-"""What a probe measured at the levels that were chosen, as heat maps by layer and step, and by layer and head."""
+"""Measurements of a probe at the chosen levels, as heat maps by layer and step, and by layer and head."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,10 +13,10 @@ Values = Sequence[Sequence[float | None]]
 
 
 def picture(probe: Probe, chosen: Mapping[str, Outcome]) -> Drawing:
-    """Density, recall and error by layer (rows) and step (columns), and recall by layer and head.
+    """Draw density, recall and error by layer (rows) and step (columns), and recall by layer and head.
 
     Args:
-        probe: what was measured.
+        probe: the measurements.
         chosen: the level of each layer, from ``probe.chosen``.
     """
     samples = [probe.at(layer, outcome.level) for layer, outcome in chosen.items()]
@@ -39,7 +39,7 @@ def picture(probe: Probe, chosen: Mapping[str, Outcome]) -> Drawing:
         ),
         Panel(
             title="Recall",
-            caption="least of all heads",
+            caption="minimum over heads",
             axis="step",
             columns=steps,
             values=recall,
@@ -49,7 +49,7 @@ def picture(probe: Probe, chosen: Mapping[str, Outcome]) -> Drawing:
         ),
         Panel(
             title="Error",
-            caption="greatest of all heads",
+            caption="maximum over heads",
             axis="step",
             columns=steps,
             values=error,
@@ -59,7 +59,7 @@ def picture(probe: Probe, chosen: Mapping[str, Outcome]) -> Drawing:
         ),
         Panel(
             title="Recall by head",
-            caption="least of all steps",
+            caption="minimum over steps",
             axis="head",
             columns=heads,
             values=by_head,
@@ -75,17 +75,17 @@ def picture(probe: Probe, chosen: Mapping[str, Outcome]) -> Drawing:
 
 
 def short_names(names: Sequence[str]) -> list[str]:
-    """Names without the parts between dots that all begin or end with; a single one keeps all."""
+    """Return the names without the dotted parts that all begin or end with; a single name is kept whole."""
     parts = [name.split(".") for name in names]
-    begin = _shared(parts)
-    end = _shared([part[begin:][::-1] for part in parts])
+    begin = _count_shared(parts)
+    end = _count_shared([part[begin:][::-1] for part in parts])
     if len(names) < 2 or any(begin + end >= len(part) for part in parts):
         return list(names)
     return [".".join(part[begin : len(part) - end]) for part in parts]
 
 
-def _shared(parts: Sequence[Sequence[str]]) -> int:
-    """How many parts all begin with."""
+def _count_shared(parts: Sequence[Sequence[str]]) -> int:
+    """Return the number of parts that all begin with."""
     return next((at for at, row in enumerate(zip(*parts, strict=False)) if len(set(row)) > 1), min(map(len, parts)))
 
 
@@ -105,9 +105,9 @@ def _by_step(
 
 
 def _by_head(samples: Sequence[Sample], heads: int) -> Sequence[float | None]:
-    """The least recall of each head; None for heads that another model of the pipeline has more."""
-    least = [min(head) for head in zip(*(sample.recall for sample in samples), strict=True)]
-    return [*least, *[None] * (heads - len(least))]
+    """Return the minimum recall of each head; None for heads that only another model of the pipeline has."""
+    smallest = [min(head) for head in zip(*(sample.recall for sample in samples), strict=True)]
+    return [*smallest, *[None] * (heads - len(smallest))]
 
 
 def _mean(values: Iterable[float]) -> float:

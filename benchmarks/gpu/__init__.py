@@ -1,1 +1,1 @@
-"""`genkit bench gpu`: everything about one GPU, in parts."""
+"""`genkit bench gpu`: all measurements of one GPU, in parts."""

@@ -1,4 +1,4 @@
-"""What a GPU has to reach, and whether it does, from the rows of `genkit bench gpu`."""
+"""Goals that a GPU has to reach, checked on the rows of `genkit bench gpu`."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from genkit.benchmarks.timing.results import Row
 
 DENSE_GOAL = 0.9
-"""Share of the speed of SDPA's flash backend that the kernel has to have at density 1."""
+"""Share of the speed of SDPA's flash backend that the kernel must have at density 1."""
 SPARSE_GOAL = 0.85
-"""Share of the ideal ``1 / density`` by which a sparse call has to be faster than the kernel's own dense one."""
+"""Share of the ideal ``1 / density`` by which a sparse call must be faster than the kernel's own dense call."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,32 +21,32 @@ class Goal:
 
     @property
     def reached(self) -> bool:
-        """Whether it is."""
+        """True if the value is at least what is needed."""
         return self.value >= self.needed
 
 
 def latest(rows: Iterable[Row]) -> list[Row]:
-    """The rows of the last finished run of each part."""
+    """Return the rows of the last finished run of each part."""
     rows = list(rows)
     last = {row["part"]: row["begun"] for row in rows if row["bench"] == "finished"}
     return [row for row in rows if last.get(row["part"]) == row["begun"]]
 
 
 def goal_lines(rows: Iterable[Row]) -> list[str]:
-    """A line for each goal, and one for each step that was timed."""
+    """Return a line for each goal, and one for each timed step."""
     rows = list(rows)
-    said = [
+    lines = [
         f"{'reached' if goal.reached else 'missed '}  {goal.what}: {goal.value:.2f}, {goal.needed:.2f} is needed"
         for goal in goals(rows)
     ]
     for row in rows:
         if row["bench"] == "step" and row["side"] != "dense" and row.get("ratio") is not None:
-            said.append(f"step     {row['model']} with {row['side']}: {row['ratio']:.2f} x dense, {row['ms']:.0f} ms")
-    return said or ["nothing was timed yet"]
+            lines.append(f"step     {row['model']} with {row['side']}: {row['ratio']:.2f} x dense, {row['ms']:.0f} ms")
+    return lines or ["nothing was timed yet"]
 
 
 def goals(rows: Iterable[Row]) -> list[Goal]:
-    """The goals of every shape that was timed."""
+    """Return the goals of every timed shape."""
     shapes: dict[str, list[Row]] = {}
     for row in rows:
         if row["bench"] == "attention" and row["unavailable"] is None:

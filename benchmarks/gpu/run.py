@@ -1,8 +1,8 @@
-"""`genkit bench gpu`: everything that is to be known of one GPU, in parts that can be run in several calls.
+"""`genkit bench gpu`: all measurements of one GPU, in parts that can be run in several calls.
 
-A part that was finished on this GPU with these versions is not run again, and none is begun after ``minutes``: the same
-command goes on where it was. Results go to one file for each GPU, a line at a time; goals and launch numbers are told
-from the file, so they cover all calls.
+A part that was finished on this GPU with these versions is not run again, and none is started after ``minutes``: the
+same command continues where it stopped. Results go to one file for each GPU, a line at a time; goals and launch numbers
+are computed from the file, so they cover all calls.
 """
 
 import itertools
@@ -22,8 +22,8 @@ from genkit.benchmarks.speed.kernels import KernelConfig, kernels
 from genkit.benchmarks.speed.step import StepConfig, step
 from genkit.benchmarks.speed.tuning import TuneConfig, launch_table, tune
 from genkit.benchmarks.timing.baselines import reason_of
-from genkit.benchmarks.timing.gate import require_right
-from genkit.benchmarks.timing.machine import DTYPES, device_named, facts
+from genkit.benchmarks.timing.gate import require_correct
+from genkit.benchmarks.timing.machine import DTYPES, choose_device, facts
 from genkit.benchmarks.timing.real_models import MODELS
 from genkit.benchmarks.timing.results import Row, Say, Tell
 from genkit.errors import UsageError, nearest
@@ -34,48 +34,48 @@ Run = Callable[[Tell, Say], None]
 
 @dataclass(frozen=True, kw_only=True)
 class GpuConfig:
-    """What is run."""
+    """Parts to run, and where results go."""
 
     parts: tuple[str, ...] = ()
     """Names of parts, or their first words, such as ``attention``; empty is all."""
     out: Path = Path("benchmarks/results")
     """Folder of the results."""
     minutes: float = 5.0
-    """Minutes after which no further part is begun; a part takes one to four on a large GPU."""
+    """Minutes after which no further part is started; a part takes one to four on a large GPU."""
     again: bool = False
-    """Whether to run finished parts again; their earlier lines stay."""
+    """True to run finished parts again; their earlier lines stay."""
     device: str | None = "cuda"
-    """``cpu`` rehearses everything on small likenesses."""
+    """``cpu`` rehearses everything on scaled-down models."""
 
 
 def gpu(config: GpuConfig, say: Say) -> bool:
-    """Run the parts that are left; returns whether all of them are finished now.
+    """Run the remaining parts; return True if all of them are finished now.
 
     Raises:
         UsageError: no GPU, or an unknown part.
     """
-    about = facts(device_named(config.device))
-    asked, begun = _asked(config), time.monotonic()
+    about = facts(choose_device(config.device))
+    asked, begun = _select(config), time.monotonic()
     with Ledger(config.out / f"{file_name(about)}.jsonl") as ledger:
-        finished = set() if config.again else _finished(ledger, about)
+        finished = set() if config.again else _find_finished(ledger, about)
         for name, run in asked.items():
             if name in finished:
                 continue
             if time.monotonic() - begun > 60 * config.minutes:
                 break
             say(f"\n== {name}")
-            if _ran(name, run, ledger, about, say):
+            if _run_part(name, run, ledger, about, say):
                 finished.add(name)
         rows = latest(ledger.rows.values())
     _write_launch_table(config.out / f"{file_name(about)}_launch.json", rows)
     say("\n" + "\n".join(goal_lines(rows)))
     left = [name for name in asked if name not in finished]
-    say(f"left to run by the same command: {', '.join(left)}" if left else f"all {len(asked)} parts are finished")
+    say(f"left to run with the same command: {', '.join(left)}" if left else f"all {len(asked)} parts are finished")
     return not left
 
 
 def parts(device: str | None) -> dict[str, Run]:
-    """Everything by name, in the order in which it is run."""
+    """Return all parts by name, in the order in which they run."""
     found: dict[str, Run] = {}
     for name in DTYPES:
         found[f"check {name}"] = _check(name, device)
@@ -92,12 +92,12 @@ def parts(device: str | None) -> dict[str, Run]:
 
 def _check(dtype: str, device: str | None) -> Run:
     def run(tell: Tell, say: Say) -> None:
-        place = device_named(device)
+        place = choose_device(device)
         with torch.no_grad():
             impl = "triton" if place.type == "cuda" else "reference"
-            for verdict in require_right(impl, DTYPES[dtype], (64, 128), place, blocks=(64, 128)):
+            for verdict in require_correct(impl, DTYPES[dtype], (64, 128), place, blocks=(64, 128)):
                 tell({"bench": "check", **verdict, **facts(place)})
-        say(f"every kernel is right in {dtype}: heads of 64 and 128, blocks of 64 (block_sparse: also 128)")
+        say(f"every kernel is correct in {dtype}: heads of 64 and 128, blocks of 64 (block_sparse: also 128)")
 
     return run
 
@@ -119,7 +119,7 @@ def _kernel(name: str, device: str | None) -> Run:
     return lambda tell, say: kernels(KernelConfig(shape=name, device=device), tell, say)
 
 
-def _asked(config: GpuConfig) -> dict[str, Run]:
+def _select(config: GpuConfig) -> dict[str, Run]:
     known = parts(config.device)
     for word in config.parts:
         if not any(_matches(word, name) for name in known):
@@ -133,8 +133,8 @@ def _matches(word: str, name: str) -> bool:
     return name == word or name.startswith(f"{word} ")
 
 
-def _ran(name: str, run: Run, ledger: Ledger, about: Row, say: Say) -> bool:
-    """Run one part; what goes wrong in it is a line of the result and holds up no other part."""
+def _run_part(name: str, run: Run, ledger: Ledger, about: Row, say: Say) -> bool:
+    """Run one part; a failure becomes a line of the result and does not stop the other parts."""
     begun, count = time.time_ns(), itertools.count()
 
     def tell(row: Row) -> None:
@@ -144,7 +144,7 @@ def _ran(name: str, run: Run, ledger: Ledger, about: Row, say: Say) -> bool:
         run(tell, say)
     except UsageError:
         raise
-    except Exception as error:  # a wrong kernel, of which no speed was told; drivers and compilers raise anything else
+    except Exception as error:  # a wrong kernel, which is not timed; drivers and compilers raise anything else
         reason = reason_of(error)
         tell({"bench": "failed", "reason": reason, **about})
         say(f"{name} failed: {reason}")
@@ -153,8 +153,8 @@ def _ran(name: str, run: Run, ledger: Ledger, about: Row, say: Say) -> bool:
     return True
 
 
-def _finished(ledger: Ledger, about: Row) -> set[str]:
-    """Parts that this GPU finished with these versions."""
+def _find_finished(ledger: Ledger, about: Row) -> set[str]:
+    """Return the parts that this GPU finished with these versions."""
     same = ("device_name", "versions", "python")
     return {
         row["part"]
@@ -164,7 +164,7 @@ def _finished(ledger: Ledger, about: Row) -> set[str]:
 
 
 def file_name(about: Row) -> str:
-    """``gpu_nvidia-h200`` and the like."""
+    """Return ``gpu_nvidia-h200`` and the like."""
     return "gpu_" + re.sub(r"[^a-z0-9]+", "-", about["device_name"].lower()).strip("-")
 
 

@@ -1,8 +1,8 @@
-"""What a comparison found, as data: for each metric the value of every side, its interval, and a paired verdict.
+"""Findings of a comparison as data: for each metric the value of every side, its interval, and a paired verdict.
 
-The words: a *side* is one way of making videos; a *take* is one prompt with one seed, made by every side. Intervals
-speak about prompts if there are several, else about seeds of the one prompt. A verdict is corrected for the number of
-measures that its side is held against the first in.
+A *side* is one way of making videos; a *take* is one prompt with one seed, made by every side. Intervals are over
+prompts if there are several, else over seeds of the one prompt. A verdict is corrected for the number of measures in
+which its side is compared with the first.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,13 +28,13 @@ SECONDS: dict[str, Any] = {
     "better": "lower",
     "reduction": asdict(FROM_ZERO),
 }
-"""The metric that comes from the receipts."""
+"""The metric taken from the receipts."""
 
 VERDICTS = ("better", "worse", "different", "noise", "equal")
-"""In the order in which they are told."""
+"""Verdicts in the order of the summary."""
 
 Cell = Stat | str
-"""What one metric says of one clip: a measurement, or the reason why there is none."""
+"""The value of one metric on one clip: a measurement, or the reason it is missing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,42 +42,42 @@ class Take:
     """One prompt with one seed."""
 
     name: str
-    """As in the names of its files."""
+    """Name used in its files."""
     prompt: str
     seed: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Side:
-    """One way of making the takes, with what was measured."""
+    """One way of making the takes, with its measurements."""
 
     name: str
     request: dict[str, Any]
-    """What was asked for, without prompt and seed."""
+    """The request, without prompt and seed."""
     receipts: tuple[Receipt, ...]
-    """What ran, in the order of the takes."""
+    """Receipts, in the order of the takes."""
     results: dict[str, dict[str, Any]]
-    """What :func:`genkit.benchmarks.evaluate.run.evaluate` returned, by suite, its videos named after the takes."""
+    """Results of :func:`genkit.benchmarks.evaluate.run.evaluate` by suite, its videos named after the takes."""
     same_videos: int = 0
-    """How many of its videos are those of the first side to the bit; 0 for the first side."""
+    """Number of its videos that equal the first side's bit for bit; 0 for the first side."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """What one metric says of one side."""
+    """Values of one metric for one side."""
 
     cells: tuple[Cell, ...]
-    """In the order of the takes."""
+    """Values in the order of the takes."""
     value: Estimate | None
-    """Over all takes; None if none was measured."""
+    """Aggregate over all takes; None if none was measured."""
     difference: Estimate | None = None
-    """This side less the first, take by take; None for the first side and where the first has no value."""
+    """This side minus the first, take by take; None for the first side and if the first has no value."""
     ceiling: float | None = None
-    """What perfect videos of these takes would get on average; None if that is not known."""
+    """Mean score that perfect videos of these takes would get; None if unknown."""
     changes: Mapping[str, float] = field(default_factory=dict)
-    """What each prompt or seed adds to the difference."""
+    """Contribution of each prompt or seed to the difference."""
     chance: float | None = None
-    """How likely so large a difference is by chance, corrected for the number of measures; None without one."""
+    """Probability of so large a difference by chance, corrected for the number of measures; None without one."""
     verdict: str = ""
     """``better``, ``worse``, ``different``, ``noise``, ``equal`` or ``too few ...``; empty without a difference."""
 
@@ -91,54 +91,54 @@ class Row:
     better: str
     """``higher``, ``lower`` or ``neither``."""
     scores: tuple[Score, ...]
-    """In the order of the sides."""
+    """Scores in the order of the sides."""
 
     @property
     def reasons(self) -> list[str]:
-        """Why clips have no value, each reason once."""
+        """Return the reasons for missing values, each once."""
         return sorted({cell for score in self.scores for cell in score.cells if isinstance(cell, str)})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Everything a report shows but its pictures."""
+    """Everything a report shows except its pictures."""
 
     sides: tuple[Side, ...]
     takes: tuple[Take, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
-    """What was left out, and why, as sentences."""
+    """What was left out and the reason, as sentences."""
 
     @property
     def unit(self) -> str:
-        """What the intervals are drawn from: ``prompts`` or ``seeds``."""
+        """Unit of the intervals: ``prompts`` or ``seeds``."""
         return unit_of(self.takes)
 
     def verdicts(self, side: int) -> dict[str, int]:
-        """How often each verdict fell on a side."""
+        """Return the number of each verdict of a side."""
         words = [row.scores[side].verdict for row in self.rows if row.scores[side].verdict]
         return {word: words.count(word) for word in dict.fromkeys((*VERDICTS, *words)) if word in words}
 
 
-def compared(sides: Sequence[Side], takes: Sequence[Take], notes: Sequence[str] = ()) -> Comparison:
-    """Put the measurements of all sides into one table."""
+def tabulate(sides: Sequence[Side], takes: Sequence[Take], notes: Sequence[str] = ()) -> Comparison:
+    """Collect the measurements of all sides in one table."""
     abouts: dict[str, dict[str, Any]] = {}
     for side in sides:
         for results in side.results.values():
             abouts |= results["metrics"]
     rows = [_row(name, about, sides, takes) for name, about in abouts.items()]
     rows.append(_row("cost.denoise_seconds", SECONDS, sides, takes))
-    judged = _judged(rows, len(sides), unit_of(takes))
-    return Comparison(sides=tuple(sides), takes=tuple(takes), rows=tuple(judged), notes=tuple(notes))
+    with_verdicts = _judge(rows, len(sides), unit_of(takes))
+    return Comparison(sides=tuple(sides), takes=tuple(takes), rows=tuple(with_verdicts), notes=tuple(notes))
 
 
 def unit_of(takes: Sequence[Take]) -> str:
-    """Several prompts are what a claim is about; with one prompt it is about its seeds."""
+    """Return ``prompts`` if there are several, the usual object of a claim, else ``seeds`` of the one prompt."""
     return "prompts" if len({take.prompt for take in takes}) > 1 else "seeds"
 
 
 def as_json(comparison: Comparison) -> dict[str, Any]:
-    """The comparison in JSON values, as ``report.json`` holds it."""
+    """Return the comparison as JSON values, the contents of ``report.json``."""
     return {
         "schema_version": SCHEMA_VERSION,
         "unit": comparison.unit,
@@ -154,13 +154,13 @@ def _row(name: str, about: Mapping[str, Any], sides: Sequence[Side], takes: Sequ
     how = Reduction.of(about)
     first = _alone(base, takes, how)
     scores = [first, *(_against(first, cells, takes, how) for cells in others)]
-    told = [replace(score, ceiling=_ceiling(side, name)) for score, side in zip(scores, sides, strict=True)]
-    return Row(metric=name, about=about["about"], better=about["better"], scores=tuple(told))
+    scored = [replace(score, ceiling=_ceiling(side, name)) for score, side in zip(scores, sides, strict=True)]
+    return Row(metric=name, about=about["about"], better=about["better"], scores=tuple(scored))
 
 
 def _ceiling(side: Side, metric: str) -> float | None:
     found = [results["metrics"].get(metric, {}).get("ceiling") for results in side.results.values()]
-    return next((most for most in found if most is not None), None)
+    return next((ceiling for ceiling in found if ceiling is not None), None)
 
 
 def _alone(cells: tuple[Cell, ...], takes: Sequence[Take], how: Reduction) -> Score:
@@ -170,7 +170,7 @@ def _alone(cells: tuple[Cell, ...], takes: Sequence[Take], how: Reduction) -> Sc
 
 
 def _against(first: Score, cells: tuple[Cell, ...], takes: Sequence[Take], how: Reduction) -> Score:
-    """The score of a side that is held against the first one, on the takes in which both were measured."""
+    """Return the score of a side compared with the first, on the takes in which both were measured."""
     score = _alone(cells, takes, how)
     both = [(a, b) if _weighs(a) and _weighs(b) else ("", "") for a, b in zip(first.cells, cells, strict=False)]
     base, samples = (_samples([pair[side] for pair in both], takes) for side in (0, 1))
@@ -183,8 +183,8 @@ def _against(first: Score, cells: tuple[Cell, ...], takes: Sequence[Take], how: 
     )
 
 
-def _judged(rows: Sequence[Row], sides: int, unit: str) -> list[Row]:
-    """The rows with verdicts: all measures of a side are judged together."""
+def _judge(rows: Sequence[Row], sides: int, unit: str) -> list[Row]:
+    """Return the rows with verdicts: all measures of a side are judged together."""
     by_side = [chances({row.metric: row.scores[side].changes for row in rows}) for side in range(sides)]
     return [
         replace(row, scores=tuple(_with_verdict(row, side, by_side[side], unit) for side in range(sides)))
@@ -226,7 +226,7 @@ def _weighs(cell: Cell) -> bool:
 
 
 def _samples(cells: Sequence[Cell], takes: Sequence[Take]) -> dict[str, list[Stat]]:
-    """Measurements by what the intervals are drawn from."""
+    """Return the measurements by the unit of the intervals."""
     by_prompt = unit_of(takes) == "prompts"
     found: dict[str, list[Stat]] = {}
     for cell, take in zip(cells, takes, strict=False):

@@ -1,7 +1,7 @@
-"""The report of a comparison: one HTML file that shows everything and asks the network for nothing.
+"""The report of a comparison: one HTML file that contains everything and loads nothing from the network.
 
-A policy inside the page forbids every connection and every script but its own, and all texts are escaped, so a prompt
-cannot bring anything to life.
+A policy inside the page forbids every connection and every script except its own, and all texts are escaped, so a
+prompt cannot run anything.
 """
 
 import base64
@@ -23,7 +23,7 @@ from genkit.benchmarks.report.worst import Worst, no_loss, worst_cases
 from genkit.record.receipt import versions
 
 MARKS = {"better": "▲", "worse": "▼", "different": "◆", "noise": "≈", "equal": "="}
-"""What stands before a verdict, so that it does not depend on its colour."""
+"""Symbol before a verdict, so that it does not depend on its colour."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,31 +35,31 @@ class Clip:
     strip: str
     """A data URI of a few of its frames."""
     file: str
-    """Where the video lies, seen from the report."""
+    """Path of the video relative to the report."""
     seconds: float
-    """Its length."""
+    """Duration of the video."""
     fps: float
-    """Frames a second."""
+    """Frames per second."""
 
 
 Clips = Sequence[Sequence[Clip]]
-"""By side, then by take."""
+"""Clips by side, then by take."""
 
 
 def render(comparison: Comparison, clips: Clips, title: str) -> str:
-    """The page.
+    """Return the page.
 
     Args:
         comparison: the numbers.
         clips: the pictures, for every side in the order of the takes.
-        title: heads the page.
+        title: heading of the page.
     """
     from jinja2 import Environment, StrictUndefined
 
     folder = files("genkit.benchmarks.report") / "assets"
     style, script, page = ((folder / name).read_text("utf-8") for name in ("page.css", "page.js", "page.html"))
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"number": number, "signed": signed, "interval": interval}
+    environment.filters |= {"number": number, "signed": with_sign, "interval": interval}
     return environment.from_string(page).render(
         title=title,
         style=Markup(style) + line_styles(len(comparison.sides)),
@@ -80,94 +80,94 @@ def render(comparison: Comparison, clips: Clips, title: str) -> str:
 
 
 def number(value: float | None) -> str:
-    """A value as tables show it: four figures."""
+    """Return a value as in the tables: four significant figures."""
     return "–" if value is None else f"{value:.4g}"
 
 
-def signed(value: float) -> str:
-    """A difference, with its sign."""
+def with_sign(value: float) -> str:
+    """Return a difference with its sign."""
     return f"{value:+.4g}".replace("-", "−")
 
 
 def interval(estimate: Estimate) -> str:
-    """The ends of an interval; empty if there is none."""
+    """Return the ends of an interval as text; empty if there is none."""
     return "" if estimate.low is None else f"{number(estimate.low)} to {number(estimate.high)}"
 
 
 def summary(comparison: Comparison, side: int) -> str:
-    """One sentence on how a side stands against the first."""
+    """Return one sentence that compares a side with the first."""
     found = comparison.verdicts(side)
-    told = ", ".join(f"{verdict} in {count}" for verdict, count in found.items())
+    counts = ", ".join(f"{verdict} in {count}" for verdict, count in found.items())
     mine, base = comparison.sides[side].name, comparison.sides[0].name
-    return f"{mine} against {base}: {_same(comparison, side)}{told or 'nothing to compare'}"
+    return f"{mine} against {base}: {_same(comparison, side)}{counts or 'nothing to compare'}"
 
 
 def _same(comparison: Comparison, side: int) -> str:
-    """Whether a side changed anything at all."""
+    """Return a clause if videos of a side are identical to the first side's, else an empty text."""
     same, takes = comparison.sides[side].same_videos, len(comparison.takes)
     if not same:
         return ""
     if same < takes:
-        return f"the very same video, bit for bit, in {same} of {takes} takes; "
+        return f"the same video, bit for bit, in {same} of {takes} takes; "
     what = "video" if takes == 1 else "videos"
-    return f"the very same {what}, bit for bit: what differs between the two had no effect on them; "
+    return f"the same {what}, bit for bit: the difference between the two had no effect on them; "
 
 
 def cautions(comparison: Comparison) -> list[str]:
-    """What a reader must know before believing a verdict."""
-    told = list(comparison.notes)
-    told += _ceilings(comparison)
+    """Return what a reader must know before believing a verdict."""
+    found = list(comparison.notes)
+    found += _ceilings(comparison)
     unit = comparison.unit
     draws = len({take.prompt if unit == "prompts" else take.seed for take in comparison.takes})
     if draws < MIN_PROMPTS:
-        only = "There is one take only" if len(comparison.takes) == 1 else f"There are only {draws} {unit}"
-        return [*told, f"{only}, so nothing can be said about others: no intervals, no verdicts."]
+        only = "There is only one take" if len(comparison.takes) == 1 else f"There are only {draws} {unit}"
+        return [*found, f"{only}, so nothing can be said about others: no intervals, no verdicts."]
     if unit == "seeds":
-        told.append("All takes have one prompt: the numbers are about its seeds and say nothing about other prompts.")
+        found.append("All takes have one prompt: the numbers are about its seeds and say nothing about other prompts.")
     if draws < MIN_PAIRS:
-        told.append(
-            f"{draws} {unit} are too few for verdicts, which take {MIN_PAIRS}: with fewer, chance alone puts all on "
-            "one side too often. What stands below is a description of these videos."
+        found.append(
+            f"{draws} {unit} are too few for verdicts, which need {MIN_PAIRS}: with fewer, chance alone too often puts "
+            "all on one side. The numbers below describe only these videos."
         )
     elif len(comparison.sides) > 1:
-        told.append(_corrected(comparison))
-    return told
+        found.append(_correction(comparison))
+    return found
 
 
 def _ceilings(comparison: Comparison) -> list[str]:
-    """Why a perfect video is not all right, where it is not."""
+    """Return the meaning of the ceilings, if a perfect video is not entirely right."""
     found = [score.ceiling for row in comparison.rows for score in row.scores if score.ceiling is not None]
     if not found or min(found) > 0.99:
         return []
     return [
-        "Accuracies of sprites stand beside their ceiling (as in 0.5 of 0.75): what the oracle says of the exact "
-        "world, painted for these prompts at this length. Beyond the training length the world itself does not keep "
+        "Accuracies of sprites are shown with their ceiling (as in 0.5 of 0.75): the oracle's score of the exact "
+        "world, rendered for these prompts at this length. Beyond the training length the world itself does not keep "
         "moving, so a loop may score above it."
     ]
 
 
-def _corrected(comparison: Comparison) -> str:
-    """What the verdicts of a side hold, in words."""
-    most = max(sum(comparison.verdicts(side).values()) for side in range(1, len(comparison.sides)))
+def _correction(comparison: Comparison) -> str:
+    """Return the meaning of the verdicts in words."""
+    count = max(sum(comparison.verdicts(side).values()) for side in range(1, len(comparison.sides)))
     return (
-        f"The verdicts of a side are corrected for its {most} measures: the chance that any of them is called better, "
+        f"The verdicts of a side are corrected for its {count} measures: the chance that any of them is called better, "
         f"worse or different by accident is at most {LEVEL:.0%}, for each side. The intervals are those of each "
         "measure alone."
     ).replace("5%", "5 %")
 
 
 def take_title(take: Take) -> str:
-    """How a take is called on the page."""
+    """Return the title of a take on the page."""
     return f"{take.prompt} · seed {take.seed}"
 
 
 def _hash(script: str) -> str:
-    """The script's name in the page's policy."""
+    """Return the script's hash for the page's policy."""
     return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
 def _groups(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
-    """Rows by suite, in their order."""
+    """Return the rows by suite, in their order."""
     names = dict.fromkeys(row.metric.partition(".")[0] for row in rows)
     return [(name, [row for row in rows if row.metric.startswith(f"{name}.")]) for name in names]
 
@@ -182,7 +182,7 @@ def _take(comparison: Comparison, clips: Clips, take: int) -> dict[str, Any]:
 
 
 def _curves(row: Row, clips: Clips, take: int) -> Markup | None:
-    """The curves of one metric in one take; None if no side has more than a point."""
+    """Draw the curves of one metric in one take; None if no side has more than one point."""
     cells = [(side, score.cells[take]) for side, score in enumerate(row.scores) if score.cells]
     lines = [
         Line(side=side, values=cell.curve, seconds=clips[side][take].seconds)

@@ -1,4 +1,4 @@
-"""The worst case of each side: the take and the metric in which it loses most against the first side."""
+"""The worst case of each side: the take and the metric with its largest loss against the first side."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -16,31 +16,31 @@ class Worst:
     take: int
     metric: str
     base: float
-    """What the first side has in this take."""
+    """Value of the first side in this take."""
     value: float
-    """What this side has."""
+    """Value of this side."""
     loss: float
-    """How much worse, in standard deviations of the metric over all clips; metrics become comparable by it."""
+    """Loss in standard deviations of the metric over all clips, which makes metrics comparable."""
 
 
 def worst_cases(comparison: Comparison) -> list[Worst]:
-    """The largest loss of each side but the first; a side that loses nowhere has none."""
+    """Return the largest loss of each side except the first; a side without losses has none."""
     sides = range(1, len(comparison.sides))
     found = (max(_losses(comparison, side), key=lambda loss: loss.loss, default=None) for side in sides)
     return [loss for loss in found if loss is not None]
 
 
 def no_loss(comparison: Comparison) -> list[str]:
-    """A sentence for each side without a worst case: it loses nowhere, or nothing could be compared."""
+    """Return a sentence for each side without a worst case: it has no losses, or nothing could be compared."""
     base, cases = comparison.sides[0].name, {case.side for case in worst_cases(comparison)}
-    told = []
+    sentences = []
     for side in range(1, len(comparison.sides)):
         name = comparison.sides[side].name
         if not any(_pairs(comparison, side)):
-            told.append(f"{name}: nothing could be compared with {base} by a metric of which high or low is better.")
+            sentences.append(f"{name}: nothing could be compared with {base} in a metric that has a better direction.")
         elif side not in cases:
-            told.append(f"{name} loses against {base} in no metric and no video that could be compared.")
-    return told
+            sentences.append(f"{name} does not lose against {base} in any metric or video that could be compared.")
+    return sentences
 
 
 def _losses(comparison: Comparison, side: int) -> Iterator[Worst]:
@@ -51,7 +51,7 @@ def _losses(comparison: Comparison, side: int) -> Iterator[Worst]:
 
 
 def _pairs(comparison: Comparison, side: int) -> Iterator[tuple[Row, int, float, float]]:
-    """What both sides have of each metric that can be lost in; seconds are told, but are no loss of a video."""
+    """Yield both sides' values of each metric that has a better direction; seconds are reported, not lost."""
     for row in comparison.rows:
         if row.better == "neither" or row.metric.startswith("cost."):
             continue

@@ -1,8 +1,8 @@
-"""`genkit bench attention`: one attention call of real models, dense by other hands and sparse by ours, in one run.
+"""`genkit bench attention`: one attention call of real models, dense by third parties and sparse by genkit, in one run.
 
 For each shape: every dense baseline, then the block-sparse kernel at exact densities, then planners. A baseline that
-cannot run here is a line with the reason. Ratios are times of baselines of the same run by ours, the planner's time
-counted in.
+cannot run here is a line with the reason. Ratios are times of baselines divided by ours in the same run, the planner's
+time included.
 """
 
 from collections.abc import Sequence
@@ -14,60 +14,60 @@ from torch import Tensor
 
 from genkit.attention.operators.block_sparse import Impl, auto_impl, block_sparse
 from genkit.benchmarks.speed.lines import COLUMNS, line_of
-from genkit.benchmarks.speed.planner_time import planned, sparse_plugins, sparse_rule
+from genkit.benchmarks.speed.planner_time import sparse_plugins, sparse_rule, time_planner
 from genkit.benchmarks.timing.baselines import attempt, baselines, reason_of
-from genkit.benchmarks.timing.gate import BLOCK, require_right
-from genkit.benchmarks.timing.machine import Timing, device_named, dtype_name, dtype_named, facts, heading
+from genkit.benchmarks.timing.gate import BLOCK, require_correct
+from genkit.benchmarks.timing.machine import Timing, choose_device, choose_dtype, dtype_name, facts, heading
 from genkit.benchmarks.timing.masks import MASKS, mask_of
 from genkit.benchmarks.timing.random_tensors import query_key_value
-from genkit.benchmarks.timing.real_models import MODELS, RealModel, model_named
+from genkit.benchmarks.timing.real_models import MODELS, RealModel, find_model
 from genkit.benchmarks.timing.results import Row, Say, Tell
 from genkit.errors import UsageError, nearest
 
 FORMULA = "4 * B * H * N^2 * D * density / time"
 CPU_TOKENS, CPU_HEADS = 4608, 2
-"""What shapes are scaled down to on a CPU."""
+"""Maximum size of shapes on a CPU."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AttentionConfig:
-    """What is timed."""
+    """Shapes, kernels and planners to time."""
 
     shapes: tuple[str, ...] = ()
     """Names of ``MODELS``; empty is all."""
     plugins: tuple[str, ...] | None = None
-    """Planners, as ``"radial:density=0.3"``; None is every plug-in that has one, empty is none."""
+    """Planners, as ``"radial:density=0.3"``; None is every plug-in with a planner, empty is none."""
     densities: tuple[float, ...] = (1.0, 0.5, 0.3, 0.2, 0.1)
-    """Of the kernel alone, in (0, 1]; empty is none."""
+    """Densities of the kernel alone, in (0, 1]; empty is none."""
     masks: tuple[str, ...] = MASKS
-    """How the kept blocks lie when the kernel is timed alone."""
+    """Arrangement of the kept blocks when the kernel is timed alone."""
     block: int | None = None
     """Tokens of a block when the kernel is timed alone; None is 128 on a GPU and 64 on a CPU."""
     dtype: str | None = None
     """None is bfloat16 on a GPU and float32 on a CPU."""
     device: str | None = None
-    """None is the GPU where there is one."""
+    """None is the GPU if there is one."""
     impl: Impl = "auto"
-    """Of the block-sparse kernel; an explicit choice never falls back."""
+    """Implementation of the block-sparse kernel; an explicit choice never falls back."""
     seed: int = 0
-    """Of the tensors and of scattered masks."""
+    """Seed of the tensors and of scattered masks."""
     repeats: int | None = None
     """Timed calls of each; None is 20 on a GPU and 5 on a CPU."""
 
     def __post_init__(self) -> None:
         for density in self.densities:
             if not 0 < density <= 1:
-                raise UsageError(f"density={density} must lie in (0, 1]; 1 keeps everything")
+                raise UsageError(f"density={density} must be in (0, 1]; 1 keeps everything")
         for mask in self.masks:
             if mask not in MASKS:
                 raise UsageError(f"there is no mask called {mask!r}; {nearest(mask, MASKS)}")
-        impl_named(self.impl)
+        parse_impl(self.impl)
         if self.repeats is not None and self.repeats < 1:
             raise UsageError(f"repeats={self.repeats} must be at least 1")
 
 
-def impl_named(name: str) -> Impl:
-    """An implementation of the block-sparse kernel.
+def parse_impl(name: str) -> Impl:
+    """Return the name of an implementation of the block-sparse kernel.
 
     Raises:
         UsageError: there is none of this name.
@@ -78,14 +78,14 @@ def impl_named(name: str) -> Impl:
 
 
 def attention(config: AttentionConfig, tell: Tell, say: Say) -> None:
-    """Check the kernels, and then time; ``tell`` gets every row, ``say`` every line for people.
+    """Check the kernels, then time; ``tell`` receives every row, ``say`` every line for users.
 
     Raises:
-        UsageError: an unknown name, or an implementation that cannot run here.
-        WrongKernelError: a kernel is wrong; then no speed was told.
+        UsageError: an unknown name, or an implementation that is not available here.
+        WrongKernelError: a kernel is wrong; then nothing is timed.
     """
-    device = device_named(config.device)
-    dtype, models = dtype_named(config.dtype, device), models_for(config.shapes, device)
+    device = choose_device(config.device)
+    dtype, models = choose_dtype(config.dtype, device), models_for(config.shapes, device)
     plugins = sparse_plugins() if config.plugins is None else config.plugins
     for text in plugins:
         sparse_rule(text, models[0])
@@ -95,7 +95,7 @@ def attention(config: AttentionConfig, tell: Tell, say: Say) -> None:
         impls = {impl_of(config.impl, model, dtype, device) for model in models}
         widths = {model.width for model in models}
         for impl in sorted(impls):
-            for check in require_right(impl, dtype, widths, device, blocks=(block, BLOCK)):
+            for check in require_correct(impl, dtype, widths, device, blocks=(block, BLOCK)):
                 tell({"bench": "check", **check, **about})
         say(f"every kernel is as good as PyTorch in {dtype_name(dtype)} against float64; TFLOP/s is {FORMULA}")
         for model in models:
@@ -104,13 +104,13 @@ def attention(config: AttentionConfig, tell: Tell, say: Say) -> None:
 
 
 def models_for(names: tuple[str, ...], device: torch.device) -> list[RealModel]:
-    """The real models on a GPU, and their likenesses on a CPU."""
-    models = [model_named(name) for name in names or MODELS]
+    """Return the real models on a GPU, and scaled-down ones on a CPU."""
+    models = [find_model(name) for name in names or MODELS]
     return models if device.type == "cuda" else [model.scale(CPU_TOKENS, CPU_HEADS) for model in models]
 
 
 def impl_of(asked: Impl, model: RealModel, dtype: torch.dtype, device: torch.device) -> str:
-    """What ``auto`` stands for at a shape, so that it can be checked."""
+    """Return the implementation that ``auto`` means for a shape, so that it can be checked."""
     if asked != "auto":
         return asked
     q = torch.empty(1, 1, model.grid.tokens, model.width, dtype=dtype, device=device)
@@ -160,7 +160,7 @@ class Shape:
     def _planner(self, q: Tensor, k: Tensor, v: Tensor, text: str, repeats: int) -> None:
         rule = sparse_rule(text, self.model)
         try:
-            found = planned(rule, self.model, q, k, v, impl=self.config.impl, repeats=repeats)
+            found = time_planner(rule, self.model, q, k, v, impl=self.config.impl, repeats=repeats)
         except Exception as error:  # compilers of kernels may raise anything
             found = reason_of(error)
         if isinstance(found, str):
@@ -169,7 +169,7 @@ class Shape:
             self._report(q, text, "planner", found.whole, **found.parts())
 
     def _report(self, q: Tensor, name: str, kind: str, found: Timing | str, **more: Any) -> None:
-        """One row; the kept pairs of a planner are those of its attention alone."""
+        """Write one row; the kept pairs of a planner are those of its attention alone."""
         row = self._place(q) | {"side": name, "kind": kind} | more
         if isinstance(found, str):
             row |= {"unavailable": found}
@@ -184,7 +184,7 @@ class Shape:
         self.say(line_of(row))
 
     def _place(self, q: Tensor) -> Row:
-        """What every row of the shape says."""
+        """Return the facts that every row of the shape contains."""
         model = self.model
         return {
             "bench": "attention",
@@ -201,6 +201,6 @@ class Shape:
 
 
 def tflops(shape: Sequence[int], density: float, ms: float) -> float:
-    """Useful FLOPs a second of attention on ``[B, H, N, D]``: two products of all kept pairs, in 1e12."""
+    """Compute useful FLOPs per second of attention on ``[B, H, N, D]``: two products of all kept pairs, in 1e12."""
     batch, heads, tokens, width = shape
     return 4 * batch * heads * tokens**2 * width * density / ms / 1e9

@@ -12,29 +12,35 @@ WIDTH, HEIGHT = 640, 400
 LEFT, RIGHT, TOP, BOTTOM = 60, 20, 30, 50
 """Margins."""
 COLOURS = ("#0b6e99", "#c2410c", "#3f7d20", "#7a3e9d", "#b08900", "#111827")
-"""Of the lines, in order; readable beside one another in grey as well."""
+"""Colours of the lines, in order; distinguishable in grey as well."""
 BEGIN, END = "<!-- curve: begin -->", "<!-- curve: end -->"
 """Marks around the table in a page."""
 HEAD = (
-    "| planner | computed by | density asked | density computed | dense SDPA, ms | planner from nothing, ms "
-    "| attention, ms | faster, planned anew in every call | faster, generation under way |"
+    "| planner | computed by | density asked | density computed | dense SDPA, ms | planner from scratch, ms "
+    "| attention, ms | speed-up, cold | speed-up, warm |"
 )
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The rows as Markdown."""
+    """Return the rows as Markdown."""
     lines = [HEAD, "|---|---|" + "---:|" * 7]
     for row in rows:
         times = f"{row['dense_ms']:.0f} | {row['planner_first_ms'] or 0:.1f} | {row['attention_ms']:.0f}"
-        ratios = f"{row['anew']:.2f} x | {row['under_way']:.2f} x"
+        cold, warm = speed_ups(row)
+        ratios = f"{cold:.2f} x | {warm:.2f} x"
         lines.append(
             f"| {row['planner']} | {row['impl']} | {row['asked']:g} | {row['density']:.3f} | {times} | {ratios} |"
         )
     return "\n".join(lines) + "\n"
 
 
-def placed(page: str, rows: Sequence[Row]) -> str:
-    """A Markdown page with the table between its two marks.
+def speed_ups(row: Row) -> tuple[float, float]:
+    """Return the speed-up over dense, cold and warm; older rows call them ``anew`` and ``under_way``."""
+    return row.get("cold", row.get("anew")), row.get("warm", row.get("under_way"))
+
+
+def insert_table(page: str, rows: Sequence[Row]) -> str:
+    """Return a Markdown page with the table between its two marks.
 
     Raises:
         UsageError: the page does not have them.
@@ -42,15 +48,15 @@ def placed(page: str, rows: Sequence[Row]) -> str:
     before, begin, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise UsageError(f"the page has no place for the table; write {BEGIN} and {END} where it should stand")
+        raise UsageError(f"the page has no place for the table; write {BEGIN} and {END} where it should be")
     return f"{before}{BEGIN}\n{table(rows)}{END}{after}"
 
 
 def picture(rows: Sequence[Row]) -> str:
-    """Speed-up, planned anew in every call, over the density that was computed, as SVG; dashed is the ideal 1 / d."""
+    """Draw the cold speed-up against the computed density as SVG; the dashed line is the ideal 1 / density."""
     if not rows:
         raise UsageError("there are no rows to draw a curve of; run `genkit bench curve` first")
-    highest = max(4.0, max(row["anew"] for row in rows) * 1.15)
+    highest = max(4.0, max(speed_ups(row)[0] for row in rows) * 1.15)
     names = list(dict.fromkeys(map(_name, rows)))
     shapes = [*_axes(highest), *_legend(names)]
     title = f"Times faster than dense attention over the density, {rows[0]['device_name']}"
@@ -58,7 +64,7 @@ def picture(rows: Sequence[Row]) -> str:
     ideal = [(1 / (highest - i * (highest - 1) / 40), highest - i * (highest - 1) / 40) for i in range(41)]
     lines = [_line(ideal, highest, FAINT, dashed=True)]
     for colour, name in zip(cycle(COLOURS), names, strict=False):
-        points = sorted((row["density"], row["anew"]) for row in rows if _name(row) == name)
+        points = sorted((row["density"], speed_ups(row)[0]) for row in rows if _name(row) == name)
         lines.append(_line(points, highest, colour, dashed=False))
     return text.replace("</svg>", "\n".join([*lines, "</svg>"]))
 
@@ -76,7 +82,7 @@ def _y(ratio: float, highest: float) -> float:
 
 
 def _axes(highest: float) -> list[Box | Word]:
-    """Grid and numbers; the line at 1 is dense attention."""
+    """Return grid and numbers; the line at 1 is dense attention."""
     shapes: list[Box | Word] = [
         Word(LEFT, 14, "times faster than dense SDPA, planning counted in every call"),
         Word(WIDTH - RIGHT, HEIGHT - 12, "density: share of the query-key pairs that is computed", anchor="end"),

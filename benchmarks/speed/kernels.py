@@ -1,4 +1,4 @@
-"""`genkit bench kernel`: every operator of `genkit.attention` by itself, against its definition in PyTorch."""
+"""`genkit bench kernel`: every operator of `genkit.attention` by itself, compared with its definition in PyTorch."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -8,8 +8,8 @@ import torch
 
 from genkit.benchmarks.speed.attention import models_for
 from genkit.benchmarks.timing.baselines import attempt
-from genkit.benchmarks.timing.gate import require_right
-from genkit.benchmarks.timing.machine import Timing, device_named, dtype_name, dtype_named, facts, heading
+from genkit.benchmarks.timing.gate import require_correct
+from genkit.benchmarks.timing.machine import Timing, choose_device, choose_dtype, dtype_name, facts, heading
 from genkit.benchmarks.timing.masks import mask_of
 from genkit.benchmarks.timing.operators import OPERATORS, Inputs, Operator, own_impl
 from genkit.benchmarks.timing.random_tensors import query_key_value
@@ -18,27 +18,27 @@ from genkit.benchmarks.timing.results import Row, Say, Tell
 from genkit.errors import UsageError, nearest
 
 DENSITY = 0.2
-"""Of the operators that take a plan."""
+"""Density for the operators that take a plan."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class KernelConfig:
-    """What is timed."""
+    """Operators to time, and their inputs."""
 
     kernels: tuple[str, ...] = ()
     """Names of ``OPERATORS``; empty is all."""
     shape: str = "wan-1.3b-480p"
-    """Name of one of ``MODELS``."""
+    """One of ``MODELS``."""
     impl: str = "auto"
-    """An operator that does not have it takes ``auto``."""
+    """Implementation; an operator without it uses ``auto``."""
     block: int = 64
     """Tokens of a block."""
     dtype: str | None = None
     """None is bfloat16 on a GPU and float32 on a CPU."""
     device: str | None = None
-    """None is the GPU where there is one."""
+    """None is the GPU if there is one."""
     seed: int = 0
-    """Of the tensors."""
+    """Seed of the tensors."""
     repeats: int | None = None
     """Timed calls of each; None is 20 on a GPU and 3 on a CPU."""
 
@@ -49,17 +49,17 @@ class KernelConfig:
 
 
 def kernels(config: KernelConfig, tell: Tell, say: Say) -> None:
-    """Check all operators, and then time those that were asked for.
+    """Check all operators, then time those that were asked for.
 
     Raises:
-        UsageError: an unknown name, or an implementation that cannot run here.
-        WrongKernelError: a kernel is wrong; then no speed was told.
+        UsageError: an unknown name, or an implementation that is not available here.
+        WrongKernelError: a kernel is wrong; then nothing is timed.
     """
-    device = device_named(config.device)
-    dtype, (model,) = dtype_named(config.dtype, device), models_for((config.shape,), device)
+    device = choose_device(config.device)
+    dtype, (model,) = choose_dtype(config.dtype, device), models_for((config.shape,), device)
     about, repeats = facts(device), config.repeats or (20 if device.type == "cuda" else 3)
     with torch.no_grad():
-        for check in _checked(config, dtype, model.width, device):
+        for check in _check(config, dtype, model.width, device):
             tell({"bench": "check", **check, **about})
         say(heading(about, dtype, config.seed))
         say(f"{model.title}, {model.grid.tokens:,} tokens, {model.heads} heads; {model.scaling}".rstrip("; "))
@@ -68,17 +68,17 @@ def kernels(config: KernelConfig, tell: Tell, say: Say) -> None:
             row: Row = {"bench": "kernel", "kernel": name, "shape": model.name, "scaled_from": model.scaled_from}
             row |= {"tensor": list(given.q.shape), "block": config.block, "density": given.plan.density}
             row |= {"dtype": dtype_name(dtype), "seed": config.seed, **about}
-            row |= _timed(OPERATORS[name], given, config.impl, repeats)
+            row |= _time(OPERATORS[name], given, config.impl, repeats)
             tell(row)
             say(_line(row))
 
 
-def _checked(config: KernelConfig, dtype: torch.dtype, width: int, device: torch.device) -> list[Row]:
-    return require_right(config.impl, dtype, [width], device, blocks=[config.block], others=config.block)
+def _check(config: KernelConfig, dtype: torch.dtype, width: int, device: torch.device) -> list[Row]:
+    return require_correct(config.impl, dtype, [width], device, blocks=[config.block], others=config.block)
 
 
 def inputs_of(model: RealModel, dtype: torch.dtype, device: torch.device, block: int, seed: int) -> Inputs:
-    """One layer of a model, with a scattered plan, an order drawn at random and a plausible log-sum-exp."""
+    """Draw one layer of a model, with a scattered plan, a random order and a plausible log-sum-exp."""
     q, k, v = query_key_value(model.grid, model.heads, model.width, dtype, device, seed)
     plan = mask_of("scattered", model.grid, model.heads, block=block, density=DENSITY, seed=seed)
     order = torch.randperm(model.grid.tokens, generator=torch.Generator().manual_seed(seed))
@@ -86,7 +86,7 @@ def inputs_of(model: RealModel, dtype: torch.dtype, device: torch.device, block:
     return Inputs(q=q, k=k, v=v, plan=plan.to(device), lse=lse, order=order[None, None].to(device))
 
 
-def _timed(operator: Operator, given: Inputs, impl: str, repeats: int) -> Row:
+def _time(operator: Operator, given: Inputs, impl: str, repeats: int) -> Row:
     own: Any = own_impl(operator, impl)
     ours = attempt(lambda: operator.run(given, own), given.q.device, repeats)
     plain = attempt(lambda: operator.run(given, "reference"), given.q.device, repeats)

@@ -6,7 +6,7 @@ COLUMNS = f"{'':34}{'density':>8}{'ms':>10}  {'quartiles':19}{'planner ms':>11}{
 
 
 def line_of(row: dict[str, Any]) -> str:
-    """One row; a baseline that could not run says why."""
+    """Return one row as text; a baseline that could not run gives the reason."""
     name = f"{row['side']:34}"
     if row["unavailable"]:
         return f"{name}{'-':>8}  {row['unavailable']}"
@@ -23,9 +23,9 @@ def _planner(row: dict[str, Any]) -> str:
 
 
 def _ratios(row: dict[str, Any]) -> str:
-    """The ratio to every baseline, and a plain word where the fastest of them wins."""
-    said = ", ".join(f"{name} {ratio:.2f}" for name, ratio in row["ratios"].items())
+    """Return the ratio to every baseline, and a plain statement if the fastest of them wins."""
+    ratios = ", ".join(f"{name} {ratio:.2f}" for name, ratio in row["ratios"].items())
     if row["kind"] == "baseline" or not row["ratios"]:
-        return said
+        return ratios
     fastest = min(row["ratios"], key=lambda name: row["ratios"][name])
-    return f"{said}; dense is faster here ({fastest})" if row["ratios"][fastest] < 1 else said
+    return f"{ratios}; dense is faster here ({fastest})" if row["ratios"][fastest] < 1 else ratios

@@ -1,4 +1,4 @@
-"""One planner in one attention call, past its warm-up: its own time apart from that of the attention it plans."""
+"""Timing of one planner in one attention call past its warm-up: its own time apart from that of its attention."""
 
 import statistics
 from contextlib import suppress
@@ -20,16 +20,16 @@ from genkit.plugins import catalogue
 from genkit.plugins.contract import Plugin, Target
 
 STEP = Step(index=30, total=50, sigma=0.5)
-"""Where the call stands: after every planner's warm-up."""
+"""Step of the call: after every planner's warm-up."""
 DEPTH = 10
-"""Number of the layer."""
+"""Index of the layer."""
 FRESH = 3
-"""Calls as the first of a generation that are timed."""
+"""Number of timed calls that each begin a generation."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TimedCall(PlannerCall):
-    """Where a planner stands, with a stopwatch on the attention over the blocks that it chose."""
+    """Context of one attention call with a stopwatch on the attention over the chosen blocks."""
 
     laps: Laps
 
@@ -40,27 +40,27 @@ class TimedCall(PlannerCall):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Planned:
-    """How long one planner takes."""
+class PlannerTime:
+    """Durations of one planner."""
 
     whole: Timing
-    """Planning and attention, in a generation that is under way."""
+    """Planning and attention, in the middle of a generation."""
     fresh: Timing
-    """The same in the first sparse call of a generation, where static masks are made and searches done."""
+    """The same in the first sparse call of a generation, where static masks are built and searches done."""
     attention_ms: float
-    """The attention alone; all of ``whole`` when the planner works inside its kernel."""
+    """The attention alone; all of ``whole`` if the planner works inside its kernel."""
     inside: bool
-    """Whether the planner works inside its kernel, so that its time cannot be told apart."""
+    """True if the planner works inside its kernel, so that its time cannot be separated."""
     density: float
     """Share of the query-key pairs that were computed."""
     impl: str
-    """What ran."""
+    """Implementation that ran."""
     notes: tuple[str, ...]
-    """What the planner has to say."""
+    """Notes of the planner."""
 
     @property
     def planner_ms(self) -> float | None:
-        """Planning in a generation that is under way; None inside the kernel."""
+        """Planning in the middle of a generation; None inside the kernel."""
         return None if self.inside else max(0.0, self.whole.ms - self.attention_ms)
 
     @property
@@ -69,7 +69,7 @@ class Planned:
         return None if self.inside else max(0.0, self.fresh.ms - self.attention_ms)
 
     def parts(self) -> dict[str, Any]:
-        """What a row of the result says beside the whole."""
+        """Return the fields of a row beside ``whole``."""
         return {
             "density": self.density,
             "impl": self.impl,
@@ -82,7 +82,7 @@ class Planned:
 
 
 def sparse_rule(text: str, model: RealModel) -> SparseRule:
-    """The planner of a plug-in that is given as ``"radial:density=0.3"``.
+    """Return the planner rule of a plug-in such as ``"radial:density=0.3"``.
 
     Raises:
         UsageError: no such plug-in, or one without a planner of fixed settings.
@@ -90,14 +90,14 @@ def sparse_rule(text: str, model: RealModel) -> SparseRule:
     rule = _planner_of(catalogue.parse(text), _target(model))
     if rule is None:
         known = ", ".join(sparse_plugins())
-        raise UsageError(f"{text!r} leaves no blocks of attention out, so there is no planner to time; known: {known}")
+        raise UsageError(f"{text!r} does not leave out blocks of attention, so it has no planner; known: {known}")
     if rule.recall is not None or rule.budget is not None:
-        raise UsageError(f"{text!r} is set layer by layer in a generation; give a density here, or time a whole step")
+        raise UsageError(f"{text!r} is set per layer during a generation; give a density here, or time a whole step")
     return rule
 
 
 def sparse_plugins() -> list[str]:
-    """Names of all plug-ins that have a planner at their defaults."""
+    """Return the names of all plug-ins that have a planner with their defaults."""
     target, found = _target(MODELS["wan-1.3b-480p"]), []
     for name in catalogue.names():
         with suppress(UsageError):  # a plug-in may need a parameter; none with a planner does
@@ -106,7 +106,7 @@ def sparse_plugins() -> list[str]:
 
 
 def _planner_of(plugin: Plugin, target: Target) -> SparseRule | None:
-    """The only rule of a plug-in, where that has a planner."""
+    """Return the only rule of a plug-in, if it has a planner."""
     rules = plugin.parts(target).rules
     return rules[0] if len(rules) == 1 and isinstance(rules[0], SparseRule) else None
 
@@ -121,13 +121,13 @@ def _target(model: RealModel) -> Target:
     )
 
 
-def planned(
+def time_planner(
     rule: SparseRule, model: RealModel, q: Tensor, k: Tensor, v: Tensor, *, impl: Impl, repeats: int
-) -> Planned | str:
-    """Time a planner on ``[1, H, N, D]``, or say why it leaves this call dense.
+) -> PlannerTime | str:
+    """Time a planner on ``[1, H, N, D]``, or return the reason it leaves this call dense.
 
     Args:
-        rule: with the planner; its warm-up and least number of tokens do not count here.
+        rule: with the planner; its warm-up and minimum number of tokens are ignored.
         model: geometry of the call.
         q, k, v: the tensors.
         impl: of the attention; ``auto`` leaves it to the plug-in.
@@ -147,7 +147,7 @@ def planned(
     densities: list[Tensor] = []
     whole = measure(lambda: densities.append(rule.planner.attend(q, k, v, stay)[1]), q.device, repeats)
     alone = laps.ms()[1:]
-    return Planned(
+    return PlannerTime(
         whole=whole,
         fresh=timing_of(first, fresh),
         attention_ms=statistics.median(alone) if alone else whole.ms,

@@ -1,8 +1,8 @@
 """`genkit bench step`: one denoising step of a real-size transformer with random weights, dense against sparse.
 
-A step is one forward of the transformer past the warm-up, through the hooks that a user's pipeline gets; the solver,
-text encoders and the video decoder are not in it. Dense is the same pipeline without genkit in it. Where guidance makes
-two forwards a step (Wan), one of them is timed: the ratio is the same.
+A step is one forward of the transformer past the warm-up, through the same hooks as in a user's pipeline, without the
+solver, the text encoders and the video decoder. Dense is the same pipeline without genkit. Where guidance runs two
+forwards a step (Wan), one of them is timed: the ratio is the same.
 """
 
 import gc
@@ -14,35 +14,35 @@ import torch
 import genkit
 from genkit.attention.calls.run import Run
 from genkit.attention.model.session import Session
-from genkit.benchmarks.speed.attention import impl_named, impl_of
+from genkit.benchmarks.speed.attention import impl_of, parse_impl
 from genkit.benchmarks.timing.baselines import attempt
-from genkit.benchmarks.timing.gate import require_right
-from genkit.benchmarks.timing.machine import Timing, device_named, dtype_name, dtype_named, facts, heading
+from genkit.benchmarks.timing.gate import require_correct
+from genkit.benchmarks.timing.machine import Timing, choose_device, choose_dtype, dtype_name, facts, heading
 from genkit.benchmarks.timing.random_models import arguments, parameters_of, pipeline_of
-from genkit.benchmarks.timing.real_models import RealModel, model_named
+from genkit.benchmarks.timing.real_models import RealModel, find_model
 from genkit.benchmarks.timing.results import Row, Say, Tell
 from genkit.errors import UsageError
 from genkit.plugins import catalogue
 from genkit.plugins.contract import Plugin
 
 CPU_TOKENS, CPU_HEADS, CPU_LAYERS = 1536, 2, 3
-"""What models are scaled down to on a CPU; layers of each kind."""
+"""Maximum size of models on a CPU; layers of each kind."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepConfig:
-    """What is timed."""
+    """Models and plug-ins to time."""
 
     models: tuple[str, ...] = ("wan-14b-720p", "hunyuan-720p")
     """Names of ``MODELS``."""
     plugins: tuple[str, ...] = ("threshold", "radial:density=0.3")
-    """Each by itself, against dense."""
+    """Each by itself, compared with dense."""
     dtype: str | None = None
     """None is bfloat16 on a GPU and float32 on a CPU."""
     device: str | None = None
-    """None is the GPU where there is one."""
+    """None is the GPU if there is one."""
     seed: int = 0
-    """Of weights and inputs."""
+    """Seed of weights and inputs."""
     repeats: int | None = None
     """Timed steps of each; None is 5 on a GPU and 3 on a CPU."""
 
@@ -52,7 +52,7 @@ class StepConfig:
 
 
 def plugin_of(text: str) -> Plugin:
-    """The plug-in of ``"radial:density=0.3"``.
+    """Return the plug-in of a text such as ``"radial:density=0.3"``.
 
     Raises:
         UsageError: no such plug-in, or one that does nothing inside a step.
@@ -60,26 +60,26 @@ def plugin_of(text: str) -> Plugin:
     plugin = catalogue.parse(text)
     if "attention" not in plugin.seams:
         raise UsageError(
-            f"{text!r} changes nothing inside one step, so its gain cannot be seen in one; time whole videos"
+            f"{text!r} changes nothing inside one step, so its gain cannot be measured there; time whole videos"
         )
     return plugin
 
 
 def step(config: StepConfig, tell: Tell, say: Say) -> None:
-    """Check the kernels, and then time; ``tell`` gets every row, ``say`` every line for people.
+    """Check the kernels, then time; ``tell`` receives every row, ``say`` every line for users.
 
     Raises:
-        UsageError: an unknown name, or an implementation that cannot run here.
-        WrongKernelError: a kernel is wrong; then no speed was told.
+        UsageError: an unknown name, or an implementation that is not available here.
+        WrongKernelError: a kernel is wrong; then nothing is timed.
     """
-    device = device_named(config.device)
-    dtype, models = dtype_named(config.dtype, device), [model_named(name) for name in config.models]
+    device = choose_device(config.device)
+    dtype, models = choose_dtype(config.dtype, device), [find_model(name) for name in config.models]
     if device.type == "cpu":
         models = [model.scale(CPU_TOKENS, CPU_HEADS, CPU_LAYERS) for model in models]
     about = facts(device)
     with torch.no_grad():
         for impl in sorted({impl for model in models for impl in _impls(config, model, dtype, device)}):
-            for check in require_right(impl, dtype, {model.width for model in models}, device):
+            for check in require_correct(impl, dtype, {model.width for model in models}, device):
                 tell({"bench": "check", **check, **about})
         say(heading(about, dtype, config.seed))
         for model in models:
@@ -90,9 +90,9 @@ def step(config: StepConfig, tell: Tell, say: Say) -> None:
 
 
 def _impls(config: StepConfig, model: RealModel, dtype: torch.dtype, device: torch.device) -> set[str]:
-    """The implementations that the plug-ins will take."""
+    """Return the implementations that the plug-ins will use."""
     asked = {getattr(plugin_of(text), "impl", "auto") for text in config.plugins}
-    return {impl_of(impl_named(impl), model, dtype, device) for impl in asked}
+    return {impl_of(parse_impl(impl), model, dtype, device) for impl in asked}
 
 
 @dataclass
@@ -151,7 +151,7 @@ class _Model:
 
 
 def _record(run: Run, session: Session) -> Row:
-    """What attention over all frames really did: mean density where it was sparse, how often that was, and why not."""
+    """Return what attention over all frames did: mean density where sparse, share of sparse calls, and refusals."""
     densities = [float(x) for found in run.densities.values() for x in found]
     layers = [f"{x.component}.{x.name}" for x in session.layers if x.kind in ("self", "joint")]
     return {
@@ -164,7 +164,7 @@ def _record(run: Run, session: Session) -> Row:
 
 
 def line_of(row: Row) -> str:
-    """One row for people."""
+    """Return one row as text."""
     name = f"{row['side']:34}"
     if row["unavailable"]:
         return f"{name}{row['unavailable']}"

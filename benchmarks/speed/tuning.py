@@ -1,7 +1,7 @@
-"""`genkit bench tune`: which launch numbers of the block-sparse kernel are fastest on this GPU.
+"""`genkit bench tune`: the fastest launch numbers of the block-sparse kernel on this GPU.
 
 For a head width, a dtype and a block, every candidate is timed on 16,384 tokens of 8 heads: dense, and over a scattered
-fifth of the blocks. The best is that whose product of both times is least, if it is right; else the next.
+fifth of the blocks. The best has the smallest product of both times, if it is correct; else the next.
 """
 
 from collections.abc import Iterable, Iterator
@@ -18,8 +18,8 @@ from genkit.attention.operators.block_sparse import block_sparse
 from genkit.attention.operators.block_sparse.launch import Launch
 from genkit.benchmarks.speed.attention import tflops
 from genkit.benchmarks.timing.baselines import attempt
-from genkit.benchmarks.timing.gate import judged, small_inputs
-from genkit.benchmarks.timing.machine import Timing, device_named, dtype_name, dtype_named, facts
+from genkit.benchmarks.timing.gate import judge, small_inputs
+from genkit.benchmarks.timing.machine import Timing, choose_device, choose_dtype, dtype_name, facts
 from genkit.benchmarks.timing.masks import mask_of
 from genkit.benchmarks.timing.operators import Inputs
 from genkit.benchmarks.timing.random_tensors import query_key_value
@@ -27,9 +27,9 @@ from genkit.benchmarks.timing.results import Row, Say, Tell
 from genkit.errors import UsageError
 
 CANDIDATES = tuple(Launch(*numbers) for numbers in product((64, 128), (32, 64, 128), (4, 8), (2, 3)))
-"""Tried for 16-bit dtypes."""
+"""Candidates for 16-bit dtypes."""
 WIDE_CANDIDATES = tuple(Launch(*numbers) for numbers in product((32, 64), (16, 32, 64), (4, 8), (2,)))
-"""Tried for float32, which needs twice the memory and is not multiplied by tensor cores."""
+"""Candidates for float32, which needs twice the memory and does not use tensor cores."""
 GRID, HEADS = VideoGrid(frames=16, rows=32, cols=32), 8
 SPARSE = 0.2
 """Density of the second time."""
@@ -37,7 +37,7 @@ SPARSE = 0.2
 
 @dataclass(frozen=True, kw_only=True)
 class TuneConfig:
-    """What is tuned."""
+    """Cases and candidates to time."""
 
     widths: tuple[int, ...] = (64, 128)
     """Channels of a head, 16 to 256."""
@@ -50,7 +50,7 @@ class TuneConfig:
     grid: VideoGrid = GRID
     """Geometry of the timed call."""
     device: str | None = None
-    """None is the GPU where there is one."""
+    """None is the GPU if there is one."""
     repeats: int = 10
     """Timed calls of each."""
 
@@ -60,17 +60,17 @@ class TuneConfig:
 
 
 def tune(config: TuneConfig, tell: Tell, say: Say) -> None:
-    """Time all candidates; one that cannot run is a row with the reason, and so is one that would be best but is wrong.
+    """Time all candidates; one that cannot run, or would be best but is wrong, becomes a row with the reason.
 
     Raises:
         UsageError: an unknown dtype or device.
     """
-    device = device_named(config.device)
-    about, dtypes = facts(device), [dtype_named(name, device) for name in config.dtypes]
+    device = choose_device(config.device)
+    about, dtypes = facts(device), [choose_dtype(name, device) for name in config.dtypes]
     with torch.no_grad():
         for width, dtype, block in product(config.widths, dtypes, config.blocks):
             rows = [about | row for row in _candidates(config, width, dtype, block, device)]
-            _leave_out_wrong(rows, small_inputs(dtype, width, device, block))
+            _exclude_wrong(rows, small_inputs(dtype, width, device, block))
             for row in rows:
                 tell(row)
             say(_line(rows))
@@ -87,7 +87,7 @@ def _candidates(config: TuneConfig, width: int, dtype: torch.dtype, block: int, 
         row: Row = {"bench": "tune", "width": width, "dtype": dtype_name(dtype), "block": block}
         row |= {"tensor": list(q.shape), "launch": asdict(launch), "unavailable": None}
         for name, plan in plans.items():
-            with launched(launch):
+            with use_launch(launch):
                 found = attempt(partial(block_sparse, q, k, v, plan, impl="triton"), device, config.repeats)
             row |= _time(name, found, q.shape, plan.density)
             if row["unavailable"]:
@@ -95,24 +95,25 @@ def _candidates(config: TuneConfig, width: int, dtype: torch.dtype, block: int, 
         yield row
 
 
-def _leave_out_wrong(rows: list[Row], given: Inputs) -> None:
-    """Say of the best rows that they are wrong, until the best is right."""
+def _exclude_wrong(rows: list[Row], given: Inputs) -> None:
+    """Mark the best rows as wrong until the best is correct."""
     while best := best_of(rows):
-        with launched(Launch(**best["launch"])):
-            verdict = judged("block_sparse", given, "triton")
-        if verdict.right:
+        with use_launch(Launch(**best["launch"])):
+            verdict = judge("block_sparse", given, "triton")
+        if verdict.correct:
             return
-        best["unavailable"] = verdict.reason or f"it errs by {verdict.error:.1e} where {verdict.bound:.1e} is allowed"
+        fault = f"it has an error of {verdict.error:.1e} where {verdict.bound:.1e} is allowed"
+        best["unavailable"] = verdict.reason or fault
 
 
 def fitting(candidates: Iterable[Launch], block: int) -> list[Launch]:
-    """The candidates that are no wider than a block."""
+    """Return the candidates that are not wider than a block."""
     return [x for x in candidates if x.queries <= block and x.keys <= block]
 
 
 @contextmanager
-def launched(launch: Launch) -> Iterator[None]:
-    """Inside, the kernel runs with these numbers."""
+def use_launch(launch: Launch) -> Iterator[None]:
+    """Run the kernel with these launch numbers inside the ``with`` block."""
     from genkit.attention.operators.block_sparse import triton as kernel
 
     names: dict[str, Any] = kernel.__dict__
@@ -131,13 +132,13 @@ def _time(name: str, found: Timing | str, shape: tuple[int, ...], density: float
 
 
 def best_of(rows: Iterable[Row]) -> Row | None:
-    """The fastest of the rows that ran and were right; None if there is none."""
+    """Return the fastest row that ran and was correct; None if there is none."""
     ran = [row for row in rows if row["unavailable"] is None]
     return min(ran, key=lambda row: row["dense_ms"] * row["sparse_ms"], default=None)
 
 
 def launch_table(rows: Iterable[Row]) -> dict[str, dict[str, Any]]:
-    """The best launch numbers by ``"D 128 bfloat16, block 64"``, with what they reach."""
+    """Return the best launch numbers by ``"D 128 bfloat16, block 64"``, with the speed they reach."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
         groups.setdefault(f"D {row['width']} {row['dtype']}, block {row['block']}", []).append(row)

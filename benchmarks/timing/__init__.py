@@ -1,1 +1,1 @@
-"""What is timed, how, on which machine, and that it is correct."""
+"""Operators, models and inputs that are timed, the machine, and the correctness gate."""

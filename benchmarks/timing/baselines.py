@@ -1,4 +1,4 @@
-"""Dense attention by other hands: what every speed of ours is a ratio to."""
+"""Third-party dense attention: the baselines of every speed ratio."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ SDPA = {
     "sdpa math": "MATH",
 }
 LOGIT_BYTES = 8
-"""Memory of ``sdpa math`` for each query-key pair: logits and weights in float32."""
+"""Memory of ``sdpa math`` per query-key pair: logits and weights in float32."""
 
 
 class UnavailableError(Exception):
@@ -29,7 +29,7 @@ class UnavailableError(Exception):
 
 
 def baselines() -> dict[str, Dense]:
-    """Every dense attention by name, ``sdpa`` first; each takes and gives ``[B, H, N, D]``."""
+    """Return every dense attention by name, ``sdpa`` first; each maps ``[B, H, N, D]`` tensors to the same shape."""
     chosen: dict[str, Dense] = {name: partial(_sdpa, backend) for name, backend in SDPA.items()}
     return {
         "sdpa": F.scaled_dot_product_attention,
@@ -42,26 +42,26 @@ def baselines() -> dict[str, Dense]:
 
 
 def attempt(work: Callable[[], object], device: torch.device, repeats: int) -> Timing | str:
-    """The time of ``work``, or in one sentence why it cannot run."""
-    with warnings.catch_warnings(record=True) as said:
+    """Return the time of ``work``, or in one sentence the reason it cannot run."""
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             return measure(work, device, repeats)
         except UnavailableError as error:
             return str(error)
-        except Exception as error:  # others' packages, drivers and compilers may raise anything
-            return reason_of(error, [str(entry.message) for entry in said])
+        except Exception as error:  # third-party packages, drivers and compilers may raise anything
+            return reason_of(error, [str(entry.message) for entry in caught])
 
 
-def reason_of(error: Exception, said: Sequence[str] = ()) -> str:
-    """The first line of an error, and what PyTorch warned about before it: that is where the reason stands.
+def reason_of(error: Exception, warned: Sequence[str] = ()) -> str:
+    """Return the first line of an error and PyTorch's warnings before it, which contain the actual reason.
 
-    Memory that is left over from the failure is given back.
+    GPU memory left over from the failure is released.
     """
     if isinstance(error, torch.OutOfMemoryError):
         torch.cuda.empty_cache()
     first = (str(error).strip() or type(error).__name__).splitlines()[0]
-    causes = dict.fromkeys(text.splitlines()[0].partition(" (Triggered")[0] for text in said)
+    causes = dict.fromkeys(text.splitlines()[0].partition(" (Triggered")[0] for text in warned)
     return " ".join([first, *causes])[:400]
 
 
@@ -69,16 +69,16 @@ def _sdpa(backend: str, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
     if backend == "MATH":
-        _refuse_a_square(q, k)
+        _check_memory(q, k)
     with sdpa_kernel([getattr(SDPBackend, backend)]):
         return F.scaled_dot_product_attention(q, k, v)
 
 
-def _refuse_a_square(q: Tensor, k: Tensor) -> None:
-    """All logits at once may be more than a machine has, and Linux would rather kill than say so."""
+def _check_memory(q: Tensor, k: Tensor) -> None:
+    """Raise if all logits at once exceed the free memory: Linux would kill the process without an error."""
     needed, free = q.shape[0] * q.shape[1] * q.shape[2] * k.shape[2] * LOGIT_BYTES, free_bytes(q.device)
     if needed > free:
-        raise UnavailableError(f"it holds all logits: {needed / 2**30:.0f} GiB, and {free / 2**30:.0f} GiB are free")
+        raise UnavailableError(f"it stores all logits: {needed / 2**30:.0f} GiB; only {free / 2**30:.0f} GiB are free")
 
 
 def _flex(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -112,7 +112,7 @@ def _flash(package: str, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 def _tokens_first(attend: Callable[..., Any], q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Run an attention whose tensors are ``[B, N, H, D]``; some give a tuple with the result first."""
+    """Run an attention whose tensors are ``[B, N, H, D]``; some return a tuple with the result first."""
     out = attend(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
     found: Tensor = out[0] if isinstance(out, tuple) else out
     return found.transpose(1, 2)

@@ -1,7 +1,7 @@
-"""No speed of a wrong kernel: every operator is held against float64 before anything is timed.
+"""Correctness gate: operators must match float64 before they are timed.
 
-The inputs are small, but have the dtype, the head width and the device of what is timed, a ragged last block and a row
-that reads nothing. An operator may err twice as much as single operations of PyTorch in the same dtype err, plus two
+The inputs are small, but have the dtype, head width and device of the timed ones, a ragged last block and a row that
+reads nothing. The error of an operator may be twice that of single PyTorch operations in the same dtype, plus two
 roundings.
 """
 
@@ -21,18 +21,18 @@ from genkit.benchmarks.timing.operators import OPERATORS, Inputs, own_impl
 from genkit.errors import GenkitError, UsageError
 
 BLOCK = 64
-"""Tokens of a block; most planners' own."""
+"""Tokens of a block; the default of most planners."""
 SELECTION = 0.02
-"""Share of the block decisions of threshold attention that rounding may turn, against the definition."""
+"""Maximum share of threshold attention's block decisions that rounding may flip against the definition."""
 
 
 class WrongKernelError(GenkitError):
-    """A kernel errs more than its dtype allows, so its speed means nothing."""
+    """The error of a kernel exceeds what its dtype allows, so its speed means nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """How one operator compares with float64."""
+    """Comparison of one operator with float64."""
 
     operator: str
     impl: str
@@ -42,17 +42,17 @@ class Verdict:
     error: float
     """Largest absolute difference; infinite where the result is not finite."""
     bound: float
-    """What it may be."""
+    """Maximum error allowed."""
     reason: str = ""
-    """Why it did not run at all; empty where it ran."""
+    """Reason it did not run at all; empty if it ran."""
 
     @property
-    def right(self) -> bool:
-        """Whether the operator may be timed."""
+    def correct(self) -> bool:
+        """True if the operator may be timed."""
         return self.error <= self.bound
 
 
-def require_right(
+def require_correct(
     impl: str,
     dtype: torch.dtype,
     widths: Iterable[int],
@@ -61,19 +61,19 @@ def require_right(
     blocks: Iterable[int] = (BLOCK,),
     others: int = BLOCK,
 ) -> list[dict[str, Any]]:
-    """Check every operator, and give the verdicts as they go into results.
+    """Check every operator and return the verdicts as rows.
 
     Args:
-        impl: of ``block_sparse``; the other operators take it where they have it, and ``auto`` where not.
+        impl: of ``block_sparse``; other operators without it use ``auto``.
         dtype: of the inputs.
         widths: of heads.
         device: where to compute.
-        blocks: tokens of a block of ``block_sparse``, each by itself.
-        others: tokens of a block of the other operators.
+        blocks: block sizes of ``block_sparse`` in tokens, each checked by itself.
+        others: block size of the other operators in tokens.
 
     Raises:
-        WrongKernelError: one errs too much, or cannot run.
-        UsageError: ``impl`` cannot do this here.
+        WrongKernelError: the error of one is too large, or it cannot run.
+        UsageError: ``impl`` is not available here.
     """
     found = []
     for width in sorted(set(widths)):
@@ -82,33 +82,33 @@ def require_right(
             names = [name for name in OPERATORS if block in blocks and "sparse" in name or block == others]
             found += list(_verdicts(names, given, impl))
         found.append(_selection(small_inputs(dtype, width, device, others), impl))
-    if wrong := [x for x in found if not x.right]:
-        raise WrongKernelError(f"no speed is told of a wrong kernel: {'; '.join(map(_said, wrong))}")
+    if wrong := [x for x in found if not x.correct]:
+        raise WrongKernelError(f"a wrong kernel is not timed: {'; '.join(map(_describe, wrong))}")
     return [asdict(x) for x in found]
 
 
-def _said(verdict: Verdict) -> str:
+def _describe(verdict: Verdict) -> str:
     name = f"{verdict.operator} ({verdict.impl}, {verdict.dtype}, D {verdict.width}, blocks of {verdict.block})"
     if verdict.reason:
         return f"{name} cannot run: {verdict.reason}"
-    return f"{name} errs by {verdict.error:.1e} where {verdict.bound:.1e} is allowed"
+    return f"{name} has an error of {verdict.error:.1e} where {verdict.bound:.1e} is allowed"
 
 
 def _verdicts(names: Iterable[str], given: Inputs, impl: str) -> Iterator[Verdict]:
-    """One verdict for each operator, two for the ends of threshold attention."""
+    """Yield one verdict for each operator, two for the extremes of threshold attention."""
     for name in names:
         for case in _cases(name, given):
             try:
-                yield judged(name, case, own_impl(OPERATORS[name], impl))
+                yield judge(name, case, own_impl(OPERATORS[name], impl))
             except ValueError as error:
                 raise UsageError(str(error)) from error
 
 
-def judged(name: str, given: Inputs, impl: str) -> Verdict:
-    """How one operator does on ``given``.
+def judge(name: str, given: Inputs, impl: str) -> Verdict:
+    """Compare one operator with float64 on ``given``.
 
     Raises:
-        ValueError: the operator has no such implementation, or that cannot do this.
+        ValueError: the operator does not have this implementation, or it does not support the inputs.
     """
     operator, dtype = OPERATORS[name], given.q.dtype
     exact, error, reason = operator.plain(given.double()), math.inf, ""
@@ -131,14 +131,14 @@ def judged(name: str, given: Inputs, impl: str) -> Verdict:
 
 
 def distance(out: Tensor, exact: Tensor) -> float:
-    """Largest absolute difference; infinite where ``out`` is not finite."""
+    """Return the largest absolute difference; infinite where ``out`` is not finite."""
     if out.shape != exact.shape or not bool(torch.isfinite(out).all()):
         return math.inf
     return float((out.double() - exact).abs().max())
 
 
 def small_inputs(dtype: torch.dtype, width: int, device: torch.device, block: int) -> Inputs:
-    """Three blocks and a ragged one, two heads; half of the blocks are kept, and none of the second row."""
+    """Draw three blocks and a ragged one, two heads; half of the blocks are kept, and none of the second row."""
     make = torch.Generator().manual_seed(0)
     tokens = 3 * block + max(1, block // 3)
     q, k, v = (torch.randn(1, 2, tokens, width, generator=make).to(device, dtype) for _ in range(3))
@@ -166,7 +166,7 @@ def _rounding(dtype: torch.dtype, exact: Tensor) -> float:
 
 
 def _selection(given: Inputs, impl: str) -> Verdict:
-    """How many of its blocks threshold attention chooses otherwise than its definition in float64."""
+    """Compare the blocks that threshold attention chooses with its definition in float64."""
     block, width, dtype = given.plan.block, given.q.shape[3], given.q.dtype
     make = torch.Generator().manual_seed(1)
     q, k, v = (torch.randn(1, 2, 20 * block, width, generator=make).to(given.q.device, dtype) for _ in range(3))

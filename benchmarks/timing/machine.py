@@ -1,4 +1,4 @@
-"""The machine that a speed was measured on, and how its time is taken."""
+"""The machine on which a speed is measured, and how time is taken."""
 
 import os
 import platform
@@ -18,31 +18,31 @@ from genkit.errors import UsageError, nearest
 from genkit.record.versions import version_of
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-SECONDS, LEAST = 10.0, 3
-"""A slow piece of work is not timed any longer than this once it was timed so often."""
+SECONDS, MIN_REPEATS = 10.0, 3
+"""Slow work is timed no longer than this once it was timed so often."""
 PACKAGES = ("genkit-video", "torch", "triton", "diffusers", "xformers", "flash-attn")
 
 
-def device_named(name: str | None) -> torch.device:
-    """The device to measure on; None is the GPU where there is one.
+def choose_device(name: str | None) -> torch.device:
+    """Return the device to measure on; None is the GPU if there is one.
 
     Raises:
-        UsageError: no such device, or none of it here.
+        UsageError: there is no such device, or not on this machine.
     """
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name not in ("cpu", "cuda"):
         raise UsageError(f"device {name!r} cannot be measured; {nearest(name, ('cpu', 'cuda'))}")
     if name == "cuda" and not torch.cuda.is_available():
-        raise UsageError("device 'cuda' is not on this machine; leave --device out, or use --device cpu")
+        raise UsageError("device 'cuda' is not available on this machine; leave --device out, or use --device cpu")
     return torch.device(name)
 
 
-def dtype_named(name: str | None, device: torch.device) -> torch.dtype:
-    """The dtype of the inputs; None is bfloat16 on a GPU and float32 on a CPU.
+def choose_dtype(name: str | None, device: torch.device) -> torch.dtype:
+    """Return the dtype of the inputs; None is bfloat16 on a GPU and float32 on a CPU.
 
     Raises:
-        UsageError: none of ``DTYPES``.
+        UsageError: it is not one of ``DTYPES``.
     """
     if name is None:
         return torch.bfloat16 if device.type == "cuda" else torch.float32
@@ -52,12 +52,12 @@ def dtype_named(name: str | None, device: torch.device) -> torch.dtype:
 
 
 def dtype_name(dtype: torch.dtype) -> str:
-    """``bfloat16`` for ``torch.bfloat16``."""
+    """Return ``bfloat16`` for ``torch.bfloat16``."""
     return str(dtype).removeprefix("torch.")
 
 
 def facts(device: torch.device) -> dict[str, Any]:
-    """What every line of a result says about its machine."""
+    """Return the facts of the machine that every row contains."""
     return {
         "device": device.type,
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
@@ -71,7 +71,7 @@ def facts(device: torch.device) -> dict[str, Any]:
 
 
 def chip_of(device: torch.device) -> str | None:
-    """``sm_90`` and the like; None for a CPU."""
+    """Return ``sm_90`` and the like; None for a CPU."""
     if device.type != "cuda":
         return None
     major, minor = torch.cuda.get_device_capability(device)
@@ -79,7 +79,7 @@ def chip_of(device: torch.device) -> str | None:
 
 
 def heading(about: dict[str, Any], dtype: torch.dtype, seed: int) -> str:
-    """The same for people: the first line of every table."""
+    """Return the same as one line of text: the first line of every table."""
     chip = f", {about['chip']}" if about["chip"] else f", {about['threads']} threads"
     versions = ", ".join(f"{name} {found}" for name, found in about["versions"].items())
     return f"{about['device_name']} ({about['device']}{chip}), {dtype_name(dtype)}, seed {seed}, {versions}"
@@ -87,7 +87,7 @@ def heading(about: dict[str, Any], dtype: torch.dtype, seed: int) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """How long one piece of work takes."""
+    """Duration of one piece of work."""
 
     first_ms: float
     """The first call, which may compile."""
@@ -100,30 +100,30 @@ class Timing:
     repeats: int
     """Calls behind the median."""
     peak_bytes: int | None
-    """Memory that a call needs beyond what was there before it; None on a CPU, where it is not measured."""
+    """Memory that a call needs in addition to what was allocated before; None on a CPU, where it is not measured."""
 
 
 def measure(work: Callable[[], object], device: torch.device, repeats: int) -> Timing:
-    """Time ``work``: once to warm up, and then ``repeats`` times, or less often what takes seconds."""
+    """Time ``work``: once to warm up, then ``repeats`` times, or fewer if it takes seconds."""
     first = elapsed(work, device)
     before = torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     times: list[float] = []
-    while len(times) < repeats and not (len(times) >= LEAST and sum(times) > 1e3 * SECONDS):
+    while len(times) < repeats and not (len(times) >= MIN_REPEATS and sum(times) > 1e3 * SECONDS):
         times.append(elapsed(work, device))
     peak = torch.cuda.max_memory_allocated(device) - before if device.type == "cuda" else None
     return timing_of(first, times, peak)
 
 
 def timing_of(first: float, times: list[float], peak: int | None = None) -> Timing:
-    """Median and quartiles of ``times`` in milliseconds."""
+    """Return median and quartiles of ``times`` in milliseconds."""
     low, middle, high = statistics.quantiles(times, n=4, method="inclusive") if len(times) > 1 else times * 3
     return Timing(first_ms=first, ms=middle, low_ms=low, high_ms=high, repeats=len(times), peak_bytes=peak)
 
 
 def elapsed(work: Callable[[], object], device: torch.device) -> float:
-    """Milliseconds of one call, until the device is done."""
+    """Return the milliseconds of one call, until the device is done."""
     laps = Laps(device)
     with laps.lap():
         work()
@@ -131,7 +131,7 @@ def elapsed(work: Callable[[], object], device: torch.device) -> float:
 
 
 class Laps:
-    """A stopwatch that does not make a GPU wait: marks are read when all is done."""
+    """A stopwatch that does not make a GPU wait: marks are read when everything is done."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -139,13 +139,13 @@ class Laps:
 
     @contextmanager
     def lap(self) -> Iterator[None]:
-        """Time what happens inside."""
+        """Time the body of the ``with`` statement."""
         begin = self._mark()
         yield
         self._marks.append((begin, self._mark()))
 
     def ms(self) -> list[float]:
-        """Milliseconds of every lap since the last reading."""
+        """Return the milliseconds of every lap since the last reading."""
         marks, self._marks = self._marks, []
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
@@ -161,7 +161,7 @@ class Laps:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory of the device that nothing uses."""
+    """Return the unused memory of the device in bytes."""
     if device.type == "cuda":
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + kept

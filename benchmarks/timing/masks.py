@@ -1,4 +1,4 @@
-"""Masks of an exact density, to time the kernel apart from any planner."""
+"""Masks of an exact density, to time the kernel without a planner."""
 
 import torch
 from torch import Tensor
@@ -8,14 +8,14 @@ from genkit.attention.geometry.plan import BlockPlan
 from genkit.attention.planning.shared import always_kept
 
 MASKS = ("band", "scattered")
-"""``band``: the nearest blocks, one table for all heads, which caches like; ``scattered``: blocks drawn at random for
-each head, which they do not. The masks of planners lie between the two."""
+"""``band``: the nearest blocks, one table for all heads, which caches well; ``scattered``: random blocks for each head,
+which cache badly. The masks of planners are between the two."""
 
 
 def mask_of(kind: str, grid: VideoGrid, heads: int, *, block: int, density: float, seed: int) -> BlockPlan:
-    """A plan with as many blocks in every row, the diagonal among them, for a density in (0, 1].
+    """Return a plan with equally many blocks in every row, including the diagonal, for a density in (0, 1].
 
-    Text is read by all and reads all, which counts on top.
+    Text is read by all and reads all, in addition to the density.
     """
     blocks = -(-grid.tokens // block)
     count = max(1, round(density * blocks))
@@ -28,14 +28,14 @@ def mask_of(kind: str, grid: VideoGrid, heads: int, *, block: int, density: floa
 
 
 def _nearest(blocks: int, count: int) -> Tensor:
-    """A window around the diagonal, moved inside where it would reach out; bool ``[1, 1, blocks, blocks]``."""
+    """Return a window around the diagonal, shifted inside at the ends; bool ``[1, 1, blocks, blocks]``."""
     index = torch.arange(blocks)
     first = (index - count // 2).clamp(0, blocks - count)[:, None]
     return ((index >= first) & (index < first + count))[None, None]
 
 
 def _scattered(blocks: int, heads: int, count: int, seed: int) -> Tensor:
-    """Blocks drawn for each row of each head, bool ``[1, heads, blocks, blocks]``."""
+    """Draw blocks for each row of each head, bool ``[1, heads, blocks, blocks]``."""
     score = torch.rand(1, heads, blocks, blocks, generator=torch.Generator().manual_seed(seed))
     score.diagonal(dim1=-2, dim2=-1).fill_(2)
     chosen = score.topk(count, dim=-1).indices

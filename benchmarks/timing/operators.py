@@ -1,6 +1,6 @@
-"""Every operator of `genkit.attention` with what it has to equal: single operations of PyTorch on the same inputs.
+"""Every operator of `genkit.attention` with its definition: single PyTorch operations on the same inputs.
 
-The same table serves two ends: an operator is checked by it before any speed is printed, and timed by it.
+The same table has two uses: operators are checked against it before any speed is printed, and timed with it.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ from genkit.attention.operators.threshold.api import ThresholdImpl
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """What the operators are called with; every one takes its part."""
+    """Inputs of all operators; each uses its part."""
 
     q: Tensor
     k: Tensor
@@ -32,13 +32,13 @@ class Inputs:
     lse: Tensor
     """``[B, H, N]``, any finite numbers: block mass is defined for all."""
     order: Tensor
-    """int64 ``[1, 1, N]``, every place once."""
+    """int64 ``[1, 1, N]``, a permutation."""
     tau: float = 1.0
-    """Of threshold attention."""
+    """Threshold of threshold attention."""
 
     @property
     def scale(self) -> float:
-        """Factor on the logits."""
+        """Factor of the logits."""
         return float(self.q.shape[-1] ** -0.5)
 
     @property
@@ -49,40 +49,40 @@ class Inputs:
 
     @property
     def bytes(self) -> float:
-        """Of one tensor of tokens."""
+        """Size in bytes of one tensor of tokens."""
         return float(self.q.numel() * self.q.element_size())
 
     def double(self) -> "Inputs":
-        """The same numbers in float64."""
+        """Return the same numbers in float64."""
         q, k, v, lse = (x.double() for x in (self.q, self.k, self.v, self.lse))
         return Inputs(q=q, k=k, v=v, plan=self.plan, lse=lse, order=self.order, tau=self.tau)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Operator:
-    """One operator."""
+    """One operator with its definition and its useful work."""
 
     run: Callable[[Inputs, Any], Tensor]
-    """Ours, by inputs and implementation."""
+    """Our operator, by inputs and implementation."""
     plain: Callable[[Inputs], Tensor]
     """The same result by single operations, in the dtype of the inputs."""
     work: Callable[[Inputs], float]
-    """FLOPs or bytes that are useful."""
+    """Useful FLOPs or bytes."""
     formula: str
-    """Says what ``work`` counts."""
+    """Formula of ``work``."""
     unit: str = "TFLOP/s"
     impls: tuple[str, ...] = ("auto", "triton", "reference")
     """Implementations that can be asked for."""
 
 
-def _seen(given: Inputs, keep: Tensor) -> Tensor:
+def _expand(given: Inputs, keep: Tensor) -> Tensor:
     block, tokens = given.plan.block, given.q.shape[2]
     tall = keep.repeat_interleave(block, 2)[:, :, :tokens]
     return tall.repeat_interleave(block, 3)[..., :tokens]
 
 
 def _logits(given: Inputs, keep: Tensor) -> Tensor:
-    return ((given.q * given.scale) @ given.k.mT).masked_fill(~_seen(given, keep), float("-inf"))
+    return ((given.q * given.scale) @ given.k.mT).masked_fill(~_expand(given, keep), float("-inf"))
 
 
 def _sparse(given: Inputs) -> Tensor:
@@ -91,12 +91,12 @@ def _sparse(given: Inputs) -> Tensor:
 
 
 def _blocks_of(x: Tensor, block: int) -> Tensor:
-    """``[B, H, blocks, block, D]``, the last block padded with zeros."""
+    """Return ``[B, H, blocks, block, D]``, the last block padded with zeros."""
     return pad(x, (0, 0, 0, -x.shape[2] % block)).unflatten(2, (-1, block))
 
 
 def _counts(x: Tensor, block: int) -> Tensor:
-    """Tokens of each block, ``[blocks, 1]``."""
+    """Return the tokens of each block, ``[blocks, 1]``."""
     return _blocks_of(torch.ones_like(x[:1, :1, :, :1]), block).sum(3)[0, 0]
 
 
@@ -111,7 +111,7 @@ def _with_tail(given: Inputs, keep: Tensor) -> Tensor:
 
 
 def _threshold(given: Inputs) -> Tensor:
-    """For a tau of plus or minus infinity, where no rounding can move a block to the other side."""
+    """Define it for a tau of plus or minus infinity, where rounding cannot flip a block."""
     index = torch.arange(given.plan.keep.shape[-1], device=given.q.device)
     near = (index[:, None] - index).abs() <= 1
     keep = near if given.tau > 0 else torch.ones_like(near)
@@ -126,7 +126,7 @@ def _mass(given: Inputs) -> Tensor:
     return tiles.sum((3, 5))
 
 
-def _pooled(given: Inputs) -> Tensor:
+def _pool(given: Inputs) -> Tensor:
     block = given.plan.block
     counts = _counts(given.k, block)
     mean, unit = (_blocks_of(x, block).sum(3) / counts for x in (given.k, normalize(given.k, dim=-1)))
@@ -159,14 +159,14 @@ OPERATORS: dict[str, Operator] = {
         run=lambda x, impl: block_sparse(x.q, x.k, x.v, x.plan, tail=True, impl=impl),
         plain=lambda x: _with_tail(x, x.plan.keep),
         work=_sparse_work,
-        formula="4 * B * H * N^2 * D * density; the tail counts as nothing",
+        formula="4 * B * H * N^2 * D * density; the tail is not counted",
         impls=get_args(ThresholdImpl),
     ),
     "threshold": Operator(
         run=lambda x, impl: threshold_attention(x.q, x.k, x.v, block=x.plan.block, tau=x.tau, impl=impl)[0],
         plain=_threshold,
         work=_threshold_work,
-        formula="4 * B * H * N^2 * D * share of exact blocks; the tail counts as nothing",
+        formula="4 * B * H * N^2 * D * share of exact blocks; the tail is not counted",
         impls=get_args(ThresholdImpl),
     ),
     "block_mass": Operator(
@@ -177,7 +177,7 @@ OPERATORS: dict[str, Operator] = {
     ),
     "pool": Operator(
         run=_our_pool,
-        plain=_pooled,
+        plain=_pool,
         work=lambda x: x.bytes,
         formula="bytes of B * H * N * D, read once",
         unit="GB/s",
@@ -190,9 +190,9 @@ OPERATORS: dict[str, Operator] = {
         unit="GB/s",
     ),
 }
-"""By name; each is a folder of `genkit.attention`."""
+"""Operators by name; each is a folder of `genkit.attention`."""
 
 
 def own_impl(operator: Operator, asked: str) -> str:
-    """What an operator takes where ``asked`` is what the command was given: ``auto`` if it has no such thing."""
+    """Return ``asked``, the implementation given to the command, if the operator has it, else ``auto``."""
     return asked if asked in operator.impls else "auto"

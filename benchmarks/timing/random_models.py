@@ -1,4 +1,4 @@
-"""Real-size transformers with random weights, and the arguments of one forward as the stock pipelines give them."""
+"""Real-size transformers with random weights, and the arguments of one forward as the stock pipelines pass them."""
 
 import inspect
 from collections.abc import Iterator
@@ -12,23 +12,23 @@ from genkit.benchmarks.timing.random_tensors import places, smooth
 from genkit.benchmarks.timing.real_models import RealModel
 
 REACH = (0.3, 0.2, 0.2)
-"""How smooth the latents are, as shares of the video."""
+"""Correlation length of the latents, as shares of the video."""
 NOISE = 0.7
-"""Deviation of the noise on them: about the middle of a run."""
+"""Standard deviation of the noise on them: about the middle of a run."""
 WORDS = 64
-"""Text tokens of HunyuanVideo that are no padding."""
+"""Text tokens of HunyuanVideo that are not padding."""
 STEPS, STEP = 50, 30
-"""Solver steps of the run, and the one that is timed: past every warm-up."""
+"""Solver steps of the run, and the timed one: past every warm-up."""
 
 
 def pipeline_of(model: RealModel, dtype: torch.dtype, device: torch.device, seed: int) -> Any:
-    """The stock pipeline of the family around a transformer of random weights, without encoders and decoder.
+    """Build the family's stock pipeline around a transformer with random weights, without encoders and decoder.
 
-    The scheduler is DDIM for all: its place in a run follows from the timestep alone, and the solver is not timed.
+    The scheduler is always DDIM: its place in a run follows from the timestep alone, and the solver is not timed.
     """
     import diffusers
 
-    with torch.random.fork_rng(), _made_as(dtype, device):
+    with torch.random.fork_rng(), _default_to(dtype, device):
         torch.manual_seed(seed)
         transformer = getattr(diffusers, model.transformer)(**configuration(model))
     scheduler = diffusers.DDIMScheduler()
@@ -40,7 +40,7 @@ def pipeline_of(model: RealModel, dtype: torch.dtype, device: torch.device, seed
 
 
 def configuration(model: RealModel) -> dict[str, Any]:
-    """Arguments of the transformer's class."""
+    """Return the arguments of the transformer's class."""
     size = {"num_attention_heads": model.heads, "attention_head_dim": model.width}
     if model.family == "cogvideox":
         _, rows, cols = model.volume
@@ -49,8 +49,8 @@ def configuration(model: RealModel) -> dict[str, Any]:
 
 
 @contextmanager
-def _made_as(dtype: torch.dtype, device: torch.device) -> Iterator[None]:
-    """New parameters are made with this dtype on this device at once: 14 billion of them fit only once."""
+def _default_to(dtype: torch.dtype, device: torch.device) -> Iterator[None]:
+    """Create new parameters directly in this dtype on this device: 14 billion of them fit only once."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
@@ -61,12 +61,12 @@ def _made_as(dtype: torch.dtype, device: torch.device) -> Iterator[None]:
 
 
 def parameters_of(transformer: nn.Module) -> int:
-    """How many numbers the transformer has."""
+    """Return the number of parameters of the transformer."""
     return sum(x.numel() for x in transformer.parameters())
 
 
 def arguments(model: RealModel, pipe: Any, dtype: torch.dtype, device: torch.device, seed: int) -> dict[str, Any]:
-    """What one forward of the transformer is called with, at the timed step."""
+    """Return the arguments of one forward of the transformer at the timed step."""
     make = torch.Generator(device).manual_seed(seed)
     given = _ARGUMENTS[model.family](model, dtype, device, make)
     timestep = pipe.scheduler.timesteps[STEP].to(device).expand(model.batch)
@@ -74,7 +74,7 @@ def arguments(model: RealModel, pipe: Any, dtype: torch.dtype, device: torch.dev
 
 
 def _latents(model: RealModel, channels: int, patch: int, dtype: torch.dtype, make: torch.Generator) -> Tensor:
-    """Smooth fields with noise, ``[batch, channels, frames, rows * patch, cols * patch]``."""
+    """Draw smooth fields with noise, ``[batch, channels, frames, rows * patch, cols * patch]``."""
     place = places(model.grid, make.device)
     frames, rows, cols = model.volume
     field = smooth(place, REACH, channels, make).T.unflatten(1, (frames, rows, cols))
@@ -95,7 +95,7 @@ def _wan(model: RealModel, dtype: torch.dtype, device: torch.device, make: torch
 
 
 def _hunyuan(model: RealModel, dtype: torch.dtype, device: torch.device, make: torch.Generator) -> dict[str, Any]:
-    """The pipeline always hands on a mask of the padded words, with which SDPA cannot use its flash backend."""
+    """Return the arguments with a mask of the padded words, as always in the pipeline; it rules out SDPA's flash."""
     words = torch.arange(model.text, device=device) < min(WORDS, model.text)
     return {
         "hidden_states": _latents(model, 16, 2, dtype, make),
@@ -127,7 +127,7 @@ def _cogvideox(model: RealModel, dtype: torch.dtype, device: torch.device, make:
 
 
 def _ltx(model: RealModel, dtype: torch.dtype, device: torch.device, make: torch.Generator) -> dict[str, Any]:
-    """Tokens are packed, and positions are in pixels and seconds: strides 8 and 32, 25 frames a second."""
+    """Return the arguments with packed tokens; positions are in pixels and seconds: strides 8 and 32, 25 fps."""
     frames, rows, cols = model.volume
     return {
         "hidden_states": _latents(model, 128, 1, dtype, make).flatten(2).mT,

@@ -1,9 +1,9 @@
-"""Random tensors with the structure of a video, so that planners which look at their data have something to choose.
+"""Random tensors with the structure of a video, so that planners that look at their data have something to choose.
 
-Pure noise attends everywhere alike, and no choice of blocks is better than another. Here the product of a query and a
-key falls with their distance in time and space, as in trained video models, with noise on top: even heads look along
-space (few frames, wide areas), odd ones along time (all frames, small areas). Nothing here was learned: speeds can be
-compared on it, quality cannot.
+Pure noise attends everywhere alike, and every choice of blocks is as good as another. Here the product of a query and a
+key falls with their distance in time and space, as in trained video models, with noise on top: even heads attend along
+space (few frames, wide areas), odd ones along time (all frames, small areas). Nothing here is learned: the tensors
+serve to compare speeds, not quality.
 """
 
 import math
@@ -14,19 +14,19 @@ from torch import Tensor
 from genkit.attention.geometry.grid import VideoGrid
 
 ALONG_SPACE, ALONG_TIME = (0.08, 0.4, 0.4), (0.5, 0.12, 0.12)
-"""How far a head sees in time, down and across, as shares of the video."""
+"""Correlation length of a head in time, rows and columns, as shares of the video."""
 PEAK = 8.0
-"""Logit of a query with the key at its own place, without the noise."""
+"""Logit of a query with the key of the same token, without noise."""
 NOISE = 0.7
-"""Deviation of the noise on queries and keys; it gives logits a deviation of about 1."""
+"""Standard deviation of the noise on queries and keys; it gives logits one of about 1."""
 
 
 def query_key_value(
     grid: VideoGrid, heads: int, width: int, dtype: torch.dtype, device: torch.device, seed: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries, keys and values ``[1, heads, tokens, width]``, one token after the other in memory as models have them.
+    """Draw queries, keys and values ``[1, heads, tokens, width]``, in memory token by token as in models.
 
-    The same seed gives other numbers on another kind of device.
+    The same seed gives different numbers on different kinds of devices.
     """
     make = torch.Generator(device).manual_seed(seed)
     q, k, v = (torch.empty(1, grid.tokens, heads, width, dtype=dtype, device=device).transpose(1, 2) for _ in range(3))
@@ -44,7 +44,7 @@ def query_key_value(
 
 
 def smooth(place: Tensor, reach: tuple[float, float, float], channels: int, make: torch.Generator) -> Tensor:
-    """Fields ``[places, channels]`` of variance 1 whose products fall as ``exp(-|distance / reach|^2 / 2)``.
+    """Draw fields ``[places, channels]`` of variance 1 whose products fall as ``exp(-|distance / reach|^2 / 2)``.
 
     Source: Rahimi and Recht, "Random features for large-scale kernel machines", 2007.
     """
@@ -55,6 +55,6 @@ def smooth(place: Tensor, reach: tuple[float, float, float], channels: int, make
 
 
 def places(grid: VideoGrid, device: torch.device) -> Tensor:
-    """Time, row and column of every video token as shares of the video, float32 ``[tokens, 3]``."""
+    """Return time, row and column of every video token as shares of the video, float32 ``[tokens, 3]``."""
     axes = (torch.arange(n, device=device) / n for n in (grid.frames, grid.rows, grid.cols))
     return torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).flatten(0, 2)

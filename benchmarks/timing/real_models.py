@@ -1,7 +1,7 @@
-"""The sizes of published models: what their attention is called with, and how their transformers are built.
+"""The sizes of published models: the inputs of their attention, and how their transformers are built.
 
-Numbers of a transformer that diffusers has as its class's default are not repeated; ``source`` says where the others
-are published. Latent frames, rows and columns follow from the usual video of each model, by the strides of its video
+Values that are defaults of the transformer's class in diffusers are not repeated; ``source`` states where the others
+are published. Latent frames, rows and columns follow from each model's usual video by the strides of its video
 autoencoder (Wan, HunyuanVideo, CogVideoX: 4 in time, 8 in space, and patches of 2 x 2; LTX: 8 and 32).
 """
 
@@ -19,42 +19,42 @@ Volume = tuple[int, int, int]
 
 @dataclass(frozen=True, kw_only=True)
 class RealModel:
-    """One model at one size of video, or a smaller likeness of it."""
+    """One model at one video size, or a scaled-down version of it."""
 
     name: str
     title: str
     family: str
-    """Of its ``ModelCard``."""
+    """Family of its ``ModelCard``."""
     transformer: str
-    """Class of diffusers."""
+    """Class in diffusers."""
     volume: Volume
     """Latent frames, rows and columns of tokens."""
     heads: int
     width: int
     """Channels of a head."""
     layers: dict[str, int]
-    """How many of each kind, by their names in the configuration."""
+    """Number of layers of each kind, by their names in the configuration."""
     text: int = 0
-    """Text tokens in the same attention; 0 where text has its own."""
+    """Text tokens in the same attention; 0 if text has its own."""
     batch: int = 1
-    """Samples of one forward: 2 where guidance makes one of both branches."""
+    """Samples of one forward: 2 where guidance joins both branches."""
     config: dict[str, Any] = field(default_factory=dict)
-    """What differs from the class's defaults, or depends on the size."""
+    """Arguments that differ from the class's defaults, or depend on the size."""
     by_heads: dict[str, int] = field(default_factory=dict)
-    """The same for what grows with the number of heads."""
+    """The same for those that grow with the number of heads."""
     source: str
-    """Where the numbers are published."""
+    """Place where the numbers are published."""
     scaled_from: dict[str, Any] | None = None
-    """Volume, tokens, heads and layers of the real model; None when this is it."""
+    """Volume, tokens, heads and layers of the real model; None if this is the real model."""
 
     @property
     def card(self) -> ModelCard:
-        """What genkit knows of the family."""
+        """Genkit's facts of the family."""
         return next(card for card in CARDS if card.family == self.family)
 
     @property
     def kind(self) -> Kind:
-        """Of the attention over all frames."""
+        """Kind of the attention over all frames."""
         return "joint" if "joint" in self.card.layers else "self"
 
     @property
@@ -74,9 +74,9 @@ class RealModel:
         )
 
     def scale(self, tokens: int, heads: int, layers: int | None = None) -> "RealModel":
-        """A likeness of at most about ``tokens`` tokens, ``heads`` heads and ``layers`` layers of a kind.
+        """Return a version with at most about ``tokens`` tokens, ``heads`` heads and ``layers`` layers of a kind.
 
-        All three axes shrink alike, text with the number of tokens. None leaves the layers as they are.
+        All three axes shrink by the same factor, text with the number of tokens. None keeps the layers.
         """
         share = min(1.0, tokens / self.grid.tokens)
         frames, rows, cols = (max(1, round(n * share ** (1 / 3))) for n in self.volume)
@@ -93,7 +93,7 @@ class RealModel:
 
     @property
     def size(self) -> dict[str, Any]:
-        """What a likeness says about the model it stands for."""
+        """Size of the real model, stored with a scaled-down version."""
         return {
             "volume": list(self.volume),
             "text": self.text,
@@ -104,7 +104,7 @@ class RealModel:
 
     @property
     def scaling(self) -> str:
-        """A sentence for people; empty for the real size."""
+        """A sentence on the scaling; empty for the real size."""
         if self.scaled_from is None:
             return ""
         real = self.scaled_from
@@ -194,8 +194,8 @@ MODELS = {
 }
 
 
-def model_named(name: str) -> RealModel:
-    """One of ``MODELS``.
+def find_model(name: str) -> RealModel:
+    """Return one of ``MODELS``.
 
     Raises:
         UsageError: there is none of this name.

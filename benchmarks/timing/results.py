@@ -1,4 +1,4 @@
-"""Files of results: one JSON object a line, written to the disk one by one; earlier lines are never lost."""
+"""Files of results: one JSON object a line, written to disk one by one; earlier lines are never lost."""
 
 import itertools
 import os
@@ -12,17 +12,17 @@ from genkit.benchmarks.evaluate.ledger import Ledger, key_of
 
 Row = dict[str, Any]
 Tell = Callable[[Row], None]
-"""Takes a row."""
+"""Consumer of a row."""
 Say = Callable[[str], None]
-"""Takes a line for people."""
+"""Consumer of a line of text for users."""
 
 
 @contextmanager
 def lines_to(path: Path | None) -> Iterator[Tell]:
-    """Somewhere to tell rows to: they are added to a file, or go nowhere when ``path`` is None.
+    """Yield a consumer of rows, which are appended to a file, or dropped if ``path`` is None.
 
     Raises:
-        UsageError: the file cannot be made, or another process writes to it.
+        UsageError: the file cannot be created, or another process writes to it.
         GenkitError: an earlier line is damaged, or the disk is full.
     """
     if path is None:

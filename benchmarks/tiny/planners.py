@@ -1,18 +1,18 @@
-"""Every planner on the embedded model at four times its length: how much it leaves out, and what that changes.
+"""Every planner on the embedded model at four times its length: density, and effect on the videos.
 
     python -m genkit.benchmarks.tiny.planners --out benchmarks/results/planners_tiny.jsonl --docs docs/planners.md
 
 Each held-out prompt is made with dense attention and then, from the same noise, by each planner. A row of the file is
-one video: the density that was executed, PSNR and SSIM against the dense video of its prompt, what the oracle reads,
-and seconds. The order goes by prompt, so that what else runs on the machine disturbs all planners alike; a run that was
-stopped goes on by the same command.
+one video: the executed density, PSNR and SSIM against the dense video of its prompt, the oracle's reading, and seconds.
+The order is by prompt, so that other load on the machine affects all planners equally; a stopped run is continued by
+the same command.
 
-The model was trained on clips of 17 frames, and something has to carry it beyond them, the dense videos too:
+The model was trained on clips of 17 frames, so an extension is needed beyond them, for the dense videos too:
 
-``interpolation``  positions of the frames are divided by the lengthening; the event is slower by as much, so the oracle
-                   reads every fourth frame, which are 17 again
+``interpolation``  temporal positions are divided by the lengthening factor; the event is slower by the same factor, so
+                   the oracle reads every fourth frame, which are 17 again
 ``freelong``       the plug-in; its attention over all frames is then the sparse one; every window of 17 is read
-``none``           nothing, and every window of 17 is read. The motions freeze, whatever the attention
+``none``           nothing, and every window of 17 is read. The motions freeze with any attention
 """
 
 import argparse
@@ -31,7 +31,7 @@ from genkit.benchmarks.networks.weight_files import sha256_of
 from genkit.benchmarks.suites.similarity import mse, psnr, ssim
 from genkit.benchmarks.timing.machine import facts, heading
 from genkit.benchmarks.tiny.interpolation import interpolated_positions
-from genkit.benchmarks.tiny.table import kept_promises, table, write_section
+from genkit.benchmarks.tiny.table import check_goals, table, write_section
 from genkit.errors import GenkitError, UsageError, nearest
 from genkit.plugins import catalogue
 from genkit.tiny.evaluate import held_out_scenes
@@ -52,86 +52,86 @@ PLANNERS = {
     "vmoba": "vmoba:threshold=0.25",
     "frame-anchors": "frame-anchors",
 }
-"""Settings with a density near 0.3 where the method has such a parameter; tiles and clusters are cut to a frame of 16
-tokens. All else is the plug-in's default, warm-up included. Those of ``threshold`` and ``adaspa`` were chosen on the
+"""Settings with a density near 0.3 where the method has such a parameter; tiles and clusters fit a frame of 16 tokens.
+Everything else is the plug-in's default, warm-up included. Those of ``threshold`` and ``adaspa`` were chosen on the
 prompts of seed 1."""
 INTERPOLATION = "interpolation"
-CARRIERS = {INTERPOLATION: (), "freelong": ("freelong",), "none": ()}
-"""What carries the model beyond its length, and which plug-ins that takes."""
+EXTENSIONS = {INTERPOLATION: (), "freelong": ("freelong",), "none": ()}
+"""Ways to extend the model beyond its training length, with the plug-ins of each."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlannersConfig:
-    """What is made."""
+    """Videos to make."""
 
     prompts: int = 60
-    """Held-out prompts, with one and two things in turn; more of them begin with the same ones."""
+    """Number of held-out prompts, with one and two things in turn; a larger number begins with the same ones."""
     seed: int = 0
-    """Chooses the prompts; video ``i`` starts from noise of seed ``1000 seed + i``."""
+    """Seed of the choice of prompts; video ``i`` starts from noise of seed ``1000 seed + i``."""
     frames: int = 4 * (NATIVE_FRAMES - 1) + 1
     """Pixel frames of each video."""
     steps: int = 20
     """Solver steps."""
-    carriers: tuple[str, ...] = (INTERPOLATION,)
-    """Names in ``CARRIERS``; each makes all rows."""
+    extensions: tuple[str, ...] = (INTERPOLATION,)
+    """Names in ``EXTENSIONS``; each makes all rows."""
     planners: tuple[str, ...] = tuple(PLANNERS)
     """Names in ``PLANNERS``."""
 
     def __post_init__(self) -> None:
-        for name, least in (("prompts", 1), ("steps", 1), ("frames", NATIVE_FRAMES)):
-            if getattr(self, name) < least:
-                raise UsageError(f"{name}={getattr(self, name)} must be at least {least}")
+        for name, minimum in (("prompts", 1), ("steps", 1), ("frames", NATIVE_FRAMES)):
+            if getattr(self, name) < minimum:
+                raise UsageError(f"{name}={getattr(self, name)} must be at least {minimum}")
         if (self.frames - 1) % (NATIVE_FRAMES - 1):
             raise UsageError(f"frames={self.frames} is not 1 + {NATIVE_FRAMES - 1} n, a whole multiple of the length")
-        for names, known in ((self.carriers, CARRIERS), (self.planners, PLANNERS)):
+        for names, known in ((self.extensions, EXTENSIONS), (self.planners, PLANNERS)):
             if wrong := [name for name in names if name not in known]:
                 raise UsageError(f"there is no {wrong[0]!r} to measure; {nearest(wrong[0], known)}")
 
     @property
     def lengthening(self) -> int:
-        """How many times as long as the training."""
+        """Length as a multiple of the training length."""
         return (self.frames - 1) // (NATIVE_FRAMES - 1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One row that is to be made."""
+    """One row to make."""
 
-    carrier: str
+    extension: str
     planner: str
     number: int
-    """Which prompt, from 0."""
+    """Index of the prompt, from 0."""
     scene: Scene
     seed: int
 
     @property
     def plugins(self) -> tuple[str, ...]:
-        """The plug-ins in their textual form."""
-        return plugins_of(self.carrier, self.planner)
+        """Plug-ins in their textual form."""
+        return plugins_of(self.extension, self.planner)
 
 
-def plugins_of(carrier: str, planner: str) -> tuple[str, ...]:
-    """The plug-ins of a row in their textual form."""
-    return CARRIERS[carrier] + (() if planner == DENSE else (PLANNERS[planner],))
+def plugins_of(extension: str, planner: str) -> tuple[str, ...]:
+    """Return the plug-ins of a row in their textual form."""
+    return EXTENSIONS[extension] + (() if planner == DENSE else (PLANNERS[planner],))
 
 
 Make = Callable[[Job], Video]
-"""Makes the video of a row."""
+"""Function that makes the video of a row."""
 
 
 def jobs(config: PlannersConfig) -> Iterator[list[Job]]:
-    """The rows of each prompt and carrier, the dense one first."""
+    """Yield the rows of each prompt and extension, the dense one first."""
     for number, scene in enumerate(held_out_scenes(config.prompts, config.seed)):
         seed = 1000 * config.seed + number
-        for carrier in config.carriers:
+        for extension in config.extensions:
             yield [
-                Job(carrier=carrier, planner=planner, number=number, scene=scene, seed=seed)
+                Job(extension=extension, planner=planner, number=number, scene=scene, seed=seed)
                 for planner in (DENSE, *config.planners)
             ]
 
 
 def measure(job: Job, video: Video, dense: Video) -> Row:
-    """What is told about one video."""
+    """Return the measurements of one video."""
     answers = [score(reading, job.scene) for reading in _readings(job, video)]
     pairs = [] if job.planner == DENSE else list(zip(video.frames, dense.frames, strict=True))
     return {
@@ -147,26 +147,26 @@ def measure(job: Job, video: Video, dense: Video) -> Row:
 
 def _readings(job: Job, video: Video) -> list[Reading]:
     frames = torch.from_numpy(video.frames).movedim(-1, 1)
-    if job.carrier == INTERPOLATION:
+    if job.extension == INTERPOLATION:
         return [read(frames[:: (len(frames) - 1) // (NATIVE_FRAMES - 1)])]
     return read_windows(frames)
 
 
 def _densities(planner: str, video: Video) -> Row:
-    """Density of the sparse calls, and of all that the planner could have had; refused calls are told apart."""
+    """Return the density of the sparse calls, and of all calls of the planner; refused calls are separate."""
     assert video.receipt is not None
     attention = video.receipt.attention
-    told = attention.densities.get(planner)
+    share = attention.densities.get(planner)
     refused = sum(refusal.calls for refusal in attention.refusals if refusal.plugin == planner)
-    if told is None:
+    if share is None:
         return {"density": 1.0, "with_warm_up": 1.0, "sparse_calls": 0, "refused_calls": refused}
     warm = attention.backends.get(WARM_UP, 0)
-    whole = (told.mean * told.calls + warm) / (told.calls + warm)
-    return {"density": told.mean, "with_warm_up": whole, "sparse_calls": told.calls, "refused_calls": refused}
+    whole = (share.mean * share.calls + warm) / (share.calls + warm)
+    return {"density": share.mean, "with_warm_up": whole, "sparse_calls": share.calls, "refused_calls": refused}
 
 
 def run(config: PlannersConfig, make: Make, ledger: Ledger, about: Row, say: Callable[[str], None]) -> None:
-    """Make every row that the ledger does not hold yet."""
+    """Make every row that the ledger does not contain yet."""
     for group in jobs(config):
         keys = {job: _key(job, config, about) for job in group}
         missing = [job for job in group if keys[job] not in ledger.rows]
@@ -176,18 +176,18 @@ def run(config: PlannersConfig, make: Make, ledger: Ledger, about: Row, say: Cal
         for job in missing:
             video = dense if job.planner == DENSE else make(job)
             row = measure(job, video, dense)
-            ledger.add(keys[job], {**_asked(job, config), **row, **about})
-            say(f"{job.number + 1:3} {job.carrier:13} {job.planner:14} {_said(row)}")
+            ledger.add(keys[job], {**_settings(job, config), **row, **about})
+            say(f"{job.number + 1:3} {job.extension:13} {job.planner:14} {_describe(row)}")
 
 
-def _said(row: Row) -> str:
+def _describe(row: Row) -> str:
     near = "" if row["psnr"] is None else f", {row['psnr']:.1f} dB"
     return f"density {row['density']:.3f}{near}, joint {fmean(row['right']['joint']):.2f}, {row['seconds']:.1f} s"
 
 
-def _asked(job: Job, config: PlannersConfig) -> Row:
+def _settings(job: Job, config: PlannersConfig) -> Row:
     return {
-        "carrier": job.carrier,
+        "carrier": job.extension,  # this word is part of the keys of earlier results
         "planner": job.planner,
         "plugins": list(job.plugins),
         "number": job.number,
@@ -199,11 +199,11 @@ def _asked(job: Job, config: PlannersConfig) -> Row:
 
 
 def _key(job: Job, config: PlannersConfig, about: Row) -> str:
-    return key_of(_asked(job, config), about["weights"], about["dtype"], about["device"])
+    return key_of(_settings(job, config), about["weights"], about["dtype"], about["device"])
 
 
 def check_same(rows: Sequence[Row], about: Row, config: PlannersConfig, path: Path) -> None:
-    """Raise ``UsageError`` if a file holds rows that cannot stand in one table with new ones."""
+    """Raise ``UsageError`` if a file contains rows that cannot share a table with new ones."""
     wanted = {name: about[name] for name in ("weights", "dtype", "device")}
     wanted |= {"frames": config.frames, "steps": config.steps, "methods": SCHEMA_VERSION}
     for row in rows:
@@ -212,21 +212,21 @@ def check_same(rows: Sequence[Row], about: Row, config: PlannersConfig, path: Pa
         for name, value in {**wanted, "plugins": plugins}.items():
             if found[name] != value:
                 raise UsageError(
-                    f"{str(path)!r} holds results with {name}={found[name]!r}, and this run has {value!r}; give "
+                    f"{str(path)!r} contains results with {name}={found[name]!r}, but this run has {value!r}; use "
                     "another file, or move that one away"
                 )
 
 
 def maker(pipe: Any, config: PlannersConfig) -> Make:
-    """Videos of a pipeline, without its progress bar."""
+    """Return a function that makes videos with a pipeline, without its progress bar."""
     import genkit
 
     pipe.set_progress_bar_config(disable=True)
 
     def make(job: Job) -> Video:
-        squeezed = job.carrier == INTERPOLATION
-        carrier = interpolated_positions(pipe.transformer, config.lengthening) if squeezed else nullcontext()
-        with carrier, genkit.apply(pipe, *map(catalogue.parse, job.plugins)) as plan:
+        squeezed = job.extension == INTERPOLATION
+        extension = interpolated_positions(pipe.transformer, config.lengthening) if squeezed else nullcontext()
+        with extension, genkit.apply(pipe, *map(catalogue.parse, job.plugins)) as plan:
             frames, steps = config.frames, config.steps
             return plan.generate(caption(job.scene), num_frames=frames, num_inference_steps=steps, seed=job.seed)
 
@@ -234,26 +234,27 @@ def maker(pipe: Any, config: PlannersConfig) -> Make:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Command line; None reads the arguments of the process. 1 if what is promised of two planners does not hold."""
+    """Run the command line; None reads the arguments of the process. Return 1 if two planners miss their goals."""
     default = PlannersConfig()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="file of results, one JSON object a line")
-    parser.add_argument("--docs", type=Path, help="Markdown file whose section for this table is written anew")
+    parser.add_argument("--docs", type=Path, help="Markdown file whose section for this table is rewritten")
     parser.add_argument("--prompts", type=int, default=default.prompts, help="held-out prompts (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=default.seed, help="chooses prompts and noise")
     parser.add_argument("--frames", type=int, default=default.frames, help="pixel frames (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=default.steps, help="solver steps (default: %(default)s)")
-    parser.add_argument("--carriers", nargs="+", default=default.carriers, help=f"of: {', '.join(CARRIERS)}")
+    known = ", ".join(EXTENSIONS)
+    parser.add_argument("--extensions", "--carriers", nargs="+", default=default.extensions, help=f"of: {known}")
     parser.add_argument("--planners", nargs="+", default=default.planners, help=f"of: {', '.join(PLANNERS)}")
     args = parser.parse_args(arguments)
     values = {name: getattr(args, name) for name in asdict(default)}
     try:
-        return _measured(PlannersConfig(**values), args.out, args.docs)
+        return _measure(PlannersConfig(**values), args.out, args.docs)
     except GenkitError as error:
         parser.exit(2 if isinstance(error, UsageError) else 1, f"error: {error}\n")
 
 
-def _measured(config: PlannersConfig, out: Path, docs: Path | None) -> int:
+def _measure(config: PlannersConfig, out: Path, docs: Path | None) -> int:
     import genkit
     from genkit.loading import TINY_WEIGHTS
 
@@ -269,9 +270,9 @@ def _measured(config: PlannersConfig, out: Path, docs: Path | None) -> int:
     print(table(rows))
     if docs is not None:
         write_section(docs, rows)
-    kept, said = kept_promises(rows)
-    print(said)
-    return 0 if kept else 1
+    passed, lines = check_goals(rows)
+    print(lines)
+    return 0 if passed else 1
 
 
 if __name__ == "__main__":

@@ -173,7 +173,7 @@ def test_the_same_noise_is_the_same_video(model: FakeModel, tmp_path: Path, caps
     assert numbers["metrics"]["similarity.psnr"]["sides"][1]["value"]["value"] == 100
     assert [side["same_videos"] for side in numbers["sides"]] == [0, 1]
     assert (
-        "radial against freenoise: the very same video, bit for bit: what differs between the two had no effect"
+        "radial against freenoise: the same video, bit for bit: the difference between the two had no effect"
         in capsys.readouterr().out
     )
 

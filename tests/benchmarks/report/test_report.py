@@ -18,7 +18,7 @@ from tree import TOP
 
 from genkit.apps.commands.versus import folded
 from genkit.benchmarks.drawing.curves import HEIGHT, WIDTH, Line, curves, line_styles, ticks
-from genkit.benchmarks.report.findings import Comparison, Side, Take, as_json, compared
+from genkit.benchmarks.report.findings import Comparison, Side, Take, as_json, tabulate
 from genkit.benchmarks.report.media import data_uri, strip_places, strip_uri
 from genkit.benchmarks.report.page import Clip, cautions, render, summary
 from genkit.benchmarks.report.worst import worst_cases
@@ -66,7 +66,7 @@ def side(name: str, shift: float, takes: int, seconds: float = 1.0, **more: Any)
 def comparison(takes: int = 8, prompts: int = 1, name: str = "other", prompt: str = "a red circle") -> Comparison:
     """Two sides, of which the second is 0.5 higher in every metric and twice as fast."""
     told = [Take(name=f"take{i}", prompt=f"{prompt}{i % prompts or ''}", seed=i // prompts) for i in range(takes)]
-    return compared([side("plain", 0.0, takes, 8.0), side(name, 0.5, takes, 4.0)], told)
+    return tabulate([side("plain", 0.0, takes, 8.0), side(name, 0.5, takes, 4.0)], told)
 
 
 def clips(of: Comparison) -> list[list[Clip]]:
@@ -153,10 +153,10 @@ def test_every_verdict() -> None:
         Side(name=str(i), request={}, receipts=(receipt(),) * 6, results={"lite": results({"lite.flicker": value})})
         for i, value in enumerate(values)
     ]
-    row = compared(sides, takes).rows[0]
+    row = tabulate(sides, takes).rows[0]
     assert [score.verdict for score in row.scores] == ["", "noise", "equal", "better"]
     for few in range(1, 6):
-        row = compared(sides, takes[:few]).rows[0]
+        row = tabulate(sides, takes[:few]).rows[0]
         told = [score.verdict for score in row.scores[1:]]
         assert told == ["too few seeds", "equal", "too few seeds"], "equal is what is seen, and no guess about others"
         assert all(score.difference is not None for score in row.scores[1:])
@@ -176,7 +176,7 @@ def test_verdicts_hold_for_all_measures_of_a_side_together() -> None:
             Side(name=str(i), request={}, receipts=(receipt(),) * 8, results={"lite": results({n: v[n] for n in only})})
             for i, v in enumerate((base, other))
         ]
-        return compared(sides, takes).rows[0].scores[1].verdict
+        return tabulate(sides, takes).rows[0].scores[1].verdict
 
     assert verdict(names[:1]) == "better" and verdict(names) == "noise"
 
@@ -190,7 +190,7 @@ def test_a_yes_or_no_measure_never_has_an_interval_without_width() -> None:
     for found in sides:
         for video in found.results["lite"]["videos"]:  # the decision, with the speeds along the video as its curve
             video["metrics"]["lite.dynamic_degree"] |= {"sum": 1.0, "weight": 1.0}
-    row = compared(sides, takes).rows[0]
+    row = tabulate(sides, takes).rows[0]
     assert row.scores[0].value is not None and row.scores[0].value.low == pytest.approx(0.3976, abs=1e-4)
     difference = row.scores[1].difference
     assert difference is not None and difference.low is not None and difference.low < -0.5 < 0.5 < difference.high
@@ -213,14 +213,14 @@ def test_what_a_reader_must_know_first() -> None:
     ]
     assert cautions(comparison(takes=4)) == [
         first,
-        "4 seeds are too few for verdicts, which take 6: with fewer, chance alone puts all on one side too often. What "
-        "stands below is a description of these videos.",
+        "4 seeds are too few for verdicts, which need 6: with fewer, chance alone too often puts all on one side. The "
+        "numbers below describe only these videos.",
     ]
     assert (
-        "one take only, so nothing can be said about others: no intervals, no verd" in cautions(comparison(takes=1))[0]
+        "only one take, so nothing can be said about others: no intervals, no verd" in cautions(comparison(takes=1))[0]
     )
     assert "There are only 2 seeds, so nothing can be said" in cautions(comparison(takes=2))[0]
-    noted = compared([side("a", 0, 2), side("b", 1, 2)], comparison(takes=2).takes, ["No similarity of b to a."])
+    noted = tabulate([side("a", 0, 2), side("b", 1, 2)], comparison(takes=2).takes, ["No similarity of b to a."])
     assert cautions(noted)[0] == "No similarity of b to a."
     assert summary(comparison(takes=1), 1) == "other against plain: too few seeds in 4"
 
@@ -228,7 +228,7 @@ def test_what_a_reader_must_know_first() -> None:
 def test_what_was_not_measured_says_why() -> None:
     takes = comparison(takes=2).takes
     other = side("other", 0.5, 2, errors=(0, 1))
-    found = compared([side("plain", 0, 2), other], takes)
+    found = tabulate([side("plain", 0, 2), other], takes)
     assert found.rows[0].scores[1].value is None and found.rows[0].reasons == ["too small"]
     text = page(found).text()
     assert "Not measured: too small" in text and "not measured" in text
@@ -239,7 +239,7 @@ def test_similarity_has_no_value_for_what_it_is_measured_against() -> None:
     takes = comparison(takes=4).takes
     other = side("other", 0.5, 4)
     other.results["similarity"] = results({"similarity.psnr": [30.0, 31.9, 30.1, 32.0]}, "similarity")
-    found = compared([side("plain", 0, 4), other], takes)
+    found = tabulate([side("plain", 0, 4), other], takes)
     row = next(row for row in found.rows if row.metric == "similarity.psnr")
     assert row.scores[0].value is None and row.scores[1].value is not None
     value = row.scores[1].value
@@ -346,14 +346,14 @@ def test_the_worst_case_is_the_largest_loss_in_its_own_spread() -> None:
         Side(name=str(i), request={}, receipts=(receipt(),) * 3, results={"lite": results(values)})
         for i, values in enumerate((base, other, same))
     ]
-    found = compared(sides, takes)
+    found = tabulate(sides, takes)
     (case,) = worst_cases(found)
     assert (case.side, case.take, case.metric) == (1, 2, "lite.flicker")
     assert (case.base, case.value) == pytest.approx((0.5, 0.1))
     parsed = page(found)
     assert "It loses most in lite.flicker : 0.1 against 0.5 of 0, in a · seed 2" in parsed.text()
     assert len(parsed.named("img")) == 2
-    assert "2 loses against 0 in no metric and no video that could be compared." in parsed.text()
+    assert "2 does not lose against 0 in any metric or video that could be compared." in parsed.text()
     assert "1 loses" not in parsed.text()
 
 
@@ -364,11 +364,11 @@ def test_nothing_compared_is_nothing_won() -> None:
         Side(name=name, request={}, receipts=(receipt(),) * 2, results={"lite": results(values, errors=errors)})
         for name, values, errors in (("plain", base, (1,)), ("late", base, (0,)), ("blind", blind, ()))
     ]
-    found = compared(sides, takes)
+    found = tabulate(sides, takes)
     assert worst_cases(found) == [] and found.rows[0].scores[1].difference is None, "no take has both"
     text = page(found).text()
     for name in ("late", "blind"):
-        assert f"{name}: nothing could be compared with plain by a metric of which high or low is better." in text
+        assert f"{name}: nothing could be compared with plain in a metric that has a better direction." in text
     assert " loses " not in text
 
 
@@ -380,24 +380,24 @@ def test_only_takes_that_both_have_are_compared() -> None:
         Side(name=str(i), request={}, receipts=(receipt(),) * 6, results={"lite": results(values, errors=errors)})
         for i, errors in enumerate(((), (0, 3)))
     ]
-    score = compared(sides, takes).rows[0].scores[1]
+    score = tabulate(sides, takes).rows[0].scores[1]
     assert score.difference is not None and score.difference.value == 0 and score.verdict == "equal"
 
 
 def test_a_side_that_changed_nothing_says_so() -> None:
     found = comparison(takes=4)
     for same, words in (
-        (4, "the very same videos, bit for bit: what differs between the two had no effect on them; "),
+        (4, "the same videos, bit for bit: the difference between the two had no effect on them; "),
         (0, ""),
     ):
         told = replace(found, sides=(found.sides[0], replace(found.sides[1], same_videos=same)))
         assert summary(told, 1) == f"other against plain: {words}too few seeds in 4"
         assert summary(told, 1) in page(told).text() and as_json(told)["sides"][1]["same_videos"] == same
     some = replace(found, sides=(found.sides[0], replace(found.sides[1], same_videos=3)))
-    assert "the very same video, bit for bit, in 3 of 4 takes; too few" in summary(some, 1)
+    assert "the same video, bit for bit, in 3 of 4 takes; too few" in summary(some, 1)
     one = comparison(takes=1)
     one = replace(one, sides=(one.sides[0], replace(one.sides[1], same_videos=1)))
-    assert "the very same video, bit for bit: what differs between the two had no effect" in summary(one, 1)
+    assert "the same video, bit for bit: the difference between the two had no effect" in summary(one, 1)
 
 
 def test_strips_show_the_first_and_the_last_frame() -> None:

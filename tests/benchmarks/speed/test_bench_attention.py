@@ -20,12 +20,12 @@ from genkit.apps.cli import main
 from genkit.attention.geometry.grid import VideoGrid
 from genkit.benchmarks.speed import attention as bench
 from genkit.benchmarks.speed.lines import line_of
-from genkit.benchmarks.speed.planner_time import planned, sparse_plugins, sparse_rule
+from genkit.benchmarks.speed.planner_time import sparse_plugins, sparse_rule, time_planner
 from genkit.benchmarks.timing import baselines, machine, operators
-from genkit.benchmarks.timing.gate import WrongKernelError, require_right
+from genkit.benchmarks.timing.gate import WrongKernelError, require_correct
 from genkit.benchmarks.timing.masks import mask_of
 from genkit.benchmarks.timing.random_tensors import query_key_value
-from genkit.benchmarks.timing.real_models import MODELS, model_named
+from genkit.benchmarks.timing.real_models import MODELS, find_model
 from genkit.errors import UsageError
 
 CPU = torch.device("cpu")
@@ -158,7 +158,7 @@ def broken(function: Callable[..., Any], spoil: Callable[[Tensor], Tensor]) -> C
 @pytest.mark.parametrize(
     ("function", "named"),
     [
-        ("block_sparse", r"block_sparse \(reference, float32, D 64, blocks of 64\) errs by"),
+        ("block_sparse", r"block_sparse \(reference, float32, D 64, blocks of 64\) has an error of"),
         ("threshold_attention", "threshold "),
         ("block_mass", "block_mass "),
         ("pool", "pool "),
@@ -169,8 +169,8 @@ def test_a_wrong_operator_is_found(function: str, named: str, monkeypatch: pytes
     right = getattr(operators, function)
     for spoil in (lambda x: x * 1.001, lambda x: x.masked_fill(torch.arange(x.shape[-1]) == 1, math.nan)):
         monkeypatch.setattr(operators, function, broken(right, spoil))
-        with pytest.raises(WrongKernelError, match=f"no speed is told of a wrong kernel: .*{named}"):
-            require_right("reference", torch.float32, [64], CPU)
+        with pytest.raises(WrongKernelError, match=f"a wrong kernel is not timed: .*{named}"):
+            require_correct("reference", torch.float32, [64], CPU)
 
 
 def test_an_operator_that_cannot_run_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,12 +179,12 @@ def test_an_operator_that_cannot_run_is_not_timed(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(operators, "permute", fails)
     with pytest.raises(WrongKernelError, match="permute .* cannot run: out of resource: shared memory"):
-        require_right("reference", torch.float32, [64], CPU)
+        require_correct("reference", torch.float32, [64], CPU)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
 def test_right_operators_pass_in_every_dtype(dtype: torch.dtype) -> None:
-    found = require_right("reference", dtype, [32], CPU, blocks=[32], others=16)
+    found = require_correct("reference", dtype, [32], CPU, blocks=[32], others=16)
     assert {x["operator"] for x in found} == {*operators.OPERATORS, "threshold's selection"}
     blocks = {name: {x["block"] for x in found if x["operator"] == name} for name in operators.OPERATORS}
     assert blocks.pop("block_sparse") == blocks.pop("block_sparse with tail") == {32, 16}
@@ -197,7 +197,7 @@ def test_no_speed_of_a_wrong_kernel_is_printed(tmp_path: Path, monkeypatch: pyte
     out = tmp_path / "rows.jsonl"
     assert main(["bench", "attention", *FLAGS, "--out", str(out)]) == 1
     said = capsys.readouterr()
-    assert re.search(r"^genkit: no speed is told of a wrong kernel: block_sparse .* errs by", said.err)
+    assert re.search(r"^genkit: a wrong kernel is not timed: block_sparse .* has an error of", said.err)
     assert "sdpa" not in said.out and out.read_text() == ""
 
 
@@ -206,11 +206,11 @@ def test_no_speed_of_a_wrong_kernel_is_printed(tmp_path: Path, monkeypatch: pyte
     [
         (["--shape", "wan-14b"], "there is no shape or model called 'wan-14b'; did you mean 'wan-14b-720p'?"),
         (["--plugin", "radiall"], "there is no plug-in called 'radiall'; did you mean 'radial'?"),
-        (["--plugin", "freelong"], "'freelong' leaves no blocks of attention out, so there is no planner to time"),
-        (["--plugin", "radial:recall=0.9"], "'radial:recall=0.9' is set layer by layer in a generation"),
+        (["--plugin", "freelong"], "'freelong' does not leave out blocks of attention, so it has no planner"),
+        (["--plugin", "radial:recall=0.9"], "'radial:recall=0.9' is set per layer during a generation"),
         (["--dtype", "float46"], "dtype 'float46' cannot be measured; did you mean 'float16'?"),
         (["--device", "tpu"], "device 'tpu' cannot be measured; did you mean 'cpu'?"),
-        (["--density", "0"], r"density=0.0 must lie in \(0, 1\]; 1 keeps everything"),
+        (["--density", "0"], r"density=0.0 must be in \(0, 1\]; 1 keeps everything"),
         (["--repeats", "0"], "repeats=0 must be at least 1"),
         (["--impl", "triton", "--dtype", "bfloat16"], "impl='triton' cannot do this call: .*bfloat16"),
     ],
@@ -261,16 +261,16 @@ def test_the_time_of_a_planner_is_told_apart(monkeypatch: pytest.MonkeyPatch) ->
     """A clock that counts its own readings: two around the whole and two around the attention inside."""
     clock = itertools.count()
     monkeypatch.setattr(machine.time, "perf_counter", lambda: float(next(clock)))
-    model = model_named("wan-1.3b-480p").scale(300, 1)
+    model = find_model("wan-1.3b-480p").scale(300, 1)
     q, k, v = query_key_value(model.grid, 1, 128, torch.float32, CPU, 0)
-    found = planned(sparse_rule("radial:density=0.5", model), model, q, k, v, impl="reference", repeats=2)
+    found = time_planner(sparse_rule("radial:density=0.5", model), model, q, k, v, impl="reference", repeats=2)
     assert not isinstance(found, str)
     assert (found.whole.ms, found.attention_ms, found.planner_ms, found.planner_first_ms) == (3000, 1000, 2000, 2000)
-    inside = planned(sparse_rule("threshold", model), model, q, k, v, impl="auto", repeats=2)
+    inside = time_planner(sparse_rule("threshold", model), model, q, k, v, impl="auto", repeats=2)
     assert not isinstance(inside, str)
     assert inside.inside and inside.planner_ms is None and inside.attention_ms == inside.whole.ms == 1000
     assert 0 < inside.density < 1
-    refused = planned(sparse_rule("frame-anchors", model), model, q, k, v, impl="auto", repeats=1)
+    refused = time_planner(sparse_rule("frame-anchors", model), model, q, k, v, impl="auto", repeats=1)
     assert isinstance(refused, str) and "no more than the 21 of the training" in refused
 
 
@@ -310,7 +310,7 @@ def test_baselines_that_cannot_run_say_why(monkeypatch: pytest.MonkeyPatch) -> N
     assert isinstance(said, str) and "No viable backend" in said
     monkeypatch.setattr(baselines, "free_bytes", lambda device: 1000)
     said = baselines.attempt(lambda: known["sdpa math"](q, q, q), CPU, 1)
-    assert isinstance(said, str) and said.startswith("it holds all logits: ")
+    assert isinstance(said, str) and said.startswith("it stores all logits: ")
     monkeypatch.setitem(sys.modules, "xformers.ops", None)
     monkeypatch.setitem(sys.modules, "flash_attn", None)
     assert baselines.attempt(lambda: known["xformers"](q, q, q), CPU, 1) == "xformers is not installed"
@@ -347,5 +347,5 @@ def test_bad_settings_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="impl='flexx' is unknown; did you mean 'flex'?"):
         bench.AttentionConfig(impl="flexx")  # type: ignore[arg-type]
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(UsageError, match="device 'cuda' is not on this machine; leave --device out"):
-        machine.device_named("cuda")
+    with pytest.raises(UsageError, match="device 'cuda' is not available on this machine; leave --device out"):
+        machine.choose_device("cuda")

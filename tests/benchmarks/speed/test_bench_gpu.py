@@ -58,7 +58,7 @@ def test_finished_parts_are_not_run_again_and_failed_ones_are(fake: Parts, tmp_p
     assert main(words) == 1
     assert fake.ran == ["check one", "tune two", "tune three"]
     said = capsys.readouterr().out
-    assert "tune two failed: out of memory\n" in said and "left to run by the same command: tune two" in said
+    assert "tune two failed: out of memory\n" in said and "left to run with the same command: tune two" in said
     fake.ran, fake.fails = [], False
     assert main(words) == 0
     assert fake.ran == ["tune two"] and "all 3 parts are finished" in capsys.readouterr().out
@@ -77,7 +77,7 @@ def test_finished_parts_are_not_run_again_and_failed_ones_are(fake: Parts, tmp_p
 def test_no_part_is_begun_when_the_time_is_up(fake: Parts, tmp_path: Path, capsys: Any) -> None:
     assert main(["bench", "gpu", "--device", "cpu", "--out", str(tmp_path), "--minutes", "0"]) == 1
     assert fake.ran == []
-    assert "left to run by the same command: check one, tune two, tune three" in capsys.readouterr().out
+    assert "left to run with the same command: check one, tune two, tune three" in capsys.readouterr().out
 
 
 def test_what_cannot_be_run_is_one_sentence(
@@ -87,7 +87,7 @@ def test_what_cannot_be_run_is_one_sentence(
     assert capsys.readouterr().err == "genkit: there is no part called 'tunes'; did you mean 'tune two'?\n"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert main(["bench", "gpu", "--out", str(tmp_path)]) == 2
-    assert capsys.readouterr().err.startswith("genkit: device 'cuda' is not on this machine")
+    assert capsys.readouterr().err.startswith("genkit: device 'cuda' is not available on this machine")
 
 
 def test_the_parts_are_everything_that_is_to_be_known() -> None:
@@ -144,7 +144,7 @@ def test_launch_numbers_are_tried_checked_and_put_back() -> None:
 
 
 def test_inside_the_kernel_runs_with_the_numbers() -> None:
-    with pytest.raises(RuntimeError, match="on purpose"), tuning.launched(Launch(16, 32, 8, 3)):
+    with pytest.raises(RuntimeError, match="on purpose"), tuning.use_launch(Launch(16, 32, 8, 3)):
         assert kernel.launch_for(torch.zeros(1), 64) == Launch(16, 32, 8, 3)
         raise RuntimeError("on purpose")
     assert kernel.launch_for is launch_for
@@ -214,7 +214,7 @@ def test_the_curve_counts_planning_in(points: list[dict[str, Any]]) -> None:
         for impl in ("gather", "reference") for planner in ("radial", "sparge") for asked in (0.2, 1.0)
     ]  # fmt: skip
     for row in points:
-        assert row["anew"] == row["dense_ms"] / row["anew_ms"] and row["under_way"] == row["dense_ms"] / row["ms"]
+        assert row["cold"] == row["dense_ms"] / row["cold_ms"] and row["warm"] == row["dense_ms"] / row["ms"]
         assert row["tensor"] == [1, 1, 96, 64]
     assert points[1]["density"] == points[3]["density"] == 1 and points[2]["density"] < 0.6
 
@@ -226,7 +226,7 @@ def test_a_slow_plan_is_in_the_time_that_is_told(monkeypatch: pytest.MonkeyPatch
     model = replace(LONGEST, volume=(6, 4, 4), heads=1)
     config = CurveConfig(densities=(0.5,), planners=("sparge",), model=model, impls=("gather",), repeats=1)
     (row,) = curve(config, lambda row: None, lambda line: None)
-    assert row["anew_ms"] >= 200
+    assert row["cold_ms"] >= 200
 
 
 def test_a_busy_machine_is_told() -> None:
@@ -235,14 +235,14 @@ def test_a_busy_machine_is_told() -> None:
     assert busy.endswith("dense attention had as little as 40% of the CPU; measure again")
 
 
-def curve_row(density: float, anew: float, **change: Any) -> dict[str, Any]:
-    row = {"planner": "radial", "impl": "gather", "density": density, "anew": anew, "device": "cpu", "cpu_share": 0.97}
+def curve_row(density: float, cold: float, **change: Any) -> dict[str, Any]:
+    row = {"planner": "radial", "impl": "gather", "density": density, "cold": cold, "device": "cpu", "cpu_share": 0.97}
     return row | change
 
 
 def test_the_goal_is_judged_at_its_own_density() -> None:
     """Times of 1 / 4 at 0.1 and 1 / 2 at 0.3 are 3 / 8 at 0.2: 2.67 times faster."""
-    told = "radial by gather at density 0.2: {} x dense with its planning counted in every call; the goal of 3.3 is {}"
+    told = "radial by gather at density 0.2: {} x dense with its planning included in every call; the goal of 3.3 is {}"
     assert verdict([curve_row(0.1, 4.0), curve_row(0.3, 2.0), curve_row(0.5, 1.0)]) == told.format("2.67", "missed")
     assert verdict([curve_row(0.2, 3.4)]) == told.format("3.40", "reached")
     assert verdict([curve_row(0.21, 9.0), curve_row(0.3, 8.0)]) == "", "nothing is told where there is no other side"
@@ -251,12 +251,12 @@ def test_the_goal_is_judged_at_its_own_density() -> None:
 
 
 def test_the_table_takes_the_place_of_the_old_one(points: list[dict[str, Any]]) -> None:
-    page = f"before\n{curve_page.BEGIN}\nold\n{curve_page.END}\nafter\n"
-    once = curve_page.placed(page, points)
-    assert once.startswith("before\n") and once.endswith("\nafter\n") and "old" not in once
-    assert curve_page.table(points) in once and curve_page.placed(once, points) == once
+    page = f"before\n{curve_page.BEGIN}\nstale\n{curve_page.END}\nafter\n"
+    once = curve_page.insert_table(page, points)
+    assert once.startswith("before\n") and once.endswith("\nafter\n") and "stale" not in once
+    assert curve_page.table(points) in once and curve_page.insert_table(once, points) == once
     with pytest.raises(UsageError, match="the page has no place for the table; write <!-- curve: begin -->"):
-        curve_page.placed("before", points)
+        curve_page.insert_table("before", points)
 
 
 def test_a_planner_of_the_curve_keeps_its_other_settings() -> None:

@@ -15,8 +15,8 @@ from genkit.attention.calls.run import Run
 from genkit.benchmarks.evaluate.ledger import Ledger
 from genkit.benchmarks.tiny import planners
 from genkit.benchmarks.tiny.planners import (
-    CARRIERS,
     DENSE,
+    EXTENSIONS,
     PLANNERS,
     Job,
     PlannersConfig,
@@ -25,7 +25,7 @@ from genkit.benchmarks.tiny.planners import (
     measure,
     run,
 )
-from genkit.benchmarks.tiny.table import BEGIN, END, complete, kept_promises, table, write_section
+from genkit.benchmarks.tiny.table import BEGIN, END, check_goals, complete, table, write_section
 from genkit.errors import UsageError
 from genkit.plugins import catalogue
 from genkit.plugins.conflicts import check_together
@@ -38,7 +38,7 @@ from genkit.video.video import Video
 
 RESULTS = TOP / "benchmarks" / "results" / "planners_tiny.jsonl"
 DOCS = TOP / "docs" / "planners.md"
-CONFIG = PlannersConfig(prompts=2, frames=17, steps=3, planners=("threshold", "adaspa"), carriers=("none",))
+CONFIG = PlannersConfig(prompts=2, frames=17, steps=3, planners=("threshold", "adaspa"), extensions=("none",))
 ABOUT = {
     "device": "cpu",
     "device_name": "a chip",
@@ -146,23 +146,23 @@ def test_a_stopped_run_goes_on_without_making_a_row_twice(tmp_path: Path, rows: 
 
 
 def test_more_prompts_begin_with_the_same_ones() -> None:
-    few, many = (list(jobs(PlannersConfig(prompts=count, carriers=tuple(CARRIERS)))) for count in (2, 4))
+    few, many = (list(jobs(PlannersConfig(prompts=count, extensions=tuple(EXTENSIONS)))) for count in (2, 4))
     assert many[: len(few)] == few
-    assert [group[0].carrier for group in few] == 2 * list(CARRIERS)
+    assert [group[0].extension for group in few] == 2 * list(EXTENSIONS)
 
 
-def test_the_carrier_is_in_the_dense_video_too() -> None:
-    (carried,) = jobs(PlannersConfig(prompts=1, carriers=("freelong",)))
+def test_the_extension_is_in_the_dense_video_too() -> None:
+    (carried,) = jobs(PlannersConfig(prompts=1, extensions=("freelong",)))
     assert {job.plugins[0] for job in carried} == {"freelong"}
     assert carried[0].planner == DENSE and carried[0].plugins == ("freelong",)
 
 
 @pytest.mark.parametrize("planner", list(PLANNERS))
-def test_every_setting_is_a_sparse_method_that_goes_with_every_carrier(planner: str) -> None:
+def test_every_setting_is_a_sparse_method_that_goes_with_every_extension(planner: str) -> None:
     plugin = catalogue.parse(PLANNERS[planner])
     assert isinstance(plugin, Sparse) and plugin.name == planner
-    for carrier in CARRIERS.values():
-        check_together([*map(catalogue.parse, carrier), plugin])
+    for extension in EXTENSIONS.values():
+        check_together([*map(catalogue.parse, extension), plugin])
 
 
 def test_every_sparse_method_is_measured() -> None:
@@ -182,7 +182,7 @@ def test_the_table_by_hand(rows: list[dict[str, Any]]) -> None:
     changed = answers(answers(rows, DENSE, [[1, 1], [1, 0]]), "adaspa", [[1, 0], [0, 0]], psnr=20.0)
     text = table(changed)
     assert "17 frames, 3 steps, a chip (cpu, 1 threads), float32, torch 2.13.0, weights ffffffffffff." in text
-    assert "Carrier: none. 2 prompts." in text
+    assert "Extension: none. 2 prompts." in text
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| ")]
     assert [row[0] for row in cells] == [
         "planner",
@@ -204,34 +204,35 @@ def test_a_planner_that_never_ran_is_marked(rows: list[dict[str, Any]]) -> None:
         return table([row | calls if row["planner"] == "adaspa" else row for row in many])
 
     name = "\n| `adaspa:density=0.33,first_frame=false,dense_layers=1`"
-    assert f"{name} |" in with_calls(9, 0) and "not told from dense: `threshold`, `adaspa`." in with_calls(9, 0)
+    assert f"{name} |" in with_calls(9, 0) and "not distinguishable: `threshold`, `adaspa`." in with_calls(9, 0)
     assert f"{name} (25% of its calls refused) |" in with_calls(9, 3)
     assert f"{name} (every call was refused: these videos are dense) |" in with_calls(0, 3)
     assert f"{name} (no call was sparse: these videos are dense) |" in with_calls(0, 0)
-    assert "not told from dense: `threshold`; never sparse: `adaspa`." in with_calls(0, 3)
+    assert "not distinguishable: `threshold`; never sparse: `adaspa`." in with_calls(0, 3)
 
 
 def test_only_prompts_that_all_have_are_compared(rows: list[dict[str, Any]]) -> None:
     assert {row["number"] for row in complete(rows[:-1], "none")} == {0}
     assert "1 prompts" in table(rows[:-1])
-    with pytest.raises(UsageError, match="no prompt has been made by all planners yet with the carrier none"):
+    with pytest.raises(UsageError, match="no prompt was made by all planners with the extension none yet"):
         complete([rows[0], rows[4]], "none")
 
 
 @pytest.mark.parametrize(
-    ("joint", "density", "kept"),
+    ("joint", "density", "reached"),
     [([[1], [1]], 0.35, True), ([[1], [1]], 0.36, False), ([[1], [0]], 0.3, False)],
 )
-def test_promises_are_judged(rows: list[dict[str, Any]], joint: list[list[int]], density: float, kept: bool) -> None:
-    found, said = kept_promises(answers(rows, "adaspa", joint, density=density))
-    assert found is kept
-    assert f"at density {density:.3f}, {'as' if kept else 'NOT as'} promised (at least -3 at most 0.35)" in said
-    assert "threshold (carrier none): +0.0 points of joint accuracy at density 0.300, as promised" in said
+def test_goals_are_checked(rows: list[dict[str, Any]], joint: list[list[int]], density: float, reached: bool) -> None:
+    found, said = check_goals(answers(rows, "adaspa", joint, density=density))
+    assert found is reached
+    goal = "the goal of at least -3 at most 0.35 is"
+    assert f"at density {density:.3f}, {goal} {'reached' if reached else 'MISSED'};" in said
+    assert f"threshold (extension none): +0.0 points of joint accuracy at density 0.300, {goal} reached" in said
 
 
-def test_the_carrier_with_the_better_dense_videos_is_judged(rows: list[dict[str, Any]]) -> None:
+def test_the_extension_with_the_better_dense_videos_is_judged(rows: list[dict[str, Any]]) -> None:
     worse = [{**row, "carrier": "freelong"} for row in answers(rows, DENSE, [[0], [0]])]
-    assert "(carrier none)" in kept_promises([*worse, *rows])[1]
+    assert "(extension none)" in check_goals([*worse, *rows])[1]
 
 
 def test_the_section_of_a_page_is_replaced(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
@@ -241,19 +242,19 @@ def test_the_section_of_a_page_is_replaced(tmp_path: Path, rows: list[dict[str, 
     write_section(page, rows)
     assert page.read_text() == f"# Head\n\n{BEGIN}\n{table(rows)}{END}\n\nTail\n"
     page.write_text("no marks")
-    with pytest.raises(UsageError, match="page.md' has no place for the table; put the lines"):
+    with pytest.raises(UsageError, match="page.md' has no place for the table; add the lines"):
         write_section(page, rows)
 
 
 def test_other_weights_or_steps_do_not_mix(rows: list[dict[str, Any]]) -> None:
     check_same(rows, ABOUT, CONFIG, Path("rows.jsonl"))
-    with pytest.raises(UsageError, match="'rows.jsonl' holds results with weights='fff.*give another file"):
+    with pytest.raises(UsageError, match="'rows.jsonl' contains results with weights='fff.*use another file"):
         check_same(rows, ABOUT | {"weights": "0"}, CONFIG, Path("rows.jsonl"))
-    with pytest.raises(UsageError, match="with steps=3, and this run has 20"):
+    with pytest.raises(UsageError, match="with steps=3, but this run has 20"):
         check_same(rows, ABOUT, PlannersConfig(frames=17), Path("rows.jsonl"))
-    with pytest.raises(UsageError, match="with plugins=.'svg'., and this run has .'threshold:tau"):
+    with pytest.raises(UsageError, match="with plugins=.'svg'., but this run has .'threshold:tau"):
         check_same([{**rows[1], "plugins": ["svg"]}], ABOUT, CONFIG, Path("rows.jsonl"))
-    with pytest.raises(UsageError, match=f"with methods=1, and this run has {SCHEMA_VERSION}"):
+    with pytest.raises(UsageError, match=f"with methods=1, but this run has {SCHEMA_VERSION}"):
         check_same([{name: value for name, value in rows[1].items() if name != "methods"}], ABOUT, CONFIG, Path("r"))
 
 
@@ -264,7 +265,7 @@ def test_other_weights_or_steps_do_not_mix(rows: list[dict[str, Any]]) -> None:
         (["--frames", "9"], "frames=9 must be at least 17"),
         (["--frames", "37"], r"frames=37 is not 1 + 16 n, a whole multiple of the length"),
         (["--planners", "radail"], "there is no 'radail' to measure; did you mean 'radial'"),
-        (["--carriers", "nothing"], "there is no 'nothing' to measure; did you mean 'none'"),
+        (["--extensions", "nothing"], "there is no 'nothing' to measure; did you mean 'none'"),
     ],
 )
 def test_mistakes_get_a_sentence(
@@ -301,13 +302,13 @@ def test_a_slow_event_is_read_at_its_own_pace() -> None:
     clip = render([scene], torch.Generator().manual_seed(0), num_frames=17, side=64)[0].movedim(1, -1).numpy()
     places = np.minimum(np.arange(65) // 4, 16)
     video = Video(clip[places], 8.0, receipt=receipt(Run()))
-    job = Job(carrier="none", planner=DENSE, number=0, scene=scene, seed=0)
-    assert measure(replace(job, carrier="interpolation"), video, video)["right"]["joint"] == [1]
+    job = Job(extension="none", planner=DENSE, number=0, scene=scene, seed=0)
+    assert measure(replace(job, extension="interpolation"), video, video)["right"]["joint"] == [1]
     assert measure(job, video, video)["right"]["motion"] == [0, 0, 0, 0]
 
 
 def test_painted_frames_are_what_the_oracle_reads() -> None:
     """The fake of this file is a fair one."""
     scene = parse("a large red circle moves right on a navy background")
-    video = Maker()(Job(carrier="none", planner=DENSE, number=0, scene=scene, seed=0))
+    video = Maker()(Job(extension="none", planner=DENSE, number=0, scene=scene, seed=0))
     assert video.frames.shape == (17, 64, 64, 3) and np.ptp(video.frames) > 0.1

@@ -180,7 +180,7 @@ def test_the_dynamic_degree_by_hand(files: dict[str, Path]) -> None:
     ) == (1, 0)
     with pytest.raises(GenkitError, match="frames of 64x144 are too small for RAFT; it needs 128 pixels a side"):
         measure("dynamic_degree", ramp(4, 8)[:, ::2], files)
-    with pytest.raises(GenkitError, match="frames of 112x144 are too small for AMT; it takes 128 pixels a side"):
+    with pytest.raises(GenkitError, match="frames of 112x144 are too small for AMT; it needs 128 pixels a side"):
         measure("motion_smoothness", ramp(4, 8)[:, :112], files)
     assert measure("motion_smoothness", ramp(10, 5)[:, :113], files).value == pytest.approx(1)
 
