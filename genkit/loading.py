@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from genkit.checks.devices import checked_device
-from genkit.checks.values import shown
+from genkit.checks.devices import check_device
+from genkit.checks.values import quote
 from genkit.errors import GenkitError, UsageError, first_line, is_out_of_memory, nearest
 from genkit.record.visible import visible
 from genkit_video import reinstall
@@ -39,7 +39,7 @@ def load(
         GenkitError: the model could not be opened.
     """
     named = isinstance(model, str | Path)
-    where, precision = checked_device(device), None if dtype is None else _dtype(dtype)
+    where, precision = check_device(device), None if dtype is None else _dtype(dtype)
     _check_offload(offload, where)
     if attention_backend is not None:
         _check_backend(attention_backend)
@@ -128,7 +128,7 @@ def _dtype(name: Any) -> torch.dtype:
     if isinstance(name, torch.dtype) and name in DTYPES.values():
         return name
     if not isinstance(name, str) or name not in DTYPES:
-        raise UsageError(f"dtype={shown(name)} is unknown; {nearest(str(name), DTYPES)}")
+        raise UsageError(f"dtype={quote(name)} is unknown; {nearest(str(name), DTYPES)}")
     return DTYPES[name]
 
 
@@ -136,7 +136,7 @@ def _check_offload(offload: Any, where: str) -> None:
     if offload is None:
         return
     if offload not in ("model", "sequential"):
-        raise UsageError(f"offload={shown(offload)} is unknown; {nearest(str(offload), ('model', 'sequential'))}")
+        raise UsageError(f"offload={quote(offload)} is unknown; {nearest(str(offload), ('model', 'sequential'))}")
     if where.startswith("cpu"):
         raise UsageError(
             f"offload={offload!r} moves parts between CPU and a GPU, and there is no GPU here; leave it out"
@@ -148,7 +148,7 @@ def _check_backend(backend: Any) -> None:
 
     known = [name.value for name in AttentionBackendName]
     if backend not in known:
-        raise UsageError(f"attention_backend={shown(backend)} is unknown to diffusers; {nearest(str(backend), known)}")
+        raise UsageError(f"attention_backend={quote(backend)} is unknown to diffusers; {nearest(str(backend), known)}")
 
 
 @contextmanager

@@ -3,8 +3,8 @@
 import time
 from typing import Any
 
-from genkit.checks.arguments import check_prompt, checked_rate
-from genkit.checks.options import checked
+from genkit.checks.arguments import check_prompt, check_rate
+from genkit.checks.options import check_options
 from genkit.errors import UsageError
 from genkit.generation.events import OnEvent, Progress
 from genkit.generation.handle import apply
@@ -67,8 +67,8 @@ def check_request(request: Request) -> None:
     elif not any("text" in plugin.seams for plugin in plugins):
         raise UsageError("the prompt is a list of events, and no timeline plug-in is in; add it to the plug-ins")
     if request.fps is not None:
-        checked_rate(request.fps)
-    checked(request.model_dump(include=set(WHOLE) | {"guidance_scale", "negative_prompt"}) | request.options)
+        check_rate(request.fps)
+    check_options(request.model_dump(include=set(WHOLE) | {"guidance_scale", "negative_prompt"}) | request.options)
 
 
 def _completed(video: Video, request: Request, load_seconds: float) -> Video:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 
 from genkit.checks import values
 from genkit.errors import UsageError, nearest
-from genkit.schedulers.seeds import checked_seed
+from genkit.schedulers.seeds import check_seed
 
 WHOLE = ("num_frames", "height", "width", "num_inference_steps")
 """Fields that are whole numbers of at least 1."""
@@ -83,7 +83,7 @@ class Request(BaseModel):
     @classmethod
     def _texts(cls, value: Any) -> Any:
         if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
-            raise ValueError(f"plugins={values.shown(value)} must be a list of texts such as 'radial:density=0.3'")
+            raise ValueError(f"plugins={values.quote(value)} must be a list of texts such as 'radial:density=0.3'")
         return value
 
     @field_validator(*WHOLE, *REAL, "seed", mode="before")
@@ -92,7 +92,7 @@ class Request(BaseModel):
         """Numbers of NumPy and torch as Python's own; True and False are no numbers here."""
         if isinstance(value, bool | bytes) or values.is_tensor(value):
             name = str(info.field_name)
-            return values.real(name, value) if name in REAL else values.whole(name, value, least=None)
+            return values.real(name, value) if name in REAL else values.whole(name, value, minimum=None)
         return value
 
     @field_validator(*WHOLE)
@@ -103,12 +103,12 @@ class Request(BaseModel):
     @field_validator(*REAL)
     @classmethod
     def _real(cls, value: float | None, info: ValidationInfo) -> float | None:
-        return None if value is None else values.real(str(info.field_name), value, least=0)
+        return None if value is None else values.real(str(info.field_name), value, minimum=0)
 
     @field_validator("seed")
     @classmethod
     def _seed(cls, value: int | None) -> int | None:
-        return checked_seed(value)
+        return check_seed(value)
 
     @field_validator(*TEXTS, mode="before")
     @classmethod
@@ -148,9 +148,9 @@ def _place(problem: Any) -> str:
 def _sentence(problem: Any) -> str:
     place = _place(problem)
     if not place:
-        return f"a request is a mapping of fields, in JSON an object, and {values.shown(problem['input'])} is none"
+        return f"a request is a mapping of fields, in JSON an object, and {values.quote(problem['input'])} is none"
     if place == "prompt" and problem["type"].endswith("_type"):
-        return f"prompt={values.shown(problem['input'])} must be a text, or a list of events as mappings with a prompt"
+        return f"prompt={values.quote(problem['input'])} must be a text, or a list of events as mappings with a prompt"
     if problem["type"] == "extra_forbidden":
         return f"a request has no field {place!r}; {nearest(place, Request.model_fields)}"
     if problem["type"] == "missing":
@@ -158,4 +158,4 @@ def _sentence(problem: Any) -> str:
     if problem["type"] == "value_error":  # a sentence of our own, which names the field
         return str(problem["ctx"]["error"])
     said = problem["msg"]
-    return f"{place}={values.shown(problem['input'])} cannot be used: {said[:1].lower()}{said[1:]}"
+    return f"{place}={values.quote(problem['input'])} cannot be used: {said[:1].lower()}{said[1:]}"

@@ -1,4 +1,4 @@
-"""Initial noise for videos longer than the model was trained on."""
+"""Initial noise for videos beyond the training length."""
 
 from dataclasses import dataclass
 
@@ -9,24 +9,24 @@ from genkit.schedulers.seeds import generator_of
 
 
 def shuffled_order(frames: int, window: int, stride: int, generator: torch.Generator | None) -> Tensor:
-    """Which base frame's noise each latent frame gets, int64 ``[frames]``; the first ``window`` frames keep theirs.
+    """Return which base frame's noise each latent frame gets, int64 ``[frames]``; the first ``window`` keep theirs.
 
     Each later group of ``stride`` frames is a random permutation of the frames one window earlier, so that every window
-    whose start is a multiple of ``stride`` holds each base noise exactly once: between one such window and the next, a
-    group leaves and its permutation comes in. A last group of fewer frames permutes only as many, so that the window
-    that ends with the video holds each noise once as well. ``generator`` is the caller's; None draws from the global
-    one. One of another device is not advanced: the order comes from a new one on the CPU with its seed.
+    whose start is a multiple of ``stride`` contains each base noise exactly once: from one such window to the next, a
+    group leaves and its permutation enters. A last group of fewer frames permutes only as many, so that the window at
+    the end of the video contains each noise once as well. ``generator`` is the caller's; None uses the global one. One
+    on another device is not advanced: the order is drawn from a new one on the CPU with its seed.
 
-    Source: FreeNoise, arXiv 2310.15169, eq. 7; as the released code, each group shuffles the previous copy of itself,
-    which has the same distribution. Different from the source: its last group, where it is a part of one, is any part
-    of the permutation (and lies in no window), which repeats a noise inside a window that ends with the video for 2 of
-    3 seeds at 17 frames, windows of 9 and a stride of 3.
+    Source: FreeNoise, arXiv 2310.15169, eq. 7; as in the released code, each group shuffles the previous copy of
+    itself, which has the same distribution. Different from the source: its incomplete last group is any part of the
+    permutation (and belongs to no window), which repeats a noise inside the last window for 2 of 3 seeds at 17 frames,
+    windows of 9 and a stride of 3.
 
     Raises:
-        ValueError: ``stride`` does not lie in ``[1, window]``.
+        ValueError: ``stride`` is not in ``[1, window]``.
     """
     if not 1 <= stride <= window:
-        raise ValueError(f"stride={stride} must lie between 1 and the window of {window} latent frames")
+        raise ValueError(f"stride={stride} must be between 1 and the window of {window} latent frames")
     order = torch.arange(frames)
     host = _host(generator)
     for begin in range(window, frames, stride):
@@ -53,7 +53,7 @@ class ShuffledNoise:
     name: str = "freenoise"
 
     def plan(self, latents: Tensor, frame_axis: int, generator: torch.Generator | None) -> Tensor:
-        """Reorder ``latents`` along ``frame_axis``; a video within one window comes back as it is."""
+        """Reorder ``latents`` along ``frame_axis``; a video within one window is returned unchanged."""
         frames = latents.shape[frame_axis]
         if frames <= self.window:
             return latents
@@ -62,9 +62,9 @@ class ShuffledNoise:
 
 
 def largest_stride(window: int) -> int:
-    """The largest divisor of ``window`` that is at most a third of it (16 gives 4, as in the paper; 9 gives 3).
+    """Return the largest divisor of ``window`` up to a third of it (16 gives 4, as in the paper; 9 gives 3).
 
-    Where that is 1, as for primes, it is about a third (5 gives 2, 13 gives 4): groups of one frame would not be
+    If that is 1, as for primes, return about a third (5 gives 2, 13 gives 4): groups of one frame would not be
     shuffled at all, and windows one frame apart cost more than dense attention.
     """
     divisors = [divisor for divisor in range(2, window // 3 + 1) if window % divisor == 0]

@@ -7,18 +7,18 @@ from numbers import Real
 from typing import Any
 
 ROUNDING = 0.05
-"""Seconds by which an end may lie beyond the video, as rounded lengths do; it is then the video's end."""
+"""Seconds by which an end may exceed the video, as rounded lengths do; it is then the video's end."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """What is to be seen from ``start`` to ``end``."""
+    """A prompt from ``start`` to ``end``."""
 
     prompt: str
     start: float | None = None
-    """Seconds; None: where the event before it ends."""
+    """Seconds; None: the end of the previous event."""
     end: float | None = None
-    """Seconds, not included; None: where the next event begins, or the end of the video."""
+    """Seconds, exclusive; None: the start of the next event, or the end of the video."""
 
 
 Events = tuple[Event, ...]
@@ -50,13 +50,13 @@ def _event(item: Any) -> Event:
         unknown = sorted(set(map(str, item)) - {"prompt", "start", "end"})
         if unknown or "prompt" not in item:
             raise ValueError(f"an event takes prompt, start and end; got {', '.join(map(str, item)) or 'nothing'}")
-        return Event(prompt=_stripped(item["prompt"]), start=item.get("start"), end=item.get("end"))
+        return Event(prompt=_strip(item["prompt"]), start=item.get("start"), end=item.get("end"))
     if isinstance(item, Sequence) and len(item) == 3:
-        return Event(prompt=_stripped(item[2]), start=item[0], end=item[1])
+        return Event(prompt=_strip(item[2]), start=item[0], end=item[1])
     raise ValueError(f"an event is a text, a mapping or (start, end, text); got {item!r}")
 
 
-def _stripped(text: Any) -> Any:
+def _strip(text: Any) -> Any:
     return text.strip() if isinstance(text, str) else text
 
 
@@ -73,10 +73,10 @@ def _check(event: Event, number: int, count: int) -> None:
 
 
 def resolve(events: Events, seconds: float) -> list[tuple[float, float]]:
-    """Begin and end of each event in a video of ``seconds``; times that are not given are shared out evenly.
+    """Return begin and end of each event in a video of ``seconds``; missing times are spaced evenly.
 
     Raises:
-        ValueError: events overlap, are out of order, or lie beyond the video.
+        ValueError: events overlap, are out of order, or are outside the video.
     """
     starts, ends = _neighbours(events, seconds)
     spans: list[tuple[float, float]] = []
@@ -85,24 +85,24 @@ def resolve(events: Events, seconds: float) -> list[tuple[float, float]]:
         last = next(number for number in range(first, len(events)) if ends[number] is not None)
         begin, end = starts[first], ends[last]
         assert begin is not None and end is not None
-        spans += _shared(float(begin), float(end), last - first + 1)
+        spans += _divide(float(begin), float(end), last - first + 1)
     for number, (begin, end) in enumerate(spans, 1):
         if not (0 <= begin < end <= seconds + ROUNDING and begin < seconds):
             raise ValueError(
-                f"event {number} runs from {begin:g} s to {end:g} s; it must begin before it ends, and lie inside the "
+                f"event {number} runs from {begin:g} s to {end:g} s; it must begin before it ends, and be inside the "
                 f"video's {seconds:g} s"
             )
     for number, (before, after) in enumerate(zip(spans, spans[1:], strict=False), 1):
         if after[0] < before[1] - 1e-6:
             raise ValueError(
-                f"event {number} ends at {before[1]:g} s but event {number + 1} begins at {after[0]:g} s; events may "
+                f"event {number} ends at {before[1]:g} s but event {number + 1} begins at {after[0]:g} s; events must "
                 "not overlap"
             )
     return [(begin, min(end, seconds)) for begin, end in spans]
 
 
 def _neighbours(events: Events, seconds: float) -> tuple[list[float | None], list[float | None]]:
-    """Starts and ends, where a missing one is that of the neighbour on the other side of the border if it is given."""
+    """Return starts and ends, with a missing one taken from the neighbour at the same border if it is given."""
     starts, ends = [event.start for event in events], [event.end for event in events]
     starts[0] = 0.0 if starts[0] is None else starts[0]
     ends[-1] = seconds if ends[-1] is None else ends[-1]
@@ -114,7 +114,7 @@ def _neighbours(events: Events, seconds: float) -> tuple[list[float | None], lis
     return starts, ends
 
 
-def _shared(begin: float, end: float, count: int) -> list[tuple[float, float]]:
-    """``count`` equal spans from ``begin`` to ``end``."""
+def _divide(begin: float, end: float, count: int) -> list[tuple[float, float]]:
+    """Return ``count`` equal spans from ``begin`` to ``end``."""
     borders = [begin + (end - begin) * number / count for number in range(count)] + [end]
     return list(zip(borders, borders[1:], strict=False))

@@ -12,7 +12,7 @@ from typing import Any
 
 from genkit.benchmarks.networks.weight_files import sha256_of
 from genkit.benchmarks.report.findings import Take
-from genkit.checks.arguments import drawn_seed
+from genkit.checks.arguments import draw_seed
 from genkit.errors import UsageError
 from genkit.files.whole import check_writable, claim, parts_in
 from genkit.loading import TINY_WEIGHTS
@@ -105,8 +105,8 @@ def planned(sides: Sequence[Request], prompts: Sequence[Any], seeds: int, kept: 
     if twice := next((prompt for index, prompt in enumerate(every) if prompt in every[:index]), None):
         raise UsageError(f"the prompt {_text(twice)!r} stands twice; a video more of it takes another seed")
     first = sides[0].seed if sides[0].seed is not None or kept is None else kept["seeds"][0]
-    begin = drawn_seed(first)
-    drawn_seed(begin + seeds - 1)  # the last one counts too
+    begin = draw_seed(first)
+    draw_seed(begin + seeds - 1)  # the last one counts too
     return Plan(sides=tuple(sides), prompts=every, seeds=tuple(range(begin, begin + seeds)))
 
 

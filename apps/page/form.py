@@ -7,7 +7,7 @@ from typing import Any
 
 from genkit.apps.jobs import models
 from genkit.apps.page import plugin_fields
-from genkit.checks.arguments import check_prompt, drawn_seed
+from genkit.checks.arguments import check_prompt, draw_seed
 from genkit.errors import UsageError
 from genkit.plugins import catalogue
 from genkit.plugins.contract import Plugin
@@ -116,7 +116,7 @@ def _seed(values: Values, key: str) -> int | None:
         return None
     if not (text.isascii() and text.isdigit() and len(text) <= len(str(LARGEST))):
         raise UsageError(f"{text[:40]!r} is no seed; give a whole number from 0 up, or nothing to draw one")
-    return drawn_seed(int(text))
+    return draw_seed(int(text))
 
 
 def _number(values: Values, key: str) -> float | None:

@@ -42,7 +42,7 @@ class Totals:
     weights: Floats
 
     def value(self) -> float:
-        """All sums over all weights."""
+        """Return all sums over all weights."""
         return float(self.sums.sum() / self.weights.sum())
 
 

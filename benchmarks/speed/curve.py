@@ -137,7 +137,7 @@ def line_of(row: Row) -> str:
 
 
 def verdict(rows: list[Row]) -> str:
-    """Return whether each planner reaches the goal at its density, and whether the machine was idle enough to tell."""
+    """Return whether each planner reaches the goal at its density, and whether the machine was idle."""
     said = []
     for name, lines in groupby(rows, key=lambda row: (row["planner"], row["impl"])):
         if ratio := _at_goal(list(lines)):

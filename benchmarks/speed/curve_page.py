@@ -15,6 +15,8 @@ COLOURS = ("#0b6e99", "#c2410c", "#3f7d20", "#7a3e9d", "#b08900", "#111827")
 """Colours of the lines, in order; distinguishable in grey as well."""
 BEGIN, END = "<!-- curve: begin -->", "<!-- curve: end -->"
 """Marks around the table in a page."""
+FORMER_KEYS = "anew", "under_way"
+"""Earlier names of the speed-ups cold and warm, in rows before 0.2."""
 HEAD = (
     "| planner | computed by | density asked | density computed | dense SDPA, ms | planner from scratch, ms "
     "| attention, ms | speed-up, cold | speed-up, warm |"
@@ -35,8 +37,9 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def speed_ups(row: Row) -> tuple[float, float]:
-    """Return the speed-up over dense, cold and warm; older rows call them ``anew`` and ``under_way``."""
-    return row.get("cold", row.get("anew")), row.get("warm", row.get("under_way"))
+    """Return the speed-up over dense, cold and warm, under their present or their earlier names in the rows."""
+    cold, warm = ("cold", "warm") if "cold" in row else FORMER_KEYS
+    return row[cold], row[warm]
 
 
 def insert_table(page: str, rows: Sequence[Row]) -> str:

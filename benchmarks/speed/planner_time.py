@@ -34,7 +34,7 @@ class TimedCall(PlannerCall):
     laps: Laps
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, plan: BlockPlan, *, tail: bool = False) -> Tensor:
-        """As ``PlannerCall.attend``."""
+        """Attend as ``PlannerCall.attend`` does, on the stopwatch."""
         with self.laps.lap():
             return super().attend(q, k, v, plan, tail=tail)
 

@@ -1,4 +1,4 @@
-"""From what the user asks to the arguments of one pipeline's call, checked before anything runs."""
+"""The arguments of one pipeline call from the user's request, checked before anything runs."""
 
 import inspect
 import math
@@ -7,16 +7,16 @@ from typing import Any
 
 from genkit.attention.facts.model_card import ModelCard
 from genkit.attention.facts.volume import configured
-from genkit.checks.values import real, shown, text
+from genkit.checks.values import quote, real, text
 from genkit.errors import UsageError, nearest
 from genkit.schedulers import seeds
 
 TABLE = "rope_max_seq_len"
-"""Where a configuration says for how many tokens along each axis its model keeps positions."""
+"""Configuration key for the number of tokens along each axis for which a model stores positions."""
 
 
 def call_arguments(pipe: Any, card: ModelCard, asked: dict[str, Any], *, longest: int | None = None) -> dict[str, Any]:
-    """The keyword arguments for ``pipe(...)``: the card's defaults under what was asked, which is ``checked``.
+    """Return the keyword arguments for ``pipe(...)``: ``asked``, already checked, over the card's defaults.
 
     Raises:
         UsageError: an argument that this pipeline does not accept, a length that it cannot make, an empty prompt.
@@ -25,7 +25,7 @@ def call_arguments(pipe: Any, card: ModelCard, asked: dict[str, Any], *, longest
     for name in asked:
         if name in ("plugin", "plugins") and name not in accepted:
             raise UsageError(
-                f"{name}= is not taken here: plug-ins are put into the pipeline first, as in "
+                f"{name}= is not accepted here: plug-ins are applied to the pipeline first, as in "
                 "`with genkit.apply(pipe, plugin) as handle: handle.generate(prompt)`"
             )
         if name not in accepted:
@@ -40,49 +40,49 @@ def call_arguments(pipe: Any, card: ModelCard, asked: dict[str, Any], *, longest
 
 
 def arguments_of(pipe: Any) -> set[str]:
-    """The names of the arguments that a pipeline's call takes."""
+    """Return the names of the arguments of a pipeline's call."""
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     parameters = inspect.signature(type(pipe).__call__).parameters.values()
     return {parameter.name for parameter in parameters if parameter.kind in named} - {"self"}
 
 
 def default_of(pipe: Any, name: str) -> Any:
-    """What an argument of a pipeline's call is if it is not given; None also where there is no such argument."""
+    """Return the default of an argument of a pipeline's call; None also if there is no such argument."""
     parameter = inspect.signature(type(pipe).__call__).parameters.get(name)
     return None if parameter is None or parameter.default is inspect.Parameter.empty else parameter.default
 
 
 def check_prompt(prompt: Any) -> None:
-    """A prompt must say something, in letters that every tokenizer and file can hold."""
+    """Raise UsageError unless a prompt has words, in letters that every tokenizer and file can store."""
     if not isinstance(prompt, str) or not prompt.strip():
-        raise UsageError(f"the prompt is {shown(prompt)}; say in words what the video shows")
+        raise UsageError(f"the prompt is {quote(prompt)}; say in words what the video shows")
     text("the prompt", prompt)
 
 
 def text_limit(pipe: Any, arguments: dict[str, Any]) -> int:
-    """How many tokens of a text a call of the pipeline reads."""
+    """Return how many tokens of a text a call of the pipeline reads."""
     limit = arguments.get("max_sequence_length") or default_of(pipe, "max_sequence_length")
     return limit or min(int(getattr(pipe.tokenizer, "model_max_length", 10**9)), 10**9)
 
 
 def tokens_of(pipe: Any, text: str) -> int:
-    """How many tokens a text has."""
+    """Return the number of tokens of a text."""
     return len(pipe.tokenizer(text).input_ids)
 
 
 def check_length_of_text(pipe: Any, texts: list[str], limit: int) -> None:
-    """Refuse texts that the pipeline would cut off after ``limit`` tokens."""
+    """Refuse texts that the pipeline would truncate after ``limit`` tokens."""
     for each in texts:
         count = tokens_of(pipe, each)
         if count > limit:
             raise UsageError(
-                f"the prompt has {count} tokens and this model reads {limit}; shorten it, or split it over time with "
+                f"the prompt has {count} tokens but this model reads {limit}; shorten it, or split it over time with "
                 "the timeline plug-in"
             )
 
 
 def check_frames(pipe: Any, card: ModelCard, arguments: dict[str, Any], longest: int | None) -> None:
-    """Refuse a length that the family cannot make, with the nearest that it can."""
+    """Refuse a length that the family cannot make, naming the nearest one."""
     frames = arguments.get("num_frames")
     if frames is None:
         return
@@ -90,14 +90,14 @@ def check_frames(pipe: Any, card: ModelCard, arguments: dict[str, Any], longest:
     if frames < 1 or (frames - 1) % stride:
         rule = "whole numbers from 1" if stride == 1 else f"{stride}k + 1 frames"
         near = max(0, round(Fraction(frames - 1, stride))) * stride + 1
-        raise UsageError(f"num_frames={shown(frames)}: {card.title} makes {rule}; the nearest is {shown(near)}")
+        raise UsageError(f"num_frames={quote(frames)}: {card.title} makes {rule}; the nearest is {quote(near)}")
     table = configured(card.model(pipe), TABLE)
     if table is not None:
         longest = min((table - 1) * card.stride(pipe) + 1, longest or frames)
     if longest is not None and frames > longest:
         further = ", and freenoise goes further" if card.rope == "absolute" else ""
         raise UsageError(
-            f"num_frames={shown(frames)}: the positions of {card.this} end at {longest} frames; "
+            f"num_frames={quote(frames)}: the positions of {card.this} end at {longest} frames; "
             f"the nearest is {longest}{further}"
         )
 
@@ -107,12 +107,12 @@ def check_steps(pipe: Any, arguments: dict[str, Any]) -> None:
     steps, levels = arguments.get("num_inference_steps"), pipe.scheduler.config.get("num_train_timesteps")
     if steps is not None and levels is not None and steps > levels:
         raise UsageError(
-            f"num_inference_steps={shown(steps)}: the most is {levels}, as the scheduler has no more noise levels"
+            f"num_inference_steps={quote(steps)}: the maximum is {levels}, the noise levels of the scheduler"
         )
 
 
 def check_size(pipe: Any, card: ModelCard, arguments: dict[str, Any]) -> None:
-    """Refuse a height or width that the model would round, with the nearest that it can make."""
+    """Refuse a height or width that the model would round, naming the nearest one."""
     for name, unit in zip(("height", "width"), card.size_steps(pipe), strict=True):
         value = arguments.get(name)
         if value is not None and value % unit:
@@ -133,36 +133,36 @@ def _check_table(pipe: Any, card: ModelCard, name: str, value: int | None, unit:
 def _check_largest(pipe: Any, card: ModelCard, arguments: dict[str, Any]) -> None:
     if card.largest is None:
         return
-    for name, what, most in zip(("height", "width"), ("rows", "columns"), card.largest(pipe), strict=True):
+    for name, what, limit in zip(("height", "width"), ("rows", "columns"), card.largest(pipe), strict=True):
         value = arguments.get(name)
-        if value is not None and value > most:
+        if value is not None and value > limit:
             raise UsageError(
-                f"{name}={value}: the positions of {card.this} end at {most} {what} of pixels; the largest is {most}"
+                f"{name}={value}: the positions of {card.this} end at {limit} {what} of pixels; the maximum is {limit}"
             )
 
 
-def drawn_seed(seed: Any) -> int:
-    """Return the seed as an int, or a fresh one for None and -1.
+def draw_seed(seed: Any) -> int:
+    """Return the seed as an int, or a random one for None and -1.
 
     Raises:
-        UsageError: not a whole number from -1 to 2**64 - 1.
+        UsageError: it is not a whole number from -1 to 2**64 - 1.
     """
     try:
-        return seeds.drawn_seed(seed)
+        return seeds.draw_seed(seed)
     except ValueError as error:
         raise UsageError(str(error)) from None
 
 
-def checked_rate(fps: Any) -> float:
+def check_rate(fps: Any) -> float:
     """Return the frame rate as a float, if a video can have it.
 
     Raises:
-        UsageError: it is no number, or lies outside 0.1 to 1000 frames a second.
+        UsageError: it is not a number, or outside 0.1 to 1000 frames per second.
     """
     try:
         rate = real("fps", fps)
     except UsageError:
         rate = math.nan
     if not 0.1 <= rate <= 1000:
-        raise UsageError(f"fps={shown(fps)} must be a number of frames per second between 0.1 and 1000")
+        raise UsageError(f"fps={quote(fps)} must be a number of frames per second between 0.1 and 1000")
     return rate

@@ -1,4 +1,4 @@
-"""Whether a run fits into memory: what it needs at least, what would fit, and the sentence for when it did not."""
+"""Memory of a run: the minimum it needs, what would fit, and the message when memory ran out."""
 
 import math
 import traceback
@@ -13,18 +13,18 @@ from genkit.checks.memory import free_memory
 from genkit.errors import UsageError, first_line
 
 GIB, COUNTABLE = 2**30, 2**50
-"""Bytes of a GiB, and the pixels from which the frames alone are too many."""
+"""Bytes of a GiB, and the number of pixels beyond which the frames alone are too large."""
 LIVE = 4
-"""Tensors as wide as the tokens that a layer holds at the same time: its input, queries, keys and values."""
+"""Tensors of all tokens that a layer keeps at the same time: its input, queries, keys and values."""
 
 
 def check_memory(pipe: Any, card: ModelCard, arguments: dict[str, Any]) -> None:
-    """Refuse a video that cannot fit into the memory that is free, before anything runs.
+    """Refuse a video that cannot fit into the free memory, before anything runs.
 
-    Only what is needed in any case is counted, so that nothing is refused that could be made.
+    Only the unavoidable minimum is counted, so that nothing is refused that could be made.
 
     Raises:
-        UsageError: it cannot fit; the number of frames that could is named.
+        UsageError: it cannot fit; the message names the number of frames that would.
     """
     size, device = size_of(pipe, card, arguments), torch.device(pipe._execution_device)
     if len(size) < 3:
@@ -32,19 +32,19 @@ def check_memory(pipe: Any, card: ModelCard, arguments: dict[str, Any]) -> None:
     for where, need in needed_bytes(pipe, card, arguments, size, device).items():
         free = free_bytes(torch.device(where))
         if free is not None and need > free:
-            fewer = _fitting(pipe, card, size, free / need)
+            fewer = _suggest(pipe, card, size, free / need)
             raise UsageError(
                 f"num_frames={size['num_frames']} at {size['height']}x{size['width']} need {need / GIB:,.1f} GiB of "
-                f"memory on {where} or more, and {free / GIB:,.1f} GiB are free; {fewer}"
+                f"memory on {where} or more, but {free / GIB:,.1f} GiB are free; {fewer}"
             )
 
 
 def needed_bytes(
     pipe: Any, card: ModelCard, arguments: dict[str, Any], size: dict[str, int], device: torch.device
 ) -> dict[str, int]:
-    """The least that a run needs beside its weights, in bytes, by device: the larger of denoising and decoding."""
+    """Return the minimum memory besides the weights, in bytes by device: the larger of denoising and decoding."""
     pixels = 3 * math.prod(size.values())
-    decoded, kept = pixels * _width_of(pipe.vae), pixels * 4  # what the decoder gives, and the same in float32
+    decoded, kept = pixels * _width_of(pipe.vae), pixels * 4  # the decoder's output, and its copy in float32
     model, latents = card.model(pipe), latents_like(pipe, card, arguments) if pixels < COUNTABLE else None
     tokens = 0 if latents is None else latents.numel() // model.config.in_channels // math.prod(patch_of(model))
     denoising = tokens * _channels(model) * LIVE * _width_of(model)
@@ -54,8 +54,7 @@ def needed_bytes(
 
 
 def free_bytes(device: torch.device) -> int | None:
-    """Memory that can still be taken on a device, in bytes, with what the allocator holds back; None where the system
-    does not tell."""
+    """Return the memory available on a device in bytes, including the allocator's reserve; None if unknown."""
     if device.type == "cuda":
         held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(torch.cuda.mem_get_info(device)[0]) + held
@@ -65,22 +64,22 @@ def free_bytes(device: torch.device) -> int | None:
 
 
 def out_of_memory(pipe: Any, card: ModelCard, arguments: dict[str, Any], error: BaseException, when: str) -> str:
-    """The sentence for a run that memory ended ``when``; what its frames held is let go."""
+    """Return the message for a run that ran out of memory ``when``, and release what its frames referenced."""
     traceback.clear_frames(error.__traceback__)
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     size, device = size_of(pipe, card, arguments), str(pipe._execution_device)
     offload = "" if device == "cpu" else ", or offload='model'"
     video = f"{size['num_frames']} frames of {size['height']}x{size['width']}" if len(size) == 3 else "the video"
-    fewer = _fitting(pipe, card, size, 0.5) if len(size) == 3 else "make fewer frames"
+    fewer = _suggest(pipe, card, size, 0.5) if len(size) == 3 else "make fewer frames"
     return (
         f"the memory of {device} was full {when}, with {video} ({first_line(error)[:200]}); try less: {fewer}, or a "
         f"smaller height and width{offload}"
     )
 
 
-def _fitting(pipe: Any, card: ModelCard, size: dict[str, int], share: float) -> str:
-    """How many frames take ``share`` of the memory."""
+def _suggest(pipe: Any, card: ModelCard, size: dict[str, int], share: float) -> str:
+    """Return how many frames fit into ``share`` of the memory, as a clause."""
     step = card.frame_step(pipe)
     fewer = (int(size["num_frames"] * share) - 1) // step * step + 1
     if fewer < 1:

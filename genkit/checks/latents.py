@@ -1,4 +1,4 @@
-"""The latents of a run before it: their shape, from the pipeline's own method on a device without numbers."""
+"""The latents of a run before it starts: their shape, from the pipeline's own method on the meta device."""
 
 from typing import Any
 
@@ -13,22 +13,26 @@ SIZES = ("num_frames", "height", "width")
 
 
 def size_of(pipe: Any, card: ModelCard, arguments: dict[str, Any]) -> dict[str, int]:
-    """Frames, height and width of a call, after the pipeline's own defaults, in pixels; a size that only its call
-    knows is left out."""
-    found = {name: arguments.get(name) or default_of(pipe, name) or _own(pipe, card, name) for name in SIZES}
+    """Return frames, height and width of a call in pixels, after the pipeline's defaults.
+
+    A size that is known only during the call is left out.
+    """
+    found = {name: arguments.get(name) or default_of(pipe, name) or _default(pipe, card, name) for name in SIZES}
     return {name: int(size) for name, size in found.items() if size}
 
 
 def latents_like(pipe: Any, card: ModelCard, arguments: dict[str, Any]) -> torch.Tensor | None:
-    """Return what the pipeline would begin with, as a tensor that has a shape and no numbers; None where that is not
-    known before the call."""
+    """Return the initial latents of the pipeline as a meta tensor (a shape without numbers).
+
+    None if they are not known before the call.
+    """
     size = size_of(pipe, card, arguments)
     if len(size) < len(SIZES) or getattr(pipe, "free_noise_enabled", False):
         return None
     patch = card.time_patch(pipe)
     stride = card.stride(pipe) // patch
     latent_frames = (size["num_frames"] - 1) // stride + 1
-    size["num_frames"] += -latent_frames % patch * stride  # CogVideoX 1.5 makes them up and drops them at the end
+    size["num_frames"] += -latent_frames % patch * stride  # CogVideoX 1.5 adds them and drops them at the end
     found: torch.Tensor = type(pipe).prepare_latents(
         pipe,
         batch_size=1,
@@ -42,7 +46,7 @@ def latents_like(pipe: Any, card: ModelCard, arguments: dict[str, Any]) -> torch
 
 
 def check_given(pipe: Any, card: ModelCard, arguments: dict[str, Any]) -> None:
-    """Latents that the caller gives must be those of this call's size.
+    """Raise unless latents given by the caller match this call's size.
 
     Raises:
         UsageError: they have another shape.
@@ -54,12 +58,12 @@ def check_given(pipe: Any, card: ModelCard, arguments: dict[str, Any]) -> None:
         size = size_of(pipe, card, arguments)
         raise UsageError(
             f"latents have shape {list(given.shape)}, but {size['num_frames']} frames of {size['height']}x"
-            f"{size['width']} begin with {list(like.shape)}; give those, or another size"
+            f"{size['width']} begin with {list(like.shape)}; give that shape, or another size"
         )
 
 
-def _own(pipe: Any, card: ModelCard, name: str) -> int | None:
-    """The default that a pipeline keeps in its configuration and not in its signature."""
+def _default(pipe: Any, card: ModelCard, name: str) -> int | None:
+    """Return the default that a pipeline keeps in its configuration and not in its signature."""
     model, kept = card.model(pipe), getattr(pipe, f"default_{name}", None)
     if name == "num_frames":
         return configured(model, "sample_frames")

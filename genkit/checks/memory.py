@@ -1,4 +1,4 @@
-"""How much memory is free on this machine, or in the container that this process runs in."""
+"""Free memory of this machine, or of the container of this process."""
 
 from pathlib import Path
 
@@ -6,11 +6,11 @@ GROUPS = (
     (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")),
     (Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"), Path("/sys/fs/cgroup/memory/memory.usage_in_bytes")),
 )
-"""Files of Linux's control groups, version 2 and 1: the limit of a container, and what it uses."""
+"""Files of Linux's control groups, version 2 and 1: the limit of a container, and its usage."""
 
 
 def free_memory() -> int:
-    """Return the bytes that can be taken without swapping, as far as the system tells.
+    """Return the bytes that can be allocated without swapping, as reported by the system.
 
     The limits of a container and of ``ulimit -v`` count too.
     """
@@ -21,15 +21,15 @@ def free_memory() -> int:
 
 
 def _left(limit: Path, used: Path) -> int | None:
-    """What a control group leaves; None where there is no such group, or no limit."""
+    """Return what a control group leaves; None if there is no such group, or no limit."""
     try:
-        return max(0, int(limit.read_text()) - int(used.read_text()) + _cached(limit.with_name("memory.stat")))
-    except (OSError, ValueError):  # "max" is no number
+        return max(0, int(limit.read_text()) - int(used.read_text()) + _cache_size(limit.with_name("memory.stat")))
+    except (OSError, ValueError):  # "max" is not a number
         return None
 
 
-def _cached(path: Path) -> int:
-    """Pages of files in a control group, which the system takes back when it needs them."""
+def _cache_size(path: Path) -> int:
+    """Return the file cache of a control group in bytes, which the system frees on demand."""
     try:
         found = dict(line.split() for line in path.read_text().splitlines())
     except (OSError, ValueError):
@@ -38,11 +38,11 @@ def _cached(path: Path) -> int:
 
 
 def _left_to_process() -> int | None:
-    """What ``ulimit -v`` leaves; None where there is no such limit."""
+    """Return what ``ulimit -v`` leaves; None if there is no such limit."""
     try:
         import resource
 
-        most, pages = resource.getrlimit(resource.RLIMIT_AS)[0], Path("/proc/self/statm").read_text().split()[0]
+        limit, pages = resource.getrlimit(resource.RLIMIT_AS)[0], Path("/proc/self/statm").read_text().split()[0]
     except (ImportError, OSError):
         return None
-    return None if most == resource.RLIM_INFINITY else max(0, most - int(pages) * resource.getpagesize())
+    return None if limit == resource.RLIM_INFINITY else max(0, limit - int(pages) * resource.getpagesize())

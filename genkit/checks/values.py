@@ -1,6 +1,6 @@
-"""Checks of single values that users give, whatever the door: each refusal names the value, the rule and the fix.
+"""Checks of single values from users, by any interface: each refusal names the value, the rule and the fix.
 
-Numbers of NumPy and torch, which programs hand over, become Python's own; texts that read like numbers do not.
+Numbers of NumPy and torch, as passed by programs, become Python's own; texts that look like numbers do not.
 """
 
 import math
@@ -11,25 +11,25 @@ from typing import Any
 
 from genkit.errors import UsageError
 
-MOST = 2**63
-"""Whole numbers lie below this."""
-SHOWN = 60
+LIMIT = 2**63
+"""Whole numbers must be below this."""
+MAX_LETTERS = 60
 """Letters of a refused value that are shown."""
 
 
-def shown(value: object) -> str:
-    """Return a value as a refusal shows it: on one line, and not the whole of a long one."""
+def quote(value: object) -> str:
+    """Return a value as a message quotes it: on one line, and shortened if it is long."""
     if is_tensor(value):
         return f"a {type(value).__name__} of shape {list(value.shape)}"  # type: ignore[attr-defined]
     try:
         text = repr(value).replace("\n", " ")
-    except ValueError:  # more digits than Python turns into a text
+    except ValueError:  # more digits than Python converts to text
         text = f"a number of {value.bit_length()} bits"  # type: ignore[attr-defined]
-    return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
+    return text if len(text) <= MAX_LETTERS else text[: MAX_LETTERS - 3] + "..."
 
 
-def whole(name: str, value: Any, least: int | None = 1) -> int:
-    """Return a whole number of at least ``least`` as an int, any if that is None; bools, floats and texts are none.
+def whole(name: str, value: Any, minimum: int | None = 1) -> int:
+    """Return a whole number of at least ``minimum`` (None: any) as an int; bools, floats and texts are refused.
 
     Raises:
         UsageError: it is something else.
@@ -39,96 +39,96 @@ def whole(name: str, value: Any, least: int | None = 1) -> int:
         number = None if isinstance(plain, bool) else operator.index(plain)
     except (TypeError, RuntimeError):
         number = None
-    if number is None or (least is not None and number < least) or number >= MOST:
-        rule = "" if least is None else f" of at least {least}"
-        most = " below 2**63" if number is not None and number >= MOST else ""
-        raise UsageError(f"{name}={shown(value)} must be a whole number{rule}{most}")
+    if number is None or (minimum is not None and number < minimum) or number >= LIMIT:
+        rule = "" if minimum is None else f" of at least {minimum}"
+        limit = " below 2**63" if number is not None and number >= LIMIT else ""
+        raise UsageError(f"{name}={quote(value)} must be a whole number{rule}{limit}")
     return number
 
 
-def real(name: str, value: Any, least: float = -math.inf) -> float:
-    """Return a finite number of at least ``least`` as a float; bools and texts are none.
+def real(name: str, value: Any, minimum: float = -math.inf) -> float:
+    """Return a finite number of at least ``minimum`` as a float; bools and texts are refused.
 
     Raises:
         UsageError: it is something else.
     """
     number = _as_float(_plain(value))
-    if not math.isfinite(number) or number < least:
-        rule = "a finite number" if least == -math.inf else f"a finite number of at least {least:g}"
-        raise UsageError(f"{name}={shown(value)} must be {rule}")
+    if not math.isfinite(number) or number < minimum:
+        rule = "a finite number" if minimum == -math.inf else f"a finite number of at least {minimum:g}"
+        raise UsageError(f"{name}={quote(value)} must be {rule}")
     return number
 
 
 def flag(name: str, value: Any) -> bool:
-    """Return True or False; raises ``UsageError`` for anything else."""
+    """Return True or False; raise ``UsageError`` for anything else."""
     plain = _plain(value)
     if not isinstance(plain, bool):
-        raise UsageError(f"{name}={shown(value)} must be True or False")
+        raise UsageError(f"{name}={quote(value)} must be True or False")
     return plain
 
 
 def text(name: str, value: Any) -> str:
-    """Return a text that every tokenizer and every file can hold.
+    """Return a text that every tokenizer and every file can store.
 
     Raises:
-        UsageError: it is no text, holds bytes that were no UTF-8 (lone surrogates), or the letter NUL.
+        UsageError: it is not a text, or contains bytes that are not UTF-8 (lone surrogates) or the letter NUL.
     """
     if not isinstance(value, str):
         several = "; make one video for each" if isinstance(value, Sequence) and not isinstance(value, bytes) else ""
-        raise UsageError(f"{name}={shown(value)} must be a text{several}")
+        raise UsageError(f"{name}={quote(value)} must be a text{several}")
     for place, letter in enumerate(value):
         if "\ud800" <= letter <= "\udfff":
             raise UsageError(f"{name} is not valid UTF-8 at letter {place + 1} ({letter!r}); give it in UTF-8")
         if letter == "\0":
-            raise UsageError(f"{name} holds the letter NUL at place {place + 1}; take it out")
+            raise UsageError(f"{name} contains the letter NUL at place {place + 1}; remove it")
     return value
 
 
 def reals(name: str, value: Any) -> list[float] | list[int]:
-    """Return a list, tuple, or array of one axis of finite numbers as a list; at least one.
+    """Return a list, tuple or array of one axis with finite numbers as a list; at least one.
 
     Raises:
         UsageError: it is something else.
     """
     items = value.tolist() if is_tensor(value) else value
     if not isinstance(items, Sequence) or isinstance(items, str | bytes) or not items:
-        raise UsageError(f"{name}={shown(value)} must be a list of numbers")
+        raise UsageError(f"{name}={quote(value)} must be a list of numbers")
     return [item if type(item) is int else real(f"{name}[{place}]", item) for place, item in enumerate(items)]
 
 
 def real_or_reals(name: str, value: Any) -> Any:
-    """Return a finite number, or a list of them; raises ``UsageError`` for anything else."""
+    """Return a finite number, or a list of them; raise ``UsageError`` for anything else."""
     return reals(name, value) if isinstance(value, Sequence) and not isinstance(value, str) else real(name, value)
 
 
 def names(name: str, value: Any) -> list[str]:
-    """Return a list of texts; raises ``UsageError`` for anything else."""
+    """Return a list of texts; raise ``UsageError`` for anything else."""
     if not isinstance(value, Sequence) or isinstance(value, str) or not all(isinstance(item, str) for item in value):
-        raise UsageError(f"{name}={shown(value)} must be a list of names")
+        raise UsageError(f"{name}={quote(value)} must be a list of names")
     return list(value)
 
 
 def function(name: str, value: Any) -> Callable[..., Any]:
-    """Return something that can be called; raises ``UsageError`` for anything else."""
+    """Return something that can be called; raise ``UsageError`` for anything else."""
     if not callable(value) or isinstance(value, type):
-        raise UsageError(f"{name}={shown(value)} must be a function, which only Python can give; leave it out here")
+        raise UsageError(f"{name}={quote(value)} must be a function, which only Python can pass; leave it out here")
     return value  # type: ignore[no-any-return]
 
 
 def mapping(name: str, value: Any) -> dict[str, Any]:
-    """Return a dict with texts as keys; raises ``UsageError`` for anything else."""
+    """Return a dict with texts as keys; raise ``UsageError`` for anything else."""
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-        raise UsageError(f"{name}={shown(value)} must be a mapping of names to values")
+        raise UsageError(f"{name}={quote(value)} must be a mapping of names to values")
     return dict(value)
 
 
 def is_tensor(value: object) -> bool:
-    """Whether a value is an array of torch or NumPy, told by what it offers so that neither is imported."""
+    """Return True for an array of torch or NumPy, recognised by its attributes so that neither is imported."""
     return all(hasattr(value, name) for name in ("shape", "dtype", "tolist", "ndim"))
 
 
 def _as_float(value: Any) -> float:
-    """A number as a float; NaN for what is none, and for one too large."""
+    """Return a number as a float; NaN if it is not a number, or too large."""
     if not isinstance(value, Real) or isinstance(value, bool):
         return math.nan
     try:
@@ -138,5 +138,5 @@ def _as_float(value: Any) -> float:
 
 
 def _plain(value: Any) -> Any:
-    """A scalar of NumPy or torch as Python's own; anything else as it is."""
+    """Return a scalar of NumPy or torch as Python's own; anything else unchanged."""
     return value.item() if is_tensor(value) and value.ndim == 0 and not getattr(value, "is_meta", False) else value

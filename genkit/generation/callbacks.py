@@ -6,8 +6,8 @@ from typing import Any
 from torch import Tensor
 
 from genkit.checks.arguments import arguments_of
-from genkit.checks.options import stored
-from genkit.checks.values import shown
+from genkit.checks.options import to_json
+from genkit.checks.values import quote
 from genkit.errors import UsageError
 from genkit.generation.watch import Watch
 
@@ -52,11 +52,11 @@ def _changed(theirs: Callable[..., Any], returned: Any, latents: Tensor) -> dict
         return {}
     if not isinstance(returned, Mapping):
         raise UsageError(
-            f"{stored(MODERN, theirs)} returned {shown(returned)}; return a dict of the tensors it changed"
+            f"{to_json(MODERN, theirs)} returned {quote(returned)}; return a dict of the tensors it changed"
         )
     new = returned.get("latents", latents)
     if not isinstance(new, Tensor) or new.shape != latents.shape:
         raise UsageError(
-            f"{stored(MODERN, theirs)} returned latents={shown(new)}; they must keep their shape {list(latents.shape)}"
+            f"{to_json(MODERN, theirs)} returned latents={quote(new)}; they must keep their shape {list(latents.shape)}"
         )
     return dict(returned)

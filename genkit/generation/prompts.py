@@ -5,7 +5,7 @@ from typing import Any
 
 from genkit.attention.geometry.grid import VideoGrid
 from genkit.checks.arguments import check_length_of_text, check_prompt, default_of, text_limit, tokens_of
-from genkit.checks.values import shown
+from genkit.checks.values import quote
 from genkit.errors import UsageError
 from genkit.generation.context import Context
 
@@ -16,7 +16,7 @@ def as_argument(context: Context, prompt: Any, asked: dict[str, Any]) -> dict[st
         return {"prompt": prompt_text(context, prompt)}
     if prompt is not None:
         raise UsageError(
-            f"the prompt {shown(prompt)} and prompt_embeds both say what the video shows; give None as the prompt"
+            f"the prompt {quote(prompt)} and prompt_embeds both say what the video shows; give None as the prompt"
         )
     if context.text is not None:
         raise UsageError(f"{context.text.name} reads the prompt as a text, and prompt_embeds is none; leave one out")

@@ -15,15 +15,15 @@ from genkit.attention.model.session import UnroutedError
 from genkit.attention.planning.outlook import Outlook
 from genkit.checks.arguments import (
     call_arguments,
+    check_rate,
     check_size,
-    checked_rate,
     default_of,
-    drawn_seed,
+    draw_seed,
 )
 from genkit.checks.fitting import check_memory, out_of_memory
 from genkit.checks.latents import check_given
-from genkit.checks.options import checked, stored
-from genkit.checks.values import function, shown
+from genkit.checks.options import check_options, to_json
+from genkit.checks.values import function, quote
 from genkit.errors import GenkitError, UsageError, first_line, is_out_of_memory
 from genkit.generation.callbacks import chained
 from genkit.generation.context import Context
@@ -48,8 +48,8 @@ def sample(
     on_event: OnEvent | None,
 ) -> Video:
     """Run the pipeline once; see ``Handle.generate``."""
-    pipe, fps = context.pipe, checked_rate(context.card.fps if fps is None else fps)
-    number, asked = drawn_seed(seed), checked(asked)
+    pipe, fps = context.pipe, check_rate(context.card.fps if fps is None else fps)
+    number, asked = draw_seed(seed), check_options(asked)
     if on_event is not None:
         function("on_event", on_event)
     wanted = asked | as_argument(context, prompt, asked) | _frame_rate(pipe, fps)
@@ -57,7 +57,7 @@ def sample(
     check_size(pipe, context.card, arguments)
     check_given(pipe, context.card, arguments)
     check_memory(pipe, context.card, arguments)
-    named = {name: stored(name, value) for name, value in arguments.items()}
+    named = {name: to_json(name, value) for name, value in arguments.items()}
     run = context.begin_run(fps)
     check_texts(context, prompt, arguments, fps)
     _note_what_is_known(context, prompt, arguments)
@@ -115,7 +115,7 @@ def _note_what_is_known(context: Context, prompt: Any, arguments: dict[str, Any]
         note_unknown_words(context, prompt)
     for name in ("callback_on_step_end", "callback"):
         if name in arguments:
-            run.note(f"{name}: {stored(name, arguments[name])} ran after the steps, and no file holds what it does")
+            run.note(f"{name}: {to_json(name, arguments[name])} ran after the steps, and no file holds what it does")
 
 
 def _note_what_differs(run: Run, watch: Watch, arguments: dict[str, Any], videos: Any) -> None:
@@ -170,7 +170,7 @@ def _further(context: Context, arguments: dict[str, Any]) -> str:
     from genkit.request import Request
 
     usual = {*Request.model_fields, *context.card.defaults, "frame_rate"}
-    return ", ".join(f"{name}={shown(value)}" for name, value in arguments.items() if name not in usual)
+    return ", ".join(f"{name}={quote(value)}" for name, value in arguments.items() if name not in usual)
 
 
 def _frame_rate(pipe: Any, fps: float) -> dict[str, Any]:

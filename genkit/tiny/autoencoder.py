@@ -10,18 +10,18 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
 
-class Certain:
-    """A latent distribution without spread, so that ``sample`` and ``mode`` agree."""
+class DeterministicLatents:
+    """A latent distribution without variance, so that ``sample`` and ``mode`` agree."""
 
     def __init__(self, latents: Tensor) -> None:
         self.latents = latents
 
     def mode(self) -> Tensor:
-        """The latents ``[B, Z, F, H, W]``."""
+        """Return the latents ``[B, Z, F, H, W]``."""
         return self.latents
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
-        """The same latents; the generator is not used."""
+        """Return the same latents; the generator is not used."""
         return self.latents
 
 
@@ -29,9 +29,9 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):
     """Videos ``[B, 3, 1 + k (F - 1), k' H, k' W]`` in [-1, 1] to latents ``[B, Z, F, H, W]`` and back.
 
     ``k`` is ``scale_factor_temporal`` (pixel frames per latent frame) and ``k'`` is ``scale_factor_spatial``. The first
-    frame stands alone, as in Wan: it is repeated ``k`` times on the way in and averaged on the way out, so that a
-    single image uses the same components as a clip. ``latents_mean`` and ``latents_std`` have the meaning that
-    ``WanPipeline`` gives them: normalised latents are ``(z - mean) / std``.
+    frame is separate, as in Wan: it is repeated ``k`` times for encoding and averaged in decoding, so that a single
+    image uses the same components as a clip. ``latents_mean`` and ``latents_std`` have ``WanPipeline``'s meaning:
+    normalised latents are ``(z - mean) / std``.
     """
 
     @register_to_config
@@ -54,24 +54,24 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):
         b, c, t, h, w = video.shape
         if t % kt or h % ks or w % ks:
             raise ValueError(
-                f"a clip of {t - kt + 1} frames of {h}x{w} does not fit: it takes 1 + {kt} n frames and sides in "
+                f"a clip of {t - kt + 1} frames of {h}x{w} does not fit: it needs 1 + {kt} n frames and sides in "
                 f"multiples of {ks}"
             )
         blocks = video.reshape(b, c, t // kt, kt, h // ks, ks, w // ks, ks)
         return blocks.permute(0, 2, 4, 6, 1, 3, 5, 7).flatten(4)  # [B, F, H, W, 3 kt ks ks]
 
     def project(self, x: Tensor) -> Tensor:
-        """The latents ``[B, Z, F, H, W]`` of a video, before ``latents_mean`` and ``latents_std``."""
+        """Return the latents ``[B, Z, F, H, W]`` of a video, before ``latents_mean`` and ``latents_std``."""
         latents: Tensor = (self._patches(x) - self.center) @ self.components.T
         return latents.permute(0, 4, 1, 2, 3).contiguous()
 
-    def encode(self, x: Tensor, return_dict: bool = True) -> AutoencoderKLOutput | tuple[Certain]:
+    def encode(self, x: Tensor, return_dict: bool = True) -> AutoencoderKLOutput | tuple[DeterministicLatents]:
         """Project a video on the components."""
-        found = Certain(self.project(x))
+        found = DeterministicLatents(self.project(x))
         return AutoencoderKLOutput(latent_dist=found) if return_dict else (found,)
 
     def decode(self, z: Tensor, return_dict: bool = True) -> DecoderOutput | tuple[Tensor]:
-        """Sum the components up to a video in [-1, 1]."""
+        """Sum the components to a video in [-1, 1]."""
         kt, ks = self.config.scale_factor_temporal, self.config.scale_factor_spatial
         patches = z.permute(0, 2, 3, 4, 1) @ self.components + self.center
         b, f, h, w, _ = patches.shape
@@ -85,10 +85,10 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):
     def fit(
         cls, videos: Tensor, z_dim: int, scale_factor_temporal: int, scale_factor_spatial: int
     ) -> "PatchAutoencoder":
-        """Find the components in closed form from videos ``[B, 3, T, H, W]`` in [-1, 1].
+        """Compute the components in closed form from videos ``[B, 3, T, H, W]`` in [-1, 1].
 
         ``latents_std`` is the square root of each channel's deviation, scaled to a mean variance of 1: the coarse
-        channels keep more of the signal than the fine ones, and the fine ones are not lost in the noise.
+        channels keep more of the signal than the fine ones, and the fine ones do not vanish in the noise.
         """
         shape = {"scale_factor_temporal": scale_factor_temporal, "scale_factor_spatial": scale_factor_spatial}
         patches = cls(z_dim=z_dim, **shape)._patches(videos).flatten(0, 3).double()

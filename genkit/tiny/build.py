@@ -1,4 +1,4 @@
-"""The parts of the embedded model: what is trained, and the stock pipeline that it becomes."""
+"""The parts of the embedded model: what is trained, and the stock pipeline made of it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,11 +28,11 @@ class TinyConfig:
     text_layers: int = 4
     """Blocks of the text encoder."""
     latent_channels: int = 48
-    """Principal components that the autoencoder keeps of each 2x8x8 patch."""
+    """Principal components of each 2x8x8 patch in the autoencoder."""
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
-    """One token a word of the world's vocabulary; anything else is ``<unk>``."""
+    """Build a tokenizer with one token per word of the world's vocabulary; anything else is ``<unk>``."""
     words = ["<pad>", "</s>", "<unk>", *vocabulary()]
     tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
     tokenizer.normalizer = normalizers.Lowercase()
@@ -44,7 +44,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def build_text_encoder(config: TinyConfig, vocabulary_size: int) -> UMT5EncoderModel:
-    """A small UMT5 encoder with fresh weights."""
+    """Build a small UMT5 encoder with random weights."""
     return UMT5EncoderModel(
         UMT5Config(
             vocab_size=vocabulary_size,
@@ -61,7 +61,7 @@ def build_text_encoder(config: TinyConfig, vocabulary_size: int) -> UMT5EncoderM
 
 
 def build_transformer(config: TinyConfig) -> WanTransformer3DModel:
-    """A small Wan transformer with fresh weights; patch (1, 2, 2)."""
+    """Build a small Wan transformer with random weights; patch (1, 2, 2)."""
     return WanTransformer3DModel(
         patch_size=(1, 2, 2),
         num_attention_heads=config.heads,
@@ -95,5 +95,5 @@ def save_pipeline(
 
 
 def _name_tokenizer(file: Path) -> None:
-    """transformers 5 writes a class name that transformers 4 does not know; both know this one."""
+    """Replace the class name that transformers 5 writes by one that transformers 4 knows too."""
     file.write_text(file.read_text().replace('"TokenizersBackend"', '"PreTrainedTokenizerFast"'))

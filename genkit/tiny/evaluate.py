@@ -1,8 +1,8 @@
 """Measure the embedded model: ``python -m genkit.tiny.evaluate --prompts 200``.
 
-Prompts that training never showed (every colour, shape and motion in them was held out together) go through the stock
-``WanPipeline``, the oracle reads the clips, and a table says which share of each attribute is right, with 95 % Wilson
-intervals: for one thing, for two things (right only if right for both), and for all.
+Prompts that training never contained (colour, shape and motion together were held out) go through the stock
+``WanPipeline``, the oracle reads the clips, and a table reports the share of each attribute that is right, with 95 %
+Wilson intervals: for one thing, for two things (right only if right for both), and for all.
 """
 
 import argparse
@@ -27,28 +27,28 @@ if TYPE_CHECKING:
 WEIGHTS = Path(__file__).parent / "weights"
 COLUMNS = ("color", "shape", "size", "motion", "background", "joint")
 MAX_TEXT = 32
-"""Tokens of the text; the longest caption of the world has fewer."""
+"""Maximum number of text tokens; the longest caption of the world has fewer."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateConfig:
-    """What is generated and how."""
+    """Prompts and settings of the generation."""
 
     prompts: int = 200
-    """How many held-out prompts; every second one has two things."""
+    """Number of held-out prompts; every second one has two things."""
     seed: int = 0
-    """Chooses the prompts; clip ``i`` starts from noise of seed ``1000 seed + i``, whatever the batch."""
+    """Seed of the choice of prompts; clip ``i`` starts from noise of seed ``1000 seed + i``, whatever the batch."""
     steps: int = 20
     """Solver steps."""
     guidance: float = 3.0
-    """Guidance scale; 1 is none."""
+    """Guidance scale; 1 disables it."""
     batch: int = 8
     """Clips generated at once."""
 
     def __post_init__(self) -> None:
         for name in ("prompts", "steps", "batch"):
             if getattr(self, name) < 1:
-                raise UsageError(f"{name} must be at least 1, and is {getattr(self, name)}")
+                raise UsageError(f"{name}={getattr(self, name)} must be at least 1")
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Result:
-    """One clip: what was asked, what was read, and which attributes are right."""
+    """One clip: its scene, the oracle's reading, and which attributes are right."""
 
     scene: Scene
     reading: Reading
@@ -70,7 +70,7 @@ class Result:
 
 
 def held_out_scenes(count: int, seed: int) -> list[Scene]:
-    """Scenes that training never draws, with one and two things in turn; the same for the same seed."""
+    """Return scenes that training never draws, with one and two things in turn; the same for the same seed."""
     generator = torch.Generator().manual_seed(seed)
     return [draw_scene(generator, things=1 + i % 2, held_out=True) for i in range(count)]
 
@@ -79,16 +79,16 @@ def load_pipeline(folder: Path) -> "WanPipeline":
     """Load the stock pipeline in float32, on the GPU if there is one.
 
     Raises:
-        GenkitError: the folder holds no pipeline.
+        GenkitError: the folder does not contain a pipeline.
     """
     if not (folder / "model_index.json").is_file():
         raise GenkitError(
-            f"{folder} holds no pipeline (no model_index.json); give the folder of a trained model with --model, "
+            f"{folder} does not contain a pipeline (model_index.json); give the folder of a trained model by --model, "
             "python -m genkit.tiny.train writes one"
         )
     from diffusers import WanPipeline
 
-    import genkit.tiny.autoencoder  # noqa: F401  (diffusers loads classes only from modules that are imported)
+    import genkit.tiny.autoencoder  # noqa: F401  (diffusers loads classes only from imported modules)
 
     pipe = WanPipeline.from_pretrained(folder, trust_remote_code=False)
     for part in (pipe.text_encoder, pipe.transformer, pipe.vae):
@@ -97,7 +97,7 @@ def load_pipeline(folder: Path) -> "WanPipeline":
 
 
 def generate(pipe: "WanPipeline", scenes: list[Scene], config: EvaluateConfig) -> Iterator[Tensor]:
-    """Make one clip ``[17, 3, 64, 64]`` in [0, 1] for each scene, in order."""
+    """Yield one clip ``[17, 3, 64, 64]`` in [0, 1] for each scene, in order."""
     pipe.set_progress_bar_config(disable=True)
     for start in range(0, len(scenes), config.batch):
         part = scenes[start : start + config.batch]
@@ -127,7 +127,7 @@ def evaluate(pipe: "WanPipeline", config: EvaluateConfig) -> list[Result]:
 
 
 def wilson(right: int, count: int) -> Share:
-    """Share and 95 % interval. Source: E. B. Wilson, JASA 22 (1927). Without clips the share is 0, the interval all."""
+    """Return share and 95 % interval; without clips 0 in [0, 1]. Source: E. B. Wilson, JASA 22 (1927)."""
     if not count:
         return Share(0.0, 0.0, 1.0)
     z, share = 1.959964, right / count
@@ -137,7 +137,7 @@ def wilson(right: int, count: int) -> Share:
 
 
 def summarise(results: list[Result]) -> dict[str, dict[str, Share]]:
-    """Shares by row (``one thing``, ``two things``, ``all``) and column."""
+    """Return the shares by row (``one thing``, ``two things``, ``all``) and column."""
     rows = {
         "one thing": [r for r in results if len(r.scene.things) == 1],
         "two things": [r for r in results if len(r.scene.things) == 2],
@@ -150,7 +150,7 @@ def summarise(results: list[Result]) -> dict[str, dict[str, Share]]:
 
 
 def confusions(results: list[Result], attribute: str) -> list[tuple[str, str, int]]:
-    """Asked, read and how often, commonest first, over things that were found by their colour; ``none`` is no name."""
+    """Return asked, read and count, commonest first, of things found by their colour; ``none`` reads as no name."""
     counts: Counter[tuple[str, str]] = Counter()
     for result in results:
         for asked in result.scene.things:
@@ -162,19 +162,19 @@ def confusions(results: list[Result], attribute: str) -> list[tuple[str, str, in
 
 
 def table(results: list[Result]) -> str:
-    """The summary and the commonest confusions as text."""
+    """Return the summary and the commonest confusions as text."""
     lines = [f"{'right, in %':12}" + "".join(f"{column:>18}" for column in COLUMNS)]
     for name, row in summarise(results).items():
         cells = [f"{100 * s.share:.1f} ({100 * s.low:.0f}-{100 * s.high:.0f})" for s in row.values()]
         lines.append(f"{name:12}" + "".join(f"{cell:>18}" for cell in cells))
     for attribute in ("shape", "motion"):
-        said = [f"{wanted} read as {found}: {count}" for wanted, found, count in confusions(results, attribute)]
-        lines.append(f"{attribute}s taken for others: {'; '.join(said) or 'none'}")
+        counts = [f"{wanted} read as {found}: {count}" for wanted, found, count in confusions(results, attribute)]
+        lines.append(f"{attribute}s confused: {'; '.join(counts) or 'none'}")
     return "\n".join(lines)
 
 
 def as_json(results: list[Result], config: EvaluateConfig) -> str:
-    """The configuration, the summary, the confusions and every clip's reading as one JSON object."""
+    """Return the configuration, the summary, the confusions and every clip's reading as one JSON object."""
     return json.dumps(
         {
             "config": asdict(config),
@@ -186,7 +186,7 @@ def as_json(results: list[Result], config: EvaluateConfig) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Command line; None reads the arguments of the process."""
+    """Run the command line; None reads the arguments of the process."""
     default = EvaluateConfig()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=WEIGHTS, help="folder of a pipeline (default: the packaged one)")

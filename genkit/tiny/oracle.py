@@ -1,7 +1,7 @@
-"""The oracle: says which scene of the tiny world a clip shows, by classical measurements and without learned weights.
+"""The oracle: reads which scene of the tiny world a clip shows, by classical measurements without learned weights.
 
-``read`` names what one native clip shows, ``read_windows`` what each window of a longer one shows, and ``score`` holds
-a reading against the scene that was asked for. Nothing is forced: a shape or motion that fits nothing reads as None.
+``read`` names what one native clip shows, ``read_windows`` what each window of a longer one shows, and ``score``
+compares a reading with the requested scene. Nothing is forced: a shape or motion that fits nothing is read as None.
 """
 
 from collections.abc import Callable
@@ -18,17 +18,17 @@ from genkit.tiny.world import NATIVE_FRAMES, NATIVE_SIDE, SIZES, Scene, Thing
 
 ATTRIBUTES = ("color", "shape", "size", "motion", "background")
 
-LEAST_LIKENESS = 0.8  # mean correlation with its template that a shape needs to have a name
-MOST_CLUTTER = 0.4  # what is less like any shape is clutter, if something clearer stands beside it
-LEAST_EXPLAINED = 0.5  # share of a path's variance that a motion has to explain
-MOST_WANDER = 0.04  # root mean square, in frame sides, of what a thing that stays still may stray
-LEAST_SPANS = {"across": 0.08, "grow": 0.4, "bounce": 0.06, "orbit": 0.03}
-"""What moves less than this stays still: frame sides (orbit: its radius), for ``grow`` the log ratio of its radii."""
+MIN_LIKENESS = 0.8  # mean correlation with its template that a shape needs to be named
+MAX_CLUTTER = 0.4  # anything less similar to every shape is clutter, if there is something clearer beside it
+MIN_EXPLAINED = 0.5  # share of a path's variance that a motion must explain
+MAX_WANDER = 0.04  # root mean square, in frame sides, by which a still thing may stray
+MIN_SPANS = {"across": 0.08, "grow": 0.4, "bounce": 0.06, "orbit": 0.03}
+"""Smaller motions count as still: in frame sides (orbit: its radius), for ``grow`` in the log ratio of the radii."""
 
 
 @dataclass(frozen=True)
 class Sight:
-    """One thing as it was read; None is "nothing that this world has a word for"."""
+    """One thing as it was read; None means that this world has no word for it."""
 
     size: str
     color: str
@@ -51,12 +51,12 @@ def read(frames: Tensor) -> Reading:
         frames: ``[17, 3, S, S]``, float in [0, 1] or uint8; ``S`` is a multiple of 64.
 
     Raises:
-        UsageError: the shape or the dtype is another one, or a value is NaN or infinite.
+        UsageError: the shape or the dtype differs, or a value is NaN or infinite.
     """
-    frames = _prepared(frames)
+    frames = _prepare(frames)
     if len(frames) != NATIVE_FRAMES:
         raise UsageError(
-            f"a reading takes {NATIVE_FRAMES} frames and got {len(frames)}; use read_windows for a longer clip"
+            f"a reading needs {NATIVE_FRAMES} frames, not {len(frames)}; use read_windows for a longer clip"
         )
     return _read(frames)
 
@@ -70,21 +70,21 @@ def read_windows(frames: Tensor, stride: int = NATIVE_FRAMES - 1) -> list[Readin
     Raises:
         UsageError: as ``read``, or the clip is shorter than one window, or ``stride`` is less than 1.
     """
-    frames = _prepared(frames)
+    frames = _prepare(frames)
     if len(frames) < NATIVE_FRAMES or stride < 1:
         raise UsageError(
-            f"{len(frames)} frames with a stride of {stride} hold no window: it takes at least {NATIVE_FRAMES} frames "
-            "and a stride of at least 1"
+            f"{len(frames)} frames with a stride of {stride} contain no window: at least {NATIVE_FRAMES} frames and a "
+            "stride of at least 1 are needed"
         )
     return [_read(frames[i : i + NATIVE_FRAMES]) for i in range(0, len(frames) - NATIVE_FRAMES + 1, stride)]
 
 
 def score(reading: Reading, scene: Scene) -> dict[str, bool]:
-    """Say which attributes of ``scene`` a reading shows.
+    """Return which attributes of ``scene`` a reading shows.
 
-    The keys are ``color, shape, size, motion, background`` and ``joint``, which is all of them but the size. With two
-    things an attribute is right only if it is right for both; read things are matched to asked ones by colour first.
-    Of a thing that is missing everything is wrong; a thing that nobody asked for makes the colours wrong.
+    The keys are ``color, shape, size, motion, background`` and ``joint``, which is all of them except size. With two
+    things an attribute is right only if it is right for both; read things are matched to requested ones by colour
+    first. Everything is wrong for a missing thing; an additional thing makes the colours wrong.
     """
     right = dict.fromkeys(ATTRIBUTES, False)
     if len(reading.things) >= len(scene.things):
@@ -104,23 +104,23 @@ def _compare(things: tuple[Sight, ...], asked: tuple[Thing, ...]) -> dict[str, b
 
 
 def _likeness(things: tuple[Sight, ...], asked: tuple[Thing, ...]) -> tuple[int, int]:
-    """How many colours agree, and then how many attributes."""
+    """Return how many colours agree, and then how many attributes."""
     colors = sum(a.color == b.color for a, b in zip(things, asked, strict=True))
     return colors, sum(_compare(things, asked).values())
 
 
-def _prepared(frames: Tensor) -> Tensor:
-    """Check a clip and bring it to floats at the native side."""
+def _prepare(frames: Tensor) -> Tensor:
+    """Check a clip and convert it to floats at the native side."""
     if frames.ndim != 4 or frames.shape[1] != 3 or frames.shape[2] != frames.shape[3] or frames.shape[2] % NATIVE_SIDE:
         raise UsageError(
-            f"frames of shape {list(frames.shape)} cannot be read: it takes [T, 3, S, S] with S a multiple of "
+            f"frames of shape {list(frames.shape)} cannot be read: the shape must be [T, 3, S, S] with S a multiple of "
             f"{NATIVE_SIDE}"
         )
     if frames.dtype == torch.uint8:
         frames = frames / 255
     if not frames.is_floating_point() or not torch.isfinite(frames).all():
         raise UsageError(
-            f"frames must be uint8, or finite floats in [0, 1]; these are {frames.dtype} or hold NaN or inf"
+            f"frames must be uint8, or finite floats in [0, 1]; these are {frames.dtype} or contain NaN or infinity"
         )
     factor = frames.shape[-1] // NATIVE_SIDE
     return torch.nn.functional.avg_pool2d(frames.detach().float().cpu(), factor)
@@ -128,7 +128,7 @@ def _prepared(frames: Tensor) -> Tensor:
 
 def _read(frames: Tensor) -> Reading:
     found = [(figure, outline(figure)) for figure in figures(frames)]
-    clear = [(figure, seen) for figure, seen in found if seen.likeness >= MOST_CLUTTER]
+    clear = [(figure, seen) for figure, seen in found if seen.likeness >= MAX_CLUTTER]
     return Reading(tuple(_sight(figure, seen) for figure, seen in clear or found), background_name(frames))
 
 
@@ -136,16 +136,16 @@ def _sight(figure: Figure, seen: Outline) -> Sight:
     path = figure.path
     radius = float(path.radius[path.seen > 0].mean()) * (pi / AREAS[seen.shape]) ** 0.5
     size = min(SIZES, key=lambda name: abs(log(radius / SIZES[name])))
-    shape = seen.shape if seen.likeness >= LEAST_LIKENESS else None
+    shape = seen.shape if seen.likeness >= MIN_LIKENESS else None
     return Sight(size, figure.color, shape, _motion(path, seen.turn))
 
 
-# --- motions: the world's own tracks, fitted to a path by least squares ---
+# --- motions: the world's own tracks, fitted to a path with minimum squared error ---
 
 
 @dataclass(frozen=True)
 class _Fit:
-    """A motion fitted to a path: ``rest`` is the squared error that is left, ``span`` how far the motion goes."""
+    """A motion fitted to a path: ``rest`` is the remaining squared error, ``span`` the extent of the motion."""
 
     motion: str
     rest: float
@@ -153,21 +153,21 @@ class _Fit:
 
 
 def _motion(path: Path, turn: float) -> str | None:
-    """The motion whose track fits best; None if even that explains too little."""
+    """Return the motion whose track fits best; None if even that explains too little."""
     when = path.seen > 0
     time = (torch.arange(len(when)) / (NATIVE_FRAMES - 1))[when].double()
     x, y, r = (signal[when].double() for signal in (path.x, path.y, path.radius))
     total = sum(_solve(signal)[0] for signal in (x, y, r))
     fits = [fit for make in FITS for fit in make(time, x, y, r)]
     best = min(fits, key=lambda fit: fit.rest)
-    if best.span < LEAST_SPANS.get(best.motion, LEAST_SPANS["across"]):
-        strays = (total / len(x)) ** 0.5 > MOST_WANDER
+    if best.span < MIN_SPANS.get(best.motion, MIN_SPANS["across"]):
+        strays = (total / len(x)) ** 0.5 > MAX_WANDER
         return None if strays else "spin" if turn else "still"
-    return best.motion if best.rest < (1 - LEAST_EXPLAINED) * total else None
+    return best.motion if best.rest < (1 - MIN_EXPLAINED) * total else None
 
 
 def _solve(signal: Tensor, *columns: Tensor) -> tuple[float, list[float]]:
-    """Squared error and weights of the least-squares fit of a signal by a constant and ``columns``."""
+    """Fit a signal by a constant and ``columns``; return the squared error and the weights of ``columns``."""
     basis = torch.stack([torch.ones_like(signal), *columns], 1)
     weights = torch.linalg.lstsq(basis, signal[:, None]).solution
     return float((signal[:, None] - basis @ weights).square().sum()), weights[1:, 0].tolist()
@@ -199,7 +199,7 @@ def _bounce(time: Tensor, x: Tensor, y: Tensor, r: Tensor) -> list[_Fit]:
 
 
 def _orbit(time: Tensor, x: Tensor, y: Tensor, r: Tensor) -> list[_Fit]:
-    """A circle at an even pace, either way round, from any place on it."""
+    """Fit a circle at an even pace, in either direction, from any point on it."""
     others = _solve(r)[0]
     found = []
     for way in (-1, 1):

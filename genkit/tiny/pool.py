@@ -11,7 +11,7 @@ LATENTS = (9, 8, 8)
 
 
 class Pool:
-    """Encoded clips and their scenes, renewed a little in every step."""
+    """Encoded clips and their scenes, of which a few are renewed in every step."""
 
     def __init__(self, vae: PatchAutoencoder, size: int, pairs: float, seed: int) -> None:
         self.vae, self.pairs, self.generator = vae, pairs, torch.Generator().manual_seed(seed)
@@ -39,7 +39,7 @@ class Pool:
         self.latents[places] = latents.to(torch.bfloat16)
 
     def sample(self, count: int) -> tuple[Tensor, list[str]]:
-        """Random clips ``[count, Z, F, H, W]`` and a caption for each, worded at random."""
+        """Return random clips ``[count, Z, F, H, W]`` and a caption for each, worded at random."""
         places = torch.randint(len(self.latents), (count,), generator=self.generator)
         coins = torch.rand(count, 2, generator=self.generator)
         texts = [

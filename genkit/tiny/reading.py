@@ -1,4 +1,4 @@
-"""From pixels to measured things: which colours stand on which background, and where, how large and how turned.
+"""From pixels to measured things: which colours are on which background, and their place, size and angle.
 
 Everything here is classical: a colour is a line in RGB space from the background to the palette's colour, a shape is
 the template of ``world.DISTANCES`` that correlates best. Frames are ``[T, 3, S, S]`` with ``S = NATIVE_SIDE``.
@@ -16,30 +16,30 @@ from torch.nn.functional import grid_sample
 from genkit.tiny.world import BACKGROUNDS, COLORS, DISTANCES, EDGE_PIXELS, NATIVE_FRAMES, NATIVE_SIDE, ROUND, SHAPES
 
 CONTRAST = 0.14  # a pixel nearer than this to the background (RGB distance) belongs to it
-OUTLIER = 0.25  # a pixel farther than this from every colour line says nothing about colours
-LEAST_PIXELS = 25.0  # median area of a thing; the smallest of the world, a small star, has 77
-LEAST_CORE = 8.0  # median count of pixels of nearly full colour, which smears and edges do not have
-FAINT, FIRM = 0.22, 0.33  # shares of colour: below the first is noise or a ghost, above the second is kept as it is
-LEAST_PLAIN = 0.7  # share of the border that must show the background; things may touch the border
-LEAST_SEEN = 0.6  # share of frames in which a thing must show
+OUTLIER = 0.25  # a pixel farther than this from every colour line is ignored for colours
+MIN_PIXELS = 25.0  # median area of a thing; the smallest of the world, a small star, has 77
+MIN_CORE = 8.0  # median count of pixels of nearly full colour, which smears and edges do not have
+FAINT, FIRM = 0.22, 0.33  # shares of colour: below the first is noise or a ghost, above the second is kept unchanged
+MIN_PLAIN = 0.7  # share of the border that must show the background; things may touch the border
+MIN_SEEN = 0.6  # share of frames in which a thing must be visible
 
 AREAS = {"circle": 3.02, "square": 2.82, "triangle": 1.87, "ring": 2.35, "cross": 2.26, "star": 1.73}
 """Area of each shape in units of its radius squared."""
 PERIODS = {"square": pi / 2, "triangle": 2 * pi / 3, "cross": pi / 2, "star": 2 * pi / 5}
-"""The turn after which a shape looks the same; round shapes have none."""
+"""Rotation after which a shape looks the same; round shapes have none."""
 
-PATCH, SPAN = 28, 1.75  # shapes are compared on PATCH x PATCH points that reach SPAN equivalent radii from the centre
+PATCH, SPAN = 28, 1.75  # shapes are compared on PATCH x PATCH points up to SPAN equivalent radii from the centre
 ANGLES = 24  # angles tried within one period
 BLUR = 1.8  # standard deviation, in pixels: a sharp template takes a small soft star for a disc
-STRETCHES = (0.9, 1.0, 1.1)  # radii tried, as shares of the one that the area gives
+STRETCHES = (0.9, 1.0, 1.1)  # radii tried, relative to the one that the area gives
 TURNS = torch.tensor([0.0, *(way * rate / 4 for way in (1, -1) for rate in range(2, 9))])  # tried, of the world's own
-REST = 0.01  # a turn must fit better than rest by this much
-UPRIGHT = 0.2  # a thing that does not turn stands upright, within this angle: a blurred cross is no tilted square
+REST = 0.01  # margin by which a turn must fit better than rest
+UPRIGHT = 0.2  # maximum tilt of a thing that does not turn: a blurred cross is not a tilted square
 
 
 @dataclass(frozen=True)
 class Path:
-    """Where one mask is in each frame: ``x``, ``y``, ``radius`` in frame sides, ``seen`` 0 or 1; each ``[T]``.
+    """Position of one mask in each frame: ``x``, ``y``, ``radius`` in frame sides, ``seen`` 0 or 1; each ``[T]``.
 
     ``radius`` is that of the disc of equal area.
     """
@@ -61,9 +61,9 @@ class Figure:
 
 @dataclass(frozen=True)
 class Outline:
-    """The shape that fits best, how well (mean correlation, at most 1), and how much of a turn a clip it makes.
+    """The shape that fits best, its mean correlation (at most 1), and the rotation over a clip.
 
-    ``turn`` is in units of the world's spin (half a revolution); 0 is no visible turn.
+    ``turn`` is in units of the world's spin (half a revolution); 0 means no visible turn.
     """
 
     shape: str
@@ -72,24 +72,24 @@ class Outline:
 
 
 def nearest_name(color: Tensor, palette: dict[str, tuple[float, float, float]]) -> str:
-    """The palette's name nearest to an RGB colour ``[3]``."""
+    """Return the palette's name nearest to an RGB colour ``[3]``."""
     return min(palette, key=lambda name: float((color - torch.tensor(palette[name])).square().sum()))
 
 
 def background_color(frames: Tensor) -> Tensor:
-    """The median RGB colour ``[3]`` of all frames' borders."""
+    """Return the median RGB colour ``[3]`` of all frames' borders."""
     return _border(frames).median(dim=0).values
 
 
 def background_name(frames: Tensor) -> str | None:
-    """The name nearest to the background's colour; None if too much of the border has another colour."""
+    """Return the name nearest to the background's colour; None if too much of the border has another colour."""
     color = background_color(frames)
     plain = (_border(frames) - color).square().sum(1) < OUTLIER**2
-    return nearest_name(color, BACKGROUNDS) if plain.float().mean() >= LEAST_PLAIN else None
+    return nearest_name(color, BACKGROUNDS) if plain.float().mean() >= MIN_PLAIN else None
 
 
 def _border(frames: Tensor) -> Tensor:
-    """The pixels ``[P, 3]`` of a frame a tenth of the side wide, of all pictures."""
+    """Return the pixels ``[P, 3]`` of a frame a tenth of the side wide, of all pictures."""
     width = frames.shape[-1] // 10
     inner = torch.zeros(frames.shape[-2:], dtype=torch.bool)
     inner[width:-width, width:-width] = True
@@ -97,9 +97,9 @@ def _border(frames: Tensor) -> Tensor:
 
 
 def _project(pixels: Tensor, background: Tensor, colors: Tensor) -> tuple[Tensor, Tensor]:
-    """Share of each colour ``[C, P]`` in pixels ``[P, 3]``, and the squared distance ``[C, P]`` that it leaves.
+    """Return the share of each colour ``[C, P]`` in pixels ``[P, 3]``, and the squared distance ``[C, P]`` left.
 
-    A share may exceed 1 a little, because a colour may be shown stronger than it should be.
+    A share may slightly exceed 1, because a colour may be shown stronger than it should be.
     """
     toward, offset = colors - background, pixels - background
     along, length = toward @ offset.T, toward.square().sum(1, keepdim=True)
@@ -108,7 +108,7 @@ def _project(pixels: Tensor, background: Tensor, colors: Tensor) -> tuple[Tensor
 
 
 def _best_pair(pixels: Tensor, background: Tensor) -> list[str]:
-    """The two palette colours that, mixed with the background, explain the pixels best."""
+    """Return the two palette colours that, mixed with the background, explain the pixels best."""
     names = list(COLORS)
     _, error = _project(pixels, background, torch.tensor([COLORS[name] for name in names]))
     error = error.clamp_max(OUTLIER**2)
@@ -117,11 +117,11 @@ def _best_pair(pixels: Tensor, background: Tensor) -> list[str]:
 
 
 def figures(frames: Tensor) -> list[Figure]:
-    """Find the things in a clip, at most two and of different colours; an empty list if nothing is shown."""
+    """Return the things in a clip, at most two and of different colours; an empty list if nothing is shown."""
     background = background_color(frames)
     pixels = frames.movedim(1, -1)
     front = (pixels - background).square().sum(-1) > CONTRAST**2
-    if float(front.sum()) < LEAST_PIXELS * len(frames) * LEAST_SEEN:
+    if float(front.sum()) < MIN_PIXELS * len(frames) * MIN_SEEN:
         return []
     shades = _shades(pixels[front], background)
     if not shades:
@@ -139,24 +139,24 @@ def figures(frames: Tensor) -> list[Figure]:
 
 
 def _shades(pixels: Tensor, background: Tensor) -> dict[str, Tensor]:
-    """At most two palette names, and the RGB shade ``[3]`` in which each is really shown: that of its pure pixels."""
+    """Return at most two palette names, each with the RGB shade ``[3]`` of its pure pixels."""
     names = _best_pair(pixels, background)
     share, error = _project(pixels, background, torch.tensor([COLORS[name] for name in names]))
     pure = (error <= error.amin(0)) & (share > 0.6) & (error < OUTLIER**2)
     return {
         names[i]: pixels[pure[i]].median(dim=0).values
         for i in pure.sum(1).argsort(descending=True).tolist()
-        if pure[i].sum() >= LEAST_PIXELS
+        if pure[i].sum() >= MIN_PIXELS
     }
 
 
 def _is_thing(mask: Tensor, path: Path) -> bool:
     areas, cores = pi * (path.radius * mask.shape[-1]).square(), (mask > 0.8).sum((1, 2)).float()
-    return bool(path.seen.mean() >= LEAST_SEEN and areas.median() >= LEAST_PIXELS and cores.median() >= LEAST_CORE)
+    return bool(path.seen.mean() >= MIN_SEEN and areas.median() >= MIN_PIXELS and cores.median() >= MIN_CORE)
 
 
 def follow(mask: Tensor) -> Path:
-    """Centre and radius of a mask in each frame, blind to what lies far from its main body."""
+    """Return centre and radius of a mask in each frame, ignoring what is far from its main body."""
     side = mask.shape[-1]
     axis = (torch.arange(side) + 0.5) / side
     weight = mask
@@ -167,12 +167,12 @@ def follow(mask: Tensor) -> Path:
         radius = (area / pi).sqrt() / side
         far = (axis - x[:, None])[:, None, :].square() + (axis - y[:, None])[:, :, None].square()
         weight = mask * (far < (2.2 * radius + 2 / side)[:, None, None].square())
-    return Path(x, y, radius, (area > LEAST_PIXELS / 2).float())
+    return Path(x, y, radius, (area > MIN_PIXELS / 2).float())
 
 
 @lru_cache(maxsize=32)
 def _templates(pixels: float) -> dict[str, Tensor]:
-    """Slightly blurred masks ``[angles, stretches, PATCH^2]`` of each shape with the area of a disc of this radius."""
+    """Return blurred masks ``[angles, stretches, PATCH^2]`` of each shape with the area of a disc of this radius."""
     axis = torch.linspace(-SPAN, SPAN, PATCH)
     y, x = torch.meshgrid(axis, axis, indexing="ij")
     found = {}
@@ -187,7 +187,7 @@ def _templates(pixels: float) -> dict[str, Tensor]:
 
 
 def _blur(images: Tensor, sigma: float) -> Tensor:
-    """Gaussian blur of ``[..., PATCH, PATCH]``; ``sigma`` in equivalent radii."""
+    """Blur ``[..., PATCH, PATCH]`` with a Gaussian; ``sigma`` in equivalent radii."""
     axis = torch.linspace(-SPAN, SPAN, PATCH)
     kernel = (-(axis[:, None] - axis).square() / (2 * sigma * sigma)).exp()
     kernel = kernel / kernel.sum(1, keepdim=True)
@@ -195,7 +195,7 @@ def _blur(images: Tensor, sigma: float) -> Tensor:
 
 
 def _correlate(patches: Tensor, inside: Tensor, templates: Tensor) -> Tensor:
-    """Correlation ``[T, K]`` of patches ``[T, P]`` with templates ``[K, P]``, over the points inside the frame only."""
+    """Return the correlation ``[T, K]`` of patches ``[T, P]`` with templates ``[K, P]``, inside the frame only."""
     count = inside.sum(1, keepdim=True).clamp_min(1)
     mean_p, mean_t = (patches * inside).sum(1, keepdim=True) / count, inside @ templates.T / count
     cross = (patches * inside) @ templates.T / count - mean_p * mean_t
@@ -224,7 +224,7 @@ def outline(figure: Figure) -> Outline:
 
 
 def _turning(shape: str, likeness: Tensor, seen: Tensor) -> Outline:
-    """Choose the even turn through ``likeness[T, angles]`` that fits best; a turn must earn its place over rest."""
+    """Choose the even turn through ``likeness[T, angles]`` that fits best; a turn must clearly beat rest."""
     weight = seen / seen.sum()
     if shape in ROUND:
         return Outline(shape, float(weight @ likeness[:, 0]), 0.0)

@@ -23,13 +23,13 @@ from genkit.tiny.words import WordReader
 from genkit.tiny.world import NATIVE_FRAMES, NATIVE_SIDE, draw_scene, render
 
 SHARES = (1.0, 0.25, 5.0)
-"""Rates of the three optimizers as shares of ``learning_rate``: matrices, everything else, relative positions."""
+"""Rates of the three optimizers relative to ``learning_rate``: matrices, everything else, relative positions."""
 FAST = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """How the embedded model is trained."""
+    """Training of the embedded model."""
 
     batch: int = 48
     """Clips in one step; single frames come in batches six times as large."""
@@ -48,17 +48,17 @@ class TrainConfig:
     pairs: float = 0.75
     """Share of scenes with two things, which are harder."""
     words: float = 0.1
-    """Weight of reading from each word what it belongs to; see ``genkit.tiny.words``."""
+    """Weight of the loss of reading each word's thing; see ``genkit.tiny.words``."""
     pool: int = 12_000
     """Rendered clips kept in memory; every step replaces ``fresh`` of them."""
     fresh: int = 12
     """New clips drawn in each step."""
     compiled: bool = True
-    """Whether the transformer's blocks are compiled, which takes half a minute and saves a third of each step."""
+    """True to compile the transformer's blocks, which takes half a minute and saves a third of each step."""
 
 
 class Trainer(nn.Module):
-    """Text encoder and transformer, the reader of words, and the loss that trains all."""
+    """Text encoder and transformer, the reader of words, and the loss that trains all of them."""
 
     def __init__(self, model: TinyConfig) -> None:
         super().__init__()
@@ -68,13 +68,13 @@ class Trainer(nn.Module):
         self.reader = WordReader(model.text_width)
 
     def copy_from(self, pipeline: Path) -> None:
-        """Take the weights of a pipeline folder of the same size, such as the one in the package."""
+        """Load the weights of a pipeline folder of the same size, such as the one in the package."""
         for name in ("text_encoder", "transformer"):
             part = getattr(self, name)
             part.load_state_dict(type(part).from_pretrained(pipeline / name).state_dict())
 
     def loss(self, clean: Tensor, texts: list[str], sigma: Tensor, noise: Tensor, length: int) -> tuple[Tensor, Tensor]:
-        """Mean squared error of the predicted clean latents, weighted by 1 / sigma, and the loss of reading words.
+        """Return the squared error of the predicted clean latents, weighted by 1 / sigma, and the loss of the words.
 
         ``sigma`` is ``[B]`` in (0, 1].
         """
@@ -89,7 +89,7 @@ class Trainer(nn.Module):
 
 
 def optimizers(trainer: Trainer, rate: float) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices inside the blocks, AdamW for everything else.
+    """Return Muon for the matrices inside the blocks, AdamW for everything else.
 
     The text encoder's relative positions are logits and must reach several units, so they learn five times as fast.
     """
@@ -108,7 +108,7 @@ def optimizers(trainer: Trainer, rate: float) -> list[torch.optim.Optimizer]:
 
 
 def rate_at(step: int, elapsed: float, budget: float, warmup: int, cooldown: float) -> float:
-    """Share of the peak rate: up over ``warmup`` steps, flat, then down over the last ``cooldown`` of the budget."""
+    """Return the share of the peak rate: up in ``warmup`` steps, flat, down in the last ``cooldown`` of the budget."""
     left = max(0.0, 1 - elapsed / budget)
     return min(1.0, (step + 1) / warmup, left / cooldown if cooldown else 1.0)
 
@@ -123,7 +123,7 @@ def train(
     save_every: float,
     begin_with: Path | None,
 ) -> None:
-    """Train for ``minutes`` from the checkpoint in ``out``, the pipeline ``begin_with``, or nothing."""
+    """Train for ``minutes`` from the checkpoint in ``out``, the pipeline ``begin_with``, or random weights."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     out.mkdir(parents=True, exist_ok=True)
     vae = autoencoder(out, begin_with)
@@ -169,10 +169,10 @@ def one_step(
     generator: torch.Generator,
     device: str,
 ) -> float:
-    """Draw, noise, predict, learn; returns the loss."""
+    """Draw, add noise, predict, learn; return the loss."""
     pool.renew(config.fresh)
     images = step < config.image_steps
-    wide = step % 40 == 39 and not images  # WanPipeline pads texts to 512 unless told otherwise
+    wide = step % 40 == 39 and not images  # WanPipeline pads texts to 512 by default
     clean, texts = pool.sample(config.batch * 6 if images else config.batch // 4 if wide else config.batch)
     if images:
         clean = clean[:, :, :1]
@@ -200,7 +200,7 @@ def blend(average: nn.Module, trainer: nn.Module, decay: float) -> None:
 
 
 def autoencoder(out: Path, begin_with: Path | None = None) -> PatchAutoencoder:
-    """The autoencoder in ``out``; if it is not there, that of the pipeline ``begin_with``, else a newly fitted one."""
+    """Return the autoencoder in ``out``; if it is missing, that of ``begin_with``, else a newly fitted one."""
     folder = out / "vae"
     if not folder.exists() and begin_with is not None:
         PatchAutoencoder.from_pretrained(begin_with / "vae").save_pretrained(folder)
@@ -225,7 +225,7 @@ def save(out: Path, trainer: Trainer, average: Trainer, solvers: list[torch.opti
 
 
 def restore(out: Path, trainer: Trainer, average: Trainer, solvers: list[torch.optim.Optimizer], first: int = 0) -> int:
-    """Read the checkpoint and return the step to go on from; ``first`` if there is none."""
+    """Read the checkpoint and return the step to continue from; ``first`` if there is none."""
     path = out / "checkpoint.pt"
     if not path.exists():
         return first
@@ -244,7 +244,7 @@ def export(out: Path, vae: PatchAutoencoder, average: Trainer) -> None:
 
 
 def main() -> None:
-    """Command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoint, log and pipeline")
     parser.add_argument("--minutes", type=float, default=60.0, help="how long to train")

@@ -1,31 +1,31 @@
-"""What single words of a caption speak of: the labels by which the text encoder learns to keep two things apart.
+"""Labels of single words of a caption, with which the text encoder learns to keep two things apart.
 
-A caption's words are bound to things by order alone, and a small encoder that learns only through pictures takes very
-long to find that out. So a linear map reads from each word's encoding all about the thing that the word belongs to.
+A caption's words belong to things by order alone, and a small encoder that learns only through pictures takes very
+long to find that out. So a linear map reads from each word's encoding everything about the word's thing.
 """
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from genkit.tiny.world import COLORS, MOTIONS, SHAPES, SIZES, Scene, parse, said
+from genkit.tiny.world import COLORS, MOTIONS, SHAPES, SIZES, Scene, find_things, parse
 
 RANK = ("first", "second")
 TABLES: tuple[tuple[str, ...], ...] = (RANK, tuple(SIZES), tuple(COLORS), SHAPES, tuple(MOTIONS))
-"""What is read from a word: which thing is named first, and its size, colour, shape and motion."""
+"""What is read from a word: rank of its thing in the caption, and its size, colour, shape and motion."""
 
 
 def targets(text: str, length: int) -> Tensor:
-    """What each word belongs to, int64 ``[length, 5]`` in the order of ``TABLES``; -1 where there is nothing to read.
+    """Return the labels of each word, int64 ``[length, 5]`` in the order of ``TABLES``; -1 where there is none.
 
-    A word of a thing is its size, colour, shape or verb. A size that is not said is not read, and a text that is no
+    A word of a thing is its size, colour, shape or verb. A size that is not named is not read, and a text that is not a
     caption, such as the empty one, has only -1.
     """
     found = torch.full((length, len(TABLES)), -1)
     if not text:
         return found
     scene = parse(text)
-    for rank, (begin, end, with_size) in enumerate(said(text)):
+    for rank, (begin, end, with_size) in enumerate(find_things(text)):
         found[begin : min(end, length)] = _labels(scene, rank, with_size)
     return found
 
@@ -46,7 +46,7 @@ class WordReader(nn.Linear):
         super().__init__(width, sum(map(len, TABLES)))
 
     def loss(self, encoding: Tensor, texts: list[str]) -> Tensor:
-        """Mean cross-entropy of what is read from encodings ``[B, L, width]``; 0 if no text is a caption."""
+        """Return the mean cross-entropy of readings of ``[B, L, width]``; 0 if no text is a caption."""
         wanted = torch.stack([targets(text, encoding.shape[1]) for text in texts]).to(encoding.device)
         scores = self(encoding).float().split([len(table) for table in TABLES], -1)
         parts = [

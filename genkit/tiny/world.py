@@ -1,13 +1,13 @@
-"""A procedural world of coloured shapes that move: the training data of the embedded model, exact by construction.
+"""A procedural world of coloured moving shapes: the training data of the embedded model, exact by construction.
 
 Lengths are fractions of the frame's side, angles radians, time one native clip (``NATIVE_FRAMES`` pixel frames).
 Rules that keep every caption decidable:
 
-- circles and rings never spin, because nobody could see it;
-- with two things, both are small or medium, their colours differ, and the one named first stands above and left of the
+- circles and rings never spin, because it would be invisible;
+- with two things, both are small or medium, their colours differ, and the one named first is above and left of the
   other.
 
-How a thing looks and moves depends on its own words and its home alone, so that what is learned of one holds for all.
+The look and motion of a thing depend only on its own words and its home, so that what is learned of one is true of all.
 """
 
 import re
@@ -59,8 +59,8 @@ EDGE_PIXELS = 1.5  # width of the anti-aliased edge
 HOMES = {1: [(0.5, 0.5)], 2: [(0.31, 0.31), (0.69, 0.69)]}
 """Resting places of one thing and of two, in frame sides."""
 REACH = {1: 0.22, 2: 0.13}
-"""How far a thing moves to either side of its home: alone, and beside another."""
-JITTER = 0.03  # how far a home may be off
+"""Distance that a thing moves to either side of its home: alone, and beside another."""
+JITTER = 0.03  # maximum offset of a home
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Thing:
 
     @property
     def held_out(self) -> bool:
-        """Whether this colour, shape and motion together never occur in training (about one in ten)."""
+        """True if this colour, shape and motion together never occur in training (about one in ten)."""
         return zlib.crc32(f"{self.color} {self.shape} {self.motion}".encode()) % 10 == 0
 
 
@@ -87,12 +87,12 @@ class Scene:
 
 
 def caption(scene: Scene, *, sizes: bool = True, background_last: bool = True) -> str:
-    """Say a scene in words, e.g. ``"a small red star spins on a navy background"``."""
-    said = [_say(thing, sizes) for thing in scene.things]
+    """Return a scene in words, e.g. ``"a small red star spins on a navy background"``."""
+    things = [_say(thing, sizes) for thing in scene.things]
     place = f" on a {scene.background} background"
-    if background_last or len(said) == 1:
-        return " and ".join(said) + place
-    return f"{said[0]}{place} and {said[1]}"
+    if background_last or len(things) == 1:
+        return " and ".join(things) + place
+    return f"{things[0]}{place} and {things[1]}"
 
 
 def _say(thing: Thing, with_size: bool) -> str:
@@ -108,7 +108,7 @@ _BACKGROUND = re.compile(rf"on an? ({'|'.join(BACKGROUNDS)}) background")
 
 
 def parse(text: str) -> Scene:
-    """Read a caption back; a size that is not said becomes ``"medium"``.
+    """Read a caption back; a size that is not named becomes ``"medium"``.
 
     Raises:
         ValueError: the text is not a sentence of this world.
@@ -116,14 +116,14 @@ def parse(text: str) -> Scene:
     words = " ".join(text.lower().split())
     place, found = _BACKGROUND.search(words), _THING.findall(words)
     if place is None or not 1 <= len(found) <= 2:
-        raise ValueError(f"{text!r} is no sentence of the tiny world; an example is {caption(EXAMPLE)!r}")
-    verbs = {said: motion for motion, said in MOTIONS.items()}
+        raise ValueError(f"{text!r} is not a sentence of the tiny world; an example is {caption(EXAMPLE)!r}")
+    verbs = {words: motion for motion, words in MOTIONS.items()}
     things = (Thing(size or "medium", color, shape, verbs[verb]) for size, color, shape, verb in found)
     return Scene(tuple(things), place[1])
 
 
-def said(text: str) -> list[tuple[int, int, bool]]:
-    """Where a caption speaks of its things: first word, word after the last, and whether the size is said."""
+def find_things(text: str) -> list[tuple[int, int, bool]]:
+    """Return where a caption names its things: first word, word after the last, and whether the size is named."""
     words = " ".join(text.lower().split())
     return [
         (words[: match.start()].count(" "), words[: match.end()].count(" ") + 1, match[1] is not None)
@@ -135,9 +135,9 @@ EXAMPLE = Scene((Thing("large", "red", "circle", "right"),), "navy")
 
 
 def vocabulary() -> list[str]:
-    """Every word that a caption can hold, sorted."""
-    said = [*SHAPES, *SIZES, *COLORS, *BACKGROUNDS, *MOTIONS.values(), "a an and on background"]
-    return sorted({word for phrase in said for word in phrase.split()})
+    """Return every word that a caption can contain, sorted."""
+    phrases = [*SHAPES, *SIZES, *COLORS, *BACKGROUNDS, *MOTIONS.values(), "a an and on background"]
+    return sorted({word for phrase in phrases for word in phrase.split()})
 
 
 def draw_scene(generator: torch.Generator, *, things: int, held_out: bool) -> Scene:
@@ -158,7 +158,7 @@ def draw_scene(generator: torch.Generator, *, things: int, held_out: bool) -> Sc
 
 
 def _polygon(corners: Sequence[tuple[float, float]]) -> Callable[[Tensor, Tensor], Tensor]:
-    """Signed distance to a polygon whose corners are given in order (Quilez, "distance functions", 2D polygon)."""
+    """Return the signed distance to a polygon with corners in order (Quilez, "distance functions", 2D polygon)."""
 
     def distance(u: Tensor, v: Tensor) -> Tensor:
         nearest, inside = torch.full_like(u, 1e9), torch.zeros_like(u, dtype=torch.bool)
@@ -197,7 +197,7 @@ DISTANCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 @dataclass(frozen=True)
 class Track:
-    """Where one thing is in each frame: centre ``x, y`` and ``radius`` (frame sides), ``angle``; each ``[T]``."""
+    """Position of one thing in each frame: centre ``x, y`` and ``radius`` (frame sides), ``angle``; each ``[T]``."""
 
     x: Tensor
     y: Tensor
@@ -206,7 +206,7 @@ class Track:
 
 
 def tracks(scene: Scene, num_frames: int, generator: torch.Generator) -> list[Track]:
-    """Choose the small free choices of a scene (place, pace, phase) and say where everything is."""
+    """Draw the free choices of a scene (place, pace, phase) and return all positions."""
     homes = HOMES[len(scene.things)]
     reach = REACH[len(scene.things)]
     return [_track(thing, home, reach, num_frames, generator) for thing, home in zip(scene.things, homes, strict=True)]
@@ -238,7 +238,7 @@ def _track(thing: Thing, home: tuple[float, float], reach: float, num_frames: in
 
 
 def coverage(shape: str, x: Tensor, y: Tensor, radius: Tensor, angle: Tensor, side: int) -> Tensor:
-    """How much of each pixel a shape covers, in [0, 1]: inputs ``[N]``, result ``[N, side, side]``."""
+    """Return the share of each pixel that a shape covers, in [0, 1]: inputs ``[N]``, result ``[N, side, side]``."""
     axis = (torch.arange(side) + 0.5) / side
     dx, dy = axis - x[:, None], axis - y[:, None]
     c, s, r = angle.cos()[:, None, None], angle.sin()[:, None, None], radius[:, None, None]
@@ -248,7 +248,7 @@ def coverage(shape: str, x: Tensor, y: Tensor, radius: Tensor, angle: Tensor, si
 
 
 def render(scenes: Sequence[Scene], generator: torch.Generator, *, num_frames: int, side: int) -> Tensor:
-    """Paint scenes as clips ``[B, T, 3, side, side]``, float32 in [0, 1]; later things cover earlier ones."""
+    """Render scenes as clips ``[B, T, 3, side, side]``, float32 in [0, 1]; later things cover earlier ones."""
     clips = torch.tensor([BACKGROUNDS[s.background] for s in scenes])[:, None, :, None, None]
     clips = clips.repeat(1, num_frames, 1, side, side)
     for clip, scene in zip(clips, scenes, strict=True):

@@ -84,7 +84,7 @@ def test_one_window_is_left_alone_and_draws_nothing():
 
 @pytest.mark.parametrize("stride", [0, 7])
 def test_a_stride_that_leaves_the_window_is_refused(stride):
-    with pytest.raises(ValueError, match=f"stride={stride} must lie between 1 and the window of 6"):
+    with pytest.raises(ValueError, match=f"stride={stride} must be between 1 and the window of 6"):
         shuffled_order(12, 6, stride, None)
 
 

@@ -12,7 +12,7 @@ from genkit.apps.commands.compare_plan import planned
 from genkit.apps.commands.flags import request_from
 from genkit.apps.jobs.store import Store
 from genkit.apps.page import form
-from genkit.checks.arguments import drawn_seed
+from genkit.checks.arguments import draw_seed
 from genkit.request import Request
 from genkit.schedulers.noise import shuffled_order
 from genkit.schedulers.seeds import generator_of
@@ -74,13 +74,13 @@ def test_the_order_of_shuffled_noise_takes_all_64_bits() -> None:
 
 @pytest.mark.parametrize("seed", [np.int64(9), np.uint64(LARGEST), torch.tensor(9), LARGEST, 0])
 def test_whole_numbers_of_any_kind_are_seeds(seed: object) -> None:
-    number = drawn_seed(seed)
+    number = draw_seed(seed)
     assert type(number) is int and number == int(seed)  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize("seed", [None, -1, np.int64(-1)])
 def test_none_and_minus_one_draw_one(seed: object) -> None:
-    assert 0 <= drawn_seed(seed) < 2**31 and len({drawn_seed(seed) for _ in range(9)}) > 1
+    assert 0 <= draw_seed(seed) < 2**31 and len({draw_seed(seed) for _ in range(9)}) > 1
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_none_and_minus_one_draw_one(seed: object) -> None:
 )
 def test_anything_else_is_refused_in_a_sentence(seed: object) -> None:
     with pytest.raises(genkit.UsageError, match=r"seed=.* must be a whole number from 0 to 2\*\*64 - 1, or -1 to draw"):
-        drawn_seed(seed)
+        draw_seed(seed)
 
 
 @pytest.mark.parametrize("seed", WIDE)

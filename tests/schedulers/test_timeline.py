@@ -104,11 +104,11 @@ def test_an_end_rounded_up_is_the_end_of_the_video():
 @pytest.mark.parametrize(
     ("events", "sentence"),
     [
-        ([(0, 3), (2, 6)], "event 1 ends at 3 s but event 2 begins at 2 s; events may not overlap"),
-        ([(3, 5), (0, 2)], "event 1 ends at 5 s but event 2 begins at 0 s; events may not overlap"),
+        ([(0, 3), (2, 6)], "event 1 ends at 3 s but event 2 begins at 2 s; events must not overlap"),
+        ([(3, 5), (0, 2)], "event 1 ends at 5 s but event 2 begins at 0 s; events must not overlap"),
         ([(3, 2)], "event 1 runs from 3 s to 2 s; it must begin before it ends"),
         ([(2, 2)], "event 1 runs from 2 s to 2 s; it must begin before it ends"),
-        ([(-1, 2)], "event 1 runs from -1 s to 2 s; it must begin before it ends, and lie inside the video's 6 s"),
+        ([(-1, 2)], "event 1 runs from -1 s to 2 s; it must begin before it ends, and be inside the video's 6 s"),
         ([(0, 2), (6, 8)], "event 2 runs from 6 s to 8 s.* inside the video's 6 s"),
         ([(0, 2), (2, 8)], "event 2 runs from 2 s to 8 s.* inside the video's 6 s"),
         ([(0, 2), (7, None)], "event 2 runs from 7 s to 6 s"),

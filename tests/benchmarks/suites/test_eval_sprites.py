@@ -52,7 +52,7 @@ def test_a_longer_clip_counts_its_windows(clip: Video) -> None:
 
 @pytest.mark.parametrize(
     ("prompt", "reason"),
-    [(None, "no single prompt is stored in the file"), ("a dog", "'a dog' is no sentence of the tiny world")],
+    [(None, "no single prompt is stored in the file"), ("a dog", "'a dog' is not a sentence of the tiny world")],
 )
 def test_a_prompt_that_says_nothing_to_the_oracle(clip: Video, prompt: Any, reason: str) -> None:
     with pytest.raises(GenkitError, match=reason):

@@ -54,7 +54,7 @@ def test_wrong_values_are_refused(arguments, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"device": "cuda"}, "device='cuda' was asked for, but PyTorch sees no CUDA device"),
+        ({"device": "cuda"}, "device='cuda' was asked for, but PyTorch finds no CUDA device"),
         ({"offload": "model"}, "offload='model' moves parts between CPU and a GPU, and there is no GPU here"),
         ({"attention_backend": "flash"}, "attention_backend='flash' cannot be used here"),
     ],

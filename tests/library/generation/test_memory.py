@@ -11,7 +11,7 @@ import torch
 import genkit
 from genkit.apps.cli import main
 from genkit.checks import fitting, memory
-from genkit.checks.devices import checked_device
+from genkit.checks.devices import check_device
 
 SMALL = {"num_frames": 17, "height": 48, "width": 64, "num_inference_steps": 2, "max_sequence_length": 16, "seed": 3}
 FULL = [
@@ -36,7 +36,7 @@ def test_what_cannot_fit_is_refused_before_anything_runs_with_what_would(
     with genkit.apply(pipe) as plan:
         monkeypatch.setattr(fitting, "free_bytes", lambda device: pixels * 8 * 0.75)
         with pytest.raises(
-            genkit.UsageError, match=r"need .* GiB of memory on cpu or more, and .* GiB are free; "
+            genkit.UsageError, match=r"need .* GiB of memory on cpu or more, but .* GiB are free; "
         ) as it:
             plan.generate("a red circle", seed=1, **size)
         assert not plan.session.run.routed and "\n" not in str(it.value)
@@ -130,20 +130,20 @@ def test_a_full_memory_while_a_model_is_opened(monkeypatch: pytest.MonkeyPatch) 
 
 
 DEVICES = [
-    ("banana", "device='banana' is no device; use 'cpu', 'cuda'"),
-    ("", "device='' is no device"),
-    ("cpu:-1", "device='cpu:-1' is no device"),
-    ("cuda:x", "device='cuda:x' is no device"),
-    (5, "device=5 is no device"),
-    (True, "device=True is no device"),
-    (["cpu"], r"device=\['cpu'\] is no device"),
-    ("meta", "device='meta' holds no numbers"),
+    ("banana", "device='banana' is not a device; use 'cpu', 'cuda'"),
+    ("", "device='' is not a device"),
+    ("cpu:-1", "device='cpu:-1' is not a device"),
+    ("cuda:x", "device='cuda:x' is not a device"),
+    (5, "device=5 is not a device"),
+    (True, "device=True is not a device"),
+    (["cpu"], r"device=\['cpu'\] is not a device"),
+    ("meta", "device='meta' stores no numbers"),
     ("cpu:3", "device='cpu:3' was asked for, but there is only 'cpu'"),
     ("xla", "device='xla' was asked for, but PyTorch cannot use it here"),
     ("vulkan", "device='vulkan' was asked for, but PyTorch cannot use it here"),
 ]
 if not torch.cuda.is_available():
-    DEVICES += [("cuda:99", "device='cuda:99' was asked for, but PyTorch sees no CUDA device here")]
+    DEVICES += [("cuda:99", "device='cuda:99' was asked for, but PyTorch finds no CUDA device here")]
 
 
 @pytest.mark.parametrize(("device", "message"), DEVICES)
@@ -159,11 +159,9 @@ def test_impossible_devices_are_refused_before_the_model_is_opened(
 def test_a_gpu_beyond_the_last_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert checked_device("cuda:1") == "cuda:1" and checked_device(None) == "cuda"
-    with pytest.raises(
-        genkit.UsageError, match="device='cuda:7' was asked for, but the last of the GPUs here is 'cuda:1'"
-    ):
-        checked_device("cuda:7")
+    assert check_device("cuda:1") == "cuda:1" and check_device(None) == "cuda"
+    with pytest.raises(genkit.UsageError, match="device='cuda:7' was asked for, but the last GPU here is 'cuda:1'"):
+        check_device("cuda:7")
 
 
 @pytest.mark.parametrize(
@@ -190,7 +188,7 @@ def test_on_the_command_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["generate", "a", "--device", "banana"]) == 2
-    assert capsys.readouterr().err == "genkit: device='banana' is no device; use 'cpu', 'cuda', 'cuda:1' or 'mps'\n"
+    assert capsys.readouterr().err == "genkit: device='banana' is not a device; use 'cpu', 'cuda', 'cuda:1' or 'mps'\n"
     pipe = families.FAMILIES["wan"]()
     monkeypatch.setattr("genkit.making.load", lambda *words, **options: pipe)
     hook = pipe.transformer.register_forward_pre_hook(lambda *words: (_ for _ in ()).throw(MemoryError()))

@@ -16,7 +16,7 @@ from PIL import Image
 import genkit
 from genkit.apps.cli import main
 from genkit.attention.facts.cards import CARDS
-from genkit.checks.options import CHECKS, OWN, checked, stored
+from genkit.checks.options import CHECKS, OWN, check_options, to_json
 from genkit.making import check_request
 from genkit.plugins.prompts.timeline import Timeline
 from genkit.request import Request
@@ -81,7 +81,7 @@ OTHERS = [
 @pytest.mark.parametrize(("name", "value"), CASES + OTHERS, ids=lambda value: str(value)[:20])
 def test_what_cannot_be_is_one_sentence_that_names_the_argument(name: str, value: Any) -> None:
     with pytest.raises(genkit.UsageError) as caught:
-        checked({name: value})
+        check_options({name: value})
     assert str(caught.value).startswith(name) and "\n" not in str(caught.value) and len(str(caught.value)) < 300
 
 
@@ -106,10 +106,10 @@ def test_it_is_refused_before_a_model_is_opened(name: str, value: Any, monkeypat
         ("--num-frames -5", "num_frames=-5 must be a whole number of at least 1"),
         ("--set num_videos_per_prompt=2", "num_videos_per_prompt=2 would make more videos than the one that is kept"),
         ("--set output_type=latent", "output_type='latent' cannot be used: genkit decodes the frames itself"),
-        ("--set generator=7", "generator=7 cannot be used: .* give seed, or latents"),
+        ("--set generator=7", "generator=7 cannot be used: .* give seed, or your own latents"),
         ("--set return_dict=false", "return_dict=False cannot be used"),
         ("--set frame_rate=30", "frame_rate=30 cannot be used: genkit calls it fps"),
-        ("--set latents=[[1]]", "latents=.* must be a tensor of torch, which only Python can give"),
+        ("--set latents=[[1]]", "latents=.* must be a torch tensor, which only Python can pass"),
         ("--set callback_on_step_end=print", "callback_on_step_end='print' must be a function"),
         ("--set eta=NaN", "eta=nan must be a finite number"),
         ("--seed 18446744073709551616", r"seed=18446744073709551616 must be a whole number from 0 to 2\*\*64 - 1"),
@@ -151,7 +151,7 @@ def test_prompts_that_say_nothing_or_are_no_text(wan: Any, prompt: Any) -> None:
         ({"num_frames": 17.0}, "num_frames=17.0 must be a whole number"),
         ({"num_frames": -3}, "num_frames=-3: Wan 2.1 makes .*the nearest is 1"),
         ({"num_frames": 10**5000}, "num_frames=a number of .* bits"),
-        ({"num_inference_steps": 1001}, "num_inference_steps=1001: the most is 1000"),
+        ({"num_inference_steps": 1001}, "num_inference_steps=1001: the maximum is 1000"),
         ({"on_event": "print"}, "on_event='print' must be a function"),
         ({"negative_prompt": ["blue", "green"]}, "negative_prompt=.* must be a text; make one video for each"),
         ({"latents": torch.zeros(1, 4, 2, 6, 9)}, r"latents have shape \[1, 4, 2, 6, 9\], but 5 frames of 48x64 begin"),
@@ -236,7 +236,7 @@ def test_latents_of_the_callers_own_act_and_are_named_by_their_hash(name: str, m
     )
     other = genkit.generate(pipe, PROMPT, seed=99, latents=seen[-1] + 1e-3, **asked)
     assert other.request["options"]["latents"] != named
-    with pytest.raises(genkit.UsageError, match="latents was given by a program .* no file holds it; pass it again"):
+    with pytest.raises(genkit.UsageError, match="latents was given by a program .* no file contains it; pass it again"):
         check_request(Request.model_validate(own.request))
     with pytest.raises(genkit.UsageError, match="latents have shape"):
         genkit.generate(pipe, PROMPT, latents=seen[-1][..., 1:].clone(), **asked)
@@ -256,14 +256,14 @@ def test_embeddings_of_the_callers_own_act(wan: Any) -> None:
 
 def test_images_and_functions_are_named() -> None:
     red, blue = (Image.new("RGB", (4, 3), colour) for colour in ("red", "blue"))
-    names = [stored("x", image) for image in (red, red.copy(), blue)]
+    names = [to_json("x", image) for image in (red, red.copy(), blue)]
     assert names[0] == names[1] != names[2] and names[0].startswith("image RGB 4x3 sha256:")
-    assert stored("x", [red, (1, 2.5, None, True, "a")]) == [names[0], [1, 2.5, None, True, "a"]]
-    assert stored("x", {"scale": np.float64(0.5), "n": np.int8(3)}) == {"scale": 0.5, "n": 3}
-    assert stored("f", stored) == "function genkit.checks.options.stored"
-    assert stored("f", SimpleNamespace().__repr__).startswith("function ")
+    assert to_json("x", [red, (1, 2.5, None, True, "a")]) == [names[0], [1, 2.5, None, True, "a"]]
+    assert to_json("x", {"scale": np.float64(0.5), "n": np.int8(3)}) == {"scale": 0.5, "n": 3}
+    assert to_json("f", to_json) == "function genkit.checks.options.to_json"
+    assert to_json("f", SimpleNamespace().__repr__).startswith("function ")
     half = torch.tensor([1.0, 2.0], dtype=torch.bfloat16)
-    assert stored("t", half) != stored("t", half.float()) and stored("t", half) == stored("t", half.clone())
+    assert to_json("t", half) != to_json("t", half.float()) and to_json("t", half) == to_json("t", half.clone())
 
 
 @pytest.mark.parametrize("name", ["wan", "cogvideox", "text_to_video_sd"])

@@ -81,7 +81,7 @@ def test_a_single_image_is_the_first_frame_of_its_clip(vae):
 
 @pytest.mark.parametrize("shape", [(16, 64, 64), (17, 60, 64), (17, 64, 60)])
 def test_a_wrong_size_is_refused(vae, shape):
-    with pytest.raises(ValueError, match=r"does not fit: it takes 1 \+ 2 n frames and sides in multiples of 8"):
+    with pytest.raises(ValueError, match=r"does not fit: it needs 1 \+ 2 n frames and sides in multiples of 8"):
         vae.encode(torch.zeros(1, 3, *shape))
 
 

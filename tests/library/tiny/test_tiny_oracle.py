@@ -211,10 +211,10 @@ def test_endless_motions_are_read_in_every_window(motion):
 @pytest.mark.parametrize(
     ("frames", "message"),
     [
-        (torch.zeros(17, 64, 64, 3), r"it takes \[T, 3, S, S\] with S a multiple of 64"),
+        (torch.zeros(17, 64, 64, 3), r"the shape must be \[T, 3, S, S\] with S a multiple of 64"),
         (torch.zeros(17, 3, 60, 60), r"shape \[17, 3, 60, 60\] cannot be read"),
-        (torch.zeros(16, 3, 64, 64), "takes 17 frames and got 16; use read_windows"),
-        (torch.full((17, 3, 64, 64), torch.nan), "hold NaN or inf"),
+        (torch.zeros(16, 3, 64, 64), "needs 17 frames, not 16; use read_windows"),
+        (torch.full((17, 3, 64, 64), torch.nan), "contain NaN or infinity"),
         (torch.zeros(17, 3, 64, 64, dtype=torch.int64), "must be uint8, or finite floats"),
     ],
 )
@@ -224,7 +224,7 @@ def test_what_cannot_be_read_is_refused(frames, message):
 
 
 def test_a_clip_without_a_window_is_refused():
-    with pytest.raises(UsageError, match="16 frames with a stride of 16 hold no window"):
+    with pytest.raises(UsageError, match="16 frames with a stride of 16 contain no window"):
         read_windows(torch.zeros(16, 3, 64, 64))
     with pytest.raises(UsageError, match="a stride of at least 1"):
         read_windows(torch.zeros(17, 3, 64, 64), stride=0)
@@ -317,7 +317,7 @@ def test_an_untrained_model_is_measured_and_found_wrong(folder):
 def test_the_command_prints_a_table(folder, capsys):
     command.main(["--model", str(folder), "--prompts", "2", "--steps", "1"])
     text = capsys.readouterr().out
-    assert all(word in text for word in ("one thing", "two things", "joint", "motions taken for others"))
+    assert all(word in text for word in ("one thing", "two things", "joint", "motions confused"))
 
 
 def test_a_fresh_process_prints_one_object(folder):
@@ -335,9 +335,9 @@ def test_confusions_count_things_of_the_right_colour():
 
 
 def test_a_folder_without_a_model_and_a_senseless_number_are_refused(tmp_path, capsys):
-    with pytest.raises(GenkitError, match="holds no pipeline .*give the folder of a trained model with --model"):
+    with pytest.raises(GenkitError, match="does not contain a pipeline .*give the folder of a trained model by"):
         command.load_pipeline(tmp_path)
-    with pytest.raises(UsageError, match="prompts must be at least 1, and is 0"):
+    with pytest.raises(UsageError, match="prompts=0 must be at least 1"):
         EvaluateConfig(prompts=0)
     for arguments, code in ((["--model", str(tmp_path)], 1), (["--prompts", "0"], 2)):
         with pytest.raises(SystemExit) as stop:

@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from genkit.tiny.words import TABLES, WordReader, targets
-from genkit.tiny.world import caption, draw_scene, parse, said
+from genkit.tiny.world import caption, draw_scene, find_things, parse
 
 TEXT = "a small red star spins on a navy background and a blue ring circles around"
 
 
 def test_captions_say_where_they_speak_of_which_thing() -> None:
-    assert said(TEXT) == [(1, 5, True), (11, 15, False)]
-    assert said("nothing of this world") == []
+    assert find_things(TEXT) == [(1, 5, True), (11, 15, False)]
+    assert find_things("nothing of this world") == []
 
 
 def test_every_word_of_a_thing_is_bound_to_all_of_it_and_no_other_word_to_anything() -> None:
@@ -33,7 +33,7 @@ def test_what_is_bound_is_what_the_caption_says(things: int) -> None:
         scene = draw_scene(generator, things=things, held_out=False)
         text = caption(scene, background_last=bool(torch.rand(1, generator=generator) > 0.5))
         found = targets(text, 24)
-        for (begin, end, _), thing in zip(said(text), parse(text).things, strict=True):
+        for (begin, end, _), thing in zip(find_things(text), parse(text).things, strict=True):
             for label in found[begin:end].tolist():
                 read = [table[i] for table, i in zip(TABLES, label, strict=True)]
                 assert read[1:] == [thing.size, thing.color, thing.shape, thing.motion]

@@ -75,7 +75,7 @@ def test_capitals_and_spaces_do_not_matter():
     "text", ["", "a red star spins", "a red dog spins on a navy background", "on a navy background a star"]
 )
 def test_what_is_no_sentence_of_the_world_is_refused(text):
-    with pytest.raises(ValueError, match="no sentence of the tiny world; an example is 'a large red circle"):
+    with pytest.raises(ValueError, match="not a sentence of the tiny world; an example is 'a large red circle"):
         parse(text)
 
 
