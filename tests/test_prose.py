@@ -12,13 +12,22 @@ from tree import TOP
 
 FOLDERS: tuple[str, ...] = (
     "benchmarks/drawing",
+    "benchmarks/evaluate",
     "benchmarks/gpu",
     "benchmarks/measures",
     "benchmarks/networks",
     "benchmarks/parity",
     "benchmarks/report",
+    "benchmarks/speed",
     "benchmarks/suites",
     "benchmarks/timing",
+    "benchmarks/tiny/planners.py",
+    "benchmarks/tiny/table.py",
+    "genkit/checks",
+    "genkit/tiny",
+    "schedulers/noise.py",
+    "schedulers/seeds.py",
+    "schedulers/timeline.py",
 )
 """Rooms and files that are done; add yours once it passes."""
 
@@ -54,9 +63,9 @@ def files(folders: tuple[str, ...] = FOLDERS) -> list[Path]:
 
 
 def prose(source: str) -> Iterator[tuple[int, str]]:
-    """Yield docstrings, comments and the other strings of a module, each with its line."""
+    """Yield docstrings, comments and strings except names, such as keys of JSON, each with its line."""
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and not node.value.isidentifier():
             yield node.lineno, node.value
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
@@ -125,6 +134,7 @@ def test_every_room_that_is_done_exists() -> None:
         ('x = f"{a} lies in {b}"', True),
         ('"""Add to ``told``, or to `told`."""', False),
         ("told = 1", False),
+        ('row["anew"]', False),
         ('"""The least density."""', True),
         ('"""At least one."""', False),
     ],
