@@ -88,7 +88,17 @@ def run(name: str) -> dict[str, object]:
         "python": sys.version.split()[0],
         "versions": installed(venv),
         "date": datetime.now(timezone.utc).date().isoformat(),
+        "commit": commit(),
     }
+
+
+def commit() -> str:
+    """Return the short name of the commit that the tests are of, with `+` where files differ from it."""
+    said = [
+        subprocess.run(["git", *words], cwd=TOP, check=True, capture_output=True, text=True).stdout.strip()
+        for words in (["rev-parse", "--short", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+    ]
+    return said[0] + ("+" if said[1] else "")
 
 
 def installed(venv: Path) -> dict[str, str]:
@@ -114,10 +124,10 @@ def write(row: dict[str, object]) -> None:
 
 def table(rows: list[dict]) -> str:
     """Return the rows as a table of Markdown."""
-    lines = [("set", "passed", "failed", "skipped", "Python", *SHOWN, "date"), ("---",) * (len(SHOWN) + 6)]
+    lines = [("set", "passed", "failed", "skipped", "Python", *SHOWN, "date", "commit"), ("---",) * (len(SHOWN) + 7)]
     for row in rows:
         counts = (row[name] for name in ("set", "passed", "failed", "skipped", "python"))
-        lines.append((*map(str, counts), *(row["versions"][name] for name in SHOWN), row["date"]))
+        lines.append((*map(str, counts), *(row["versions"][name] for name in SHOWN), row["date"], row["commit"]))
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

@@ -25,7 +25,7 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def row(script: Any, name: str, failed: int = 0) -> dict[str, Any]:
     counts = {"set": name, "passed": 10, "failed": failed, "skipped": 1, "python": "3.11.7", "date": "2026-01-01"}
-    return counts | {"versions": dict.fromkeys(script.SHOWN, "1.0")}
+    return counts | {"versions": dict.fromkeys(script.SHOWN, "1.0"), "commit": "abc1234"}
 
 
 def test_the_floors_are_those_that_are_declared(script: Any) -> None:
