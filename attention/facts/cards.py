@@ -5,6 +5,16 @@ from typing import Any
 
 from genkit.attention.calls.call import Kind
 from genkit.attention.facts.model_card import ModelCard
+from genkit.attention.facts.positions import (
+    ANIMATEDIFF_POSITIONS,
+    COGVIDEOX_2B_POSITIONS,
+    COGVIDEOX_POSITIONS,
+    HUNYUAN_POSITIONS,
+    LTX_POSITIONS,
+    MOCHI_POSITIONS,
+    NO_POSITIONS,
+    WAN_POSITIONS,
+)
 from genkit.attention.facts.volume import channels_first, configured, frames_first, packed, patch_of, plain_model, unet
 
 _DIT_LAYERS: dict[str, dict[Kind, str]] = {
@@ -39,8 +49,9 @@ def _cogvideox(card: ModelCard, pipe: Any) -> ModelCard:
     """A checkpoint that was trained on longer clips says so; one without rotary positions adds a sinusoid."""
     model = card.model(pipe)
     frames = configured(model, "sample_frames") or 0
-    rope = "rotary" if configured(model, "use_rotary_positional_embeddings") else "absolute"
-    return replace(card, native_frames=max(card.native_frames, frames), rope=rope)
+    rotary = configured(model, "use_rotary_positional_embeddings")
+    positions = COGVIDEOX_POSITIONS if rotary else COGVIDEOX_2B_POSITIONS
+    return replace(card, native_frames=max(card.native_frames, frames), positions=positions)
 
 
 def _sliced_positions(pipe: Any) -> tuple[int, int]:
@@ -61,6 +72,7 @@ _WAN = ModelCard(
     layers=_DIT_LAYERS["wan"],
     blocks=("blocks",),
     volume=channels_first,
+    positions=WAN_POSITIONS,
     native_frames=81,
     fps=16,
     stride_attribute="vae_scale_factor_temporal",
@@ -76,6 +88,7 @@ _COGVIDEOX = ModelCard(
     layers=_DIT_LAYERS["joint"],
     blocks=("transformer_blocks",),
     volume=frames_first,
+    positions=COGVIDEOX_POSITIONS,
     native_frames=49,
     fps=8,
     stride_attribute="vae_scale_factor_temporal",
@@ -130,6 +143,7 @@ CARDS: tuple[ModelCard, ...] = (  # of one pipeline class, the more particular f
         layers=_DIT_LAYERS["hunyuan"],
         blocks=("transformer_blocks", "single_transformer_blocks"),
         volume=channels_first,
+        positions=HUNYUAN_POSITIONS,
         native_frames=129,
         fps=24,
         stride_attribute="vae_scale_factor_temporal",
@@ -153,6 +167,7 @@ CARDS: tuple[ModelCard, ...] = (  # of one pipeline class, the more particular f
         layers=_DIT_LAYERS["ltx"],
         blocks=("transformer_blocks",),
         volume=packed,
+        positions=LTX_POSITIONS,
         native_frames=161,
         fps=25,
         stride_attribute="vae_temporal_compression_ratio",
@@ -169,6 +184,7 @@ CARDS: tuple[ModelCard, ...] = (  # of one pipeline class, the more particular f
         layers=_DIT_LAYERS["joint"],
         blocks=("transformer_blocks",),
         volume=channels_first,
+        positions=MOCHI_POSITIONS,
         native_frames=163,
         fps=30,
         stride_attribute="vae_temporal_scale_factor",
@@ -176,7 +192,6 @@ CARDS: tuple[ModelCard, ...] = (  # of one pipeline class, the more particular f
         published_stride=6,
         batched_guidance=True,
         ascending_sigmas=True,
-        rope="learned",
         hub_ids=("genmo/mochi-1-preview",),
     ),
     ModelCard(
@@ -197,7 +212,7 @@ CARDS: tuple[ModelCard, ...] = (  # of one pipeline class, the more particular f
         size_attribute="vae_scale_factor",
         published_stride=1,
         batched_guidance=True,
-        rope="absolute",
+        positions=ANIMATEDIFF_POSITIONS,
         longest=lambda pipe: configured(pipe.unet, "motion_max_seq_length"),
         hub_ids=("guoyww/animatediff-motion-adapter-v1-5-3",),
     ),
@@ -218,7 +233,7 @@ CARDS: tuple[ModelCard, ...] = (  # of one pipeline class, the more particular f
         size_attribute="vae_scale_factor",
         published_stride=1,
         batched_guidance=True,
-        rope="none",
+        positions=NO_POSITIONS,
         hub_ids=("ali-vilab/text-to-video-ms-1.7b", "cerspense/zeroscope_v2_576w"),
     ),
 )

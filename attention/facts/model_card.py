@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from genkit.attention.calls.call import Kind
+from genkit.attention.facts.positions import PositionFacts
 from genkit.attention.facts.volume import Arguments, Volume, patch_of, plain_model
 
 
@@ -53,8 +54,8 @@ class ModelCard:
     """Whether the scheduler's sigmas rise from 0 to 1 as the noise falls."""
     frame_multiple: int | None = None
     """Legal lengths are this times k plus 1, where that is more than the latent frame rate; None: the rate itself."""
-    rope: str = "rotary"
-    """How time enters attention: ``rotary``, ``learned``, ``absolute``, or ``none`` (convolutions carry it)."""
+    positions: PositionFacts
+    """How time enters attention."""
     hub_ids: tuple[str, ...] = ()
     """Checkpoints known to be of this family."""
     defaults: Arguments = field(default_factory=dict)

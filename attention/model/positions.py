@@ -42,16 +42,22 @@ def leave_out(embedding: nn.Module, window: int, active: Callable[[], bool]) -> 
     return Passage(embedding, through)
 
 
+def first_positions(embedding: Any, window: int) -> Tensor:
+    """Return the first ``window`` positions that ``embedding`` adds, ``[1, window, C]``; fewer where its table ends."""
+    table: Tensor = embedding.pe[:, :window]
+    return table
+
+
 @torch.no_grad()
-def projected(attention: Any, embedding: nn.Module, window: int, like: Tensor) -> Positions:
-    """Return what the first ``window`` positions add to an attention module's queries, keys and values.
+def projected(attention: Any, table: Tensor, window: int, like: Tensor) -> Positions:
+    """Return what the positions in ``table`` ``[1, window, C]`` add to an attention module's queries, keys and values.
 
     Raises:
-        ValueError: the projections are not affine, or the table holds fewer positions.
+        ValueError: the projections are not affine, or the table has fewer positions.
     """
     if any(getattr(attention, name, None) is not None for name in ("norm_q", "norm_k")):
         raise ValueError("queries and keys are normalised, so positions cannot begin anew in windows of this model")
-    table: Tensor = embedding.pe[:, :window].to(like)  # type: ignore[union-attr, index]
+    table = table.to(like)
     if table.shape[1] < window:
         raise ValueError(f"windows of {window} frames are more than the {table.shape[1]} positions of this model")
     both = torch.cat([torch.zeros_like(table[:, :1]), table], 1)

@@ -25,7 +25,7 @@ from genkit.attention.model.callers import nearest_pipeline
 from genkit.attention.model.forward import Forward, Here, arguments_of
 from genkit.attention.model.hooks import Around, Passage, Watcher, refuse_ring
 from genkit.attention.model.layers import Layer, layers_of, module_at
-from genkit.attention.model.positions import Positions, embedding_of, leave_out, projected, window_of
+from genkit.attention.model.positions import Positions, embedding_of, first_positions, leave_out, projected, window_of
 from genkit.attention.model.progress import sigma_at, step_at, timestep_at
 from genkit.attention.model.reordering import Reordering
 from genkit.attention.model.router import routed
@@ -52,6 +52,8 @@ class Session:
         self.layers = [layer for name, model in self.models.items() for layer in layers_of(name, model, card)]
         self.rules = rules
         self.window = window_of(rules)
+        self.table_of: Callable[[nn.Module, int], Tensor] = first_positions
+        """Reads the first positions that a module adds to hidden states, for windows in which they begin anew."""
         self.passages: list[Passage] = []
         self.around: list[Around] = []
         self.watchers: list[Watcher] = []
@@ -111,7 +113,7 @@ class Session:
         if embedding is None:
             return None
         if key not in self.run.state:
-            self.run.state[key] = projected(layer.module, embedding, self.window, q)
+            self.run.state[key] = projected(layer.module, self.table_of(embedding, self.window), self.window, q)
         found: Positions = self.run.state[key]
         return found
 
@@ -162,6 +164,11 @@ class Session:
     def inside(self) -> bool:
         """Whether this thread is inside a forward of a model that is this pipeline's own doing."""
         return self._forward is not None
+
+    @property
+    def frames(self) -> int | None:
+        """Frames of tokens in the forward that this thread runs for this pipeline; None outside of one."""
+        return None if self._forward is None else self._forward.volume[0]
 
     @property
     def _forward(self) -> Forward | None:

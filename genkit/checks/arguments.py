@@ -95,7 +95,7 @@ def check_frames(pipe: Any, card: ModelCard, arguments: dict[str, Any], longest:
     if table is not None:
         longest = min((table - 1) * card.stride(pipe) + 1, longest or frames)
     if longest is not None and frames > longest:
-        further = ", and freenoise goes further" if card.rope == "absolute" else ""
+        further = ", and freenoise goes further" if card.positions.absolute else ""
         raise UsageError(
             f"num_frames={quote(frames)}: the positions of {card.this} end at {longest} frames; "
             f"the nearest is {longest}{further}"

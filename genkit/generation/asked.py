@@ -19,6 +19,7 @@ PASSED_BY = {
     "noise": "the pipeline made its first latents without it",
     "text": "the pipeline encoded its prompt without it",
     "cache": "none of the model's layers came to it",
+    "positions": "the model made its positions without it",
 }
 """What happened when nothing came to a plug-in, by seam."""
 NOTHING = 5e-4
@@ -108,7 +109,13 @@ class Asked:
 
 def _seams(parts: Sequence[tuple[str, Parts]]) -> Iterator[tuple[str, str]]:
     for plugin, part in parts:
-        asked = {"attention": part.rules, "noise": part.noise, "text": part.text, "cache": part.cache}
+        asked = {
+            "attention": part.rules,
+            "noise": part.noise,
+            "text": part.text,
+            "cache": part.cache,
+            "positions": part.positions,
+        }
         yield from ((plugin, seam) for seam, thing in asked.items() if thing)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from genkit.attention.calls.run import Run
 from genkit.attention.facts.model_card import ModelCard
 from genkit.attention.model.session import Session
+from genkit.generation.positions import PositionSeam
 from genkit.plugins.contract import Plugin, TextPlan
 
 
@@ -19,11 +20,13 @@ class Context:
     plugins: tuple[Plugin, ...]
     text: TextPlan | None
     """Splits the prompt into events; None takes it as one text."""
+    positions: PositionSeam | None
+    """Says where frames stand; None leaves them where the model has them."""
 
     @property
     def longest(self) -> int | None:
-        """Pixel frames at which the positions of the model end; None: nowhere, or windows restart them."""
-        return self.card.longest(self.pipe) if self.session.bounded else None
+        """Pixel frames at which the positions of the model end; None: nowhere, or windows or a plan set them."""
+        return self.card.longest(self.pipe) if self.session.bounded and self.positions is None else None
 
     def begin_run(self, fps: float) -> Run:
         """Start a fresh record for one generation and return it."""

@@ -12,6 +12,7 @@ from genkit.errors import GenkitError, UsageError
 from genkit.generation.asked import BUSY, Asked, Counted, check_parts
 from genkit.generation.context import Context
 from genkit.generation.events import OnEvent
+from genkit.generation.positions import PositionSeam
 from genkit.generation.sampling import sample
 from genkit.generation.seams import Shadow, begin_seam, end_seam, text_seam
 from genkit.plugins.caches.step_cache import StepCache
@@ -54,9 +55,18 @@ class Handle:
         self.text: TextPlan | None = next((part.text for part in parts if part.text), None)
         rules: list[Any] = [Counted(rule, name) for name, part in zip(names, parts, strict=True) for rule in part.rules]
         self.session = Session(pipe, self.card, rules)
-        self.context = Context(pipe=pipe, card=self.card, session=self.session, plugins=self.plugins, text=self.text)
+        plans = (part.positions for part in parts if part.positions)
+        self.positions = next((PositionSeam(pipe, self.session, plan) for plan in plans), None)
+        self.context = Context(
+            pipe=pipe,
+            card=self.card,
+            session=self.session,
+            plugins=self.plugins,
+            text=self.text,
+            positions=self.positions,
+        )
         self.asked = Asked(pipe, self, list(zip(names, parts, strict=True)))
-        self._shadows: list[Shadow | StepCache] = []
+        self._shadows: list[Shadow | StepCache | PositionSeam] = []
         self._install(parts)
 
     def _refuse_second(self, pipe: Any) -> None:
@@ -86,6 +96,9 @@ class Handle:
         try:
             self._check_budgets()
             self.session.install()
+            if self.positions:
+                self._shadows.append(self.positions)
+                self.positions.install()
             if cache:
                 self._shadows.append(cache)
                 cache.install()

@@ -54,6 +54,9 @@ def sample(
         function("on_event", on_event)
     wanted = asked | as_argument(context, prompt, asked) | _frame_rate(pipe, fps)
     arguments = call_arguments(pipe, context.card, wanted, longest=context.longest)
+    if context.positions is not None:
+        frames = arguments.get("num_frames") or default_of(pipe, "num_frames")
+        context.positions.check_length(context.card.token_frames(pipe, frames))
     check_size(pipe, context.card, arguments)
     check_given(pipe, context.card, arguments)
     check_memory(pipe, context.card, arguments)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from genkit.attention.calls.call import Rule, Step
 from genkit.attention.geometry.grid import VideoGrid
 from genkit.attention.model.session import Session
+from genkit.schedulers.positions import PositionPlan
 
 FilePath = Annotated[str, "path"]
 """A parameter that names a file of the machine that generates; what users read as its type comes second."""
@@ -97,6 +98,7 @@ class Parts:
     noise: NoisePlan | None = None
     text: TextPlan | None = None
     cache: CachePlan | None = None
+    positions: PositionPlan | None = None
 
 
 class Plugin(Protocol):

@@ -82,7 +82,7 @@ def test_an_expert_that_was_left_out_does_not_make_another_model() -> None:
 def test_a_checkpoint_trained_on_longer_clips_says_so() -> None:
     pipe = BUILT["cogvideox"]()
     pipe.transformer.register_to_config(sample_frames=97, use_rotary_positional_embeddings=False)
-    assert (card_of(pipe).native_frames, card_of(pipe).rope) == (97, "absolute")
+    assert (card_of(pipe).native_frames, card_of(pipe).positions.making) == (97, "patch sinusoid")
     motion = BUILT["animatediff"]()
     motion.unet.register_to_config(motion_max_seq_length=12)
     assert card_of(motion).native_frames == 12

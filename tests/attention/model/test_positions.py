@@ -130,15 +130,15 @@ def test_what_positions_add_is_what_the_projections_make_of_them() -> None:
         setattr(layer, name, nn.Linear(6, 4))
     table.pe = torch.randn(1, 5, 6)
     hidden = torch.randn(3, 5, 6)
-    added = projected(layer, table, 5, torch.zeros(1, 2, 5, 2))
+    added = projected(layer, table.pe, 5, torch.zeros(1, 2, 5, 2))
     for project, part in zip((layer.to_q, layer.to_k, layer.to_v), added, strict=True):
         whole = project(hidden + table.pe).unflatten(-1, (2, 2)).transpose(1, 2)
         torch.testing.assert_close(project(hidden).unflatten(-1, (2, 2)).transpose(1, 2) + part, whole)
     with pytest.raises(ValueError, match="windows of 6 frames are more than the 5 positions"):
-        projected(layer, table, 6, torch.zeros(1, 2, 6, 2))
+        projected(layer, table.pe, 6, torch.zeros(1, 2, 6, 2))
     layer.norm_q = nn.Identity()
     with pytest.raises(ValueError, match="queries and keys are normalised"):
-        projected(layer, table, 5, torch.zeros(1, 2, 5, 2))
+        projected(layer, table.pe, 5, torch.zeros(1, 2, 5, 2))
 
 
 def test_the_shortest_window_of_all_rules_decides() -> None:

@@ -1,0 +1,126 @@
+"""How time enters the attention of a model family: where its positions are made, and with which frequencies.
+
+What stands here is compared with the model's own tables before anything is changed in them.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import log, pi
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from genkit.attention.facts.volume import Arguments, configured
+
+Making = Literal["rotary module", "rotary argument", "learned", "sinusoid", "patch sinusoid", "none"]
+"""``rotary module``: a part of the model makes the table of cosines and sines; ``rotary argument``: the pipeline makes
+it; ``learned``: a part of the model makes it, of frequencies that are weights, and every channel turns with time, rows
+and columns; ``sinusoid``: a table is added in front of attention along time; ``patch sinusoid``: one is added to the
+tokens before the first block; ``none``: convolutions carry time."""
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """The angles by which the frames of one table are turned: ``phases + frame * inverse_frequencies``."""
+
+    inverse_frequencies: Tensor
+    """Radians a token frame, float64 ``[P]``, or ``[heads, P]`` where each head has its own; on the CPU."""
+    phases: Tensor | None = None
+    """Angles at frame 0, of the same shape; None is 0."""
+    channels: Tensor | None = None
+    """Channels of the table that each frequency fills, int64 ``[P, repeats]``; None is that channel ``p`` holds
+    frequency ``p`` of time, turned by rows and columns as well."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PositionFacts:
+    """How time enters one family's attention."""
+
+    making: Making
+    where: str = ""
+    """Name of the part that makes or adds the table, inside the model or in front of an attention module; for
+    ``rotary argument`` the argument of the model's forward that holds it."""
+    rotation: Callable[[nn.Module, Arguments], Rotation] | None = None
+    """Reads the angles from a model and the arguments of the call that makes the table, or that takes it."""
+    token_axis: int = -2
+    """Axis of the tokens in the table."""
+
+    @property
+    def absolute(self) -> bool:
+        """Whether positions are added to the hidden states, and end where their table ends."""
+        return self.making in ("sinusoid", "patch sinusoid")
+
+
+def _geometric(width: int, theta: float) -> Tensor:
+    """Inverse frequencies of ``width`` channels, float64 ``[width / 2]``. Source: RoFormer, arXiv 2104.09864."""
+    return 1.0 / theta ** (torch.arange(0, width, 2, dtype=torch.float64) / width)
+
+
+def _first_channels(width: int, theta: float) -> Rotation:
+    """Time in the first channels of a head, each frequency in two neighbours."""
+    return Rotation(_geometric(width, theta), channels=torch.arange(width).unflatten(0, (-1, 2)))
+
+
+def _wan(model: nn.Module, arguments: Arguments) -> Rotation:
+    """A third of a head for each axis, even, and the rest for time."""
+    width: int = configured(model, "attention_head_dim")
+    return _first_channels(width - 4 * (width // 6), 10000.0)
+
+
+def _hunyuan(model: nn.Module, arguments: Arguments) -> Rotation:
+    return _first_channels(configured(model, "rope_axes_dim")[0], configured(model, "rope_theta"))
+
+
+def _cogvideox(model: nn.Module, arguments: Arguments) -> Rotation:
+    return _first_channels(configured(model, "attention_head_dim") // 4, 10000.0)
+
+
+def _ltx(model: nn.Module, arguments: Arguments) -> Rotation:
+    """Coordinates in [-1, 1] in place of whole numbers; time, rows and columns take turns in the channels.
+
+    Raises:
+        ValueError: the caller gives coordinates of its own.
+    """
+    if arguments.get("video_coords") is not None:
+        raise ValueError(
+            "video_coords are given, which say themselves where each frame stands, so no plug-in can change positions; "
+            "leave one of the two out"
+        )
+    rope: Any = model.rope
+    turns = torch.linspace(0, 1, rope.dim // 6, dtype=torch.float64)
+    frequencies = torch.exp(turns * log(rope.theta)) * pi / 2
+    scale = arguments.get("rope_interpolation_scale")
+    step = 1.0 if scale is None else float(scale[0]) * rope.patch_size_t / rope.base_num_frames
+    first = rope.dim % 6 + 6 * torch.arange(rope.dim // 6)
+    return Rotation(2 * step * frequencies, -frequencies, torch.stack([first, first + 1], 1))
+
+
+def _mochi(model: nn.Module, arguments: Arguments) -> Rotation:
+    weights: Tensor = arguments["pos_frequencies"]
+    return Rotation(weights[0].detach().double().cpu())
+
+
+def _animatediff(table: nn.Module, arguments: Arguments) -> Rotation:
+    """Sine and cosine of each frequency in neighbouring channels."""
+    pe: Any = table.pe
+    width = pe.shape[-1]
+    return Rotation(_geometric(width, 10000.0), channels=torch.arange(width).unflatten(0, (-1, 2)))
+
+
+def _cogvideox_2b(embedding: nn.Module, arguments: Arguments) -> Rotation:
+    """All sines and then all cosines in the first quarter of the channels."""
+    part: Any = embedding
+    frequencies = _geometric(part.embed_dim // 4, 10000.0)
+    channels = torch.arange(2 * len(frequencies)).unflatten(0, (2, -1)).T
+    return Rotation(frequencies / part.temporal_interpolation_scale, channels=channels)
+
+
+WAN_POSITIONS = PositionFacts(making="rotary module", where="rope", rotation=_wan, token_axis=-3)
+HUNYUAN_POSITIONS = PositionFacts(making="rotary module", where="rope", rotation=_hunyuan)
+LTX_POSITIONS = PositionFacts(making="rotary module", where="rope", rotation=_ltx)
+COGVIDEOX_POSITIONS = PositionFacts(making="rotary argument", where="image_rotary_emb", rotation=_cogvideox)
+COGVIDEOX_2B_POSITIONS = PositionFacts(making="patch sinusoid", where="patch_embed", rotation=_cogvideox_2b)
+MOCHI_POSITIONS = PositionFacts(making="learned", where="rope", rotation=_mochi, token_axis=-3)
+ANIMATEDIFF_POSITIONS = PositionFacts(making="sinusoid", where="pos_embed", rotation=_animatediff)
+NO_POSITIONS = PositionFacts(making="none")

@@ -1,0 +1,149 @@
+"""Adapters for tables of cosines and sines: made by a part of the model, or given to it by the pipeline.
+
+They act in torch's own hooks, which stay when a model is moved, offloaded or compiled, and only inside forwards of the
+pipeline that the plan is for. A table is never written to: the model gets another one.
+"""
+
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from genkit.attention.facts.positions import PositionFacts, Rotation
+from genkit.attention.model.forward import arguments_of
+from genkit.attention.model.hooks import Hook
+from genkit.attention.positions.shift import Angles, Shift, check_turns
+
+Table = tuple[Tensor, Tensor]
+"""Cosines and sines, of one shape."""
+
+
+class RotaryModule:
+    """Changes what a part of the model makes, of fixed or learned frequencies (Wan, HunyuanVideo, LTX, Mochi)."""
+
+    def __init__(self, component: str, model: nn.Module, facts: PositionFacts, shift: Shift) -> None:
+        self.component, self.model, self.facts, self.shift = component, model, facts, shift
+        self._handles: list[RemovableHandle] = []
+
+    def install(self) -> None:
+        """Register the hook.
+
+        Raises:
+            LookupError: the model has no such part.
+        """
+        try:
+            part = self.model.get_submodule(self.facts.where)
+        except AttributeError:
+            raise LookupError(
+                f"{self.component} has no part {self.facts.where!r} that makes its positions, so a plug-in cannot "
+                "change them; is this model of another version?"
+            ) from None
+        self._handles.append(part.register_forward_hook(Hook(self._made), with_kwargs=True))
+
+    def remove(self) -> None:
+        """Take it out again."""
+        while self._handles:
+            self._handles.pop().remove()
+
+    def _made(self, part: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Any:
+        frames = self.shift.frames
+        if frames is None:
+            return None
+        return shifted(self, out, frames, partial(arguments_of, part, args, kwargs))
+
+
+class RotaryArgument(RotaryModule):
+    """Changes the table that the pipeline has made and gives to every forward of the model (CogVideoX)."""
+
+    def install(self) -> None:
+        """Register the hook."""
+        self._handles.append(self.model.register_forward_pre_hook(Hook(self._taken), with_kwargs=True))
+
+    def _taken(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Give the forward its arguments with another table.
+
+        Raises:
+            ValueError: there is none.
+        """
+        frames = self.shift.frames
+        if frames is None:
+            return None
+        arguments, name = arguments_of(model, args, kwargs), self.facts.where
+        if arguments.get(name) is None:
+            raise ValueError(
+                f"{self.component} was given no {name}, so there are no positions to change; leave the plug-in out"
+            )
+        changed = shifted(self, arguments[name], frames, lambda: arguments)
+        if name in kwargs:
+            return args, {**kwargs, name: changed}
+        place = list(arguments).index(name)
+        return (*args[:place], changed, *args[place + 1 :]), kwargs
+
+
+def shifted(adapter: RotaryModule, table: Table, frames: int, arguments: Any) -> Table:
+    """Return the table as the plan wants it.
+
+    Raises:
+        ValueError: it is not what the facts say.
+    """
+    facts, what = adapter.facts, f"{adapter.component}.{adapter.facts.where}"
+
+    def rotation() -> Rotation:
+        assert facts.rotation is not None
+        return facts.rotation(adapter.model, arguments())
+
+    def check(read: Rotation) -> None:
+        cosines, sines = (by_frame(x, facts.token_axis, frames)[:, 0] for x in table)
+        check_turns(read, cosines, sines, what)
+
+    angles = adapter.shift.angles(what, frames, rotation, check)
+    if not angles.changed.any():
+        return table
+    cosines, sines = (by_frame(x, facts.token_axis, frames) for x in table)
+    pair = turned(cosines, sines, angles) if angles.channels is None else rewritten(cosines, sines, angles)
+    cosines, sines = (x.flatten(0, 1).movedim(0, facts.token_axis).contiguous() for x in pair)
+    return cosines, sines
+
+
+def by_frame(table: Tensor, token_axis: int, frames: int) -> Tensor:
+    """Return a table as ``[frames, tokens of a frame, ..., C]``.
+
+    Raises:
+        ValueError: its tokens are not so many frames.
+    """
+    tokens = table.movedim(token_axis, 0)
+    if len(tokens) % frames:
+        raise ValueError(
+            f"a table of positions has {len(tokens)} tokens, which are not {frames} frames; leave out the plug-in that "
+            "changes positions"
+        )
+    return tokens.unflatten(0, (frames, -1))
+
+
+def rewritten(cosines: Tensor, sines: Tensor, angles: Angles) -> Table:
+    """Return tables ``[frames, tokens, ..., C]`` with other channels of time, which hold nothing but time."""
+    assert angles.channels is not None
+    repeats = angles.channels.shape[1]
+    places = angles.channels.flatten().to(cosines.device)
+    shape = (len(cosines), *[1] * (cosines.ndim - 2), -1)
+    changed = angles.changed.repeat_interleave(repeats, -1).view(shape).to(cosines.device)
+    results = []
+    for table, values in ((cosines, angles.after.cos()), (sines, angles.after.sin())):
+        new = values.repeat_interleave(repeats, -1).view(shape).to(table.dtype).to(table.device)
+        out = table.clone()
+        out[..., places] = torch.where(changed, new, table[..., places])
+        results.append(out)
+    return results[0], results[1]
+
+
+def turned(cosines: Tensor, sines: Tensor, angles: Angles) -> Table:
+    """Return tables ``[frames, tokens, heads, P]`` turned by the difference; rows and columns are in them as well."""
+    more = (angles.after - angles.before)[:, None]
+    changed = (more != 0).to(cosines.device)
+    c, s = (x.to(cosines.dtype).to(cosines.device) for x in (more.cos(), more.sin()))
+    return (
+        torch.where(changed, cosines * c - sines * s, cosines),
+        torch.where(changed, sines * c + cosines * s, sines),
+    )

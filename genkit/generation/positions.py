@@ -1,0 +1,95 @@
+"""The seam of positions: a plan answers for the time axis of every table of positions in the pipeline's models."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+
+from genkit.attention.facts.positions import Making, PositionFacts
+from genkit.attention.model.session import Session
+from genkit.attention.positions.rotary import RotaryArgument, RotaryModule
+from genkit.attention.positions.shift import Shift
+from genkit.attention.positions.sinusoid import PatchSinusoid, Sinusoids, check_end
+from genkit.errors import UsageError
+from genkit.schedulers.positions import PositionPlan, said
+
+Adapter = RotaryModule | Sinusoids | PatchSinusoid
+ADAPTERS: dict[Making, Callable[[str, nn.Module, PositionFacts, Shift], Adapter]] = {
+    "rotary module": RotaryModule,
+    "learned": RotaryModule,
+    "rotary argument": RotaryArgument,
+    "sinusoid": Sinusoids,
+    "patch sinusoid": PatchSinusoid,
+}
+"""What enters a model, by how it makes its positions."""
+
+
+class PositionSeam:
+    """A plan for the models of one pipeline.
+
+    Raises:
+        UsageError: they have no positions in time.
+    """
+
+    def __init__(self, pipe: Any, session: Session, plan: PositionPlan) -> None:
+        self.plan, self.session = plan, session
+        self.native = session.card.token_frames(pipe, session.card.native_frames)
+        self.adapters: list[Adapter] = []
+        facts = session.card.positions
+        self.longest: int | None = session.card.longest(pipe)
+        check_positions(plan.name, session)
+        for component, model in session.models.items():
+            self.adapters.append(ADAPTERS[facts.making](component, model, facts, Shift(session, self.answered)))
+
+    def install(self) -> None:
+        """Enter every model, after ``session.install()``.
+
+        Raises:
+            LookupError: a model has no part where its family makes positions.
+        """
+        for adapter in self.adapters:
+            adapter.install()
+
+    def answered(self, frames: int, inverse_frequencies: Tensor) -> tuple[Tensor, Tensor]:
+        """Ask the plan, and record that it was asked and what it changed."""
+        run, name = self.session.run, self.plan.name
+        positions, changed = self.plan.plan(frames, self.native, inverse_frequencies)
+        run.came[name, "positions"] += 1
+        what = said(frames, inverse_frequencies, positions, changed)
+        run.note(
+            f"{name}: {what}, for {frames} latent frames (training: {self.native})"
+            if what
+            else f"{name}: {frames} latent frames keep the model's own positions (training: {self.native}), so it "
+            "changes nothing"
+        )
+        return positions, changed
+
+    def check_length(self, frames: int) -> None:
+        """Refuse a video of so many latent frames, before it runs, if one stands where a table of positions has ended.
+
+        Raises:
+            UsageError: it does.
+        """
+        frames = min(frames, self.session.window or frames)
+        for adapter in self.adapters:
+            if self.longest is not None and isinstance(adapter, Sinusoids):
+                own = adapter.rotation(adapter.tables[0]).inverse_frequencies
+                positions, _ = self.plan.plan(frames, self.native, own)
+                try:
+                    check_end(frames, float(positions.max()), self.longest)
+                except ValueError as error:
+                    raise UsageError(f"{self.plan.name}: {error}") from None
+
+    def remove(self) -> None:
+        """Leave every model."""
+        for adapter in self.adapters:
+            adapter.remove()
+
+
+def check_positions(name: str, session: Session) -> None:
+    """Raise ``UsageError`` if the models of a session have no positions in time."""
+    if session.card.positions.making == "none":
+        raise UsageError(
+            f"{name} changes the positions of frames, and {session.card.title} has none: convolutions carry time; "
+            f"leave {name} out, or make longer videos with freenoise or freelong"
+        )
