@@ -9,7 +9,7 @@ the same command.
 
 The model was trained on clips of 17 frames, so an extension is needed beyond them, for the dense videos too:
 
-``interpolation``  temporal positions are divided by the lengthening factor; the event is slower by the same factor, so
+``interpolation``  the plug-in ``position-interpolation``: the event is as many times as slow as the video is longer, so
                    the oracle reads every fourth frame, which are 17 again
 ``freelong``       the plug-in; its attention over all frames is then the sparse one; every window of 17 is read
 ``none``           nothing, and every window of 17 is read. The motions freeze with any attention
@@ -17,7 +17,6 @@ The model was trained on clips of 17 frames, so an extension is needed beyond th
 
 import argparse
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
@@ -30,7 +29,6 @@ from genkit.benchmarks.evaluate.ledger import Ledger, Row, key_of
 from genkit.benchmarks.networks.weight_files import sha256_of
 from genkit.benchmarks.suites.similarity import mse, psnr, ssim
 from genkit.benchmarks.timing.machine import facts, heading
-from genkit.benchmarks.tiny.interpolation import interpolated_positions
 from genkit.benchmarks.tiny.table import check_goals, table, write_section
 from genkit.errors import GenkitError, UsageError, nearest
 from genkit.plugins import catalogue
@@ -56,7 +54,7 @@ PLANNERS = {
 Everything else is the plug-in's default, warm-up included. Those of ``threshold`` and ``adaspa`` were chosen on the
 prompts of seed 1."""
 INTERPOLATION = "interpolation"
-EXTENSIONS = {INTERPOLATION: (), "freelong": ("freelong",), "none": ()}
+EXTENSIONS = {INTERPOLATION: ("position-interpolation",), "freelong": ("freelong",), "none": ()}
 """Ways to extend the model beyond its training length, with the plug-ins of each."""
 
 
@@ -86,11 +84,6 @@ class PlannersConfig:
         for names, known in ((self.extensions, EXTENSIONS), (self.planners, PLANNERS)):
             if wrong := [name for name in names if name not in known]:
                 raise UsageError(f"there is no {wrong[0]!r} to measure; {nearest(wrong[0], known)}")
-
-    @property
-    def lengthening(self) -> int:
-        """Length as a multiple of the training length."""
-        return (self.frames - 1) // (NATIVE_FRAMES - 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,9 +217,7 @@ def maker(pipe: Any, config: PlannersConfig) -> Make:
     pipe.set_progress_bar_config(disable=True)
 
     def make(job: Job) -> Video:
-        squeezed = job.extension == INTERPOLATION
-        extension = interpolated_positions(pipe.transformer, config.lengthening) if squeezed else nullcontext()
-        with extension, genkit.apply(pipe, *map(catalogue.parse, job.plugins)) as plan:
+        with genkit.apply(pipe, *map(catalogue.parse, job.plugins)) as plan:
             frames, steps = config.frames, config.steps
             return plan.generate(caption(job.scene), num_frames=frames, num_inference_steps=steps, seed=job.seed)
 
