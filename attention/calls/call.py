@@ -7,9 +7,11 @@ from typing import Any, Literal, Protocol
 from torch import Tensor
 
 from genkit.attention.calls.devices import Devices
+from genkit.attention.calls.memory import Place
 from genkit.attention.calls.run import Run
 from genkit.attention.geometry.grid import VideoGrid
 from genkit.attention.geometry.layout import Layout
+from genkit.attention.geometry.windows import Window
 
 Kind = Literal["self", "joint", "temporal", "spatial", "cross"]
 """``self``: video tokens of all frames; ``joint``: the same with text; ``temporal``, ``spatial``: one axis; ``cross``:
@@ -68,6 +70,9 @@ class Call:
     attend to each video of a batch by itself."""
     video: int | None = None
     """The only video of the batch that this call was cut down to; part of the key of every state. None is not cut."""
+    window: Window | None = None
+    """Window of the video that this forward of the model is about; part of the key of every state. None is all of
+    it."""
     devices: Devices | None = None
     """Devices of which each computes a part of the heads; None is one device with all."""
     mask: Tensor | None = None
@@ -85,6 +90,27 @@ class Call:
     """Whether the record has this call already, under the name of what it is for."""
     options: dict[str, Any] = field(default_factory=dict)
     """Further arguments that the model gave to ``scaled_dot_product_attention``, as given."""
+
+    @property
+    def place(self) -> Place:
+        """Key of what this call remembers from step to step."""
+        return Place(
+            model=self.model,
+            layer=self.layer,
+            branches=self.step.branches,
+            number=self.number,
+            video=self.video,
+            window=self.window,
+            start=self.grid.start,
+            near=self.visible is not None,
+        )
+
+    @property
+    def whole(self) -> VideoGrid:
+        """Geometry of the whole video, of which the forward may be about a window."""
+        if self.window is None:
+            return self.grid
+        return replace(self.grid, frames=self.window.frames, start=0)
 
     def crop(self, begin: int, end: int) -> "Call":
         """The same call inside the window of frames ``begin`` to ``end``; its mask stays whole (see ``cropped``)."""

@@ -1,11 +1,12 @@
-"""The record of one generation: what attention really did, and the state that rules keep meanwhile."""
+"""The record of one generation: what attention really did, and what rules remember meanwhile."""
 
 from collections import Counter
-from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import Any
 
 from torch import Tensor
+
+from genkit.attention.calls.events import Events
+from genkit.attention.calls.memory import Memory
 
 
 @dataclass
@@ -32,8 +33,10 @@ class Run:
     """What planners measured, such as their recall: (plug-in, measure) to tensors of any shape."""
     notes: list[str] = field(default_factory=list)
     """Sentences for the receipt: everything adjusted, padded or worth knowing."""
-    state: dict[Hashable, Any] = field(default_factory=dict)
-    """What rules remember, keyed by plug-in, model, branch and layer."""
+    memory: Memory = field(default_factory=Memory)
+    """What rules remember."""
+    events: Events | None = None
+    """The events of the prompt, put here when its texts are encoded; None where it is one text for all frames."""
 
     def ran(self, backend: str) -> None:
         """Count one call of an implementation."""

@@ -16,12 +16,13 @@ from genkit.attention.facts.model_card import ModelCard
 from genkit.attention.facts.volume import Volume
 from genkit.attention.geometry.grid import VideoGrid
 from genkit.attention.geometry.layout import Layout
+from genkit.attention.geometry.windows import Window
 
 Context = tuple[str, dict[str, Any]]
 """Name and facts of the ``cache_context`` that a pipeline is in."""
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Forward:
     """One forward of a model that runs now."""
 
@@ -30,6 +31,8 @@ class Forward:
     volume: Volume
     step: Step
     batch: int
+    window: Window | None = None
+    """Window of the video that the model is given; None is all of it."""
     devices: Devices | None = None
     layout: Layout | None = None
     """The order in which the tokens are between the blocks; None is frame by frame."""
@@ -54,6 +57,7 @@ class Forward:
             fps=fps,
             native_frames=card.token_frames(pipe, card.native_frames),
             text_first=card.text_first,
+            start=0 if self.window is None else self.window.begin,
         )
         if card.stride_attribute is None:
             return _unet_grid(grid, kind, q, self.batch)

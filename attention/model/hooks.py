@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from genkit.attention.calls.call import Step
+from genkit.attention.model.forward import Forward
 
 Through = Callable[..., Any]
 """Given the forward that was to be run and its arguments; gives the output."""
@@ -25,11 +25,11 @@ Through = Callable[..., Any]
 class Watcher(Protocol):
     """Something that wants to know about each forward of a model."""
 
-    def begin(self, component: str, step: Step) -> None:
+    def begin(self, forward: Forward) -> None:
         """Before the model's first layer."""
         ...
 
-    def end(self, component: str, step: Step) -> None:
+    def end(self, forward: Forward) -> None:
         """After its last."""
         ...
 

@@ -70,11 +70,9 @@ class Reordering:
         grid = VideoGrid(frames=frames, rows=rows, cols=cols)
         if self.layout is None or hidden.shape[1] != grid.tokens:
             return None
-        forward.layout, key = self.layout, ("layout", self.layout, grid, str(hidden.device))
-        if key not in forward.run.state:
-            forward.run.state[key] = ordered(grid, self.layout).to(hidden.device)
-        order: Tensor = forward.run.state[key]
-        return order
+        forward.layout = layout = self.layout
+        key = ("layout", layout, grid, str(hidden.device))
+        return forward.run.memory.table(key, lambda: ordered(grid, layout).to(hidden.device))
 
     def _trial(self, model: nn.Module, hoist: Hoist, arguments: dict[str, Any]) -> Trial:
         here, forward = self.here, self.here.forward

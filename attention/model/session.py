@@ -112,10 +112,8 @@ class Session:
         embedding, key = self._embedding(layer), ("positions", layer.component, layer.name, q.dtype, str(q.device))
         if embedding is None:
             return None
-        if key not in self.run.state:
-            self.run.state[key] = projected(layer.module, self.table_of(embedding, self.window), self.window, q)
-        found: Positions = self.run.state[key]
-        return found
+        window, table = self.window, self.table_of(embedding, self.window)
+        return self.run.memory.table(key, lambda: projected(layer.module, table, window, q))
 
     def remove(self) -> None:
         """Take every hook out again, last in first out."""
@@ -188,10 +186,17 @@ class Session:
         sample = arguments["hidden_states"] if "hidden_states" in arguments else arguments["sample"]
         volume = self.card.volume(model, arguments)
         step = self._step(arguments["timestep"], sample.shape[0], volume[0])
-        self._here.forward = Forward(component, self.run, volume, step, sample.shape[0], devices_of(model))
+        self._here.forward = Forward(
+            component=component,
+            run=self.run,
+            volume=volume,
+            step=step,
+            batch=sample.shape[0],
+            devices=devices_of(model),
+        )
         self.reordering.begin(component, model, arguments, self.run)
         for watcher in self.watchers:
-            watcher.begin(component, step)
+            watcher.begin(self._here.forward)
 
     def end(self, component: str, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
         """After the model's forward: every layer must have come by, or have been skipped by a step cache.
@@ -214,7 +219,7 @@ class Session:
             )
         self._count(component, names, forward.calls)
         for watcher in self.watchers:
-            watcher.end(component, forward.step)
+            watcher.end(forward)
 
     def _count(self, component: str, names: list[str], calls: dict[str, int]) -> None:
         """Keep in the record which layers were skipped, where the model has a step cache."""
@@ -260,6 +265,7 @@ class Session:
             grid=self._grid(layer.kind, q),
             layout=self._forward.layout if layer.kind in ("self", "joint") else None,
             step=self._forward.step_of(q, number),
+            window=self._forward.window,
             devices=self._forward.devices,
             number=number,
             run=self.run,

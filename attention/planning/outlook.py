@@ -10,6 +10,7 @@ from torch import Tensor
 
 from genkit.attention.calls.call import Call, Kind, Step, compose
 from genkit.attention.calls.run import Run
+from genkit.attention.model.forward import Forward
 from genkit.attention.model.layers import Layer
 from genkit.attention.model.session import Session
 from genkit.attention.planning.planner_call import Planner, PlannerCall
@@ -54,17 +55,17 @@ class Outlook:
     def __init__(self, session: Session, tell: Callable[[tuple[str, ...]], None]) -> None:
         self.session, self.tell, self._told = session, tell, False
 
-    def begin(self, component: str, step: Step) -> None:
+    def begin(self, forward: Forward) -> None:
         """Before the first layer of a model's forward."""
         if self._told:
             return
         self._told = True
-        notes = tuple(idle(self.session, component, step))
+        notes = tuple(idle(self.session, forward.component, forward.step))
         for note in notes:
             self.session.run.note(note)
         self.tell(notes)
 
-    def end(self, component: str, step: Step) -> None:
+    def end(self, forward: Forward) -> None:
         """After its last."""
 
 

@@ -71,30 +71,15 @@ class PlannerCall:
 
     def per_run(self, make: Callable[[], T], *key: Hashable) -> T:
         """``make()``, once a generation for this grid, whatever the layer."""
-        return self._kept((self.planner, self.grid, str(self.device), *key), make)
+        return self.call.run.memory.table((self.planner, self.grid, str(self.device), *key), make)
 
     def per_layer(self, make: Callable[[], T], *key: Hashable) -> T:
         """``make()``, once a generation for this grid, window, model, layer, guidance branch and video."""
-        return self._kept((*self._mine, *key), make)
+        return self.call.run.memory.at(self.call.place, (self.planner, self.grid, *key), make)
 
     def set_per_layer(self, value: object, *key: Hashable) -> None:
         """Replace what ``own`` gives for ``key``."""
-        self.call.run.state[(*self._mine, *key)] = value
-
-    @property
-    def _mine(self) -> tuple[Hashable, ...]:
-        # A window of frames, and a layer that is asked twice (all frames, near ones), are calls of their own; so are
-        # several calls that a layer makes in one forward, and videos that are looked at one by one.
-        call, near = self.call, self.call.visible is not None
-        which = (call.step.branches, call.number, call.video)
-        return (self.planner, self.grid, call.grid.start, near, call.model, call.layer, *which)
-
-    def _kept(self, key: Hashable, make: Callable[[], T]) -> T:
-        state = self.call.run.state
-        if key not in state:
-            state[key] = make()
-        kept: T = state[key]
-        return kept
+        self.call.run.memory.put(self.call.place, (self.planner, self.grid, *key), value)
 
     def all_heads(self, x: Tensor) -> tuple[Tensor, slice]:
         """``[B, H, ..]`` of all heads of the layer from ``[B, H here, ..]``, and which of them are here.

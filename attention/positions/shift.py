@@ -47,13 +47,13 @@ class Shift:
 
     def angles(self, place: Hashable, frames: int, rotation: Callable[[], Rotation], check: Check) -> Angles:
         """Return the angles of the table at ``place``, which is checked once a run."""
-        state, key = self.session.run.state, ("positions", place, frames)
-        if key not in state:
+
+        def make() -> Angles:
             read = rotation()
             check(read)
-            state[key] = planned(read, frames, self.plan)
-        found: Angles = state[key]
-        return found
+            return planned(read, frames, self.plan)
+
+        return self.session.run.memory.table(("positions", place, frames), make)
 
 
 def planned(rotation: Rotation, frames: int, plan: Plan) -> Angles:

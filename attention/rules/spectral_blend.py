@@ -85,8 +85,7 @@ class SpectralBlendRule:
     def _window(self, call: Call) -> Tensor:
         # The same table for every call, so that sparse rules can know it again.
         frames = call.grid.frames
-        window: Tensor = call.run.state.setdefault((self.name, frames), band(frames, self.radius))
-        return window
+        return call.run.memory.table((self.name, frames), lambda: band(frames, self.radius))
 
     def _blend(self, wide: Tensor, local: Tensor, call: Call) -> Tensor:
         grid, out = call.grid, wide.clone()

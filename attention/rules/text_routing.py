@@ -5,7 +5,6 @@ event, and the cost of a frame's nearest event is subtracted, so that no frame i
 events stands one after the other in the keys, each with its own padding.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf, log
 
@@ -14,10 +13,8 @@ from torch import Tensor
 
 from genkit.attention.calls.call import Attend, Call, Kind, Order
 from genkit.attention.calls.dense import equal_rows, mask_rows, sdpa
+from genkit.attention.calls.events import Spans
 from genkit.attention.geometry.grid import VideoGrid
-
-Spans = Sequence[tuple[float, float]]
-"""Begin and end of each event in seconds, in order and without overlaps."""
 
 FADED = 1e-3  # weight of an event at the far end of its tail
 LARGEST_COST = 60.0
@@ -69,10 +66,7 @@ def _nearest(away: Tensor) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class TextRoutingRule:
-    """Route text keys in cross-attention.
-
-    ``run.state["timeline"]``, put there when the text was encoded, gives the events' spans for a length in seconds.
-    """
+    """Route text keys in cross-attention, by the events that ``run.events`` has from when the text was encoded."""
 
     tail: float
     """Seconds over which a neighbouring event fades; 0 cuts hard."""
@@ -84,27 +78,38 @@ class TextRoutingRule:
         """Leave calls with one event, or with the plain negative prompt, exactly as they are."""
 
         def routed(q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:
-            spans_for = call.run.state.get("timeline")
-            if spans_for is None or call.step.branches == ("uncond",):
+            events = call.run.events
+            if events is None or call.step.branches == ("uncond",):
                 return attend(q, k, v, call)
-            spans = spans_for(call.grid.pixel_frames / call.grid.fps)
+            spans = events.spans(call.whole)
             if len(spans) == 1:
                 return attend(q, k, v, call)
-            _check(call, k.shape[2], spans)
+            each = _keys_of_each(call, k.shape[2], len(spans))
             call.run.ran("text routing")
-            costs = event_costs(call.grid, spans, self.tail)
-            return _grouped(q, k, v, call, -costs.repeat_interleave(k.shape[2] // len(spans), dim=1))
+            return _grouped(q, k, v, call, -self._costs(call, spans).repeat_interleave(each, dim=1))
 
         return routed
 
+    def _costs(self, call: Call, spans: Spans) -> Tensor:
+        """Costs of the frames of this call, ``[frames, events]``; those of the whole video are made once a run."""
 
-def _check(call: Call, keys: int, spans: Spans) -> None:
-    check_events(call.grid, spans)
-    if keys % len(spans):
+        def make() -> Tensor:
+            check_events(whole, spans)
+            return event_costs(whole, spans, self.tail)
+
+        grid, whole = call.grid, call.whole
+        key = (self.name, self.tail, whole.frames, whole.stride, whole.first_pixels, whole.fps)
+        costs = call.run.memory.table(key, make)
+        return costs[grid.start : grid.start + grid.frames]
+
+
+def _keys_of_each(call: Call, keys: int, events: int) -> int:
+    if keys % events:
         raise ValueError(
-            f"{call.layer} has {keys} text keys for {len(spans)} events, which is not the same number for each; does "
+            f"{call.layer} has {keys} text keys for {events} events, which is not the same number for each; does "
             "the model add keys of its own?"
         )
+    return keys // events
 
 
 def _grouped(q: Tensor, k: Tensor, v: Tensor, call: Call, bias: Tensor) -> Tensor:

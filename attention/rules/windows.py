@@ -17,20 +17,7 @@ import torch
 from torch import Tensor
 
 from genkit.attention.calls.call import Attend, Call, Kind, Order
-
-
-def window_starts(frames: int, window: int, stride: int) -> list[int]:
-    """First frames of windows that cover ``frames`` completely; ``[0]`` where one window is enough."""
-    if frames <= window:
-        return [0]
-    starts = list(range(0, frames - window + 1, stride))
-    return starts if starts[-1] == frames - window else [*starts, frames - window]
-
-
-def window_weights(window: int) -> Tensor:
-    """Triangle ``1, 2, ..., 2, 1`` of ``window`` float32 weights (eq. 9)."""
-    ramp = torch.arange(window)
-    return (torch.minimum(ramp, window - 1 - ramp) + 1).float()
+from genkit.attention.geometry.windows import window_starts, window_weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +75,7 @@ def _text_only(call: Call) -> Call:
     """A call for the sake of its text queries: they read everything, video queries no more than they must."""
     frames = call.grid.frames
     # The same table for every call, so that sparse rules can know it again.
-    nothing = call.run.state.setdefault(("windows", frames), torch.zeros(frames, frames, dtype=torch.bool))
+    nothing = call.run.memory.table(("windows", frames), lambda: torch.zeros(frames, frames, dtype=torch.bool))
     return replace(call, visible=nothing)
 
 

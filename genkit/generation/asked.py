@@ -84,8 +84,7 @@ class Asked:
             GenkitError: another thread runs the pipeline, or a part of it was replaced.
         """
         self.claim()
-        if session.run.routed or session.run.ended:  # called directly, and again: nothing of the last video may stay
-            session.run = Run(state={key: kept for key, kept in session.run.state.items() if isinstance(key, str)})
+        begin_record(session)
         check_parts(session)
 
     def end(self, session: Session) -> None:
@@ -117,6 +116,12 @@ def _seams(parts: Sequence[tuple[str, Parts]]) -> Iterator[tuple[str, str]]:
             "positions": part.positions,
         }
         yield from ((plugin, seam) for seam, thing in asked.items() if thing)
+
+
+def begin_record(session: Session) -> None:
+    """Start a fresh record where a pipeline was called directly, and again: nothing of the last video may stay."""
+    if session.run.routed or session.run.ended:
+        session.run = Run()
 
 
 def check_parts(session: Session) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from genkit.attention.calls.events import Events
 from genkit.attention.geometry.grid import VideoGrid
 from genkit.checks.arguments import check_length_of_text, check_prompt, default_of, text_limit, tokens_of
 from genkit.checks.values import quote
@@ -10,10 +11,19 @@ from genkit.errors import UsageError
 from genkit.generation.context import Context
 
 
-def as_argument(context: Context, prompt: Any, asked: dict[str, Any]) -> dict[str, Any]:
+def read_events(context: Context, prompt: Any, asked: dict[str, Any]) -> Events | None:
+    """Return the events of a prompt where a plug-in reads it as such; None takes it as one text."""
+    if context.text is None or "prompt_embeds" in asked:
+        return None
+    if isinstance(prompt, str | bytes) or not isinstance(prompt, Sequence):
+        check_prompt(prompt)
+    return context.text.read(prompt)
+
+
+def as_argument(context: Context, prompt: Any, asked: dict[str, Any], events: Events | None) -> dict[str, Any]:
     """Return the prompt as an argument of the call; with ``prompt_embeds`` there is none."""
     if "prompt_embeds" not in asked:
-        return {"prompt": prompt_text(context, prompt)}
+        return {"prompt": _prompt_text(prompt, events)}
     if prompt is not None:
         raise UsageError(
             f"the prompt {quote(prompt)} and prompt_embeds both say what the video shows; give None as the prompt"
@@ -23,27 +33,25 @@ def as_argument(context: Context, prompt: Any, asked: dict[str, Any]) -> dict[st
     return {}
 
 
-def prompt_text(context: Context, prompt: Any) -> str:
-    """Return the prompt as the text that a pipeline takes; events become ``"a | b"``, the seam keeps their times."""
+def _prompt_text(prompt: Any, events: Events | None) -> str:
+    """The prompt as the text that a pipeline takes; events become ``"a | b"``, the seam keeps their times."""
     if isinstance(prompt, str | bytes) or not isinstance(prompt, Sequence):
         check_prompt(prompt)
         return str(prompt)
-    if context.text is None:
+    if events is None:
         raise UsageError("the prompt is a list of events, and no timeline plug-in is in; add Timeline() to apply()")
-    joined = " | ".join(context.text.split(prompt))
-    check_prompt(joined)
-    return joined
+    check_prompt(events.prompt)
+    return events.prompt
 
 
-def check_texts(context: Context, prompt: Any, arguments: dict[str, Any], fps: float) -> None:
+def check_texts(context: Context, arguments: dict[str, Any], fps: float) -> None:
     """Refuse events that do not fit the video and texts that do not fit the encoder, before anything runs."""
     pipe, texts = context.pipe, [arguments["prompt"]] if "prompt" in arguments else []
-    if context.text is not None:
+    if (events := context.session.run.events) is not None:
         frames, card = arguments.get("num_frames") or default_of(pipe, "num_frames"), context.card
         grid = VideoGrid(frames=card.token_frames(pipe, frames), rows=1, cols=1, stride=card.stride(pipe), fps=fps)
-        context.text.check(prompt, grid)
-        context.session.run.state["prompt"] = prompt
-        texts = context.text.split(prompt)
+        events.spans(grid)
+        texts = list(events.texts)
     limit = text_limit(pipe, arguments)
     check_length_of_text(pipe, texts, limit)
     count = tokens_of(pipe, arguments.get("negative_prompt") or "")
@@ -56,7 +64,8 @@ def note_unknown_words(context: Context, prompt: Any) -> None:
     if context.card.family != "tiny":
         return
     tokenizer = context.pipe.tokenizer
-    texts = context.text.split(prompt) if context.text else [prompt]
+    events = context.session.run.events
+    texts = [prompt] if events is None else events.texts
     words = [
         word for text in texts for word in tokenizer.backend_tokenizer.pre_tokenizer.pre_tokenize_str(text.lower())
     ]

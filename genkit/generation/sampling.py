@@ -29,7 +29,7 @@ from genkit.generation.callbacks import chained
 from genkit.generation.context import Context
 from genkit.generation.events import OnEvent
 from genkit.generation.preview import preview
-from genkit.generation.prompts import as_argument, check_texts, note_unknown_words
+from genkit.generation.prompts import as_argument, check_texts, note_unknown_words, read_events
 from genkit.generation.sentinels import check_decoded, notes_on
 from genkit.generation.watch import Watch
 from genkit.plugins.catalogue import text_of
@@ -52,7 +52,8 @@ def sample(
     number, asked = draw_seed(seed), check_options(asked)
     if on_event is not None:
         function("on_event", on_event)
-    wanted = asked | as_argument(context, prompt, asked) | _frame_rate(pipe, fps)
+    events = read_events(context, prompt, asked)
+    wanted = asked | as_argument(context, prompt, asked, events) | _frame_rate(pipe, fps)
     arguments = call_arguments(pipe, context.card, wanted, longest=context.longest)
     if context.positions is not None:
         frames = arguments.get("num_frames") or default_of(pipe, "num_frames")
@@ -62,7 +63,8 @@ def sample(
     check_memory(pipe, context.card, arguments)
     named = {name: to_json(name, value) for name, value in arguments.items()}
     run = context.begin_run(fps)
-    check_texts(context, prompt, arguments, fps)
+    run.events = events
+    check_texts(context, arguments, fps)
     _note_what_is_known(context, prompt, arguments)
     steps = arguments.get("num_inference_steps") or default_of(pipe, "num_inference_steps")
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
@@ -70,7 +72,6 @@ def sample(
     watch.tell_notes(tuple(run.notes))
     with watch.watching(pipe), _looking_ahead(context, watch):
         output = _run(context, watch, arguments, generator_of(number))
-    run.state.pop("prompt", None)
     seconds = _seconds(watch, time.perf_counter())
     frames = output.frames[0]
     check_decoded(pipe.vae, frames, watch.infinite)
@@ -166,6 +167,8 @@ def _run(context: Context, watch: Watch, arguments: dict[str, Any], generator: t
                 f"the pipeline failed ({reason}) with {further}; correct that, or leave it out"
             ) from error
         raise
+    finally:
+        context.session.run.events = None  # a call of the pipeline itself reads its own
 
 
 def _further(context: Context, arguments: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from genkit.attention.model.callers import nearest_pipeline
 from genkit.attention.model.session import Session
-from genkit.generation.asked import Asked
+from genkit.generation.asked import Asked, begin_record
 from genkit.plugins.caches.step_cache import StepCache
 from genkit.plugins.contract import NoisePlan, TextPlan
 
@@ -107,14 +107,16 @@ def text_seam(pipe: Any, session: Session, plan: TextPlan) -> Shadow:
     """Encode each event's text by itself and put the results one after the other along the token axis."""
 
     def encoded(original: Callable[..., Any], bound: inspect.BoundArguments) -> Any:
-        session.run.came[plan.name, "text"] += 1
-        prompt = session.run.state.get("prompt", bound.arguments.get("prompt"))
-        if not isinstance(bound.arguments.get("prompt"), str):
-            session.run.note(f"{plan.name}: only a single prompt can hold events; this call was left as it is")
+        begin_record(session)
+        run, prompt = session.run, bound.arguments.get("prompt")
+        run.came[plan.name, "text"] += 1
+        known, run.events = run.events, None
+        if not isinstance(prompt, str):
+            run.note(f"{plan.name}: only a single prompt can hold events; this call was left as it is")
             return original(*bound.args, **bound.kwargs)
-        session.run.state["timeline"] = functools.partial(plan.spans, prompt)
+        run.events = plan.read(prompt) if known is None or known.prompt != prompt else known
         results = []
-        for text in plan.split(prompt):
+        for text in run.events.texts:
             bound.arguments["prompt"] = text
             results.append(original(*bound.args, **bound.kwargs))
         return tuple(_joined(parts, number, session) for number, parts in enumerate(zip(*results, strict=True)))

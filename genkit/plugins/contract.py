@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from genkit.attention.calls.call import Rule, Step
-from genkit.attention.geometry.grid import VideoGrid
+from genkit.attention.calls.events import Events
 from genkit.attention.model.session import Session
 from genkit.schedulers.positions import PositionPlan
 
@@ -65,16 +65,12 @@ class TextPlan(Protocol):
 
     name: ClassVar[str]
 
-    def split(self, prompt: Any) -> list[str]:
-        """The texts of a prompt, in order."""
-        ...
+    def read(self, prompt: Any) -> Events:
+        """Return the texts of a prompt and when each is to be seen.
 
-    def check(self, prompt: Any, grid: VideoGrid) -> None:
-        """Raise ``UsageError`` unless every event can be seen in the video that ``grid`` describes."""
-        ...
-
-    def spans(self, prompt: Any, seconds: float) -> list[tuple[float, float]]:
-        """When each of them holds, in seconds."""
+        Reading raises ``UsageError`` where the prompt has no such texts; asking for the seconds in a video raises it
+        where an event could not be seen there.
+        """
         ...
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from genkit.attention.rules.windows import window_starts
+from genkit.attention.geometry.windows import window_starts
 from genkit.schedulers.noise import ShuffledNoise, largest_stride, shuffled_order
 
 

@@ -126,11 +126,11 @@ def target(*kinds):
 
 
 def test_the_plugin_puts_the_common_words_before_each_event():
-    assert Timeline(everywhere="a red ring").split("moves left | grows") == [
+    assert Timeline(everywhere="a red ring").read("moves left | grows").texts == [
         "a red ring moves left",
         "a red ring grows",
     ]
-    assert Timeline().split([(0, 1, "a"), "b"]) == ["a", "b"]
+    assert Timeline().read([(0, 1, "a"), "b"]).texts == ["a", "b"]
 
 
 def test_the_plugin_gives_a_rule_for_cross_attention_and_itself_for_the_text():
@@ -142,9 +142,9 @@ def test_the_plugin_gives_a_rule_for_cross_attention_and_itself_for_the_text():
 
 def test_the_plugin_refuses_in_its_own_name():
     with pytest.raises(UsageError, match="timeline: event 2 of 2 has no text"):
-        Timeline().split("a |")
+        Timeline().read("a |")
     with pytest.raises(UsageError, match="timeline: event 1 runs from 0 s to 9 s"):
-        Timeline().spans([(0, 9, "a")], 6.0)
+        Timeline().read([(0, 9, "a")]).spans(VideoGrid(frames=6, rows=1, cols=1, stride=1, fps=1))
     with pytest.raises(UsageError, match="timeline: tail=-1 is a time in seconds and must be at least 0"):
         Timeline(tail=-1)
     with pytest.raises(UsageError, match="timeline: tail=nan"):
@@ -155,9 +155,9 @@ def test_the_plugin_refuses_in_its_own_name():
 
 def test_events_shorter_than_a_latent_frame_are_refused_before_anything_runs():
     grid = VideoGrid(frames=5, rows=1, cols=1, stride=4, fps=8)
-    Timeline().check("a | b", grid)
-    Timeline().check([(0, 1, "a"), (1, 1.5, "b"), "c"], grid)
+    Timeline().read("a | b").spans(grid)
+    Timeline().read([(0, 1, "a"), (1, 1.5, "b"), "c"]).spans(grid)
     with pytest.raises(UsageError, match="timeline: event 2 lasts 0.3 s, from 1 s to 1.3 s.* needs at least 0.5 s"):
-        Timeline().check([(0, 1, "a"), (1, 1.3, "b"), "c"], grid)
+        Timeline().read([(0, 1, "a"), (1, 1.3, "b"), "c"]).spans(grid)
     with pytest.raises(UsageError, match="timeline: event 1 runs from 0 s to 3 s.* the video's 2.125 s"):
-        Timeline().check([(0, 3, "a")], grid)
+        Timeline().read([(0, 3, "a")]).spans(grid)

@@ -11,7 +11,8 @@ from typing import Any
 
 from torch import nn
 
-from genkit.attention.calls.call import Step
+from genkit.attention.geometry.windows import Window
+from genkit.attention.model.forward import Forward
 from genkit.attention.model.hooks import AsItWas, as_it_is, cache_hooks
 from genkit.attention.model.session import Session
 from genkit.errors import GenkitError, UsageError
@@ -24,8 +25,8 @@ class StepCache:
     def __init__(self, session: Session, plan: CachePlan) -> None:
         self.session, self.plan = session, plan
         self.models: dict[str, Any] = session.models
-        self.branches: tuple[str, ...] = ()
-        """Guidance branches in the forward that is running."""
+        self.memory: tuple[tuple[str, ...], Window | None] = ((), None)
+        """Guidance branches and window of the forward that is running: each has a memory of its own."""
         self._steps = 1
         self._configs: dict[str, Any] = {}
         self._before: list[AsItWas] = []
@@ -77,19 +78,19 @@ class StepCache:
         if not self.session.foreign:
             type(model)._reset_stateful_cache(model, recurse)
 
-    def begin(self, component: str, step: Step) -> None:
+    def begin(self, forward: Forward) -> None:
         """Before a forward: some caches are laid out over all steps, whose number is known only now."""
-        self.branches = step.branches
-        if step.total == self._steps:
+        self.memory, total = (forward.step.branches, forward.window), forward.step.total
+        if total == self._steps:
             return
-        self._steps = step.total
+        self._steps = total
         for name, config in self._configs.items():
-            vars(config).update(vars(self.plan.config(self.session, self.models[name], step.total)))
+            vars(config).update(vars(self.plan.config(self.session, self.models[name], total)))
 
-    def end(self, component: str, step: Step) -> None:
+    def end(self, forward: Forward) -> None:
         """After a forward."""
         if self.plan.after is not None:
-            self.plan.after(self.session, self.models[component], step)
+            self.plan.after(self.session, self.models[forward.component], forward.step)
 
     def _check(self, component: str, model: Any) -> None:
         if not hasattr(model, "enable_cache"):
@@ -117,7 +118,7 @@ class StepCache:
         for hook in hooks:
             self._keep_apart(hook)
             if hasattr(hook, "state"):
-                hook.state = BranchState(self, type(hook.state))
+                hook.state = StateByForward(self, type(hook.state))
 
     def _keep_apart(self, hook: Any) -> None:
         """Let a layer pass by the cache when another pipeline runs the model; count when this one does."""
@@ -144,24 +145,25 @@ class StepCache:
         )
 
 
-class BranchState:
-    """The memory of one layer, apart for each guidance branch.
+class StateByForward:
+    """The memory of one layer, apart for each guidance branch and each window of frames.
 
     diffusers' hook for Pyramid Attention Broadcast has one memory a layer, but many pipelines run their model once for
-    each branch: the negative text would be answered with the attention of the prompt.
+    each branch, and windows run it once for each of them: the negative text would be answered with the attention of the
+    prompt, and a window with that of its neighbour.
     """
 
     def __init__(self, cache: StepCache, make: Callable[[], Any]) -> None:
         self._cache = cache
-        self._states: defaultdict[tuple[str, ...], Any] = defaultdict(make)
+        self._states: defaultdict[Any, Any] = defaultdict(make)
 
     @property
     def _now(self) -> Any:
-        return self._states[self._cache.branches]
+        return self._states[self._cache.memory]
 
     @property
     def iteration(self) -> int:
-        """Forwards of this branch so far."""
+        """Forwards of this branch and window so far."""
         count: int = self._now.iteration
         return count
 
@@ -171,7 +173,7 @@ class BranchState:
 
     @property
     def cache(self) -> Any:
-        """What the layer gave last in this branch; None at first."""
+        """What the layer gave last in this branch and window; None at first."""
         return self._now.cache
 
     @cache.setter
@@ -179,7 +181,7 @@ class BranchState:
         self._now.cache = value
 
     def reset(self) -> None:
-        """Forget all branches."""
+        """Forget everything."""
         self._states.clear()
 
 

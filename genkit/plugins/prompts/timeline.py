@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
+from genkit.attention.calls.events import Events, Spans
 from genkit.attention.geometry.grid import VideoGrid
 from genkit.attention.rules.text_routing import TextRoutingRule, check_events
 from genkit.errors import UsageError
 from genkit.plugins.contract import Parts, Target
-from genkit.schedulers.timeline import Events, parse_events, resolve
+from genkit.schedulers.timeline import Event, parse_events, resolve
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,27 +45,21 @@ class Timeline:
             )
         return Parts(rules=[TextRoutingRule(tail=self.tail)], text=self)
 
-    def split(self, prompt: str | Sequence[Any]) -> list[str]:
-        """The text of each event."""
-        return [f"{self.everywhere} {event.prompt}".strip() for event in self._events(prompt)]
-
-    def spans(self, prompt: str | Sequence[Any], seconds: float) -> list[tuple[float, float]]:
-        """When each event holds, in seconds."""
+    def read(self, prompt: str | Sequence[Any]) -> Events:
+        """Return the events of a prompt, with the words of ``everywhere`` before each text."""
         try:
-            return resolve(self._events(prompt), seconds)
+            events = parse_events(prompt)
         except ValueError as error:
             raise UsageError(f"timeline: {error}") from None
+        texts = [f"{self.everywhere} {event.prompt}".strip() for event in events]
+        return Events(partial(_spans, events), texts, prompt if isinstance(prompt, str) else " | ".join(texts))
 
-    def check(self, prompt: str | Sequence[Any], grid: VideoGrid) -> None:
-        """Refuse, before anything runs, events that do not fit the video of ``grid`` or its latent frames."""
-        spans = self.spans(prompt, grid.pixel_frames / grid.fps)
-        try:
-            check_events(grid, spans)
-        except ValueError as error:
-            raise UsageError(f"timeline: {error}") from None
 
-    def _events(self, prompt: str | Sequence[Any]) -> Events:
-        try:
-            return parse_events(prompt)
-        except ValueError as error:
-            raise UsageError(f"timeline: {error}") from None
+def _spans(events: tuple[Event, ...], whole: VideoGrid) -> Spans:
+    """When each event is shown; refuse events that do not fit the video or its latent frames."""
+    try:
+        spans = resolve(events, whole.pixel_frames / whole.fps)
+        check_events(whole, spans)
+    except ValueError as error:
+        raise UsageError(f"timeline: {error}") from None
+    return spans

@@ -23,6 +23,7 @@ from genkit import Radial
 from genkit.attention.calls.call import Call, Step
 from genkit.attention.calls.dense import dense
 from genkit.attention.calls.devices import Devices
+from genkit.attention.calls.events import Events
 from genkit.attention.calls.run import Run
 from genkit.attention.geometry.grid import VideoGrid
 from genkit.attention.planning.rule import SparseRule
@@ -150,7 +151,7 @@ def test_words_of_a_part_of_the_tokens_that_nobody_shares_are_refused() -> None:
     """The frames of such queries are not known."""
     rule = TextRoutingRule(tail=0.0)
     grid = VideoGrid(frames=5, rows=3, cols=4)
-    run = Run(state={"timeline": lambda seconds: [(0.0, seconds / 2), (seconds / 2, seconds)]})
+    run = Run(events=Events(lambda whole: [(0.0, 0.5), (0.5, whole.pixel_frames / whole.fps)]))
     call = Call(layer="blocks.1.attn2", depth=1, kind="cross", grid=grid, step=Step(), run=run)
     q, k = torch.zeros(1, 2, 30, 16), torch.zeros(1, 2, 8, 16)
     with pytest.raises(ValueError, match="has 30 queries where 60 of the 60 tokens of the video were expected"):

@@ -195,7 +195,7 @@ def searched(planner: AdaSpaPlanner) -> tuple[list[Tensor], list[Tensor]]:
         generator = torch.Generator().manual_seed(index)
         q, k, v = (2 + index) * torch.randn(3, 1, 3, grid.tokens, 8, generator=generator)
         attend(q, k, v, call_of(grid, run=run, step=Step(index=index, total=10)))
-        _, plan, _ = run.state[next(key for key in run.state if key[-1] == "plan")]
+        _, plan, _ = next(found for (_, key), found in run.memory.found.items() if key[-1] == "plan")
         kept = plan.keep.repeat_interleave(16, -1).repeat_interleave(16, -2)
         exact.append(((q @ k.mT * 8**-0.5).softmax(-1) * kept).sum((-2, -1)) / grid.tokens)
     return run.measures["adaspa", "recall"], [exact[0], exact[6]]

@@ -189,7 +189,7 @@ def test_adaspa_keeps_what_holds_most_and_reports_its_recall() -> None:
     sparse(AdaSpaPlanner(recall=0.7, block=16)).wrap(dense)(q, k, v, call)
     (recall,) = call.run.measures["adaspa", "recall"]
     weights = (q.double() @ k.double().mT * 32**-0.5).softmax(-1)
-    plan = call.run.state[next(key for key in call.run.state if key[-1] == "plan")][1]
+    plan = next(found for (_, key), found in call.run.memory.found.items() if key[-1] == "plan")[1]
     seen = plan.keep.repeat_interleave(16, -1).repeat_interleave(16, -2)[..., :165, :165]
     exact = (weights * seen).sum((-2, -1)) / 165
     torch.testing.assert_close(recall.double(), exact, atol=1e-5, rtol=1e-5)

@@ -9,11 +9,14 @@ import torch.nn.functional as F
 
 from genkit.attention.calls.call import ORDER, Call, Kind, Order, Step, compose
 from genkit.attention.calls.dense import dense
+from genkit.attention.calls.events import Events
+from genkit.attention.calls.memory import Memory
 from genkit.attention.calls.run import Run
 from genkit.attention.geometry.grid import VideoGrid
+from genkit.attention.geometry.windows import window_starts
 from genkit.attention.rules.spectral_blend import SpectralBlendRule, band, low_pass
 from genkit.attention.rules.text_routing import TextRoutingRule
-from genkit.attention.rules.windows import WindowRule, window_starts
+from genkit.attention.rules.windows import WindowRule
 
 GRID = VideoGrid(frames=7, rows=2, cols=2)
 ALL: frozenset[Kind] = frozenset({"self", "joint", "temporal", "spatial", "cross"})
@@ -138,7 +141,7 @@ def test_all_four_rules_are_silent_at_native_length_with_one_event():
     q, k, v = (x.float() for x in qkv())
     for kind in ("self", "cross"):
         call = call_of()
-        call.run.state["timeline"] = lambda seconds: [(0.0, seconds)]
+        call.run.events = Events(lambda whole: [(0.0, whole.pixel_frames / whole.fps)])
         out = compose(dense, rules, kind)(q, k, v, call)
         assert torch.equal(out, F.scaled_dot_product_attention(q, k, v))
         assert call.run.backends == {"dense": 1}
@@ -168,7 +171,7 @@ def test_rules_leave_the_callers_tensors_alone():
     for rule in (freelong(), WindowRule(window=4, stride=2), EveryOtherKey()):
         compose(dense, [rule], "self")(q, k, v, call_of())
     call = call_of(replace(GRID, fps=8.0))
-    call.run.state["timeline"] = lambda seconds: [(0.0, 1.0), (1.0, seconds)]
+    call.run.events = Events(lambda whole: [(0.0, 1.0), (1.0, whole.pixel_frames / whole.fps)])
     compose(dense, [TextRoutingRule(tail=0.33)], "cross")(q, k, v, call)
     assert all(torch.equal(x, y) for x, y in zip((q, k, v), before, strict=True))
 
@@ -182,4 +185,4 @@ def test_a_run_remembers_what_happened():
     run.sparse("radial", 0.25)
     assert run.refusals == {("radial", "too short"): {("a", 3): 2, ("b", 3): 1}}
     assert (run.backends, run.notes, run.densities) == ({"dense": 3}, ["once"], {"radial": [0.25]})
-    assert Run().notes == [] and Run().state == {}
+    assert Run().notes == [] and Run().memory == Memory()

@@ -1,5 +1,6 @@
 """Text routing: each frame reads the words of its own event."""
 
+from dataclasses import replace
 from functools import partial
 from math import log
 
@@ -9,8 +10,10 @@ import torch.nn.functional as F
 
 from genkit.attention.calls.call import Call, Step
 from genkit.attention.calls.dense import dense
+from genkit.attention.calls.events import Events
 from genkit.attention.calls.run import Run
 from genkit.attention.geometry.grid import VideoGrid
+from genkit.attention.geometry.windows import Window
 from genkit.attention.rules.text_routing import TextRoutingRule, check_events, event_costs
 
 WORDS = 3
@@ -22,7 +25,7 @@ HALVES = [(0.0, 1.0), (1.0, 2.125)]
 def call_of(grid, spans, branches=("cond",), **changes):
     run = Run()
     if spans is not None:
-        run.state["timeline"] = lambda seconds: spans
+        run.events = Events(lambda whole: spans)
     step = Step(branches=branches)
     return Call(layer="attn2", depth=0, kind="cross", grid=grid, step=step, run=run, **changes)
 
@@ -222,3 +225,19 @@ def test_keys_that_are_not_the_events_texts_are_refused():
     q, k, v = qkv(GRID, 2)
     with pytest.raises(ValueError, match="attn2 has 5 text keys for 2 events"):
         routed()(q, k[:, :, :5], v[:, :, :5], call_of(GRID, HALVES))
+
+
+def test_a_window_reads_the_events_of_its_own_seconds_of_the_whole_video():
+    """Each frame costs what it does in a forward over all frames, and the costs are made once."""
+    grid = VideoGrid(frames=9, rows=2, cols=2, fps=8)
+    spans = [(0.0, 2.0), (2.0, grid.pixel_frames / 8)]
+    q, k, v = qkv(grid, 2)
+    call, asked = call_of(grid, None), []
+    call.run.events = Events(lambda whole: asked.append(whole) or spans)
+    whole = routed()(q, k, v, call)
+    for begin in (0, 3, 5):
+        window = Window(begin, begin + 4, 9)
+        here = replace(call, grid=replace(grid, frames=4, start=begin), window=window)
+        rows = slice(begin * 4, (begin + 4) * 4)
+        torch.testing.assert_close(routed()(q[:, :, rows], k, v, here), whole[:, :, rows], rtol=0, atol=1e-12)
+    assert asked == [grid] and len(call.run.memory.tables) == 1

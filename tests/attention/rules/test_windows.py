@@ -7,7 +7,8 @@ from genkit.attention.calls.call import Call, Step, compose
 from genkit.attention.calls.dense import dense
 from genkit.attention.calls.run import Run
 from genkit.attention.geometry.grid import VideoGrid
-from genkit.attention.rules.windows import WindowRule, cropped, window_starts, window_weights
+from genkit.attention.geometry.windows import window_starts, window_weights
+from genkit.attention.rules.windows import WindowRule, cropped
 from genkit.errors import UsageError
 from genkit.plugins.contract import Target
 from genkit.plugins.longer.freenoise import FreeNoise
