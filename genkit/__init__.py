@@ -3,6 +3,8 @@
 from importlib import import_module
 from typing import Any
 
+from genkit.plugins.builtin import PLUGINS
+
 __version__ = "0.1.0"
 __distribution__ = "genkit-video"
 """Tells this package from PyPI's `genkit`, which is another project."""
@@ -18,27 +20,10 @@ _EXPORTS = {
     "Request": "genkit.request",
     "Video": "genkit.video.video",
     "read": "genkit.video.video",
-    "AdaSpa": "genkit.plugins.sparse.adaspa",
-    "FirstBlockCache": "genkit.plugins.caches.methods",
-    "FrameAnchors": "genkit.plugins.sparse.frame_anchors",
-    "FreeLong": "genkit.plugins.longer.freelong",
-    "FreeNoise": "genkit.plugins.longer.freenoise",
-    "MagCache": "genkit.plugins.caches.methods",
-    "PositionInterpolation": "genkit.plugins.longer.position_interpolation",
-    "PyramidAttentionBroadcast": "genkit.plugins.caches.methods",
-    "RIFLEx": "genkit.plugins.longer.riflex",
-    "Radial": "genkit.plugins.sparse.radial",
-    "SVG": "genkit.plugins.sparse.svg",
-    "SVG2": "genkit.plugins.sparse.svg2",
-    "SlidingTile": "genkit.plugins.sparse.sliding_tile",
-    "SpargeAttention": "genkit.plugins.sparse.sparge",
-    "TaylorSeer": "genkit.plugins.caches.methods",
-    "Threshold": "genkit.plugins.sparse.threshold",
-    "Timeline": "genkit.plugins.prompts.timeline",
-    "VMoBA": "genkit.plugins.sparse.vmoba",
     "GenkitError": "genkit.errors",
     "UsageError": "genkit.errors",
-}
+} | {name: module for module, _, name in (place.partition(":") for place in PLUGINS.values())}
+"""By public name, the module that it comes from; every plug-in class is public."""
 
 __all__ = [*_EXPORTS, "__version__"]
 

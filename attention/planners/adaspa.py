@@ -8,8 +8,7 @@ queries always reads its own keys; ``first_frame`` is an addition, and off; inst
 for, which the exact mass answers by itself, with a log-sum-exp of its own at every search.
 """
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -18,6 +17,7 @@ from genkit.attention.geometry.layout import Layout, TokenOrder, layout_of
 from genkit.attention.geometry.plan import BlockPlan
 from genkit.attention.operators.block_mass import block_mass, recall
 from genkit.attention.planning.ordered import InOrder
+from genkit.attention.planning.planner import Settings
 from genkit.attention.planning.planner_call import Attended, PlannerCall
 from genkit.attention.planning.shared import DENSITIES, top_share
 
@@ -25,48 +25,48 @@ GOOD_RECALL = 0.8
 """Heads that keep more than this at the common density may give some of it away."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class AdaSpaPlanner(InOrder):
-    """Blocks by exact mass, per head; found at the first sparse step and at ``searches``."""
+class AdaSpaSettings(Settings, Protocol):
+    """Fields of ``genkit.AdaSpa`` that decide what is read."""
 
-    density: float = 0.2
-    """Share of the key blocks of each row, in (0, 1]; without effect when ``recall`` is given."""
-    recall: float | None = None
-    """Least share of each head's softmax that is kept, in (0, 1]; None follows ``density``."""
-    adaptive: bool = True
-    """Whether heads that keep much give density to those that keep little; the sum stays the same."""
-    searches: tuple[float, ...] = (0.6,)
-    """When to search again, as shares of the steps in (0, 1)."""
-    block: int | None = None
-    """Tokens of a block; None is 64, or less for small frames."""
-    first_frame: bool = False
-    """Whether every query reads the first frame."""
-    order: TokenOrder = "frames"
-    """Order of the tokens in which blocks are cut."""
-    name: str = "adaspa"
+    @property
+    def density(self) -> float: ...
+    @property
+    def recall(self) -> float | None: ...
+    @property
+    def adaptive(self) -> bool: ...
+    @property
+    def searches(self) -> tuple[float, ...]: ...
+    @property
+    def first_frame(self) -> bool | None: ...
+    @property
+    def order(self) -> TokenOrder: ...
+
+
+class AdaSpaPlanner(InOrder[AdaSpaSettings]):
+    """Blocks by exact mass, per head; found at the first sparse step and at ``searches``."""
 
     @property
     def across_heads(self) -> bool:
         """Heads give density to one another."""
-        return self.adaptive and self.recall is None
+        return self.settings.adaptive and self.settings.recall is None
 
     @property
     def layout(self) -> Layout | None:
         """The order that tokens are given in."""
-        return layout_of(self.order)
+        return layout_of(self.settings.order)
 
     def levels(self, recall: float | None = None) -> tuple[dict[str, Any], ...]:
         """Settings from sparse to dense."""
         if recall is not None:
             return ({"recall": recall},)
-        return tuple({"recall": None, "density": density} for density in DENSITIES)
+        return tuple({"density": density} for density in DENSITIES)
 
     def attend_ordered(self, q: Tensor, k: Tensor, v: Tensor, here: PlannerCall) -> Attended:
         """Search where it is due, and attend by the last plan."""
         phase = self._phase(here)
         found: tuple[int, BlockPlan, Tensor] | None = here.per_layer(lambda: None, "plan")
         if found is None or found[0] != phase:
-            exact = found is None or self.recall is not None
+            exact = found is None or self.settings.recall is not None
             if exact:
                 here.set_per_layer(here.dense(q, k, v)[1], "lse")
             lse = here.per_layer(lambda: here.dense(q, k, v)[1], "lse")
@@ -79,30 +79,30 @@ class AdaSpaPlanner(InOrder):
 
     def plan(self, q: Tensor, k: Tensor, lse: Tensor, here: PlannerCall) -> tuple[BlockPlan, Tensor]:
         """The blocks ``[B, H, blocks, blocks]``, and the share of the softmax ``[B, H]`` that they keep."""
-        block = here.block(self.block)
+        block = here.block(self.settings.block)
         mass = block_mass(q, k, lse, block, scale=here.scale, valid=here.valid)
-        keep = self._enough(mass) if self.recall is not None else self._densest(mass, here)
-        keep |= here.always_kept(block, first_frame=self.first_frame)
+        keep = self._enough(mass) if self.settings.recall is not None else self._densest(mass, here)
+        keep |= here.always_kept(block, first_frame=here.reads_first_frame(self.settings.first_frame))
         return BlockPlan(keep, block, q.shape[2], k.shape[2]), recall(mass, keep)
 
     def _densest(self, mass: Tensor, here: PlannerCall) -> Tensor:
-        keep = top_share(mass, self.density)
+        keep = top_share(mass, self.settings.density)
         if not self.across_heads:
             return keep
         kept, own = here.all_heads(recall(mass, keep))
-        return top_share(mass, head_densities(kept, self.density)[:, own])
+        return top_share(mass, head_densities(kept, self.settings.density)[:, own])
 
     def _enough(self, mass: Tensor) -> Tensor:
         """The fewest blocks of each head that hold ``recall`` of its mass; rows share the budget."""
-        assert self.recall is not None
+        assert self.settings.recall is not None
         flat = mass.flatten(-2)
         ordered, place = flat.sort(-1, descending=True)
         before = ordered.cumsum(-1) - ordered
-        needed = before < self.recall * flat.sum(-1, keepdim=True)
+        needed = before < self.settings.recall * flat.sum(-1, keepdim=True)
         return torch.zeros_like(needed).scatter_(-1, place, needed).unflatten(-1, mass.shape[-2:])
 
     def _phase(self, here: PlannerCall) -> int:
-        return sum(here.call.step.is_past(share) for share in self.searches)
+        return sum(here.call.step.is_past(share) for share in self.settings.searches)
 
 
 def head_densities(kept: Tensor, density: float) -> Tensor:

@@ -14,15 +14,15 @@ length or shorter are not touched at all, and ``key_frames`` asks for a number o
 asks for their interval.
 """
 
-from dataclasses import dataclass
 from math import ceil
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from genkit.attention.geometry.grid import VideoGrid
 from genkit.attention.geometry.plan import BlockPlan
+from genkit.attention.planning.planner import MethodPlanner, Settings
 from genkit.attention.planning.planner_call import PlannerCall
 from genkit.attention.planning.shared import default_block
 
@@ -30,21 +30,22 @@ EVERY_FRAME = 1 << 20
 """More neighbours than any video has frames."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class FrameAnchorsPlanner:
+class FrameAnchorsSettings(Settings, Protocol):
+    """Fields of ``genkit.FrameAnchors`` that decide what is read."""
+
+    @property
+    def near(self) -> int: ...
+    @property
+    def first(self) -> int: ...
+    @property
+    def key_frames(self) -> int | None: ...
+    @property
+    def rotate(self) -> bool: ...
+
+
+class FrameAnchorsPlanner(MethodPlanner[FrameAnchorsSettings]):
     """Whole frames of keys, chosen by time alone."""
 
-    near: int = 3
-    """Latent frames to either side that a frame reads; at the ends the window is moved inside, not cut."""
-    first: int = 1
-    """Latent frames at the beginning that all frames read."""
-    key_frames: int | None = None
-    """Most latent frames, spread evenly over the video, that all frames read; None makes up the training length."""
-    rotate: bool = True
-    """Whether the key frames move on by one latent frame in every step."""
-    block: int | None = None
-    """Tokens of a block; None is 128, or less for short videos."""
-    name: str = "frame-anchors"
     across_heads = False
 
     def refusal(self, here: PlannerCall) -> str | None:
@@ -58,12 +59,12 @@ class FrameAnchorsPlanner:
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, here: PlannerCall) -> tuple[Tensor, Tensor]:
         """Attention by the mask of this step."""
-        turn = here.call.step.index if self.rotate else 0
+        turn = here.call.step.index if self.settings.rotate else 0
         plan, density = here.per_run(lambda: self._planned(here, turn), "plan", turn, here.call.visible is None)
         return here.attend(q, k, v, plan), density if here.call.visible is None else here.density(plan)
 
     def _planned(self, here: PlannerCall, turn: int) -> tuple[BlockPlan, Tensor]:
-        block = self.block or default_block(here.grid)
+        block = self.settings.block or default_block(here.grid)
         keep = frame_blocks(here.grid, self.frames_read(here.grid, turn), block).to(here.device)
         keep |= here.always_kept(block, first_frame=False)
         plan = BlockPlan(keep[None, None], block, here.grid.tokens, here.grid.tokens)
@@ -71,22 +72,22 @@ class FrameAnchorsPlanner:
 
     def frames_read(self, grid: VideoGrid, turn: int) -> Tensor:
         """Which key frames (columns) a query frame reads, bool ``[frames, frames]``."""
-        frames, width = grid.frames, 2 * self.near + 1
-        anchors = torch.arange(frames) < self.first
+        frames, width = grid.frames, 2 * self.settings.near + 1
+        anchors = torch.arange(frames) < self.settings.first
         if interval := self.interval(grid):
             anchors[(turn % interval + torch.arange(0, frames, interval)) % frames] = True
-        wanted = 0 if self.near == 0 else min(width, frames - int(anchors.sum()))
+        wanted = 0 if self.settings.near == 0 else min(width, frames - int(anchors.sum()))
         read = anchors.repeat(frames, 1) | torch.eye(frames, dtype=torch.bool)
         for frame in range(frames):
-            low, high = window_around(frame, self.near, wanted, anchors)
+            low, high = window_around(frame, self.settings.near, wanted, anchors)
             read[frame, low:high] = True
         return read
 
     def interval(self, grid: VideoGrid) -> int:
         """Latent frames from one key frame to the next; 0 is no key frames."""
-        if self.key_frames is not None:
-            return ceil(grid.frames / self.key_frames) if self.key_frames else 0
-        return key_frame_interval(grid.frames, grid.native_frames, self.near, self.first)
+        if self.settings.key_frames is not None:
+            return ceil(grid.frames / self.settings.key_frames) if self.settings.key_frames else 0
+        return key_frame_interval(grid.frames, grid.native_frames, self.settings.near, self.settings.first)
 
 
 def key_frame_interval(frames: int, native: int, near: int, first: int) -> int:

@@ -1,14 +1,18 @@
 """Radial attention as a planner."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor
 
 from genkit.attention.geometry.plan import BlockPlan
 from genkit.attention.planners.radial_mask import BlockRule, radial_plan
+from genkit.attention.planning.planner import MethodPlanner, Settings
 from genkit.attention.planning.planner_call import PlannerCall
 from genkit.attention.planning.shared import DENSITIES, default_block
+
+PAPER_DECAY = 1.0
+"""Width of the bands in the paper."""
 
 
 @dataclass
@@ -19,26 +23,23 @@ class _Last:
     density: Tensor | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class RadialPlanner:
+class RadialSettings(Settings, Protocol):
+    """Fields of ``genkit.Radial`` that decide what is read."""
+
+    @property
+    def density(self) -> float | None: ...
+    @property
+    def decay(self) -> float | None: ...
+    @property
+    def first_frame(self) -> bool | None: ...
+    @property
+    def rule(self) -> BlockRule: ...
+
+
+class RadialPlanner(MethodPlanner[RadialSettings]):
     """The static mask of the grid, the same for every layer, head and step; see ``radial_mask``."""
 
-    density: float | None = None
-    """Share of the token pairs to execute, in (0, 1]; None follows ``decay``."""
-    decay: float = 1.0
-    """Width of the bands, 1 is the paper's; without effect when ``density`` is given."""
-    block: int | None = None
-    """Tokens of a block; None is ``default_block``."""
-    sink: bool | None = None
-    """Whether every query reads the first frame; None is yes without text in the sequence."""
-    block_rule: BlockRule = "corrected"
-    """How tokens become blocks."""
-    name: str = "radial"
     across_heads = False
-
-    def refusal(self, here: PlannerCall) -> str | None:
-        """It applies to every call."""
-        return None
 
     def levels(self, recall: float | None = None) -> tuple[dict[str, Any], ...]:
         """Settings from sparse to dense."""
@@ -53,13 +54,14 @@ class RadialPlanner:
         return here.attend(q, k, v, plan), last.density
 
     def _plan(self, here: PlannerCall) -> BlockPlan:
+        density, decay = self.settings.density, self.settings.decay
         plan = radial_plan(
             here.grid,
-            block=self.block or default_block(here.grid),
-            decay=self.decay if self.density is None else None,
-            density=self.density,
-            sink=self.sink,
-            rule=self.block_rule,
+            block=self.settings.block or default_block(here.grid),
+            decay=(PAPER_DECAY if decay is None else decay) if density is None else None,
+            density=density,
+            sink=here.reads_first_frame(self.settings.first_frame),
+            rule=self.settings.rule,
         )
         if plan.note:
             here.call.run.note(plan.note)

@@ -13,8 +13,7 @@ source:
 """
 
 import math
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -23,6 +22,7 @@ from genkit.attention.geometry.grid import VideoGrid
 from genkit.attention.geometry.layout import Sides, Tiles
 from genkit.attention.geometry.plan import BlockPlan
 from genkit.attention.planning.ordered import InOrder
+from genkit.attention.planning.planner import Settings
 from genkit.attention.planning.planner_call import Attended, PlannerCall
 
 EVERY_TILE = 1 << 20
@@ -31,22 +31,24 @@ NOTED = 1.01
 """How much more than whole tiles blocks may read without a note."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class SlidingTilePlanner(InOrder):
+class SlidingTileSettings(Settings, Protocol):
+    """Fields of ``genkit.SlidingTile`` that decide what is read."""
+
+    @property
+    def tile(self) -> Sides: ...
+    @property
+    def window(self) -> Sides: ...
+
+
+class SlidingTilePlanner(InOrder[SlidingTileSettings]):
     """A window of whole tiles around each tile."""
 
-    tile: Sides = (6, 8, 8)
-    """Latent frames, rows and columns of a tile, in tokens."""
-    window: Sides = (3, 3, 3)
-    """Tiles along each axis that a tile reads; odd numbers centre it."""
-    block: int | None = None
-    """Tokens of a block of the kernel; None is 64, or less for small frames."""
-    name: str = "sliding-tile"
+    across_heads = False
 
     @property
     def layout(self) -> Tiles:
         """Tokens come tile by tile."""
-        return Tiles(self.tile)
+        return Tiles(self.settings.tile)
 
     def levels(self, recall: float | None = None) -> tuple[dict[str, Any], ...]:
         """Settings from sparse to dense."""
@@ -58,7 +60,7 @@ class SlidingTilePlanner(InOrder):
         return here.attend(q, k, v, plan), density
 
     def _planned(self, here: PlannerCall) -> tuple[BlockPlan, Tensor]:
-        block, tokens = here.block(self.block), here.grid.tokens
+        block, tokens = here.block(self.settings.block), here.grid.tokens
         keep = self._blocks(here.grid, block).to(here.device) | here.always_kept(block, first_frame=False)
         plan = BlockPlan(keep[None, None], block, tokens, tokens)
         density = here.density(plan)
@@ -73,9 +75,9 @@ class SlidingTilePlanner(InOrder):
 
     def _straddling(self, grid: VideoGrid, block: int, density: float, ideal: float) -> str:
         """What blocks do that lie in several tiles, what that costs, and how to avoid it."""
-        tokens, fix = math.prod(self.tile), "smaller blocks come nearer"
+        tokens, fix = math.prod(self.settings.tile), "smaller blocks come nearer"
         what = f"what stands before the tiles ({grid.text_tokens} tokens of text)"
-        if any(n % side for n, side in zip((grid.frames, grid.rows, grid.cols), self.tile, strict=True)):
+        if any(n % side for n, side in zip((grid.frames, grid.rows, grid.cols), self.settings.tile, strict=True)):
             what = f"the smaller tiles at the ends of {grid.frames} x {grid.rows} x {grid.cols} tokens"
         elif tokens % block:
             whole = [size for size in range(16, 129, 8) if tokens % size == 0]
@@ -96,7 +98,7 @@ class SlidingTilePlanner(InOrder):
     def _tiles(self, grid: VideoGrid) -> Tensor:
         """Which tiles (columns) a tile reads, bool ``[tiles, tiles]``."""
         read = torch.ones(1, 1, dtype=torch.bool)
-        for count, width in zip(self.layout.count(grid), self.window, strict=True):
+        for count, width in zip(self.layout.count(grid), self.settings.window, strict=True):
             index = torch.arange(count)
             first = (index - width // 2).clamp(0, max(0, count - width))
             near = (index >= first[:, None]) & (index < first[:, None] + width)

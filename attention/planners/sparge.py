@@ -11,8 +11,7 @@ Different from the source (figures with random queries and keys at the size of W
 - ``first_frame`` is an addition, and off; it makes 0.336 of 0.302, and 0.525 of 0.501.
 """
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -21,35 +20,37 @@ from genkit.attention.geometry.layout import Layout, TokenOrder, layout_of
 from genkit.attention.geometry.plan import BlockPlan
 from genkit.attention.operators.pool import pool
 from genkit.attention.planning.ordered import InOrder
+from genkit.attention.planning.planner import Settings
 from genkit.attention.planning.planner_call import Attended, PlannerCall
 from genkit.attention.planning.shared import DENSITIES, top_share
 
 
-@dataclass(frozen=True, kw_only=True)
-class SpargePlanner(InOrder):
+class SpargeSettings(Settings, Protocol):
+    """Fields of ``genkit.SpargeAttention`` that decide what is read."""
+
+    @property
+    def choose(self) -> Literal["topk", "cdf"]: ...
+    @property
+    def density(self) -> float: ...
+    @property
+    def mass(self) -> float: ...
+    @property
+    def similarity(self) -> float: ...
+    @property
+    def first_frame(self) -> bool | None: ...
+    @property
+    def order(self) -> TokenOrder: ...
+
+
+class SpargePlanner(InOrder[SpargeSettings]):
     """Blocks by the softmax of pooled queries and keys, planned anew in every call."""
 
-    choose: Literal["topk", "cdf"] = "topk"
-    """``topk`` keeps a fixed share of each row, ``cdf`` the blocks whose probabilities add up to less than ``mass``."""
-    density: float = 0.5
-    """Share of each row with ``topk``, in (0, 1]."""
-    mass: float = 0.98
-    """Probability with ``cdf``, in (0, 1]; the block that crosses it is left out, as in the published code."""
-    similarity: float = -0.1
-    """Mean cosine inside a block below which it is not judged by its mean: its keys are read by all, and its queries
-    read all."""
-    block: int | None = None
-    """Tokens of a block; None is 64, or less for small frames."""
-    first_frame: bool = False
-    """Whether every query reads the first frame."""
-    order: TokenOrder = "frames"
-    """Order of the tokens in which blocks are cut."""
-    name: str = "sparge"
+    across_heads = False
 
     @property
     def layout(self) -> Layout | None:
         """The order that tokens are given in."""
-        return layout_of(self.order)
+        return layout_of(self.settings.order)
 
     def levels(self, recall: float | None = None) -> tuple[dict[str, Any], ...]:
         """Settings from sparse to dense."""
@@ -63,19 +64,19 @@ class SpargePlanner(InOrder):
     def plan(self, q: Tensor, k: Tensor, here: PlannerCall) -> BlockPlan:
         """The blocks of one call ``[B, H, blocks, blocks]``."""
         # Softmax does not see a constant added to all keys; without it, blocks look less alike.
-        centred, block = k - k.mean(2, keepdim=True), here.block(self.block)
+        centred, block = k - k.mean(2, keepdim=True), here.block(self.settings.block)
         (query, alike_q), (key, alike_k) = pool(q, block), pool(centred, block, valid=here.valid)
-        similar_q, similar_k = alike_q > self.similarity, alike_k > self.similarity
+        similar_q, similar_k = alike_q > self.settings.similarity, alike_k > self.settings.similarity
         score = (query @ key.mT * here.scale).masked_fill(~similar_k[:, :, None], float("-inf"))
         share = score.softmax(-1).nan_to_num(0)
         keep = self._greatest(share) | ~similar_k[:, :, None] | ~similar_q[..., None]
-        keep = keep | here.always_kept(block, first_frame=self.first_frame)
+        keep = keep | here.always_kept(block, first_frame=here.reads_first_frame(self.settings.first_frame))
         return BlockPlan(keep, block, q.shape[2], k.shape[2])
 
     def _greatest(self, share: Tensor) -> Tensor:
-        if self.choose == "topk":
-            return top_share(share, self.density)
+        if self.settings.choose == "topk":
+            return top_share(share, self.settings.density)
         ordered, place = share.sort(-1, descending=True)
-        below = ordered.cumsum(-1) <= self.mass
+        below = ordered.cumsum(-1) <= self.settings.mass
         below[..., 0] = True
         return torch.zeros_like(below).scatter_(-1, place, below)

@@ -10,8 +10,7 @@ Source: "Sparse VideoGen", arXiv 2502.01776, section 3, and its published code. 
 """
 
 import math
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -19,23 +18,25 @@ from torch import Tensor
 from genkit.attention.geometry.grid import VideoGrid
 from genkit.attention.geometry.plan import BlockPlan
 from genkit.attention.operators.permute import inverse, permute
+from genkit.attention.planning.planner import MethodPlanner, Settings
 from genkit.attention.planning.planner_call import PlannerCall
 from genkit.attention.planning.shared import DENSITIES
 
 
-@dataclass(frozen=True, kw_only=True)
-class SvgPlanner:
+class SvgSettings(Settings, Protocol):
+    """Fields of ``genkit.SVG`` that decide what is read."""
+
+    @property
+    def density(self) -> float: ...
+    @property
+    def rows(self) -> int: ...
+    @property
+    def first_frame(self) -> bool | None: ...
+
+
+class SvgPlanner(MethodPlanner[SvgSettings]):
     """A band around the diagonal, of tokens ordered by frame for spatial heads and by place for temporal ones."""
 
-    density: float = 0.3
-    """Share of the token pairs inside the band, in (0, 1]."""
-    rows: int = 64
-    """Queries by which a head is judged."""
-    block: int | None = None
-    """Tokens of a block; None is 64, or less for small frames."""
-    first_frame: bool = True
-    """Whether spatial heads always read the first frame."""
-    name: str = "svg"
     across_heads = False
 
     def refusal(self, here: PlannerCall) -> str | None:
@@ -51,7 +52,7 @@ class SvgPlanner:
         orders, masks = here.per_run(lambda: self._kinds(here), "kinds")
         temporal = self._judge(q, k, v, here)
         order = orders[temporal.long()]
-        plan = BlockPlan(masks[temporal.long()], here.block(self.block), q.shape[2], k.shape[2])
+        plan = BlockPlan(masks[temporal.long()], here.block(self.settings.block), q.shape[2], k.shape[2])
         out = here.attend(permute(q, order), permute(k, order), permute(v, order), plan)
         return permute(out, inverse(order)), here.density(plan)
 
@@ -65,7 +66,7 @@ class SvgPlanner:
         true = logits.softmax(-1) @ v.float()
         errors = []
         for order, mask in zip(orders, masks, strict=True):
-            block_of = inverse(order) // here.block(self.block)
+            block_of = inverse(order) // here.block(self.settings.block)
             seen = mask[block_of[rows]][:, block_of]
             masked = logits.masked_fill(~seen, float("-inf"))
             errors.append((masked.softmax(-1) @ v.float() - true).square().mean((-2, -1)))
@@ -74,18 +75,21 @@ class SvgPlanner:
     def _rows(self, here: PlannerCall) -> Tensor:
         """Video tokens drawn with a generator of our own."""
         generator = torch.Generator().manual_seed(0)
-        drawn = torch.randperm(here.grid.video_tokens, generator=generator)[: self.rows]
+        drawn = torch.randperm(here.grid.video_tokens, generator=generator)[: self.settings.rows]
         return (drawn + here.grid.video.start).to(here.device)
 
     def _kinds(self, here: PlannerCall) -> tuple[Tensor, Tensor]:
         """Order ``[2, N]`` and mask ``[2, blocks, blocks]`` of spatial and temporal heads."""
-        grid, block = here.grid, here.block(self.block)
+        grid, block = here.grid, here.block(self.settings.block)
         by_frame = torch.arange(grid.tokens)
         by_place = by_frame.clone()
         video = by_frame[grid.video].view(grid.frames, -1)
         by_place[grid.video] = video.T.flatten()
-        band = band_of(grid, block, self.density).to(here.device)
-        kept = [here.always_kept(block, first_frame=first) for first in (self.first_frame, False)]
+        band = band_of(grid, block, self.settings.density).to(here.device)
+        kept = [
+            here.always_kept(block, first_frame=first)
+            for first in (here.reads_first_frame(self.settings.first_frame), False)
+        ]
         return torch.stack([by_frame, by_place]).to(here.device), torch.stack([band | keep for keep in kept])
 
 

@@ -14,41 +14,42 @@ the source, each for a reason:
 - k-means looks at some tokens at a time, so that its table of distances stays small.
 """
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from genkit.attention.geometry.plan import BlockPlan
 from genkit.attention.operators.permute import inverse, permute
+from genkit.attention.planning.planner import MethodPlanner, Settings
 from genkit.attention.planning.planner_call import PlannerCall
 
 DISTANCES_AT_ONCE = 1 << 26
 """Of tokens to centres, that k-means holds in float32: a quarter of a GiB."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Svg2Planner:
+class Svg2Settings(Settings, Protocol):
+    """Fields of ``genkit.SVG2`` that decide what is read."""
+
+    @property
+    def top_p(self) -> float: ...
+    @property
+    def least(self) -> float: ...
+    @property
+    def query_cluster(self) -> int: ...
+    @property
+    def key_cluster(self) -> int: ...
+    @property
+    def first_rounds(self) -> int: ...
+    @property
+    def rounds(self) -> int: ...
+    @property
+    def tail(self) -> bool: ...
+
+
+class Svg2Planner(MethodPlanner[Svg2Settings]):
     """Clusters by k-means, chosen by their share of the softmax."""
 
-    top_p: float = 0.9
-    """Share of each query cluster's softmax over key clusters that is kept; the one that crosses it is taken."""
-    least: float = 0.1
-    """Share of the key clusters that each query cluster reads at least."""
-    query_cluster: int = 256
-    """Tokens of a cluster of queries, on average."""
-    key_cluster: int = 76
-    """Tokens of a cluster of keys, on average."""
-    first_rounds: int = 10
-    """Rounds of k-means in the first sparse step (published: 50)."""
-    rounds: int = 2
-    """Rounds in every later step, from the centres of the last."""
-    tail: bool = False
-    """Whether blocks that are left out count by their means, as in SVG-EAR (arXiv 2603.08982)."""
-    block: int | None = None
-    """Tokens of a block of the kernel; None is 64, or less for small frames."""
-    name: str = "svg2"
     across_heads = False
 
     def refusal(self, here: PlannerCall) -> str | None:
@@ -62,12 +63,12 @@ class Svg2Planner:
     def attend(self, q: Tensor, k: Tensor, v: Tensor, here: PlannerCall) -> tuple[Tensor, Tensor]:
         """Cluster, choose, order, attend, and put the tokens back."""
         video = here.grid.video
-        label_q, centre_q = self._clusters(q[:, :, video], self.query_cluster, here, "queries")
-        label_k, centre_k = self._clusters(k[:, :, video], self.key_cluster, here, "keys")
+        label_q, centre_q = self._clusters(q[:, :, video], self.settings.query_cluster, here, "queries")
+        label_k, centre_k = self._clusters(k[:, :, video], self.settings.key_cluster, here, "keys")
         chosen = self.chosen(centre_q, centre_k, label_k, here.scale)
         order_q, order_k = (self._order(label, here) for label in (label_q, label_k))
         plan = self._plan(label_q, label_k, order_q, order_k, chosen, here)
-        out = here.attend(permute(q, order_q), permute(k, order_k), permute(v, order_k), plan, tail=self.tail)
+        out = here.attend(permute(q, order_q), permute(k, order_k), permute(v, order_k), plan, tail=self.settings.tail)
         return permute(out, inverse(order_q)), here.density(plan)
 
     def chosen(self, centre_q: Tensor, centre_k: Tensor, label_k: Tensor, scale: float) -> Tensor:
@@ -75,8 +76,8 @@ class Svg2Planner:
         size = _sizes(label_k, centre_k.shape[2])
         logits = centre_q @ centre_k.mT * scale + size.log()[:, :, None]
         ordered, place = logits.softmax(-1).sort(-1, descending=True)
-        taken = ordered.cumsum(-1) - ordered < self.top_p
-        taken[..., : max(1, int(self.least * centre_k.shape[2]))] = True
+        taken = ordered.cumsum(-1) - ordered < self.settings.top_p
+        taken[..., : max(1, int(self.settings.least * centre_k.shape[2]))] = True
         return torch.zeros_like(taken).scatter_(-1, place, taken)
 
     def _clusters(self, x: Tensor, average: int, here: PlannerCall, which: str) -> tuple[Tensor, Tensor]:
@@ -85,7 +86,7 @@ class Svg2Planner:
         begun = centre is not None
         if centre is None:
             centre = x[:, :, torch.linspace(0, x.shape[2] - 1, count, device=x.device).long()].float()
-        label, centre = k_means(x.float(), centre, self.rounds if begun else self.first_rounds)
+        label, centre = k_means(x.float(), centre, self.settings.rounds if begun else self.settings.first_rounds)
         if not begun:
             label, centre = in_chain(label, centre)
         here.set_per_layer(centre, which)
@@ -103,13 +104,13 @@ class Svg2Planner:
     ) -> BlockPlan:
         rows = self._holds(label_q, order_q, chosen.shape[2], here)
         cols = self._holds(label_k, order_k, chosen.shape[3], here)
-        block = here.block(self.block)
+        block = here.block(self.settings.block)
         keep = (rows @ chosen.float() @ cols.mT > 0) | here.always_kept(block, first_frame=False)
         return BlockPlan(keep, block, here.grid.tokens, here.grid.tokens)
 
     def _holds(self, label: Tensor, order: Tensor, clusters: int, here: PlannerCall) -> Tensor:
         """Whether a block of the ordered tokens holds one of a cluster, float ``[B, H, blocks, clusters]``."""
-        grid, block = here.grid, here.block(self.block)
+        grid, block = here.grid, here.block(self.settings.block)
         blocks = -(-grid.tokens // block)
         sorted_label = label.gather(-1, order[..., grid.video] - grid.video.start)
         place = torch.arange(grid.video.start, grid.video.stop, device=label.device) // block

@@ -9,9 +9,7 @@ reads 16, 7 and 3 % of the blocks exactly at ``tau`` 1, 1.5 and 2, as published.
   densities above are 24, 16 and 12 %.
 """
 
-import math
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -19,32 +17,38 @@ from genkit.attention.geometry.layout import Layout, TokenOrder, layout_of
 from genkit.attention.geometry.plan import BlockPlan
 from genkit.attention.operators.threshold import threshold_attention, threshold_plan
 from genkit.attention.planning.ordered import InOrder
+from genkit.attention.planning.planner import Settings
 from genkit.attention.planning.planner_call import Attended, PlannerCall
 from genkit.attention.planning.shared import in_first_frame, spanned
 
+ALL = -1000.0
+"""Deviations above the mean from which every block is read exactly."""
 
-@dataclass(frozen=True, kw_only=True)
-class ThresholdPlanner(InOrder):
+
+class ThresholdSettings(Settings, Protocol):
+    """Fields of ``genkit.Threshold`` that decide what is read."""
+
+    @property
+    def tau(self) -> float: ...
+    @property
+    def first_frame(self) -> bool | None: ...
+    @property
+    def order(self) -> TokenOrder: ...
+
+
+class ThresholdPlanner(InOrder[ThresholdSettings]):
     """Blocks whose pooled score stands out are read exactly, all others by their mean."""
 
-    tau: float = 1.0
-    """Deviations above the mean; 1 reads about 16 % of the blocks, 1.5 about 7 %, 2 about 3 %."""
-    block: int | None = None
-    """Tokens of a block; None is 64, or less for small frames."""
-    first_frame: bool = False
-    """Whether the first frame is read exactly by all and reads all exactly."""
-    order: TokenOrder = "frames"
-    """Order of the tokens in which blocks are cut."""
-    name: str = "threshold"
+    across_heads = False
 
     @property
     def layout(self) -> Layout | None:
         """The order that tokens are given in."""
-        return layout_of(self.order)
+        return layout_of(self.settings.order)
 
     def levels(self, recall: float | None = None) -> tuple[dict[str, Any], ...]:
         """Settings from sparse to dense."""
-        return tuple({"tau": tau} for tau in (2.0, 1.5, 1.0, 0.5, 0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -math.inf))
+        return tuple({"tau": tau} for tau in (2.0, 1.5, 1.0, 0.5, 0.0, -0.5, -1.0, -1.5, -2.0, -3.0, ALL))
 
     def attend_ordered(self, q: Tensor, k: Tensor, v: Tensor, here: PlannerCall) -> Attended:
         """Attend; a call whose frames are not all visible is planned and cut, without the tail."""
@@ -60,8 +64,8 @@ class ThresholdPlanner(InOrder):
             q,
             k,
             v,
-            block=here.block(self.block),
-            tau=self.tau,
+            block=here.block(self.settings.block),
+            tau=self.settings.tau,
             scale=here.scale,
             sinks=self._sinks(here),
             valid=here.valid,
@@ -73,14 +77,15 @@ class ThresholdPlanner(InOrder):
 
     def plan(self, q: Tensor, k: Tensor, here: PlannerCall) -> BlockPlan:
         """The blocks that are read exactly, ``[B, H, blocks, blocks]``."""
-        block, sinks = here.block(self.block), self._sinks(here)
-        return threshold_plan(q, k, block=block, tau=self.tau, scale=here.scale, sinks=sinks, valid=here.valid)
+        block, sinks = here.block(self.settings.block), self._sinks(here)
+        return threshold_plan(q, k, block=block, tau=self.settings.tau, scale=here.scale, sinks=sinks, valid=here.valid)
 
     def _sinks(self, here: PlannerCall) -> Tensor:
         """Blocks with text or the first frame in them, bool ``[blocks]``."""
         return here.per_run(lambda: self._find_sinks(here).to(here.device), "sinks")
 
     def _find_sinks(self, here: PlannerCall) -> Tensor:
-        grid, block = here.grid, here.block(self.block)
+        grid, block = here.grid, here.block(self.settings.block)
         text = spanned(grid.text, block, -(-grid.tokens // block))
-        return text | in_first_frame(grid, block, here.layout) if self.first_frame else text
+        first = here.reads_first_frame(self.settings.first_frame)
+        return text | in_first_frame(grid, block, here.layout) if first else text

@@ -18,8 +18,9 @@ is always read, and the others, greatest first, until ``threshold`` is reached. 
 - text is read by all and reads all, and takes no part in the shares.
 """
 
+import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -29,27 +30,29 @@ from genkit.attention.geometry.layout import Sides, Tiles, ordered
 from genkit.attention.geometry.plan import BlockPlan
 from genkit.attention.operators.permute import inverse, permute
 from genkit.attention.operators.pool import pool
+from genkit.attention.planning.planner import MethodPlanner, Settings
 from genkit.attention.planning.planner_call import PlannerCall
 
 Partition = Literal["time", "space", "both"]
 PARTITIONS: tuple[Partition, ...] = ("time", "space", "both")
 
 
-@dataclass(frozen=True, kw_only=True)
-class VMoBAPlanner:
+class VMoBASettings(Settings, Protocol):
+    """Fields of ``genkit.VMoBA`` that decide what is read."""
+
+    @property
+    def threshold(self) -> float: ...
+    @property
+    def time(self) -> int: ...
+    @property
+    def space(self) -> tuple[int, int]: ...
+    @property
+    def both(self) -> Sides: ...
+
+
+class VMoBAPlanner(MethodPlanner[VMoBASettings]):
     """Chunks by their gates' share, with the query's own chunk always kept."""
 
-    threshold: float = 0.25
-    """Share of the min-max normalised gates of a row that is kept, in (0, 1]."""
-    time: int = 2
-    """Latent frames of a chunk along time."""
-    space: tuple[int, int] = (3, 4)
-    """Rows and columns of a chunk along space, in tokens, over all frames."""
-    both: Sides = (4, 6, 4)
-    """Latent frames, rows and columns of a chunk along both, in tokens."""
-    block: int | None = None
-    """Tokens of a block of the kernel; None is a divisor of the chunk."""
-    name: str = "vmoba"
     across_heads = False
 
     def refusal(self, here: PlannerCall) -> str | None:
@@ -58,7 +61,7 @@ class VMoBAPlanner:
 
     def levels(self, recall: float | None = None) -> tuple[dict[str, Any], ...]:
         """Settings from sparse to dense."""
-        return tuple({"threshold": share} for share in (0.1, 0.15, 0.25, 0.4, 0.6, 0.8, 0.9, 1.1))
+        return tuple({"threshold": share} for share in (0.1, 0.15, 0.25, 0.4, 0.6, 0.8, 0.9, 1.0))
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, here: PlannerCall) -> tuple[Tensor, Tensor]:
         """Order the tokens by this layer's partition, choose, attend, and put them back."""
@@ -75,13 +78,13 @@ class VMoBAPlanner:
     def _cut(self, kind: Partition, here: PlannerCall) -> "Chunks":
         grid = here.grid
         sides: dict[Partition, Sides] = {
-            "time": (self.time, grid.rows, grid.cols),
-            "space": (grid.frames, *self.space),
-            "both": self.both,
+            "time": (self.settings.time, grid.rows, grid.cols),
+            "space": (grid.frames, *self.settings.space),
+            "both": self.settings.both,
         }
         layout = Tiles(sides[kind])
         sizes = [min(side, n) for side, n in zip(layout.sides, (grid.frames, grid.rows, grid.cols), strict=True)]
-        block = self.block or divisor_of(sizes[0] * sizes[1] * sizes[2]) or here.block(None)
+        block = self.settings.block or divisor_of(sizes[0] * sizes[1] * sizes[2]) or here.block(None)
         return Chunks.of(grid, layout, block).to(here.device)
 
     def plan(self, q: Tensor, k: Tensor, here: PlannerCall) -> BlockPlan:
@@ -98,7 +101,9 @@ class VMoBAPlanner:
         share = (gate - low) / (high - low).clamp_min(1e-12)
         share = share / share.sum(-1, keepdim=True).clamp_min(1e-12)
         own = chunks.holds > 0
-        need = self.threshold - (share * own).sum(-1, keepdim=True)
+        # The smallest gate of a row counts as 0, so that the others add up to 1 without it.
+        wanted = math.inf if self.settings.threshold == 1 else self.settings.threshold
+        need = wanted - (share * own).sum(-1, keepdim=True)
         sorted_share, place = share.masked_fill(own, 0).sort(-1, descending=True)
         taken = sorted_share.cumsum(-1) - sorted_share < need  # the one that crosses the threshold is taken
         return torch.zeros_like(taken).scatter_(-1, place, taken) | own

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from genkit.attention.calls.run import Run
 from genkit.attention.geometry.plan import BlockPlan
-from genkit.attention.planning.planner_call import Planner, PlannerCall
+from genkit.attention.planning.planner import Planner
+from genkit.attention.planning.planner_call import PlannerCall
 
 ROUNDING = 1e-6
 """What rounding may take from a recall, or add to a density."""
@@ -77,7 +78,7 @@ def reaching(
     """
     best, densest = 0.0, 0.0
     for level in planner.levels(recall):
-        tried: Planner = replace(planner, **level)  # type: ignore[type-var]
+        tried = planner.having(**level)
         found = measure(tried, q, k, v, here)
         recalls, _ = here.all_heads(found.recall)
         densities, _ = here.all_heads(found.density.expand_as(found.recall))

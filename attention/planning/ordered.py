@@ -1,25 +1,15 @@
 """Planners whose tokens come in a static order of their own."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 
 from torch import Tensor
 
-from genkit.attention.geometry.layout import Layout
+from genkit.attention.planning.planner import MethodPlanner, S
 from genkit.attention.planning.planner_call import Attended, PlannerCall
 
 
-class InOrder(ABC):
+class InOrder(MethodPlanner[S]):
     """A planner that attends to tokens in the order of ``layout``."""
-
-    @property
-    @abstractmethod
-    def layout(self) -> Layout | None:
-        """The order that tokens are given in; None is frame by frame."""
-
-    @property
-    def across_heads(self) -> bool:
-        """Each head is planned by itself."""
-        return False
 
     @abstractmethod
     def attend_ordered(self, q: Tensor, k: Tensor, v: Tensor, here: PlannerCall) -> Attended:

@@ -13,39 +13,20 @@ from genkit.attention.calls.run import Run
 from genkit.attention.model.forward import Forward
 from genkit.attention.model.layers import Layer
 from genkit.attention.model.session import Session
-from genkit.attention.planning.planner_call import Planner, PlannerCall
+from genkit.attention.planning.planner_call import Attended, PlannerCall
 from genkit.attention.planning.rule import ALL_WARM_UP, SparseRule
+from genkit.attention.planning.stand_in import StandIn
 
 MOST_TEXT = 512
 """Text tokens that are assumed beside the video's in joint attention, so that no method is called idle that is not."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
-    """A planner in the place of another: it refuses what that one refuses, and computes nothing."""
+class Asked(StandIn):
+    """A planner that is asked what it refuses, and computes nothing."""
 
-    planner: Planner
-
-    @property
-    def name(self) -> str:
-        """Name of the plug-in."""
-        return self.planner.name
-
-    @property
-    def across_heads(self) -> bool:
-        """As the planner that is asked."""
-        return self.planner.across_heads
-
-    def refusal(self, here: PlannerCall) -> str | None:
-        """Why a call would have to be dense; None where it would not."""
-        return self.planner.refusal(here)
-
-    def levels(self, recall: float | None = None) -> tuple[dict[str, Any], ...]:
-        """Settings of the planner itself."""
-        return self.planner.levels(recall)
-
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, here: PlannerCall) -> tuple[Tensor, Tensor]:
-        """An output without numbers."""
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, here: PlannerCall) -> Attended:
+        """Return an output without numbers."""
         return torch.empty_like(q), torch.ones(())
 
 

@@ -1,8 +1,8 @@
-"""Where a planner stands: one attention call, what it may remember, and how it attends."""
+"""What a planner gets for one attention call: geometry, padding, what is stored, and how to attend."""
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -24,10 +24,10 @@ AttendPlanned = Callable[[Tensor, Tensor, Tensor, "PlannerCall"], Attended]
 
 @dataclass(frozen=True, kw_only=True)
 class PlannerCall:
-    """One attention call, with the tokens that are really in it."""
+    """Context of a planner in one attention call, with the tokens that are really in it."""
 
     planner: Hashable
-    """The planner with its settings; a part of the key of all that it remembers."""
+    """The planner with its settings; a part of the key of all that is stored for it."""
     call: Call
     grid: VideoGrid
     """Geometry with the text tokens of this call; some models drop padded words before attention."""
@@ -78,7 +78,7 @@ class PlannerCall:
         return self.call.run.memory.at(self.call.place, (self.planner, self.grid, *key), make)
 
     def set_per_layer(self, value: object, *key: Hashable) -> None:
-        """Replace what ``own`` gives for ``key``."""
+        """Replace what ``per_layer`` gives for ``key``."""
         self.call.run.memory.put(self.call.place, (self.planner, self.grid, *key), value)
 
     def all_heads(self, x: Tensor) -> tuple[Tensor, slice]:
@@ -89,12 +89,16 @@ class PlannerCall:
         devices = self.call.devices
         return (x, slice(None)) if devices is None else devices.gather_heads(x)
 
+    def reads_first_frame(self, asked: bool | None) -> bool:
+        """Return whether all queries read the first frame: as asked; for None, where no text is in the attention."""
+        return self.call.kind != "joint" if asked is None else asked
+
     def block(self, asked: int | None) -> int:
         """Tokens of a block: as asked, or 64 and less for small frames where None is."""
         return asked or default_block(self.grid, max_block=64)
 
     def always_kept(self, block: int, *, first_frame: bool) -> Tensor:
-        """``kept.always_kept`` of this grid, on the device of the call; made once a generation."""
+        """``shared.always_kept`` of this grid, on the device of the call; made once a generation."""
         made = lambda: always_kept(self.grid, block, self.layout, first_frame=first_frame).to(self.device)  # noqa: E731
         return self.per_run(made, "kept", block, first_frame, self.layout)
 
@@ -131,7 +135,7 @@ class PlannerCall:
             self.call.run.ran(implementation)
 
     def on_plan(self, q: Tensor, k: Tensor, v: Tensor, plan: Callable[[], BlockPlan]) -> None:
-        """Told of every plan that was followed, with the tokens in its order; ``measure`` listens here."""
+        """Called with each executed plan, with the tokens in its order; overridden to record recall."""
 
     def dense(self, q: Tensor, k: Tensor, v: Tensor, *, plan: BlockPlan | None = None) -> tuple[Tensor, Tensor]:
         """Output and natural log-sum-exp ``[B, H, N]`` over all that may be read, or over the blocks of ``plan``."""
@@ -163,34 +167,3 @@ class PlannerCall:
             table = self.call.visible.to(self.device)
             pairs = pairs_in_blocks(plan, frames_q=self.frames, frames_k=self.frames, visible=table)
         return (plan.keep * pairs).sum((-2, -1)).mean() / (plan.queries * plan.keys)
-
-
-class Planner(Protocol):
-    """A method that leaves out a part of the attention; a frozen dataclass of its settings."""
-
-    def __hash__(self) -> int: ...
-
-    @property
-    def name(self) -> str:
-        """Name of the plug-in, for the record."""
-        ...
-
-    @property
-    def across_heads(self) -> bool:
-        """Whether what is read in one head depends on other heads; they are compared with ``PlannerCall.all_heads``."""
-        ...
-
-    def refusal(self, here: PlannerCall) -> str | None:
-        """Why this call has to be dense; None when it has not."""
-        ...
-
-    def levels(self, recall: float | None = None) -> tuple[dict[str, Any], ...]:
-        """Fields to try in turn, from sparse to dense, for a target; ``recall`` is the target if it is one of recall.
-
-        ``dataclasses.replace`` puts them in; the last is dense, or the only one holds the recall by itself.
-        """
-        ...
-
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, here: PlannerCall) -> Attended:
-        """What is read here, and how much of everything that is."""
-        ...

@@ -1,7 +1,8 @@
 """Measures what a planner would leave out, at several settings at once, in a run that stays dense."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -10,7 +11,9 @@ from torch import Tensor
 from genkit.attention.calls.call import Step
 from genkit.attention.calls.dense import dense
 from genkit.attention.planning.measure import measure
-from genkit.attention.planning.planner_call import Planner, PlannerCall
+from genkit.attention.planning.planner import Planner
+from genkit.attention.planning.planner_call import Attended, PlannerCall
+from genkit.attention.planning.stand_in import StandIn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,38 +37,22 @@ class Sample:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class ProbingPlanner:
+class ProbingPlanner(StandIn):
     """A planner that measures another in every call and then attends to everything, so that nothing drifts."""
 
-    planner: Planner
-    """What is measured."""
     settings: tuple[dict[str, Any], ...]
     """Fields of the planner to try, from sparse to dense."""
     found: list[tuple[str, Step, int, Tensor]] = field(default_factory=list, repr=False)
     """Layers, steps, numbers of settings and what was measured: density, recall and error ``[3, B, H]``."""
 
-    @property
-    def name(self) -> str:
-        """Name of the planner that is measured."""
-        return self.planner.name
+    @cached_property
+    def _tried(self) -> list[Planner]:
+        """The planner at each setting."""
+        return [self.planner.having(**setting) for setting in self.settings]
 
-    @property
-    def across_heads(self) -> bool:
-        """As the planner that is measured."""
-        return self.planner.across_heads
-
-    def refusal(self, here: PlannerCall) -> str | None:
-        """Where the planner refuses there is nothing to measure."""
-        return self.planner.refusal(here)
-
-    def levels(self, recall: float | None = None) -> tuple[dict[str, Any], ...]:
-        """The settings that are tried."""
-        return self.settings
-
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, here: PlannerCall) -> tuple[Tensor, Tensor]:
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, here: PlannerCall) -> Attended:
         """Measure every setting; the output is the dense one, bit for bit."""
-        for level, setting in enumerate(self.settings):
-            tried: Planner = replace(self.planner, **setting)  # type: ignore[type-var]
+        for level, tried in enumerate(self._tried):
             seen = measure(tried, q, k, v, here)
             numbers = (seen.density.expand_as(seen.recall), seen.recall, seen.error)
             where = f"{here.call.model}.{here.call.layer}"

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -12,7 +13,8 @@ from genkit.attention.geometry.blocks import without_padding
 from genkit.attention.geometry.layout import Layout
 from genkit.attention.operators.block_sparse import Impl
 from genkit.attention.planning.measure import reaching
-from genkit.attention.planning.planner_call import Attended, Planner, PlannerCall
+from genkit.attention.planning.planner import Planner
+from genkit.attention.planning.planner_call import Attended, PlannerCall
 
 WARM_UP = "dense (warm-up)"
 """What the record calls dense steps and layers that were asked for."""
@@ -57,7 +59,7 @@ class SparseRule:
     @property
     def layout(self) -> Layout | None:
         """Order in which the planner wants the tokens; None is frame by frame, or an order that each head has."""
-        return getattr(self.planner, "layout", None)
+        return self.planner.layout
 
     def wrap(self, attend: Attend) -> Attend:
         """The attention that this rule makes of ``attend``."""
@@ -70,7 +72,7 @@ class SparseRule:
                 call.run.refused(self.name, reason, call.layer, call.step.index)
                 return attend(q, k, v, call)
             planner = self._budgeted(call)
-            here = self._here(planner, q, call)
+            here = self.planner_call(planner, q, call)
             if reason := self._unshared(planner, call) or planner.refusal(here):
                 call.run.refused(self.name, reason, call.layer, call.step.index)
                 return attend(q, k, v, call)
@@ -84,9 +86,7 @@ class SparseRule:
         """Why the heads cannot be planned where devices share them; None when they can."""
         if call.devices is None:
             return None
-        compares = True if self.recall is not None else getattr(planner, "across_heads", None)
-        if compares is None:
-            return f"{self.name} does not say whether it compares heads (across_heads), and devices share them here"
+        compares = self.recall is not None or planner.across_heads
         if compares and call.devices.group is None:
             return "heads are compared, and those of tensor parallelism lie on devices that cannot be asked"
         return None
@@ -117,8 +117,11 @@ class SparseRule:
 
     def planner_in(self, layer: str) -> Planner:
         """The planner as the budget, if there is one, sets it in a ``component.layer``."""
-        fields = (self.budget or {}).get(layer, {})
-        return replace(self.planner, **fields) if fields else self.planner  # type: ignore[type-var]
+        return self._by_layer.get(layer, self.planner)
+
+    @cached_property
+    def _by_layer(self) -> dict[str, Planner]:
+        return {layer: self.planner.having(**fields) for layer, fields in (self.budget or {}).items()}
 
     def check_layers(self, layers: Collection[str]) -> None:
         """Make sure that a model has the layers of the budget; ``layers`` are its own, as ``component.layer``.
@@ -162,7 +165,8 @@ class SparseRule:
         asked = [name for name, value in call.options.items() if name != "backend" and value]
         return f"the model asks for {', '.join(asked)}" if asked else None
 
-    def _here(self, planner: Planner, q: Tensor, call: Call) -> PlannerCall:
+    def planner_call(self, planner: Planner, q: Tensor, call: Call) -> PlannerCall:
+        """Return the context of ``planner`` in a call."""
         return PlannerCall(
             planner=planner,
             call=call,

@@ -17,7 +17,7 @@ The model was trained on clips of 17 frames, so an extension is needed beyond th
 
 import argparse
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -32,6 +32,7 @@ from genkit.benchmarks.timing.machine import facts, heading
 from genkit.benchmarks.tiny.table import check_goals, table, write_section
 from genkit.errors import GenkitError, UsageError, nearest
 from genkit.plugins import catalogue
+from genkit.plugins.sparse import methods
 from genkit.tiny.evaluate import held_out_scenes
 from genkit.tiny.oracle import Reading, read, read_windows, score
 from genkit.tiny.world import NATIVE_FRAMES, Scene, caption
@@ -39,20 +40,6 @@ from genkit.video.recipe import SCHEMA_VERSION
 from genkit.video.video import Video
 
 DENSE = "dense"
-PLANNERS = {
-    "threshold": "threshold:tau=0.65,first_frame=false",
-    "adaspa": "adaspa:density=0.33,first_frame=false,dense_layers=1",
-    "radial": "radial:density=0.3",
-    "svg": "svg:density=0.25",
-    "sparge": "sparge:density=0.3",
-    "svg2": "svg2:top_p=0.6,query_cluster=32,key_cluster=16",
-    "sliding-tile": "sliding-tile:tile=3x4x4,window=3x1x1",
-    "vmoba": "vmoba:threshold=0.25",
-    "frame-anchors": "frame-anchors",
-}
-"""Settings with a density near 0.3 where the method has such a parameter; tiles and clusters fit a frame of 16 tokens.
-Everything else is the plug-in's default, warm-up included. Those of ``threshold`` and ``adaspa`` were chosen on the
-prompts of seed 1."""
 INTERPOLATION = "interpolation"
 EXTENSIONS = {INTERPOLATION: ("position-interpolation",), "freelong": ("freelong",), "none": ()}
 """Ways to extend the model beyond its training length, with the plug-ins of each."""
@@ -72,8 +59,8 @@ class PlannersConfig:
     """Solver steps."""
     extensions: tuple[str, ...] = (INTERPOLATION,)
     """Names in ``EXTENSIONS``; each makes all rows."""
-    planners: tuple[str, ...] = tuple(PLANNERS)
-    """Names in ``PLANNERS``."""
+    planners: tuple[str, ...] = field(default_factory=lambda: tuple(methods.names()))
+    """Names of sparse methods; each runs as its ``tiny_example`` says."""
 
     def __post_init__(self) -> None:
         for name, minimum in (("prompts", 1), ("steps", 1), ("frames", NATIVE_FRAMES)):
@@ -81,7 +68,7 @@ class PlannersConfig:
                 raise UsageError(f"{name}={getattr(self, name)} must be at least {minimum}")
         if (self.frames - 1) % (NATIVE_FRAMES - 1):
             raise UsageError(f"frames={self.frames} is not 1 + {NATIVE_FRAMES - 1} n, a whole multiple of the length")
-        for names, known in ((self.extensions, EXTENSIONS), (self.planners, PLANNERS)):
+        for names, known in ((self.extensions, EXTENSIONS), (self.planners, methods.names())):
             if wrong := [name for name in names if name not in known]:
                 raise UsageError(f"there is no {wrong[0]!r} to measure; {nearest(wrong[0], known)}")
 
@@ -105,7 +92,7 @@ class Job:
 
 def plugins_of(extension: str, planner: str) -> tuple[str, ...]:
     """Return the plug-ins of a row in their textual form."""
-    return EXTENSIONS[extension] + (() if planner == DENSE else (PLANNERS[planner],))
+    return EXTENSIONS[extension] + (() if planner == DENSE else (methods.text(planner, "tiny"),))
 
 
 Make = Callable[[Job], Video]
@@ -236,7 +223,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=default.steps, help="solver steps (default: %(default)s)")
     known = ", ".join(EXTENSIONS)
     parser.add_argument("--extensions", "--carriers", nargs="+", default=default.extensions, help=f"of: {known}")
-    parser.add_argument("--planners", nargs="+", default=default.planners, help=f"of: {', '.join(PLANNERS)}")
+    parser.add_argument("--planners", nargs="+", default=default.planners, help=f"of: {', '.join(default.planners)}")
     args = parser.parse_args(arguments)
     values = {name: getattr(args, name) for name in asdict(default)}
     try:

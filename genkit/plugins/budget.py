@@ -12,26 +12,15 @@ import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
 
+from genkit.plugins.earlier import layer_today
+
 FORMAT = "genkit attention budget"
 VERSION = 1
 INFINITE = {"inf": math.inf, "-inf": -math.inf}
-PLANNERS = {
-    "adaspa": "adaspa:AdaSpaPlanner",
-    "frame-anchors": "frame_anchors:FrameAnchorsPlanner",
-    "radial": "radial:RadialPlanner",
-    "sliding-tile": "sliding_tile:SlidingTilePlanner",
-    "sparge": "sparge:SpargePlanner",
-    "svg": "svg:SvgPlanner",
-    "svg2": "svg2:Svg2Planner",
-    "threshold": "threshold:ThresholdPlanner",
-    "vmoba": "vmoba:VMoBAPlanner",
-}
-"""The dataclass of each method, in ``genkit.attention.planners``: its fields are what a budget may set."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,33 +84,31 @@ def load_budget(path: str | os.PathLike[str]) -> Budget:
     return Budget(method=str(data.get("method")), layers=settings, measured=data.get("measured") or {})
 
 
-def read_budget(
-    path: str | os.PathLike[str], method: str, planner: type[Any] | None = None
-) -> dict[str, dict[str, Any]]:
-    """What a budget sets for ``method``, by component and layer; for ``SparseRule.budget``.
+def read_budget(path: str | os.PathLike[str], plugin: type[Any]) -> dict[str, dict[str, Any]]:
+    """Return what a budget sets for a sparse plug-in, by component and layer; for ``SparseRule.budget``.
 
     Args:
         path: the file.
-        method: name of the planner.
-        planner: its dataclass; None finds that of a method of this package.
+        plugin: the class; ``layer_fields()`` names those of its fields that a budget may set.
 
     Raises:
-        ValueError: there is no such file, it is no budget, it was made for another method, or it sets a field that the
-            planner does not have or to something that cannot be.
+        ValueError: there is no such file, it is not a budget, it was made for another method, or it sets a field that
+            the method does not have in a layer, or to something that cannot be.
     """
-    budget = load_budget(path)
+    budget, method = load_budget(path), plugin.name
     if budget.method != method:
         raise ValueError(
             f"the budget {str(path)!r} was made for {budget.method}, not for {method}; probe {method}, or use "
             f"{budget.method}"
         )
-    hints = get_type_hints(_planner(method) if planner is None else planner)
-    hints.pop("name", None)
-    for layer, fields in budget.layers.items():
+    types, known = get_type_hints(plugin), plugin.layer_fields()
+    hints = {name: types[name] for name in known}
+    layers = {layer: layer_today(method, fields) for layer, fields in budget.layers.items()}
+    for layer, fields in layers.items():
         for name, value in fields.items():
             if problem := _problem(name, value, hints):
                 raise ValueError(f"the budget {str(path)!r} sets {name}={value!r} in {layer}, but {method} {problem}")
-    return {layer: dict(fields) for layer, fields in budget.layers.items()}
+    return layers
 
 
 def _data(path: Path) -> dict[str, Any]:
@@ -168,22 +155,12 @@ def _value(value: Any) -> Any:
     return INFINITE.get(value, value) if isinstance(value, str) else value
 
 
-def _planner(method: str) -> type[Any]:
-    if method not in PLANNERS:
-        raise ValueError(f"no planner is called {method!r}; known: {', '.join(PLANNERS)}")
-    module, _, name = PLANNERS[method].partition(":")
-    found: type[Any] = getattr(import_module(f"genkit.attention.planners.{module}"), name)
-    return found
-
-
 def _problem(name: str, value: Any, hints: Mapping[str, Any]) -> str | None:
     """What is wrong with one field, as the end of a sentence; None when nothing is."""
     if name not in hints:
         return f"has no such field; it has {', '.join(sorted(hints))}"
     if not _fits(value, hints[name]):
         return "takes another type there; correct it, or probe again"
-    if name == "density" and value is not None and not 0 < value <= 1:
-        return "takes a share in (0, 1]; correct it, or probe again"
     return None
 
 

@@ -11,30 +11,11 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from genkit.errors import UsageError, nearest
+from genkit.plugins.builtin import PLUGINS
 from genkit.plugins.contract import FilePath, Plugin
 from genkit.plugins.earlier import check_name, check_parameter
 from genkit.plugins.text import join_text, split_text
 
-PLUGINS = {
-    "adaspa": "genkit.plugins.sparse.adaspa:AdaSpa",
-    "first-block-cache": "genkit.plugins.caches.methods:FirstBlockCache",
-    "frame-anchors": "genkit.plugins.sparse.frame_anchors:FrameAnchors",
-    "freelong": "genkit.plugins.longer.freelong:FreeLong",
-    "freenoise": "genkit.plugins.longer.freenoise:FreeNoise",
-    "mag-cache": "genkit.plugins.caches.methods:MagCache",
-    "pab": "genkit.plugins.caches.methods:PyramidAttentionBroadcast",
-    "position-interpolation": "genkit.plugins.longer.position_interpolation:PositionInterpolation",
-    "radial": "genkit.plugins.sparse.radial:Radial",
-    "riflex": "genkit.plugins.longer.riflex:RIFLEx",
-    "sliding-tile": "genkit.plugins.sparse.sliding_tile:SlidingTile",
-    "sparge": "genkit.plugins.sparse.sparge:SpargeAttention",
-    "svg": "genkit.plugins.sparse.svg:SVG",
-    "svg2": "genkit.plugins.sparse.svg2:SVG2",
-    "taylor-seer": "genkit.plugins.caches.methods:TaylorSeer",
-    "threshold": "genkit.plugins.sparse.threshold:Threshold",
-    "timeline": "genkit.plugins.prompts.timeline:Timeline",
-    "vmoba": "genkit.plugins.sparse.vmoba:VMoBA",
-}
 MEMBERS = ("name", "title", "paper", "seams", "claims", "parts")
 """What the class of every plug-in has, see ``contract.Plugin``."""
 

@@ -41,11 +41,6 @@ class Target:
     longest: int | None = None
     """Latent frames at which the positions of the model end; None is nowhere."""
 
-    @property
-    def has_sink(self) -> bool:
-        """Whether text is kept out of the model's self-attention, so that its first frame is what all look at."""
-        return "self" in self.kinds
-
 
 class NoisePlan(Protocol):
     """Changes the initial latents."""

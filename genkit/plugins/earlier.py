@@ -6,6 +6,7 @@ marked as ``name@schema``, which ``catalogue.parse`` refuses with the reason. Wh
 raises ``recipe.SCHEMA_VERSION`` and adds here what recipes of the schema before meant; a test holds the defaults.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -179,6 +180,23 @@ def _today(text: str, changes: Mapping[str, Change], schema: int, made: Made) ->
 def seed_today(seed: Any, schema: int) -> Any:
     """Return the seed of today that draws what the seed in a recipe of ``schema`` drew."""
     return seed % SEEDS_1 if schema == 1 and type(seed) is int and seed >= SEEDS_1 else seed
+
+
+LAYERS: Mapping[str, Mapping[str, str]] = {"radial": {"sink": "first_frame", "block_rule": "rule"}}
+"""Fields of a layer in budgets of release 0.1.0 that have another name today, by method."""
+
+
+def layer_today(method: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a budget sets in a layer in today's terms: names as today, and the densest settings as numbers that a
+    plug-in takes."""
+    found = {LAYERS.get(method, {}).get(name, name): value for name, value in fields.items()}
+    if method == "adaspa" and found.get("recall", 0) is None:
+        del found["recall"]
+    if method == "threshold" and found.get("tau") == -math.inf:
+        found["tau"] = -1000.0
+    if method == "vmoba" and type(found.get("threshold")) is float:
+        found["threshold"] = min(found["threshold"], 1.0)
+    return found
 
 
 def check_parameter(name: str, key: str) -> None:

@@ -16,6 +16,7 @@ from genkit.generation.handle import apply
 from genkit.plugins.budget import Budget
 from genkit.plugins.catalogue import text_of
 from genkit.plugins.contract import Parts, Plugin, Target
+from genkit.plugins.sparse.method import Sparse
 from genkit.probing.level_choice import ROUNDING, Outcome, by_density, by_recall, mean_density
 from genkit.record.receipt import Receipt
 
@@ -50,18 +51,26 @@ class Probing:
     def parts(self, target: Target) -> Parts:
         """The plug-in's parts, with the rule that would leave something out replaced."""
         parts = self.plugin.parts(target)
-        return replace(parts, rules=[self._measuring(rule) for rule in parts.rules])
+        return replace(parts, rules=[self._measuring(rule, target) for rule in parts.rules])
 
-    def _measuring(self, rule: Rule) -> Rule:
+    def _measuring(self, rule: Rule, target: Target) -> Rule:
         if not isinstance(rule, SparseRule):
             return rule
-        settings = rule.planner.levels() if self.levels is None else self.levels
-        for setting in settings:
-            if unknown := setting.keys() - set(vars(rule.planner)):
-                raise UsageError(f"{self.name} has no parameter {min(unknown)!r}, which the level {setting} sets")
-        planner = ProbingPlanner(planner=rule.planner, settings=tuple(settings))
+        settings = rule.planner.levels() if self.levels is None else self._checked(self.levels, target)
+        planner = ProbingPlanner(planner=rule.planner, settings=settings)
         self.measured.append(planner)
         return replace(rule, planner=planner, recall=None, budget=None)
+
+    def _checked(self, levels: tuple[dict[str, Any], ...], target: Target) -> tuple[dict[str, Any], ...]:
+        """Return levels that someone asked for with what the model decides filled in; raises ``UsageError``."""
+        if not isinstance(self.plugin, Sparse):
+            raise UsageError(
+                f"{self.name} does not say which parameters may differ from layer to layer; leave levels out"
+            )
+        for level in levels:
+            if unknown := level.keys() - self.plugin.layer_fields():
+                raise UsageError(f"{self.name} has no parameter {min(unknown)!r}, which the level {level} sets")
+        return tuple(self.plugin.in_layer(level, target) for level in levels)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,35 +9,17 @@ from typing import Any
 from genkit.attention.facts.cards import card_of
 from genkit.attention.facts.model_card import ModelCard
 from genkit.plugins import catalogue
+from genkit.plugins.sparse import methods
 
 ALWAYS = "block=8,min_tokens=1,dense_steps=0,dense_layers=0"
-SPARSE = {
-    "adaspa": "density=0.3",
-    "frame-anchors": "near=0,key_frames=0",
-    "radial": "density=0.5",
-    "sliding-tile": "tile=2x2x2,window=1x1x1",
-    "sparge": "density=0.3",
-    "svg": "density=0.3,rows=16",
-    "svg2": "top_p=0.3,least=0.05,query_cluster=12,key_cluster=6",
-    "threshold": "tau=1",
-    "vmoba": "threshold=0.25",
-}
-DENSE = {
-    "adaspa": "density=1",
-    "frame-anchors": "near=9",
-    "radial": "density=1",
-    "sliding-tile": "tile=2x2x2,window=9x9x9",
-    "sparge": "density=1",
-    "svg": "density=1,rows=16",
-    "svg2": "top_p=1,least=1,query_cluster=12,key_cluster=6",
-    "threshold": "tau=-1000",
-    "vmoba": "threshold=1",
-}
+NAMES = methods.names()
+SPARSE = {name: methods.text(name, "sparse") for name in NAMES}
+DENSE = {name: methods.text(name, "dense") for name in NAMES}
 
 
 def text(settings: dict[str, str], name: str) -> str:
     """One of the plug-ins, in its textual form."""
-    return f"{name}:{settings[name]},{ALWAYS}"
+    return f"{settings[name]}{',' if ':' in settings[name] else ':'}{ALWAYS}"
 
 
 def made(settings: dict[str, str], name: str) -> Any:

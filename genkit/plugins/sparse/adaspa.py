@@ -6,8 +6,7 @@ from typing import Annotated, ClassVar
 from genkit.attention.geometry.layout import TokenOrder
 from genkit.attention.planners.adaspa import AdaSpaPlanner
 from genkit.errors import UsageError
-from genkit.plugins.contract import Target
-from genkit.plugins.sparse.method import Sparse, reads_first_frame
+from genkit.plugins.sparse.method import Sparse
 
 Shares = Annotated[tuple[float, ...], "shares joined by x, or none"]
 
@@ -22,6 +21,9 @@ class AdaSpa(Sparse):
     name: ClassVar[str] = "adaspa"
     title: ClassVar[str] = "AdaSpa"
     paper: ClassVar[str] = "arXiv 2502.21079"
+    sparse_example: ClassVar[str] = "density=0.3"
+    dense_example: ClassVar[str] = "density=1"
+    tiny_example: ClassVar[str] = "density=0.33,first_frame=false,dense_layers=1"
 
     density: float = 0.2
     """Share of the key blocks of each row, in (0, 1]."""
@@ -47,13 +49,11 @@ class AdaSpa(Sparse):
         if not all(0 < share < 1 for share in self.searches):
             raise UsageError(f"adaspa: searches={self.searches} are shares of the steps and must lie in (0, 1)")
 
-    def planner(self, target: Target) -> AdaSpaPlanner:
-        """The search for a target."""
-        return AdaSpaPlanner(
-            density=self.density,
-            adaptive=self.adaptive,
-            searches=self.searches,
-            block=self.block,
-            first_frame=reads_first_frame(target, self.first_frame),
-            order=self.order,
-        )
+    @classmethod
+    def layer_fields(cls) -> frozenset[str]:
+        """Return the method's own fields, ``block`` and ``recall``, for which one search answers."""
+        return super().layer_fields() | {"recall"}
+
+    def planner(self) -> AdaSpaPlanner:
+        """Return the planner that follows these fields."""
+        return AdaSpaPlanner(self)

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from genkit.attention.planners.frame_anchors import FrameAnchorsPlanner
-from genkit.plugins.contract import Target
 from genkit.plugins.sparse.method import Sparse
 
 
@@ -20,6 +19,8 @@ class FrameAnchors(Sparse):
     name: ClassVar[str] = "frame-anchors"
     title: ClassVar[str] = "Frame Anchors"
     paper: ClassVar[str] = "arXiv 2605.31057"
+    sparse_example: ClassVar[str] = "near=0,key_frames=0"
+    dense_example: ClassVar[str] = "near=9"
 
     near: int = 3
     """Latent frames to either side that a frame reads; at the ends the window is moved inside."""
@@ -38,8 +39,6 @@ class FrameAnchors(Sparse):
         """Counts."""
         self.check_least(0, "near", "first", "key_frames")
 
-    def planner(self, target: Target) -> FrameAnchorsPlanner:
-        """The frames for a target."""
-        return FrameAnchorsPlanner(
-            near=self.near, first=self.first, key_frames=self.key_frames, rotate=self.rotate, block=self.block
-        )
+    def planner(self) -> FrameAnchorsPlanner:
+        """Return the planner that follows these fields."""
+        return FrameAnchorsPlanner(self)

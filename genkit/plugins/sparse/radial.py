@@ -1,13 +1,13 @@
 """Radial attention: a static mask whose band narrows as frames lie further apart."""
 
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
 
-from genkit.attention.planners.radial import RadialPlanner
+from genkit.attention.planners.radial import PAPER_DECAY, RadialPlanner
 from genkit.attention.planners.radial_mask import BlockRule
 from genkit.errors import UsageError
 from genkit.plugins.contract import Target
-from genkit.plugins.sparse.method import Sparse, reads_first_frame
+from genkit.plugins.sparse.method import Sparse
 
 DECAYS = {"wan": 0.2, "wan2.2": 0.8, "hunyuanvideo": 0.95}
 """By family, what the authors' scripts take for the width of the bands."""
@@ -25,6 +25,9 @@ class Radial(Sparse):
     name: ClassVar[str] = "radial"
     title: ClassVar[str] = "Radial Attention"
     paper: ClassVar[str] = "arXiv 2506.19852"
+    sparse_example: ClassVar[str] = "density=0.5"
+    dense_example: ClassVar[str] = "density=1"
+    tiny_example: ClassVar[str] = "density=0.3"
 
     density: float | None = None
     """Share of the query-key pairs to compute, in (0, 1]; None keeps what ``decay`` gives."""
@@ -47,8 +50,10 @@ class Radial(Sparse):
         if self.decay is not None and not self.decay > 0:
             raise UsageError(f"radial: decay={self.decay} must be more than 0")
 
-    def planner(self, target: Target) -> RadialPlanner:
-        """The mask for a target."""
-        sink = reads_first_frame(target, self.first_frame)
-        decay = DECAYS.get(target.family, 1.0) if self.decay is None else self.decay
-        return RadialPlanner(density=self.density, decay=decay, block=self.block, sink=sink, block_rule=self.rule)
+    def bound(self, target: Target) -> Self:
+        """Return the method with the width that its authors take for the model."""
+        return self if self.decay is not None else replace(self, decay=DECAYS.get(target.family, PAPER_DECAY))
+
+    def planner(self) -> RadialPlanner:
+        """Return the planner that follows these fields."""
+        return RadialPlanner(self)

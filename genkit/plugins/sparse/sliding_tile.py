@@ -5,7 +5,6 @@ from typing import Annotated, ClassVar
 
 from genkit.attention.planners.sliding_tile import SlidingTilePlanner
 from genkit.errors import UsageError
-from genkit.plugins.contract import Target
 from genkit.plugins.sparse.method import Sparse
 
 Sides = Annotated[tuple[int, int, int], "frames x rows x columns"]
@@ -25,6 +24,9 @@ class SlidingTile(Sparse):
     title: ClassVar[str] = "Sliding Tile Attention"
     paper: ClassVar[str] = "arXiv 2502.04507"
     hides_frames: ClassVar[bool] = False
+    sparse_example: ClassVar[str] = "tile=2x2x2,window=1x1x1"
+    dense_example: ClassVar[str] = "tile=2x2x2,window=9x9x9"
+    tiny_example: ClassVar[str] = "tile=3x4x4,window=3x1x1"
 
     tile: Sides = (6, 8, 8)
     """Latent frames, rows and columns of a tile, in tokens."""
@@ -45,6 +47,6 @@ class SlidingTile(Sparse):
                     f"sliding-tile: {field}={sides} must be three numbers of at least 1: frames, rows and columns"
                 )
 
-    def planner(self, target: Target) -> SlidingTilePlanner:
-        """The windows for a target."""
-        return SlidingTilePlanner(tile=self.tile, window=self.window, block=self.block)
+    def planner(self) -> SlidingTilePlanner:
+        """Return the planner that follows these fields."""
+        return SlidingTilePlanner(self)

@@ -6,8 +6,7 @@ from typing import ClassVar, Literal
 from genkit.attention.geometry.layout import TokenOrder
 from genkit.attention.planners.sparge import SpargePlanner
 from genkit.errors import UsageError
-from genkit.plugins.contract import Target
-from genkit.plugins.sparse.method import Sparse, reads_first_frame
+from genkit.plugins.sparse.method import Sparse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +20,9 @@ class SpargeAttention(Sparse):
     name: ClassVar[str] = "sparge"
     title: ClassVar[str] = "SpargeAttention"
     paper: ClassVar[str] = "arXiv 2502.18137"
+    sparse_example: ClassVar[str] = "density=0.3"
+    dense_example: ClassVar[str] = "density=1"
+    tiny_example: ClassVar[str] = "density=0.3"
 
     choose: Literal["topk", "cdf"] = "topk"
     """``topk`` keeps the share ``density`` of each row, ``cdf`` the blocks whose probabilities add up to ``mass``."""
@@ -44,14 +46,6 @@ class SpargeAttention(Sparse):
         if not -1 <= self.similarity <= 1:
             raise UsageError(f"sparge: similarity={self.similarity} is a mean cosine and must lie in [-1, 1]")
 
-    def planner(self, target: Target) -> SpargePlanner:
-        """The choice of blocks for a target."""
-        return SpargePlanner(
-            choose=self.choose,
-            density=self.density,
-            mass=self.mass,
-            similarity=self.similarity,
-            block=self.block,
-            first_frame=reads_first_frame(target, self.first_frame),
-            order=self.order,
-        )
+    def planner(self) -> SpargePlanner:
+        """Return the planner that follows these fields."""
+        return SpargePlanner(self)

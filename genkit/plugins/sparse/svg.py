@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from genkit.attention.planners.svg import SvgPlanner
-from genkit.plugins.contract import Target
-from genkit.plugins.sparse.method import Sparse, reads_first_frame
+from genkit.plugins.sparse.method import Sparse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +19,9 @@ class SVG(Sparse):
     title: ClassVar[str] = "Sparse VideoGen"
     paper: ClassVar[str] = "arXiv 2502.01776"
     hides_frames: ClassVar[bool] = False
+    sparse_example: ClassVar[str] = "density=0.3,rows=16"
+    dense_example: ClassVar[str] = "density=1,rows=16"
+    tiny_example: ClassVar[str] = "density=0.25"
 
     density: float = 0.3
     """Share of the query-key pairs inside the band, in (0, 1] (the source: 0.3 for Wan, 0.25 for HunyuanVideo); as in
@@ -36,7 +38,6 @@ class SVG(Sparse):
         self.check_shares("density")
         self.check_least(1, "rows")
 
-    def planner(self, target: Target) -> SvgPlanner:
-        """The choice of heads for a target."""
-        first = reads_first_frame(target, self.first_frame)
-        return SvgPlanner(density=self.density, rows=self.rows, block=self.block, first_frame=first)
+    def planner(self) -> SvgPlanner:
+        """Return the planner that follows these fields."""
+        return SvgPlanner(self)

@@ -5,7 +5,6 @@ from typing import ClassVar
 
 from genkit.attention.planners.svg2 import Svg2Planner
 from genkit.errors import UsageError
-from genkit.plugins.contract import Target
 from genkit.plugins.sparse.method import Sparse
 
 
@@ -22,6 +21,9 @@ class SVG2(Sparse):
     title: ClassVar[str] = "Sparse VideoGen2"
     paper: ClassVar[str] = "arXiv 2505.18875"
     hides_frames: ClassVar[bool] = False
+    sparse_example: ClassVar[str] = "top_p=0.3,least=0.05,query_cluster=12,key_cluster=6"
+    dense_example: ClassVar[str] = "top_p=1,least=1,query_cluster=12,key_cluster=6"
+    tiny_example: ClassVar[str] = "top_p=0.6,query_cluster=32,key_cluster=16"
 
     top_p: float = 0.9
     """Share of each query cluster's softmax over key clusters to keep, in (0, 1]; the one that crosses it is taken."""
@@ -50,15 +52,6 @@ class SVG2(Sparse):
         if self.tail and self.impl in ("flex", "xformers"):
             raise UsageError(f"svg2: impl={self.impl!r} cannot do tail=True; choose another impl, or leave tail out")
 
-    def planner(self, target: Target) -> Svg2Planner:
-        """The clusters for a target."""
-        return Svg2Planner(
-            top_p=self.top_p,
-            least=self.least,
-            query_cluster=self.query_cluster,
-            key_cluster=self.key_cluster,
-            first_rounds=self.first_rounds,
-            rounds=self.rounds,
-            tail=self.tail,
-            block=self.block,
-        )
+    def planner(self) -> Svg2Planner:
+        """Return the planner that follows these fields."""
+        return Svg2Planner(self)

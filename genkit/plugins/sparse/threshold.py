@@ -8,8 +8,7 @@ from genkit.attention.geometry.layout import TokenOrder
 from genkit.attention.operators.threshold.api import ThresholdImpl
 from genkit.attention.planners.threshold import ThresholdPlanner
 from genkit.errors import UsageError
-from genkit.plugins.contract import Target
-from genkit.plugins.sparse.method import Sparse, reads_first_frame
+from genkit.plugins.sparse.method import Sparse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +22,9 @@ class Threshold(Sparse):
     name: ClassVar[str] = "threshold"
     title: ClassVar[str] = "Threshold Attention"
     paper: ClassVar[str] = "arXiv 2607.24027"
+    sparse_example: ClassVar[str] = "tau=1"
+    dense_example: ClassVar[str] = "tau=-1000"
+    tiny_example: ClassVar[str] = "tau=0.65,first_frame=false"
 
     tau: float = 1.0
     """Deviations above the mean score from which a block is read exactly: 1 reads about 16 % of the blocks, 1.5 about
@@ -44,7 +46,6 @@ class Threshold(Sparse):
             raise UsageError(f"threshold: tau={self.tau} must be a finite number; -1000 reads every block exactly")
         self.check_choices("order")
 
-    def planner(self, target: Target) -> ThresholdPlanner:
-        """The threshold for a target."""
-        first = reads_first_frame(target, self.first_frame)
-        return ThresholdPlanner(tau=self.tau, block=self.block, first_frame=first, order=self.order)
+    def planner(self) -> ThresholdPlanner:
+        """Return the planner that follows these fields."""
+        return ThresholdPlanner(self)

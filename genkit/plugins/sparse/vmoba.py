@@ -1,12 +1,10 @@
 """VMoBA: a mixture of blocks."""
 
-import math
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from genkit.attention.planners.vmoba import VMoBAPlanner
 from genkit.errors import UsageError
-from genkit.plugins.contract import Target
 from genkit.plugins.sparse.method import Sparse
 
 Area = Annotated[tuple[int, int], "rows x columns"]
@@ -27,6 +25,9 @@ class VMoBA(Sparse):
     title: ClassVar[str] = "VMoBA"
     paper: ClassVar[str] = "arXiv 2506.23858"
     hides_frames: ClassVar[bool] = False
+    sparse_example: ClassVar[str] = "threshold=0.25"
+    dense_example: ClassVar[str] = "threshold=1"
+    tiny_example: ClassVar[str] = "threshold=0.25"
 
     threshold: float = 0.25
     """Share of the gates of each row to keep, in (0, 1]; 1 is dense."""
@@ -48,8 +49,6 @@ class VMoBA(Sparse):
             if len(sides) != count or min(sides) < 1:
                 raise UsageError(f"vmoba: {field}={sides} must be {count} numbers of at least 1: {words}")
 
-    def planner(self, target: Target) -> VMoBAPlanner:
-        """The mixture for a target."""
-        # The least gate of a row counts as 0, so that the others add up to 1 without it.
-        threshold = math.inf if self.threshold == 1 else self.threshold
-        return VMoBAPlanner(threshold=threshold, time=self.time, space=self.space, both=self.both, block=self.block)
+    def planner(self) -> VMoBAPlanner:
+        """Return the planner that follows these fields."""
+        return VMoBAPlanner(self)

@@ -3,7 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -14,30 +14,18 @@ from genkit.attention.calls.call import Call, Kind, Step
 from genkit.attention.calls.run import Run
 from genkit.attention.geometry.grid import VideoGrid
 from genkit.attention.geometry.plan import BlockPlan
-from genkit.attention.planners.adaspa import AdaSpaPlanner
-from genkit.attention.planners.frame_anchors import FrameAnchorsPlanner
-from genkit.attention.planners.radial import RadialPlanner
-from genkit.attention.planners.sliding_tile import SlidingTilePlanner
-from genkit.attention.planners.sparge import SpargePlanner
-from genkit.attention.planners.svg import SvgPlanner
-from genkit.attention.planners.svg2 import Svg2Planner
-from genkit.attention.planners.threshold import ThresholdPlanner
-from genkit.attention.planners.vmoba import VMoBAPlanner
 from genkit.attention.planning.planner_call import PlannerCall
+from genkit.plugins import catalogue
+from genkit.plugins.sparse import methods
 
-PLANNERS: dict[str, Callable[[int], Any]] = {
-    "radial": lambda block: RadialPlanner(density=0.2, block=block),
-    "svg": lambda block: SvgPlanner(density=0.2, block=block),
-    "sparge": lambda block: SpargePlanner(density=0.2, block=block),
-    "sparge-cdf": lambda block: SpargePlanner(choose="cdf", mass=0.5, block=block),
-    "adaspa": lambda block: AdaSpaPlanner(density=0.2, block=block),
-    "threshold": lambda block: ThresholdPlanner(tau=2.0, block=block),
-    "sparge-morton": lambda block: SpargePlanner(density=0.2, block=block, order="morton"),
-    "svg2": lambda block: Svg2Planner(top_p=0.3, least=0.05, block=block),
-    "sliding-tile": lambda block: SlidingTilePlanner(window=(1, 1, 1), block=block),
-    "vmoba": lambda block: VMoBAPlanner(block=block),
-    "frame-anchors": lambda block: FrameAnchorsPlanner(near=1, block=block),
+VARIANTS = {
+    "sparge-cdf": "sparge:choose=cdf,mass=0.5",
+    "sparge-morton": "sparge:density=0.2,order=morton",
+    "frame-anchors-near": "frame-anchors:near=1",
+    "sliding-tile-large": "sliding-tile:window=1x1x1",
+    "svg2-large": "svg2:top_p=0.3,least=0.05",
 }
+PLANNERS = {name: methods.text(name, "sparse") for name in methods.names()} | VARIANTS
 SAMPLES = 40
 MOST_TOKENS = 4500
 """Of one sample, so that all of them take seconds."""
@@ -76,7 +64,7 @@ def test_every_query_block_keeps_its_own(name: str) -> None:
     seen: Counter[str] = Counter()
     for number, grid in enumerate(grids(seed=0)):
         block = (64, 128)[number % 2]
-        planner = PLANNERS[name](block)
+        planner = replace(catalogue.parse(PLANNERS[name]), block=block).planner()
         here = watched(planner, grid)
         if planner.refusal(here):
             seen["refused"] += 1

@@ -14,7 +14,6 @@ import genkit
 from genkit.attention.facts.model_card import ModelCard
 from genkit.attention.geometry.layout import Layout, Morton
 from genkit.attention.model.session import Session
-from genkit.attention.planners.sliding_tile import SlidingTilePlanner
 from genkit.attention.planning.rule import SparseRule
 from genkit.plugins.sparse.sliding_tile import SlidingTile
 
@@ -59,7 +58,7 @@ def compared(model: nn.Module, facts: ModelCard, arguments: dict[str, Any]) -> t
     scheduler = SimpleNamespace(step_index=0, timesteps=torch.ones(2), sigmas=torch.ones(3))
     pipe = SimpleNamespace(transformer=model, scheduler=scheduler, stride=4)
     rule = SparseRule(
-        planner=SlidingTilePlanner(tile=(2, 2, 2), window=(9, 9, 9), block=8),
+        planner=SlidingTile(tile=(2, 2, 2), window=(9, 9, 9), block=8).planner(),
         dense_steps=0,
         dense_layers=0,
         min_tokens=1,
@@ -238,7 +237,7 @@ def test_another_kind_of_arguments_is_tried_anew() -> None:
     model = seeded(lambda: Toy("plain"))
     layout: Layout = Morton()
     scheduler = SimpleNamespace(step_index=0, timesteps=torch.ones(2), sigmas=torch.ones(3))
-    rule = SparseRule(planner=SlidingTilePlanner(tile=(2, 2, 2)), dense_steps=0, dense_layers=0, min_tokens=1)
+    rule = SparseRule(planner=SlidingTile(tile=(2, 2, 2)).planner(), dense_steps=0, dense_layers=0, min_tokens=1)
     pipe = SimpleNamespace(transformer=model, scheduler=scheduler, stride=4)
     session = Session(pipe, card(r"blocks\.\d+\.attn"), [rule])
     session.reordering.layout = layout

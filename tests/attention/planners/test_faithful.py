@@ -20,6 +20,7 @@ from genkit.attention.planning.planner_call import PlannerCall
 from genkit.attention.planning.rule import SparseRule
 from genkit.plugins import catalogue
 from genkit.plugins.contract import Target
+from genkit.plugins.sparse.adaspa import AdaSpa
 
 WAN = Target(family="wan", title="Wan 2.1", native_frames=21, kinds=frozenset({"self", "cross"}))
 WAN_480P = VideoGrid(frames=21, rows=30, cols=52)
@@ -36,7 +37,7 @@ def planned(text: str, grid: VideoGrid = WAN_480P, target: Target = WAN) -> tupl
     assert isinstance(rule, SparseRule)
     generator = torch.Generator().manual_seed(0)
     q, k = (torch.randn(1, 1, grid.tokens, 128, generator=generator) for _ in range(2))
-    return rule.planner, rule._here(rule.planner, q, call_of(grid)), q, k
+    return rule.planner, rule.planner_call(rule.planner, q, call_of(grid)), q, k
 
 
 @pytest.mark.parametrize(
@@ -203,13 +204,13 @@ def searched(planner: AdaSpaPlanner) -> tuple[list[Tensor], list[Tensor]]:
 
 def test_adaspa_records_a_recall_only_where_it_is_one() -> None:
     """The second search ranks by the log-sum-exp of the first: what it keeps of that mass is no share of a softmax."""
-    recorded, exact = searched(AdaSpaPlanner(density=0.3, block=16))
+    recorded, exact = searched(AdaSpa(density=0.3, block=16).planner())
     assert len(recorded) == 1
     torch.testing.assert_close(recorded[0].float(), exact[0], atol=1e-5, rtol=1e-4)
 
 
 def test_adaspa_holds_a_recall_that_was_asked_for_at_every_search() -> None:
-    recorded, exact = searched(AdaSpaPlanner(recall=0.8, block=16))
+    recorded, exact = searched(AdaSpa(recall=0.8, block=16).planner())
     assert len(recorded) == 2
     for told, true in zip(recorded, exact, strict=True):
         torch.testing.assert_close(told.float(), true, atol=1e-5, rtol=1e-4)

@@ -7,17 +7,17 @@ import pytest
 import torch
 from test_planners import FULL, GRIDS, SPARSE, call_of, dense, draw, sparse
 
-from genkit.attention.planners.adaspa import AdaSpaPlanner
-from genkit.attention.planners.radial import RadialPlanner
-from genkit.attention.planners.sparge import SpargePlanner
 from genkit.attention.planning.measure import UnreachableError, measure
+from genkit.plugins.sparse.adaspa import AdaSpa
+from genkit.plugins.sparse.radial import Radial
+from genkit.plugins.sparse.sparge import SpargeAttention
 
-FIXED = {name: planner for name, planner in SPARSE.items() if name not in ("sparge-cdf", "adaspa-recall")}
+FIXED = {name: planner for name, planner in SPARSE.items() if name not in ("sparge, cdf", "adaspa, recall")}
 
 
 def here_of(planner: Any, grid: Any, **change: Any) -> Any:
     q, k, v = draw(grid)
-    return (q, k, v), sparse(planner)._here(planner, q, call_of(grid, **change))
+    return (q, k, v), sparse(planner).planner_call(planner, q, call_of(grid, **change))
 
 
 @pytest.mark.parametrize("name", ["radial", "sparge", "adaspa", "frame-anchors"])
@@ -50,7 +50,7 @@ def test_at_full_density_all_is_kept(planner: Any) -> None:
 def test_levels_go_from_sparse_to_dense_and_end_dense(planner: Any) -> None:
     grid = GRIDS["video"]
     (q, k, v), here = here_of(planner, grid)
-    found = [measure(replace(planner, **level), q, k, v, here) for level in planner.levels()]
+    found = [measure(planner.having(**level), q, k, v, here) for level in planner.levels()]
     densities = [float(one.density) for one in found]
     assert densities == sorted(densities) and densities[0] < 0.7
     assert found[-1].recall.min() > 0.9999
@@ -75,14 +75,14 @@ def test_the_search_takes_place_once_a_layer_and_branch(monkeypatch: pytest.Monk
         rule, "reaching", lambda p, r, m, q, k, v, here: searched.append(1) or real(p, r, m, q, k, v, here)
     )
     call = call_of(GRIDS["video"])
-    attend = replace(sparse(SpargePlanner(block=16)), recall=0.7).wrap(dense)
+    attend = replace(sparse(SpargeAttention(block=16).planner()), recall=0.7).wrap(dense)
     for layer in ("blocks.3.attn1", "blocks.4.attn1", "blocks.3.attn1"):
         attend(*draw(GRIDS["video"]), replace(call, layer=layer))
     assert len(searched) == 2
 
 
 def test_a_recall_out_of_reach_names_the_best() -> None:
-    rule = replace(sparse(SpargePlanner(block=16)), recall=0.99, max_density=0.5)
+    rule = replace(sparse(SpargeAttention(block=16).planner()), recall=0.99, max_density=0.5)
     with pytest.raises(
         UnreachableError,
         match=r"sparge: recall=0.99 cannot be kept in transformer.blocks.3.attn1 with "
@@ -92,18 +92,18 @@ def test_a_recall_out_of_reach_names_the_best() -> None:
 
 
 def test_measuring_leaves_no_trace_in_what_a_planner_remembers() -> None:
-    (q, k, v), here = here_of(AdaSpaPlanner(block=16), GRIDS["video"])
-    planner = AdaSpaPlanner(density=0.3, block=16)
+    (q, k, v), here = here_of(AdaSpa(block=16).planner(), GRIDS["video"])
+    planner = AdaSpa(density=0.3, block=16).planner()
     alone, _ = planner.attend(q, k, v, here)
     other = here_of(planner, GRIDS["video"])[1]
     for level in planner.levels():
-        measure(replace(planner, **level), -q, k, v, other)
+        measure(planner.having(**level), -q, k, v, other)
     again, _ = planner.attend(q, k, v, other)
     assert torch.equal(again, alone) and not other.call.run.densities
 
 
 def test_a_budget_sets_a_layer_and_says_where_it_says_nothing() -> None:
-    planner = RadialPlanner(density=0.4, block=16)
+    planner = Radial(density=0.4, block=16).planner()
     rule = replace(sparse(planner), budget={"transformer.blocks.3.attn1": {"density": 1.0}})
     call = call_of(GRIDS["video"])
     attend = rule.wrap(dense)

@@ -12,10 +12,10 @@ from torch import Tensor
 from genkit.attention.calls.call import Call, Kind, Step
 from genkit.attention.calls.run import Run
 from genkit.attention.geometry.grid import VideoGrid
-from genkit.attention.planners.radial import RadialPlanner
 from genkit.attention.planners.radial_mask import BlockRule, radial_plan
 from genkit.attention.planning.rule import SparseRule
 from genkit.attention.planning.shared import default_block
+from genkit.plugins.sparse.radial import Radial
 
 
 def tokens_read(grid: VideoGrid, block: int, decay: float, sink: bool) -> Tensor:
@@ -238,7 +238,7 @@ RULE = {"dense_steps", "dense_sigma", "dense_layers", "min_tokens", "impl"}
 
 
 def rule_of(**how: Any) -> SparseRule:
-    planner = RadialPlanner(**{name: value for name, value in how.items() if name not in RULE})
+    planner = Radial(**{name: value for name, value in how.items() if name not in RULE}).planner()
     return SparseRule(planner=planner, **{name: value for name, value in how.items() if name in RULE})
 
 
@@ -301,7 +301,7 @@ def test_text_padding_is_exact() -> None:
     q, k, v = draw_qkv(grid.tokens, batch=2)
     mask = torch.ones(2, 1, 1, grid.tokens, dtype=torch.bool)
     mask[0, ..., 528 + 3 :] = mask[1, ..., 528 + 20 :] = False
-    attend = rule_of(density=0.5, sink=False).wrap(dense)
+    attend = rule_of(density=0.5, first_frame=False).wrap(dense)
     call = make_call(grid, kind="joint", mask=mask)
     out = attend(q, k, v, call)
     plan = radial_plan(grid, block=16, density=0.5, sink=False)

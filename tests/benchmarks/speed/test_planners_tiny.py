@@ -17,7 +17,6 @@ from genkit.benchmarks.tiny import planners
 from genkit.benchmarks.tiny.planners import (
     DENSE,
     EXTENSIONS,
-    PLANNERS,
     Job,
     PlannersConfig,
     check_same,
@@ -29,6 +28,7 @@ from genkit.benchmarks.tiny.table import BEGIN, END, check_goals, complete, tabl
 from genkit.errors import UsageError
 from genkit.plugins import catalogue
 from genkit.plugins.conflicts import check_together
+from genkit.plugins.sparse import methods
 from genkit.plugins.sparse.method import Sparse
 from genkit.record.receipt import Attention, Receipt, Seconds
 from genkit.tiny.oracle import ATTRIBUTES
@@ -112,7 +112,11 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
 def test_the_dense_video_comes_first_and_all_start_from_its_noise(tmp_path: Path) -> None:
     maker = Maker()
     measured(tmp_path / "rows.jsonl", maker)
-    assert [job.plugins for job in maker.asked] == 2 * [(), (PLANNERS["threshold"],), (PLANNERS["adaspa"],)]
+    assert [job.plugins for job in maker.asked] == 2 * [
+        (),
+        (methods.text("threshold", "tiny"),),
+        (methods.text("adaspa", "tiny"),),
+    ]
     assert [job.seed for job in maker.asked] == [0, 0, 0, 1, 1, 1]
     scenes = [job.scene for job in maker.asked]
     assert len(set(scenes[:3])) == len(set(scenes[3:])) == 1 and scenes[0] != scenes[3]
@@ -139,7 +143,11 @@ def test_a_stopped_run_goes_on_without_making_a_row_twice(tmp_path: Path, rows: 
     path.write_text(path.read_text() + '{"key": "torn')  # as after a power failure
     maker = Maker()
     found = measured(path, maker)
-    assert [job.plugins for job in maker.asked] == [(), (PLANNERS["threshold"],), (PLANNERS["adaspa"],)]
+    assert [job.plugins for job in maker.asked] == [
+        (),
+        (methods.text("threshold", "tiny"),),
+        (methods.text("adaspa", "tiny"),),
+    ]
     assert found == rows
     more = Maker()
     assert measured(path, more) == rows and not more.asked
@@ -157,9 +165,9 @@ def test_the_extension_is_in_the_dense_video_too() -> None:
     assert carried[0].planner == DENSE and carried[0].plugins == ("freelong",)
 
 
-@pytest.mark.parametrize("planner", list(PLANNERS))
+@pytest.mark.parametrize("planner", methods.names())
 def test_every_setting_is_a_sparse_method_that_goes_with_every_extension(planner: str) -> None:
-    plugin = catalogue.parse(PLANNERS[planner])
+    plugin = catalogue.parse(methods.text(planner, "tiny"))
     assert isinstance(plugin, Sparse) and plugin.name == planner
     for extension in EXTENSIONS.values():
         check_together([*map(catalogue.parse, extension), plugin])
@@ -167,7 +175,7 @@ def test_every_setting_is_a_sparse_method_that_goes_with_every_extension(planner
 
 def test_every_sparse_method_is_measured() -> None:
     sparse = {name for name in catalogue.names() if "sparse attention" in catalogue.plugin_class(name).claims}
-    assert set(PLANNERS) == sparse
+    assert set(PlannersConfig().planners) == sparse
 
 
 def answers(rows: list[dict[str, Any]], planner: str, joint: list[list[int]], **more: Any) -> list[dict[str, Any]]:

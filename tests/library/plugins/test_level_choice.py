@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -24,6 +24,11 @@ class Band:
 
     reach: int = 0
     name: str = "band"
+    across_heads = False
+    layout = None
+
+    def having(self, **fields: Any) -> "Band":
+        return replace(self, **fields)
 
     def refusal(self, here: Any) -> str | None:
         return None
