@@ -90,7 +90,7 @@ def _forward(
         x = tl.load(at, mask=ok[:, None] & (channel < WIDTH)[None], other=0.0).to(tl.float32)
         length = tl.sqrt(tl.sum(x * x, 1))
         total += tl.sum(x, 0)
-        units += tl.sum(x / tl.where(length > 1e-12, length, 1e-12)[:, None], 0)
+        units += tl.sum(x * (1.0 / tl.where(length > 1e-12, length, 1e-12))[:, None], 0)
         count += tl.sum(ok.to(tl.float32), 0)
     least = tl.maximum(count, 1.0)
     place = tl.program_id(1).to(tl.int64) * blocks + tl.program_id(0)
