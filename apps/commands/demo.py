@@ -1,4 +1,4 @@
-"""Five short videos of the embedded model, with and without plug-ins, and a picture of them all."""
+"""Five short videos of the embedded model, with and without plug-ins, what the oracle says of each, and a picture."""
 
 import sys
 import time
@@ -14,8 +14,7 @@ from genkit.video.targets import Target
 FOLDER = Path("outputs/demo")
 SEED = 7
 PROMPT = "a large red circle moves right on a navy background"
-BOUNCES = "a large orange square bounces on a black background"
-TWO = "a large blue square stays still on a beige background | a large red circle moves right on a beige background"
+TWO = "a large blue square moves left on a beige background | a large red circle moves right on a beige background"
 LONG = 65
 
 
@@ -36,13 +35,13 @@ class Scene:
 
 SCENES = (
     Scene("1-plain", "plain, native length", PROMPT, 17),
-    Scene("2-long-plain", "four times as long, plain", BOUNCES),
-    Scene("3-long-freenoise", "four times as long, FreeNoise", BOUNCES, plugins=("freenoise",)),
+    Scene("2-long-plain", "four times as long, plain", PROMPT),
+    Scene("3-long-positions", "four times as long, PositionInterpolation", PROMPT, plugins=("position-interpolation",)),
     Scene(
-        "4-long-freelong-radial",
-        "four times as long, FreeLong over Radial",
-        BOUNCES,
-        plugins=("freelong", "radial:density=0.5"),
+        "4-long-positions-radial",
+        "the same over half of the attention, Radial",
+        PROMPT,
+        plugins=("position-interpolation", "radial:density=0.5"),
     ),
     Scene("5-two-prompts", "two prompts, twice as long, FreeNoise", TWO, 33, plugins=("timeline", "freenoise")),
 )
@@ -70,10 +69,11 @@ def run(folder: Path = FOLDER) -> int:
 
 
 def _made(scene: Scene, pipe: Any, target: Target) -> tuple[str, Any, float]:
-    """Make and save one video; returns what the contact sheet shows of it."""
+    """Make and save one video, and return what the contact sheet shows of it."""
     from genkit.apps.terminal.progress import progress_bar
     from genkit.apps.terminal.warning import warning
     from genkit.making import make
+    from genkit.tiny.verdict import verdict
 
     print(f"{scene.caption}: {scene.prompt!r}", file=sys.stderr)
     with progress_bar() as draw:
@@ -83,5 +83,6 @@ def _made(scene: Scene, pipe: Any, target: Target) -> tuple[str, Any, float]:
     receipt = video.receipt
     assert receipt is not None
     shares = "".join(f", {name} {share.mean:.0%} of attention" for name, share in receipt.attention.densities.items())
-    print(f"{path}: {scene.caption}, {receipt.frames} frames in {receipt.seconds.total:.1f} s{shares}")
-    return f"{scene.caption}: {scene.prompt}", video.frames, video.fps
+    said = str(verdict(video.frames, scene.prompt))
+    print(f"{path}: {scene.caption}, {receipt.frames} frames in {receipt.seconds.total:.1f} s{shares}; {said}")
+    return f"{scene.caption} ({said}): {scene.prompt}", video.frames, video.fps

@@ -18,7 +18,7 @@ def test_the_scenes_show_each_promise():
         for text in request.prompt.split("|"):
             parse(text)
     used = {text.partition(":")[0] for request in requests for text in request.plugins}
-    assert used == {"radial", "freenoise", "freelong", "timeline"}, "faster, longer and directable"
+    assert used == {"radial", "freenoise", "position-interpolation", "timeline"}, "faster, longer and directable"
     assert sum(request.num_frames == 65 for request in requests) == 3
     assert any("|" in request.prompt for request in requests)
 
@@ -27,7 +27,7 @@ def test_run_leaves_five_videos_and_one_sheet(tmp_path, monkeypatch, capsys):
     from test_receipt import receipt  # a complete receipt with made-up figures
 
     def made(request, on_event=None, pipe=None):
-        frames = np.linspace(0, 1, 9 * 16 * 16 * 3).reshape(9, 16, 16, 3)
+        frames = np.linspace(0, 1, 17 * 64 * 64 * 3).reshape(17, 64, 64, 3)
         return Video(frames, fps=8, request=request.model_dump(), receipt=receipt())
 
     monkeypatch.setattr("genkit.making.make", made)
@@ -35,4 +35,5 @@ def test_run_leaves_five_videos_and_one_sheet(tmp_path, monkeypatch, capsys):
     demo.run(tmp_path / "demo")
     assert len(list((tmp_path / "demo").glob("*.mp4"))) == 5
     assert (tmp_path / "demo" / "sheet.png").read_bytes().startswith(b"\x89PNG")
-    assert "sheet.png: look here first" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "sheet.png: look here first" in said and said.count("moves: no (0 of 1 windows)") == 5
