@@ -77,6 +77,7 @@ _WAN = ModelCard(
     fps=16,
     stride_attribute="vae_scale_factor_temporal",
     components=("transformer", "transformer_2"),
+    one_level=None,
     hub_ids=("Wan-AI/Wan2.1-T2V-1.3B-Diffusers", "Wan-AI/Wan2.1-T2V-14B-Diffusers"),
 )
 
@@ -133,6 +134,7 @@ CARDS: tuple[ModelCard, ...] = (  # of one pipeline class, the more particular f
         family="wan2.2",
         title="Wan 2.2",
         mark=_has_two_experts,
+        one_level="each of its two experts knows only the high or only the low noise levels",
         hub_ids=("Wan-AI/Wan2.2-T2V-A14B-Diffusers",),
     ),
     _WAN,
@@ -175,6 +177,7 @@ CARDS: tuple[ModelCard, ...] = (  # of one pipeline class, the more particular f
         published_stride=8,
         batched_guidance=True,
         latent_frame_axis=None,
+        one_level=None,
         hub_ids=("Lightricks/LTX-Video",),
     ),
     ModelCard(

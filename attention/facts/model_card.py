@@ -54,6 +54,8 @@ class ModelCard:
     """Whether the scheduler's sigmas rise from 0 to 1 as the noise falls."""
     frame_multiple: int | None = None
     """Legal lengths are this times k plus 1, where that is more than the latent frame rate; None: the rate itself."""
+    one_level: str | None = "it takes one timestep for all frames"
+    """Reason for all frames of a forward to have one noise level; None: each may have its own (a timestep a token)."""
     positions: PositionFacts
     """How time enters attention."""
     hub_ids: tuple[str, ...] = ()

@@ -27,11 +27,13 @@ def step_at(
     index = facts.get("step_index")
     if index is None:
         index = _scheduler_index(scheduler, timestep)
+    schedule, total = schedule_of(scheduler), len(scheduler.timesteps)
+    number = index if len(schedule) == total else total  # a turn is not a step of a frame
     step = Step(
         index=index,
-        total=len(scheduler.timesteps),
+        total=total,
         branches=("uncond", "cond") if doubled else ("cond" if name == "cond_uncond" else str(name),),
-        frame_progress=_frame_progress(timestep, schedule_of(scheduler), frames, index, _end(scheduler, card)),
+        frame_progress=_frame_progress(timestep, schedule, frames, number, _end(scheduler, card)),
     )
     return replace(step, sigma=sigma_at(scheduler, card, _reached(scheduler, step)))
 

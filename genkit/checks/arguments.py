@@ -15,7 +15,9 @@ TABLE = "rope_max_seq_len"
 """Configuration key for the number of tokens along each axis for which a model stores positions."""
 
 
-def call_arguments(pipe: Any, card: ModelCard, asked: dict[str, Any], *, longest: int | None = None) -> dict[str, Any]:
+def call_arguments(
+    pipe: Any, card: ModelCard, asked: dict[str, Any], *, longest: int | None = None, window: int | None = None
+) -> dict[str, Any]:
     """Return the keyword arguments for ``pipe(...)``: ``asked``, already checked, over the card's defaults.
 
     Raises:
@@ -34,7 +36,7 @@ def call_arguments(pipe: Any, card: ModelCard, asked: dict[str, Any], *, longest
     arguments = defaults | asked
     if "prompt_embeds" not in arguments:
         check_prompt(arguments.get("prompt"))
-    check_frames(pipe, card, arguments, longest)
+    check_frames(pipe, card, arguments, longest, window)
     check_steps(pipe, arguments)
     return arguments
 
@@ -81,8 +83,13 @@ def check_length_of_text(pipe: Any, texts: list[str], limit: int) -> None:
             )
 
 
-def check_frames(pipe: Any, card: ModelCard, arguments: dict[str, Any], longest: int | None) -> None:
-    """Refuse a length that the family cannot make, naming the nearest one."""
+def check_frames(
+    pipe: Any, card: ModelCard, arguments: dict[str, Any], longest: int | None, window: int | None = None
+) -> None:
+    """Refuse a length that the family cannot make, naming the nearest one.
+
+    ``window``: pixel frames that the model sees at once; None is all.
+    """
     frames = arguments.get("num_frames")
     if frames is None:
         return
@@ -94,7 +101,7 @@ def check_frames(pipe: Any, card: ModelCard, arguments: dict[str, Any], longest:
     table = configured(card.model(pipe), TABLE)
     if table is not None:
         longest = min((table - 1) * card.stride(pipe) + 1, longest or frames)
-    if longest is not None and frames > longest:
+    if longest is not None and min(frames, window or frames) > longest:
         further = ", and freenoise goes further" if card.positions.absolute else ""
         raise UsageError(
             f"num_frames={quote(frames)}: the positions of {card.this} end at {longest} frames; "

@@ -18,10 +18,11 @@ LIVE = 4
 """Tensors of all tokens that a layer keeps at the same time: its input, queries, keys and values."""
 
 
-def check_memory(pipe: Any, card: ModelCard, arguments: dict[str, Any]) -> None:
+def check_memory(pipe: Any, card: ModelCard, arguments: dict[str, Any], window: int | None = None) -> None:
     """Refuse a video that cannot fit into the free memory, before anything runs.
 
-    Only the unavoidable minimum is counted, so that nothing is refused that could be made.
+    Only the unavoidable minimum is counted, so that nothing is refused that could be made. ``window``: pixel frames
+    that the model sees at once; None is all.
 
     Raises:
         UsageError: it cannot fit; the message names the number of frames that would.
@@ -29,7 +30,7 @@ def check_memory(pipe: Any, card: ModelCard, arguments: dict[str, Any]) -> None:
     size, device = size_of(pipe, card, arguments), torch.device(pipe._execution_device)
     if len(size) < 3:
         return
-    for where, need in needed_bytes(pipe, card, arguments, size, device).items():
+    for where, need in needed_bytes(pipe, card, arguments, size, device, window).items():
         free = free_bytes(torch.device(where))
         if free is not None and need > free:
             fewer = _suggest(pipe, card, size, free / need)
@@ -40,12 +41,18 @@ def check_memory(pipe: Any, card: ModelCard, arguments: dict[str, Any]) -> None:
 
 
 def needed_bytes(
-    pipe: Any, card: ModelCard, arguments: dict[str, Any], size: dict[str, int], device: torch.device
+    pipe: Any,
+    card: ModelCard,
+    arguments: dict[str, Any],
+    size: dict[str, int],
+    device: torch.device,
+    window: int | None = None,
 ) -> dict[str, int]:
     """Return the minimum memory besides the weights, in bytes by device: the larger of denoising and decoding."""
     pixels = 3 * math.prod(size.values())
     decoded, kept = pixels * _width_of(pipe.vae), pixels * 4  # the decoder's output, and its copy in float32
-    model, latents = card.model(pipe), latents_like(pipe, card, arguments) if pixels < COUNTABLE else None
+    seen = arguments | {"num_frames": min(size["num_frames"], window or size["num_frames"])}
+    model, latents = card.model(pipe), latents_like(pipe, card, seen) if pixels < COUNTABLE else None
     tokens = 0 if latents is None else latents.numel() // model.config.in_channels // math.prod(patch_of(model))
     denoising = tokens * _channels(model) * LIVE * _width_of(model)
     if device.type == "cpu":

@@ -20,6 +20,7 @@ PASSED_BY = {
     "text": "the pipeline encoded its prompt without it",
     "cache": "none of the model's layers came to it",
     "positions": "the model made its positions without it",
+    "turns": "the pipeline made its first latents without it",
 }
 """What happened when nothing came to a plug-in, by seam."""
 NOTHING = 5e-4
@@ -114,6 +115,7 @@ def _seams(parts: Sequence[tuple[str, Parts]]) -> Iterator[tuple[str, str]]:
             "text": part.text,
             "cache": part.cache,
             "positions": part.positions,
+            "turns": part.turns,
         }
         yield from ((plugin, seam) for seam, thing in asked.items() if thing)
 

@@ -7,6 +7,7 @@ from genkit.attention.calls.run import Run
 from genkit.attention.facts.model_card import ModelCard
 from genkit.attention.model.session import Session
 from genkit.generation.positions import PositionSeam
+from genkit.generation.turns.seam import TurnSeam
 from genkit.plugins.contract import Plugin, TextPlan
 
 
@@ -22,11 +23,18 @@ class Context:
     """Splits the prompt into events; None takes it as one text."""
     positions: PositionSeam | None
     """Says where frames stand; None leaves them where the model has them."""
+    turns: TurnSeam | None = None
+    """What one turn of the sampling loop means; None: a solver step."""
 
     @property
     def longest(self) -> int | None:
         """Pixel frames at which the positions of the model end; None: nowhere, or windows or a plan set them."""
         return self.card.longest(self.pipe) if self.session.bounded and self.positions is None else None
+
+    @property
+    def window(self) -> int | None:
+        """Pixel frames that the model sees at once; None: all."""
+        return None if self.turns is None else self.turns.window
 
     def begin_run(self, fps: float) -> Run:
         """Start a fresh record for one generation and return it."""

@@ -15,6 +15,7 @@ from genkit.generation.events import OnEvent
 from genkit.generation.positions import PositionSeam
 from genkit.generation.sampling import sample
 from genkit.generation.seams import Shadow, begin_seam, end_seam, text_seam
+from genkit.generation.turns.seam import TurnSeam
 from genkit.plugins.caches.step_cache import StepCache
 from genkit.plugins.conflicts import check_together
 from genkit.plugins.contract import NoisePlan, Parts, Plugin, Target, TextPlan
@@ -57,6 +58,7 @@ class Handle:
         self.session = Session(pipe, self.card, rules)
         plans = (part.positions for part in parts if part.positions)
         self.positions = next((PositionSeam(pipe, self.session, plan) for plan in plans), None)
+        self.turns = next((TurnSeam(pipe, self.session, part.turns) for part in parts if part.turns), None)
         self.context = Context(
             pipe=pipe,
             card=self.card,
@@ -64,9 +66,10 @@ class Handle:
             plugins=self.plugins,
             text=self.text,
             positions=self.positions,
+            turns=self.turns,
         )
         self.asked = Asked(pipe, self, list(zip(names, parts, strict=True)))
-        self._shadows: list[Shadow | StepCache | PositionSeam] = []
+        self._shadows: list[Shadow | StepCache | PositionSeam | TurnSeam] = []
         self._install(parts)
 
     def _refuse_second(self, pipe: Any) -> None:
@@ -85,6 +88,7 @@ class Handle:
             native_frames=self.card.token_frames(self.pipe, self.card.native_frames),
             kinds=frozenset(self.card.layers),
             longest=longest and self.card.token_frames(self.pipe, longest),
+            one_level=self.card.one_level,
         )
 
     def _install(self, parts: list[Parts]) -> None:
@@ -104,6 +108,9 @@ class Handle:
                 cache.install()
             self._shadows.append(begin_seam(self.pipe, self.session, self.asked, noise, cache))
             self._shadows.append(end_seam(self.pipe, self.session, self.asked))
+            if self.turns:
+                self._shadows.append(self.turns)
+                self.turns.install()
             if self.text:
                 self._shadows.append(text_seam(self.pipe, self.session, self.text))
         except BaseException as error:
@@ -175,6 +182,8 @@ class Handle:
             video = sample(self.context, prompt, asked, seed=seed, fps=fps, on_event=on_event)
             self._check_end()
         finally:
+            if self.turns:
+                self.turns.drop()
             self._making.release()
         self.last = video
         return video

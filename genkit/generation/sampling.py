@@ -2,13 +2,14 @@
 
 import inspect
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from functools import partial
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from genkit.attention.calls.run import Run
 from genkit.attention.model.session import UnroutedError
@@ -54,13 +55,13 @@ def sample(
         function("on_event", on_event)
     events = read_events(context, prompt, asked)
     wanted = asked | as_argument(context, prompt, asked, events) | _frame_rate(pipe, fps)
-    arguments = call_arguments(pipe, context.card, wanted, longest=context.longest)
+    arguments = call_arguments(pipe, context.card, wanted, longest=context.longest, window=context.window)
     if context.positions is not None:
         frames = arguments.get("num_frames") or default_of(pipe, "num_frames")
-        context.positions.check_length(context.card.token_frames(pipe, frames))
+        context.positions.check_length(context.card.token_frames(pipe, min(frames, context.window or frames)))
     check_size(pipe, context.card, arguments)
     check_given(pipe, context.card, arguments)
-    check_memory(pipe, context.card, arguments)
+    check_memory(pipe, context.card, arguments, context.window)
     named = {name: to_json(name, value) for name, value in arguments.items()}
     run = context.begin_run(fps)
     run.events = events
@@ -68,7 +69,7 @@ def sample(
     _note_what_is_known(context, prompt, arguments)
     steps = arguments.get("num_inference_steps") or default_of(pipe, "num_inference_steps")
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    watch = Watch(total=steps, on_event=on_event, preview=partial(preview, pipe, fps=fps))
+    watch = Watch(total=steps, on_event=on_event, preview=_preview(context, fps))
     watch.tell_notes(tuple(run.notes))
     with watch.watching(pipe), _looking_ahead(context, watch):
         output = _run(context, watch, arguments, generator_of(number))
@@ -94,6 +95,11 @@ def sample(
     )
     options = {name: named[name] for name in asked}
     return Video(frames, fps=fps, request=_request(receipt, prompt, options, fps), receipt=receipt)
+
+
+def _preview(context: Context, fps: float) -> Callable[[Tensor], Video | None]:
+    heading = {} if context.turns is None else {"heading": context.turns.estimate}
+    return partial(preview, context.pipe, fps=fps, **heading)
 
 
 def _where(pipe: Any, context: Context) -> dict[str, Any]:

@@ -26,8 +26,9 @@ Wrapper = Callable[[Callable[..., Any], inspect.BoundArguments], Any]
 class Shadow:
     """One method of one pipeline, replaced for a while; a copy of the pipeline has its own method instead."""
 
-    def __init__(self, target: Any, method: str, wrapper: Wrapper) -> None:
+    def __init__(self, target: Any, method: str, wrapper: Wrapper, owner: Any = None) -> None:
         self.target, self.method = target, method
+        self.owner = target if owner is None else owner  # the pipeline whose calls go through the wrapper
         self.covered = target.__dict__.get(method)
         self.original: Callable[..., Any] = getattr(target, method)
         self.wrapper: Wrapper | None = wrapper
@@ -35,7 +36,7 @@ class Shadow:
         target.__dict__[method] = self
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self.wrapper is None or nearest_pipeline() not in (None, self.target):
+        if self.wrapper is None or nearest_pipeline() not in (None, self.owner):
             return self.original(*args, **kwargs)
         bound = inspect.signature(self.original).bind(*args, **kwargs)
         bound.apply_defaults()

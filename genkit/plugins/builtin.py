@@ -2,6 +2,7 @@
 
 PLUGINS = {
     "adaspa": "genkit.plugins.sparse.adaspa:AdaSpa",
+    "fifo": "genkit.plugins.longer.fifo:FIFO",
     "first-block-cache": "genkit.plugins.caches.methods:FirstBlockCache",
     "frame-anchors": "genkit.plugins.sparse.frame_anchors:FrameAnchors",
     "freelong": "genkit.plugins.longer.freelong:FreeLong",

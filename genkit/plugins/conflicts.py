@@ -9,6 +9,10 @@ from genkit.plugins.contract import Plugin
 from genkit.plugins.sparse.method import Sparse
 
 REASONS = {
+    frozenset(
+        {"fifo", "timeline"}
+    ): "an event holds at its time of the whole video, and a forward of FIFO sees a window that "
+    "does not know where it lies; use freenoise, or one prompt",
     frozenset({"freelong", "freenoise"}): "both plan the noise and both put attention into windows; FreeLong already "
     "starts from FreeNoise's noise, so use freelong alone",
     frozenset({"frame-anchors", "freenoise"}): "FreeNoise's windows are as long as the training, and of so few frames "

@@ -11,6 +11,7 @@ from genkit.attention.calls.call import Rule, Step
 from genkit.attention.calls.events import Events
 from genkit.attention.model.session import Session
 from genkit.schedulers.positions import PositionPlan
+from genkit.schedulers.turns import Draw, Forward, Levels, Solve
 
 FilePath = Annotated[str, "path"]
 """A parameter that names a file of the machine that generates; what users read as its type comes second."""
@@ -40,6 +41,8 @@ class Target:
     """Kinds of attention that the model has."""
     longest: int | None = None
     """Latent frames at which the positions of the model end; None is nowhere."""
+    one_level: str | None = None
+    """Reason for all frames of a forward to have one noise level; None is that each may have its own."""
 
 
 class NoisePlan(Protocol):
@@ -81,6 +84,66 @@ class CachePlan:
     """Called after each forward of a model."""
 
 
+class Turns(Protocol):
+    """One run of a plan of turns; latents have their frames along an axis of their own."""
+
+    turn: int
+    """Turns that are done."""
+    total: int
+    """Turns of the run."""
+
+    @property
+    def timesteps(self) -> Tensor:
+        """What the pipeline's loop goes through, ``[total]``."""
+        ...
+
+    @property
+    def sigmas(self) -> Tensor:
+        """The noise level of each turn in [0, 1], and a last one: ``[total + 1]``."""
+        ...
+
+    @property
+    def latent_frames(self) -> int:
+        """Frames of the latents that this turn begins with."""
+        ...
+
+    def forwards(self) -> Sequence[Forward]:
+        """Return what the forwards of this turn see; together they keep the last frame and those before it."""
+        ...
+
+    def step(self, prediction: Tensor, latents: Tensor, solve: Solve) -> Tensor:
+        """Return the latents with which the next turn begins; of the last turn, those of the whole video."""
+        ...
+
+    def estimate(self) -> Tensor | None:
+        """Return the frames that the run is heading for; None where the stock solver knows them."""
+        ...
+
+
+class TurnPlan(Protocol):
+    """Says what one turn of the pipeline's own sampling loop means."""
+
+    @property
+    def name(self) -> str:
+        """Name of the plug-in, for the receipt."""
+        ...
+
+    def first_frames(self, frames: int) -> int:
+        """Return with how many latent frames the loop begins that makes a video of ``frames``."""
+        ...
+
+    def begin(self, levels: Levels, frames: int, axis: int, draw: Draw) -> Turns | None:
+        """Begin a run; None leaves the loop as it is.
+
+        Args:
+            levels: the stock solver's own.
+            frames: latent frames of the video.
+            axis: of the latents along which the frames lie.
+            draw: gives fresh noise, drawn with the caller's generator.
+        """
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Parts:
     """What one plug-in does to one target."""
@@ -90,6 +153,7 @@ class Parts:
     text: TextPlan | None = None
     cache: CachePlan | None = None
     positions: PositionPlan | None = None
+    turns: TurnPlan | None = None
 
 
 class Plugin(Protocol):

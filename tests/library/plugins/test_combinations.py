@@ -26,7 +26,7 @@ CACHES = {
     "taylor-seer": "taylor-seer:cache_interval=2,disable_cache_before_step=1",
 }
 """Set so that the second step of a model is skipped."""
-OTHERS = {"freelong": "freelong", "freenoise": "freenoise", "timeline": "timeline"}
+OTHERS = {"fifo": "fifo", "freelong": "freelong", "freenoise": "freenoise", "timeline": "timeline"}
 PLUGINS = OTHERS | CACHES | {name: text(SPARSE, name) for name in SPARSE}
 THOROUGH = {"radial", "threshold"}
 """The sparse methods that are put together with two others as well."""

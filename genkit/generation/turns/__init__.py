@@ -1,0 +1,1 @@
+"""The seam of turns: what one turn of a pipeline's own sampling loop means."""
