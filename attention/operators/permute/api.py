@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from genkit.attention.operators.choice import kernel_of
+from genkit.attention.operators.permute import reference
 
 PermuteImpl = Literal["auto", "triton", "reference"]
 
@@ -31,10 +32,10 @@ def permute(x: Tensor, order: Tensor, *, impl: PermuteImpl = "auto") -> Tensor:
     if kernel := kernel_of("permute", impl, x):
         ordered: Tensor = kernel.gather_tokens(x, order)
         return ordered
-    return torch.gather(x, 2, order[..., None].expand(*x.shape[:2], -1, x.shape[3]))
+    return reference.forward(x, order)
 
 
 def inverse(order: Tensor) -> Tensor:
-    """The order that undoes ``order`` [.., N], which must hold every place once."""
+    """Return the order that undoes ``order`` [.., N], which must contain every place once."""
     places = torch.arange(order.shape[-1], device=order.device).expand_as(order)
     return torch.empty_like(order).scatter_(-1, order, places)

@@ -5,8 +5,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from genkit.attention.operators.block_sparse import block_sparse
 from genkit.attention.operators.choice import kernel_of
 from genkit.attention.operators.threshold import reference
+from genkit.attention.operators.threshold.plan import threshold_plan
 
 ThresholdImpl = Literal["auto", "triton", "gather", "reference"]
 
@@ -61,4 +63,8 @@ def threshold_attention(
     if kernel := kernel_of("threshold", impl, q, block, others=("gather",)):
         attended: tuple[Tensor, Tensor] = kernel.forward(q, k, v, block, tau, scale, sinks, valid)
         return attended
-    return reference.forward(q, k, v, block, tau, scale, sinks, valid, impl)
+    if impl == "reference":
+        return reference.forward(q, k, v, block, tau, scale, sinks, valid)
+    plan = threshold_plan(q, k, block=block, tau=tau, scale=scale, sinks=sinks, valid=valid)
+    out = block_sparse(q, k, v, plan, scale=scale, valid=valid, tail=True, impl=impl)
+    return out, plan.keep.sum(-1, dtype=torch.int32)

@@ -12,7 +12,7 @@ from torch import Tensor
 from genkit.attention.geometry.blocks import count_in_blocks
 from genkit.attention.operators import triton as shared
 from genkit.attention.operators.pool import pool
-from genkit.attention.operators.threshold.reference import spread_of
+from genkit.attention.operators.threshold.plan import spread_of
 from genkit.attention.operators.triton import load_queries, online_softmax_update
 
 GROUP = 32
