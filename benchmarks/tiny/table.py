@@ -7,6 +7,7 @@ difference to dense is paired by prompt, with an interval of at least 95 %.
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import fmean, median
+from textwrap import fill
 
 from genkit.benchmarks.evaluate.ledger import Row
 from genkit.benchmarks.evaluate.sign_flips import LEVEL, MIN_PAIRS, chances
@@ -25,14 +26,14 @@ HEAD = ("planner", "density", "with warm-up", "PSNR", "SSIM", "joint", "against 
 
 def table(rows: Sequence[Row]) -> str:
     """Return Markdown: one table for each extension, the dense row first."""
-    parts = [_heading(rows)]
+    parts = [_wrap(_heading(rows))]
     for extension in dict.fromkeys(row["carrier"] for row in rows):
         found = complete(rows, extension)
         count = len({row["number"] for row in found})
         parts.append(f"Extension: {extension}. {count} prompts.")
         lines = [_cells(HEAD), "|---" * len(HEAD) + "|"]
         lines += [_line(found, planner) for planner in dict.fromkeys(row["planner"] for row in found)]
-        parts += ["\n".join(lines), _beyond_chance(found)]
+        parts += ["\n".join(lines), _wrap(_beyond_chance(found))]
     return "\n\n".join(parts) + "\n"
 
 
@@ -183,6 +184,10 @@ def _mean(rows: Sequence[Row], attribute: str) -> float:
 
 def _of(rows: Sequence[Row], planner: str) -> list[Row]:
     return [row for row in rows if row["planner"] == planner]
+
+
+def _wrap(text: str) -> str:
+    return fill(text, 120, break_long_words=False, break_on_hyphens=False)
 
 
 def _cells(cells: Iterable[str]) -> str:
