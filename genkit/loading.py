@@ -11,9 +11,9 @@ from genkit.checks.devices import check_device
 from genkit.checks.values import quote
 from genkit.errors import GenkitError, UsageError, first_line, is_out_of_memory, nearest
 from genkit.record.visible import visible
+from genkit.tiny import TINY_WEIGHTS
 from genkit_video import reinstall
 
-TINY_WEIGHTS = Path(__file__).parent / "tiny" / "weights"
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 

@@ -3,8 +3,9 @@
 import time
 from typing import Any
 
-from genkit.checks.arguments import check_prompt, check_rate
+from genkit.checks.arguments import check_prompt
 from genkit.checks.options import check_options
+from genkit.checks.values import check_rate
 from genkit.errors import UsageError
 from genkit.generation.events import OnEvent, Progress
 from genkit.generation.handle import apply

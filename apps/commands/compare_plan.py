@@ -15,12 +15,12 @@ from genkit.benchmarks.report.findings import Take
 from genkit.checks.arguments import draw_seed
 from genkit.errors import UsageError
 from genkit.files.whole import check_writable, claim, parts_in
-from genkit.loading import TINY_WEIGHTS
 from genkit.making import check_request
 from genkit.plugins import catalogue
 from genkit.plugins.conflicts import check_together
 from genkit.record.receipt import versions
 from genkit.request import Request
+from genkit.tiny import TINY_WEIGHTS
 
 FOLDER = Path("outputs")
 PLAN = "plan.json"

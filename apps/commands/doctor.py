@@ -7,11 +7,11 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import genkit
 from genkit.record.versions import version_of
 from genkit.record.visible import visible
+from genkit.tiny import TINY_WEIGHTS
 from genkit_video import install_extra, namesake, reinstall
 
 GIB = 2**30
@@ -130,7 +130,7 @@ def _optional(package: str, purpose: str, fix: str) -> Check:
 
 
 def _weights() -> Check:
-    there = (Path(genkit.__file__).parent / "tiny" / "weights" / "model_index.json").is_file()
+    there = (TINY_WEIGHTS / "model_index.json").is_file()
     found = "in the package, no download needed" if there else "not in this installation"
     fix = "" if there else reinstall()
     return Check(name="tiny model", ok=there, found=found, fix=fix, needed=True)

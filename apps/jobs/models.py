@@ -25,11 +25,6 @@ def card_of(model: str) -> ModelCard:
     return found[model]
 
 
-def frame_step(card: ModelCard) -> int:
-    """Legal lengths of a family are this times k plus 1."""
-    return card.frame_multiple or card.published_stride
-
-
 def check_length(card: ModelCard, frames: object) -> int:
     """A length that the model can make; None is its training length.
 
@@ -38,7 +33,7 @@ def check_length(card: ModelCard, frames: object) -> int:
     """
     if frames is None:
         return card.native_frames
-    step, most = frame_step(card), LONGEST * (card.native_frames - 1) + 1
+    step, most = card.frame_step(), LONGEST * (card.native_frames - 1) + 1
     if not isinstance(frames, (int, float)) or not 1 <= frames <= most:
         raise UsageError(f"{_shown(frames)} frames: the page makes 1 to {most} frames with {card.title}")
     if frames != int(frames) or (int(frames) - 1) % step:
@@ -49,7 +44,7 @@ def check_length(card: ModelCard, frames: object) -> int:
 
 def length_hint(card: ModelCard, frames: int, fps: float) -> str:
     """What a length means, and which others there are."""
-    step, native = frame_step(card), card.native_frames
+    step, native = card.frame_step(), card.native_frames
     others = ", ".join(str(native + step * k) for k in (-1, 0, 1, 2) if native + step * k > 0)
     return (
         f"{frames} frames are {frames / fps:.1f} s at {fps:g} frames a second. "

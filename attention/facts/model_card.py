@@ -10,6 +10,7 @@ from torch import nn
 from genkit.attention.calls.call import Kind
 from genkit.attention.facts.positions import PositionFacts
 from genkit.attention.facts.volume import Arguments, Volume, patch_of, plain_model
+from genkit.attention.geometry.grid import latent_frames
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,9 +78,9 @@ class ModelCard:
         """The kind of an attention module, by its full name inside the model; None if it is none of ours."""
         return next((kind for kind, pattern in self.layers.items() if re.fullmatch(pattern, module_name)), None)
 
-    def frame_step(self, pipe: Any) -> int:
-        """Legal lengths in pixel frames are this times k plus 1."""
-        return self.frame_multiple or self._latent_stride(pipe)
+    def frame_step(self, pipe: Any = None) -> int:
+        """Return the step of legal lengths, which are ``step * k + 1`` pixel frames; None is a published checkpoint."""
+        return self.frame_multiple or (self.published_stride if pipe is None else self._latent_stride(pipe))
 
     def stride(self, pipe: Any) -> int:
         """Pixel frames of a token frame: those of a latent frame, times the latent frames that share a token."""
@@ -91,7 +92,7 @@ class ModelCard:
 
     def token_frames(self, pipe: Any, pixel_frames: int) -> int:
         """Frames of tokens in a video of so many pixel frames: what attention counts in."""
-        return (pixel_frames - 1) // self.stride(pipe) + 1
+        return latent_frames(pixel_frames, self.stride(pipe))
 
     def size_steps(self, pipe: Any) -> tuple[int, int]:
         """Heights and widths, in pixels, are multiples of these."""

@@ -89,3 +89,8 @@ class VideoGrid:
     def crop(self, begin: int, end: int) -> "VideoGrid":
         """The grid of frames ``begin`` to ``end`` (exclusive) with the same text."""
         return replace(self, frames=end - begin, start=self.start + begin)
+
+
+def latent_frames(pixel_frames: int, stride: int) -> int:
+    """Return the latent frames of a video: one for its first pixel frame and one for every further ``stride``."""
+    return (pixel_frames - 1) // stride + 1

@@ -11,7 +11,7 @@ from typing import Any
 from genkit.attention.calls.call import Kind
 from genkit.attention.facts.cards import CARDS
 from genkit.attention.facts.model_card import ModelCard
-from genkit.attention.geometry.grid import VideoGrid
+from genkit.attention.geometry.grid import VideoGrid, latent_frames
 from genkit.errors import UsageError, nearest
 
 Volume = tuple[int, int, int]
@@ -70,7 +70,7 @@ class RealModel:
             text_first=card.text_first,
             stride=stride,
             fps=card.fps,
-            native_frames=(card.native_frames - 1) // stride + 1,
+            native_frames=latent_frames(card.native_frames, stride),
         )
 
     def scale(self, tokens: int, heads: int, layers: int | None = None) -> "RealModel":

@@ -234,7 +234,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _measure(config: PlannersConfig, out: Path, docs: Path | None) -> int:
     import genkit
-    from genkit.loading import TINY_WEIGHTS
+    from genkit.tiny import TINY_WEIGHTS
 
     pipe = genkit.load("tiny")
     weights = sha256_of(TINY_WEIGHTS / "transformer" / "diffusion_pytorch_model.safetensors")

@@ -1,13 +1,12 @@
 """The arguments of one pipeline call from the user's request, checked before anything runs."""
 
 import inspect
-import math
 from fractions import Fraction
 from typing import Any
 
 from genkit.attention.facts.model_card import ModelCard
 from genkit.attention.facts.volume import configured
-from genkit.checks.values import quote, real, text
+from genkit.checks.values import quote, text
 from genkit.errors import UsageError, nearest
 from genkit.schedulers import seeds
 
@@ -158,18 +157,3 @@ def draw_seed(seed: Any) -> int:
         return seeds.draw_seed(seed)
     except ValueError as error:
         raise UsageError(str(error)) from None
-
-
-def check_rate(fps: Any) -> float:
-    """Return the frame rate as a float, if a video can have it.
-
-    Raises:
-        UsageError: it is not a number, or outside 0.1 to 1000 frames per second.
-    """
-    try:
-        rate = real("fps", fps)
-    except UsageError:
-        rate = math.nan
-    if not 0.1 <= rate <= 1000:
-        raise UsageError(f"fps={quote(fps)} must be a number of frames per second between 0.1 and 1000")
-    return rate

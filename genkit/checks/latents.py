@@ -6,6 +6,7 @@ import torch
 
 from genkit.attention.facts.model_card import ModelCard
 from genkit.attention.facts.volume import configured
+from genkit.attention.geometry.grid import latent_frames
 from genkit.checks.arguments import default_of
 from genkit.errors import UsageError
 
@@ -31,8 +32,8 @@ def latents_like(pipe: Any, card: ModelCard, arguments: dict[str, Any]) -> torch
         return None
     patch = card.time_patch(pipe)
     stride = card.stride(pipe) // patch
-    latent_frames = (size["num_frames"] - 1) // stride + 1
-    size["num_frames"] += -latent_frames % patch * stride  # CogVideoX 1.5 adds them and drops them at the end
+    spare = -latent_frames(size["num_frames"], stride) % patch
+    size["num_frames"] += spare * stride  # CogVideoX 1.5 adds them and drops them at the end
     found: torch.Tensor = type(pipe).prepare_latents(
         pipe,
         batch_size=1,

@@ -13,6 +13,8 @@ from genkit.errors import UsageError
 
 LIMIT = 2**63
 """Whole numbers must be below this."""
+MIN_RATE, MAX_RATE = 0.1, 1000.0
+"""Limits of a video's frames per second."""
 MAX_LETTERS = 60
 """Letters of a refused value that are shown."""
 
@@ -57,6 +59,20 @@ def real(name: str, value: Any, minimum: float = -math.inf) -> float:
         rule = "a finite number" if minimum == -math.inf else f"a finite number of at least {minimum:g}"
         raise UsageError(f"{name}={quote(value)} must be {rule}")
     return number
+
+
+def check_rate(fps: Any) -> float:
+    """Return frames per second as a float.
+
+    Raises:
+        UsageError: it is not a number, or outside ``MIN_RATE`` to ``MAX_RATE``.
+    """
+    rate = _as_float(_plain(fps))
+    if not MIN_RATE <= rate <= MAX_RATE:
+        raise UsageError(
+            f"fps={quote(fps)} must be a number of frames per second between {MIN_RATE:g} and {MAX_RATE:g}"
+        )
+    return rate
 
 
 def flag(name: str, value: Any) -> bool:

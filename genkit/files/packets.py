@@ -5,11 +5,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from genkit.checks.values import MAX_RATE, MIN_RATE
 from genkit.errors import GenkitError
 from genkit.files.container import ffmpeg_errors, open_video
-
-SLOWEST, FASTEST = 0.1, 1000.0
-"""Frames per second that a video may have."""
 
 BY_INDEX, REORDERED = 0.25, 4
 """How far the time by FFmpeg's rate from a whole index may lie from the time stamps, as a share and in frames: cuts
@@ -50,10 +48,10 @@ def survey(path: Path) -> Packets:
         form = container.format.name
         stored = max(len(shown), stream.frames - hidden) if form.startswith("mov") else len(shown)
         fps = _rate(stream, shown, form) if shown else 0.0
-    if shown and not SLOWEST <= fps <= FASTEST:
+    if shown and not MIN_RATE <= fps <= MAX_RATE:
         raise GenkitError(
-            f"{str(path)!r} shows {len(shown)} frames at {fps:.4g} per second; a video has between {SLOWEST:g} and "
-            f"{FASTEST:g}"
+            f"{str(path)!r} shows {len(shown)} frames at {fps:.4g} per second; a video has between {MIN_RATE:g} and "
+            f"{MAX_RATE:g}"
         )
     return Packets(frames=len(shown), hidden=hidden, stored=stored, fps=fps, whole=whole)
 

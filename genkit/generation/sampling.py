@@ -16,7 +16,6 @@ from genkit.attention.model.session import UnroutedError
 from genkit.attention.planning.outlook import Outlook
 from genkit.checks.arguments import (
     call_arguments,
-    check_rate,
     check_size,
     default_of,
     draw_seed,
@@ -24,7 +23,7 @@ from genkit.checks.arguments import (
 from genkit.checks.fitting import check_memory, out_of_memory
 from genkit.checks.latents import check_given
 from genkit.checks.options import check_options, to_json
-from genkit.checks.values import function, quote
+from genkit.checks.values import check_rate, function, quote
 from genkit.errors import GenkitError, UsageError, first_line, is_out_of_memory
 from genkit.generation.callbacks import chained
 from genkit.generation.context import Context
@@ -199,7 +198,7 @@ def _seconds(watch: Watch, ended: float) -> Seconds:
 
 
 def _model_name(pipe: Any) -> str:
-    from genkit.loading import TINY_WEIGHTS
+    from genkit.tiny import TINY_WEIGHTS
 
     path = str(getattr(pipe.config, "_name_or_path", "") or type(pipe).__name__)
     return "tiny" if path == str(TINY_WEIGHTS) else path

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from genkit.attention.geometry.grid import latent_frames
 from genkit.errors import UsageError
 from genkit.plugins.text import join_text, split_text
 from genkit.schedulers.noise import largest_stride
@@ -78,7 +79,7 @@ def _over(made: Made, window: str | None = None) -> int | None:
     if made.family not in LENGTHS_1 or made.frames is None:
         return None
     native, frames = LENGTHS_1[made.family]
-    return (made.frames - 1) // frames + 1 - int(window or native)
+    return latent_frames(made.frames, frames) - int(window or native)
 
 
 def _partial_group(values: Mapping[str, str], made: Made) -> bool:

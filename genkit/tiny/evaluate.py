@@ -18,13 +18,13 @@ import torch
 from torch import Tensor
 
 from genkit.errors import GenkitError, UsageError
+from genkit.tiny import TINY_WEIGHTS
 from genkit.tiny.oracle import Reading, read, score
 from genkit.tiny.world import NATIVE_FRAMES, NATIVE_SIDE, Scene, caption, draw_scene
 
 if TYPE_CHECKING:
     from diffusers import WanPipeline
 
-WEIGHTS = Path(__file__).parent / "weights"
 COLUMNS = ("color", "shape", "size", "motion", "background", "joint")
 MAX_TEXT = 32
 """Maximum number of text tokens; the longest caption of the world has fewer."""
@@ -189,7 +189,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line; None reads the arguments of the process."""
     default = EvaluateConfig()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, default=WEIGHTS, help="folder of a pipeline (default: the packaged one)")
+    parser.add_argument("--model", type=Path, default=TINY_WEIGHTS, help="pipeline folder (default: the packaged one)")
     parser.add_argument("--prompts", type=int, default=default.prompts, help="number of held-out prompts")
     parser.add_argument("--seed", type=int, default=default.seed, help="chooses prompts and noise")
     parser.add_argument("--steps", type=int, default=default.steps, help="solver steps")

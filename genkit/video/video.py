@@ -1,6 +1,5 @@
 """A generated video: its frames, what was asked for, what ran, and the way to a file and back."""
 
-import math
 import os
 import tempfile
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from genkit.checks.values import check_rate
 from genkit.errors import GenkitError, UsageError
 from genkit.files.decode import read_film, read_header
 from genkit.files.encode import encode, enlargement, file_frame
@@ -34,7 +34,7 @@ class Video:
     last or second, uint8 or float in [0, 1].
 
     Raises:
-        UsageError: the frames are not one RGB video, or ``fps`` is not a positive number.
+        UsageError: the frames are not one RGB video, or ``fps`` is not a number in ``MIN_RATE`` to ``MAX_RATE``.
     """
 
     frames: NDArray[Any] = field(repr=False)
@@ -47,10 +47,8 @@ class Video:
     """What really ran; None if no generation made this video."""
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.fps) or not 0.1 <= self.fps <= 1000:
-            raise UsageError(f"fps={self.fps!r} must be a number of frames per second between 0.1 and 1000")
+        object.__setattr__(self, "fps", check_rate(self.fps))
         object.__setattr__(self, "frames", as_frames(self.frames))
-        object.__setattr__(self, "fps", float(self.fps))
 
     def uint8(self) -> NDArray[np.uint8]:
         """The frames rounded to 8 bits, ``[T, H, W, 3]``."""

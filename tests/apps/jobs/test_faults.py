@@ -22,8 +22,8 @@ from genkit.apps.jobs.keeper import Keeper
 from genkit.apps.jobs.store import ATTEMPTS, Store, StoreError
 from genkit.apps.jobs.worker import Models, work
 from genkit.generation.events import Progress
-from genkit.loading import TINY_WEIGHTS
 from genkit.request import Request
+from genkit.tiny import TINY_WEIGHTS
 from genkit.video.video import Video, read
 
 pytestmark = pytest.mark.fault

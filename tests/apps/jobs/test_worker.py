@@ -11,8 +11,8 @@ from genkit.apps.jobs.store import Job, Store
 from genkit.apps.jobs.worker import Models, work
 from genkit.errors import GenkitError
 from genkit.generation.events import Progress
-from genkit.loading import TINY_WEIGHTS
 from genkit.request import Request
+from genkit.tiny import TINY_WEIGHTS
 from genkit.video.video import Video, read, read_request
 
 pytestmark = pytest.mark.skipif(not TINY_WEIGHTS.exists(), reason="the embedded model's weights are not there")

@@ -18,10 +18,10 @@ from genkit.apps.page import html as page_view
 from genkit.apps.page.form import check, defaults, settings
 from genkit.attention.facts.cards import CARDS
 from genkit.errors import UsageError
-from genkit.loading import TINY_WEIGHTS
 from genkit.plugins import catalogue
 from genkit.plugins.contract import Parts, Target
 from genkit.request import Request
+from genkit.tiny import TINY_WEIGHTS
 
 EVIL = "<script>alert('x')</script> & \"quotes\""
 
@@ -213,7 +213,7 @@ def test_settings_from_a_file_are_not_trusted() -> None:
 
 
 def test_lengths_are_known_for_every_family() -> None:
-    steps = {card.family: models.frame_step(card) for card in CARDS}
+    steps = {card.family: card.frame_step() for card in CARDS}
     assert steps == {
         "tiny": 2, "wan": 4, "wan2.2": 4, "wan2.2-5b": 4, "hunyuanvideo": 4, "cogvideox": 8, "cogvideox1.5": 8,
         "ltx": 8, "mochi": 6, "animatediff": 1, "text-to-video-sd": 1,
@@ -229,7 +229,7 @@ def test_the_embedded_models_lengths_are_those_of_its_autoencoder() -> None:
     from genkit.tiny.autoencoder import PatchAutoencoder
 
     config = PatchAutoencoder.load_config(TINY_WEIGHTS / "vae")
-    assert models.frame_step(models.card_of("tiny")) == config["scale_factor_temporal"]
+    assert models.card_of("tiny").frame_step() == config["scale_factor_temporal"]
 
 
 def job(**changes: Any) -> Job:

@@ -13,7 +13,7 @@ import pytest
 from browser import PATIENCE, chromium, opened, photographed
 
 from genkit.apps.jobs.store import Job, Store
-from genkit.loading import TINY_WEIGHTS
+from genkit.tiny import TINY_WEIGHTS
 from genkit.video.video import read, read_request
 
 __all__ = ["chromium"]

@@ -16,7 +16,7 @@ from genkit.apps.jobs import preview as shown
 from genkit.apps.jobs.preview import Preview, picture
 from genkit.generation.events import Progress
 from genkit.generation.preview import _estimate
-from genkit.loading import TINY_WEIGHTS
+from genkit.tiny import TINY_WEIGHTS
 from genkit.video.video import Video
 
 PROMPT = "a large red circle moves right on a navy background"

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import genkit
-from genkit.loading import TINY_WEIGHTS
+from genkit.tiny import TINY_WEIGHTS
 from genkit.tiny.evaluate import EvaluateConfig, evaluate, load_pipeline, summarise
 from genkit.tiny.oracle import read, score
 from genkit.tiny.world import parse
