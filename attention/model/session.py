@@ -18,7 +18,7 @@ from genkit.attention.calls.dense import dense
 from genkit.attention.calls.devices import devices_of
 from genkit.attention.calls.run import Run
 from genkit.attention.facts.model_card import ModelCard
-from genkit.attention.facts.volume import plain_model
+from genkit.attention.facts.volume import Volume, plain_model
 from genkit.attention.geometry.grid import VideoGrid
 from genkit.attention.geometry.layout import Layout
 from genkit.attention.model.callers import nearest_pipeline
@@ -164,9 +164,9 @@ class Session:
         return self._forward is not None
 
     @property
-    def frames(self) -> int | None:
-        """Frames of tokens in the forward that this thread runs for this pipeline; None outside of one."""
-        return None if self._forward is None else self._forward.volume[0]
+    def volume(self) -> Volume | None:
+        """Frames, rows and columns of tokens in the forward that this thread runs for this pipeline; None outside."""
+        return None if self._forward is None else self._forward.volume
 
     @property
     def _forward(self) -> Forward | None:

@@ -4,7 +4,9 @@ They act in torch's own hooks, which stay when a model is moved, offloaded or co
 pipeline that the plan is for. A table is never written to: the model gets another one.
 """
 
+from collections.abc import Callable
 from functools import partial
+from math import prod
 from typing import Any
 
 import torch
@@ -12,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from genkit.attention.facts.positions import PositionFacts, Rotation
+from genkit.attention.facts.volume import Arguments, Volume
 from genkit.attention.model.forward import arguments_of
 from genkit.attention.model.hooks import Hook
 from genkit.attention.positions.shift import Angles, Shift, check_turns
@@ -48,10 +51,10 @@ class RotaryModule:
             self._handles.pop().remove()
 
     def _made(self, part: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Any:
-        frames = self.shift.frames
-        if frames is None:
+        volume = self.shift.volume
+        if volume is None:
             return None
-        return shifted(self, out, frames, partial(arguments_of, part, args, kwargs))
+        return shifted(self, out, volume, partial(arguments_of, part, args, kwargs))
 
 
 class RotaryArgument(RotaryModule):
@@ -67,22 +70,22 @@ class RotaryArgument(RotaryModule):
         Raises:
             ValueError: there is none.
         """
-        frames = self.shift.frames
-        if frames is None:
+        volume = self.shift.volume
+        if volume is None:
             return None
         arguments, name = arguments_of(model, args, kwargs), self.facts.where
         if arguments.get(name) is None:
             raise ValueError(
                 f"{self.component} was given no {name}, so there are no positions to change; leave the plug-in out"
             )
-        changed = shifted(self, arguments[name], frames, lambda: arguments)
+        changed = shifted(self, arguments[name], volume, lambda: arguments)
         if name in kwargs:
             return args, {**kwargs, name: changed}
         place = list(arguments).index(name)
         return (*args[:place], changed, *args[place + 1 :]), kwargs
 
 
-def shifted(adapter: RotaryModule, table: Table, frames: int, arguments: Any) -> Table:
+def shifted(adapter: RotaryModule, table: Table, volume: Volume, arguments: Callable[[], Arguments]) -> Table:
     """Return the table as the plan wants it.
 
     Raises:
@@ -95,31 +98,30 @@ def shifted(adapter: RotaryModule, table: Table, frames: int, arguments: Any) ->
         return facts.rotation(adapter.model, arguments())
 
     def check(read: Rotation) -> None:
-        cosines, sines = (by_frame(x, facts.token_axis, frames)[:, 0] for x in table)
-        check_turns(read, cosines, sines, what)
+        check_turns(read, cosines[:, 0], sines[:, 0], what)
 
-    angles = adapter.shift.angles(what, frames, rotation, check)
+    cosines, sines = (by_frame(x, facts.token_axis, volume, what) for x in table)
+    angles = adapter.shift.angles(what, volume[0], rotation, check)
     if not angles.changed.any():
         return table
-    cosines, sines = (by_frame(x, facts.token_axis, frames) for x in table)
     pair = turned(cosines, sines, angles) if angles.channels is None else rewritten(cosines, sines, angles)
     cosines, sines = (x.flatten(0, 1).movedim(0, facts.token_axis).contiguous() for x in pair)
     return cosines, sines
 
 
-def by_frame(table: Tensor, token_axis: int, frames: int) -> Tensor:
+def by_frame(table: Tensor, token_axis: int, volume: Volume, what: str) -> Tensor:
     """Return a table as ``[frames, tokens of a frame, ..., C]``.
 
     Raises:
-        ValueError: its tokens are not so many frames.
+        ValueError: its tokens are not those of the video, as where devices share them.
     """
     tokens = table.movedim(token_axis, 0)
-    if len(tokens) % frames:
+    if len(tokens) != prod(volume):
         raise ValueError(
-            f"a table of positions has {len(tokens)} tokens, which are not {frames} frames; leave out the plug-in that "
-            "changes positions"
+            f"{what} has the positions of {len(tokens)} tokens and the video has {prod(volume)} (do devices share them "
+            "in context parallelism?), so a plug-in cannot change them; leave one of the two out"
         )
-    return tokens.unflatten(0, (frames, -1))
+    return tokens.unflatten(0, (volume[0], -1))
 
 
 def rewritten(cosines: Tensor, sines: Tensor, angles: Angles) -> Table:

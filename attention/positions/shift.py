@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from genkit.attention.facts.positions import Rotation
+from genkit.attention.facts.volume import Volume
 from genkit.attention.model.session import Session
 
 Plan = Callable[[int, Tensor], tuple[Tensor, Tensor]]
@@ -41,9 +42,9 @@ class Shift:
         self.session, self.plan = session, plan
 
     @property
-    def frames(self) -> int | None:
-        """Token frames whose positions count from one beginning; None outside of the pipeline's own forwards."""
-        return self.session.frames
+    def volume(self) -> Volume | None:
+        """Frames, rows and columns of tokens that have positions; None outside of the pipeline's own forwards."""
+        return self.session.volume
 
     def angles(self, place: Hashable, frames: int, rotation: Callable[[], Rotation], check: Check) -> Angles:
         """Return the angles of the table at ``place``, which is checked once a run."""

@@ -48,10 +48,10 @@ class Sinusoids:
         self.shift.session.table_of = first_positions
 
     def _added(self, table: nn.Module, forward: Any, hidden: Tensor) -> Any:
-        frames, window = self.shift.frames, self.shift.session.window
-        if frames is None or (window is not None and hidden.shape[1] > window):
+        window = self.shift.session.window
+        if self.shift.volume is None or (window is not None and hidden.shape[1] > window):
             return forward(hidden)
-        return hidden + self.table(table, hidden.shape[1]).to(hidden)
+        return hidden + self.table(table, hidden.shape[1]).to(hidden.device)
 
     def rotation(self, table: nn.Module) -> Rotation:
         """Return the angles of one table."""
@@ -97,9 +97,9 @@ class PatchSinusoid:
             self._handles.pop().remove()
 
     def _added(self, part: Any, args: tuple[Tensor, ...], out: Tensor) -> Tensor | None:
-        frames = self.shift.frames
-        if frames is None:
+        if self.shift.volume is None:
             return None
+        frames, _, _ = self.shift.volume
 
         def rotation() -> Rotation:
             assert self.facts.rotation is not None

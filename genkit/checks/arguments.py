@@ -101,7 +101,7 @@ def check_frames(
     if table is not None:
         longest = min((table - 1) * card.stride(pipe) + 1, longest or frames)
     if longest is not None and min(frames, window or frames) > longest:
-        further = ", and freenoise goes further" if card.positions.absolute else ""
+        further = ", and freenoise and position-interpolation go further" if card.positions.absolute else ""
         raise UsageError(
             f"num_frames={quote(frames)}: the positions of {card.this} end at {longest} frames; "
             f"the nearest is {longest}{further}"

@@ -101,7 +101,9 @@ def test_a_video_of_one_window_and_a_pipeline_without_plugins_are_as_before(pipe
 def test_the_length_is_bounded_by_positions_only_where_they_go_on(pipe: Any) -> None:
     asked = {"prompt": "a red circle", "num_frames": 40, "height": 48, "width": 64, "num_inference_steps": 1}
     for plugins in ((), (FreeLong(),), (Timeline(),)):
-        said = pytest.raises(UsageError, match="end at 32 frames; the nearest is 32, and freenoise goes further")
+        said = pytest.raises(
+            UsageError, match="end at 32 frames; the nearest is 32, and freenoise and position-interpolation go"
+        )
         with genkit.apply(pipe, *plugins) as handle, said:
             handle.generate(**asked)
     for plugins in ((FreeNoise(),), (FreeNoise(), Timeline())):

@@ -342,6 +342,28 @@ def test_a_part_that_is_missing_is_found_at_once(monkeypatch: pytest.MonkeyPatch
     assert "_genkit_handle" not in vars(pipe)
 
 
+def test_a_table_that_devices_share_is_refused() -> None:
+    pipe = BUILT["wan"]()
+    rope = pipe.transformer.rope
+    rope.register_forward_hook(lambda part, args, out: tuple(x[:, :54] for x in out))
+    sentence = (
+        r"transformer.rope has the positions of 54 tokens and the video has 108 \(do devices share them in context"
+    )
+    with genkit.apply(pipe, TWICE), pytest.raises(ValueError, match=sentence):
+        latents(pipe, "wan")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["wan", "cogvideox"])
+def test_a_compiled_model_has_the_plan_too(name: str) -> None:
+    pipe = BUILT[name]()
+    with genkit.apply(pipe, TWICE):
+        want = latents(pipe, name)
+    pipe.transformer = torch.compile(pipe.transformer, backend="eager")
+    with genkit.apply(pipe, TWICE):
+        torch.testing.assert_close(latents(pipe, name), want)
+
+
 def test_positions_that_the_caller_gives_are_his_own() -> None:
     pipe = BUILT["ltx"]()
     with genkit.apply(pipe, TWICE) as handle:
