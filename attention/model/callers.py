@@ -21,6 +21,16 @@ def works_for(thread: int, *owners: Any) -> bool:
     return any(any(owner is one for one in owners) for owner in _owners(frame))
 
 
+def local_of_call(pipe: Any, name: str) -> Any:
+    """Return what a local variable of a pipeline's ``__call__`` holds that runs in this thread; None without one."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_name == "__call__" and frame.f_locals.get("self") is pipe:
+            return frame.f_locals.get(name)
+        frame = frame.f_back
+    return None
+
+
 def _owners(frame: FrameType | None) -> Iterator[Any]:
     """``self`` of every method on a stack, from the innermost."""
     while frame is not None:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from genkit.attention.calls.call import Attend, Call, Rule
 from genkit.attention.calls.run import Run
-from genkit.attention.model.callers import works_for
+from genkit.attention.model.callers import local_of_call, works_for
 from genkit.attention.model.session import ReplacedError, Session
 from genkit.attention.planning.rule import ALL_WARM_UP, WARM_UP, SparseRule
 from genkit.errors import GenkitError
@@ -21,6 +21,7 @@ PASSED_BY = {
     "cache": "none of the model's layers came to it",
     "positions": "the model made its positions without it",
     "turns": "the pipeline made its first latents without it",
+    "decode": "the pipeline decoded its latents without it",
 }
 """What happened when nothing came to a plug-in, by seam."""
 NOTHING = 5e-4
@@ -98,7 +99,9 @@ class Asked:
         run, begun = session.run, not session.run.ended
         run.ended = True
         for plugin, seam in self.seams:
-            if not begun or not run.came[plugin, seam]:
+            if begun and seam == "decode" and local_of_call(self.pipe, "output_type") == "latent":
+                run.note(f"{plugin}: latents were asked for, so there was nothing to decode")
+            elif not begun or not run.came[plugin, seam]:
                 raise GenkitError(
                     f"{plugin} was asked for, but {PASSED_BY[seam if begun else 'noise']}, so there is no video; call "
                     "remove(), and apply() again after everything else that changes the pipeline"
@@ -116,6 +119,7 @@ def _seams(parts: Sequence[tuple[str, Parts]]) -> Iterator[tuple[str, str]]:
             "cache": part.cache,
             "positions": part.positions,
             "turns": part.turns,
+            "decode": part.decode,
         }
         yield from ((plugin, seam) for seam, thing in asked.items() if thing)
 

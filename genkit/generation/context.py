@@ -8,7 +8,7 @@ from genkit.attention.facts.model_card import ModelCard
 from genkit.attention.model.session import Session
 from genkit.generation.positions import PositionSeam
 from genkit.generation.turns.seam import TurnSeam
-from genkit.plugins.contract import Plugin, TextPlan
+from genkit.plugins.contract import DecodePlan, Plugin, TextPlan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +25,8 @@ class Context:
     """Says where frames stand; None leaves them where the model has them."""
     turns: TurnSeam | None = None
     """What one turn of the sampling loop means; None: a solver step."""
+    decoding: tuple[DecodePlan, ...] = ()
+    """How latents become frames, the innermost first; empty leaves it to the pipeline."""
 
     @property
     def longest(self) -> int | None:

@@ -11,6 +11,7 @@ from genkit.attention.model.session import Session
 from genkit.errors import GenkitError, UsageError
 from genkit.generation.asked import BUSY, Asked, Counted, check_parts
 from genkit.generation.context import Context
+from genkit.generation.decode_seam import decode_seam
 from genkit.generation.events import OnEvent
 from genkit.generation.positions import PositionSeam
 from genkit.generation.sampling import sample
@@ -59,6 +60,7 @@ class Handle:
         plans = (part.positions for part in parts if part.positions)
         self.positions = next((PositionSeam(pipe, self.session, plan) for plan in plans), None)
         self.turns = next((TurnSeam(pipe, self.session, part.turns) for part in parts if part.turns), None)
+        decoding = tuple(part.decode for part in parts if part.decode)
         self.context = Context(
             pipe=pipe,
             card=self.card,
@@ -67,6 +69,7 @@ class Handle:
             text=self.text,
             positions=self.positions,
             turns=self.turns,
+            decoding=decoding,
         )
         self.asked = Asked(pipe, self, list(zip(names, parts, strict=True)))
         self._shadows: list[Shadow | StepCache | PositionSeam | TurnSeam] = []
@@ -111,6 +114,8 @@ class Handle:
             if self.turns:
                 self._shadows.append(self.turns)
                 self.turns.install()
+            if self.context.decoding:
+                self._shadows.append(decode_seam(self.pipe, self.session, self.context.decoding))
             if self.text:
                 self._shadows.append(text_seam(self.pipe, self.session, self.text))
         except BaseException as error:

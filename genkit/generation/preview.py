@@ -26,6 +26,7 @@ def preview(
     Returns:
         The frames so far; None where they would cost too much.
     """
+    from genkit.decoding.twin import twin_of
     from genkit.tiny.autoencoder import PatchAutoencoder
     from genkit.video.video import Video
 
@@ -36,7 +37,7 @@ def preview(
         found = heading(latents)
         estimate = (_estimate(pipe.scheduler, latents) if found is None else found).to(vae.dtype)
         mean, std = (torch.tensor(vae.config[name]).to(estimate) for name in ("latents_mean", "latents_std"))
-        frames = vae.decode(estimate * std.view(-1, 1, 1, 1) + mean.view(-1, 1, 1, 1)).sample[0]
+        frames = twin_of(vae).decode(estimate * std.view(-1, 1, 1, 1) + mean.view(-1, 1, 1, 1)).sample[0]
     return Video(((frames + 1) / 2).float().permute(1, 2, 3, 0).cpu().numpy(), fps)
 
 

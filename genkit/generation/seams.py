@@ -24,11 +24,14 @@ Wrapper = Callable[[Callable[..., Any], inspect.BoundArguments], Any]
 
 
 class Shadow:
-    """One method of one pipeline, replaced for a while; a copy of the pipeline has its own method instead."""
+    """One method of one pipeline, replaced for a while; a copy of the pipeline has its own method instead.
+
+    ``target`` may also be a part that pipelines share: ``owner`` is the pipeline whose calls go through the wrapper.
+    """
 
     def __init__(self, target: Any, method: str, wrapper: Wrapper, owner: Any = None) -> None:
         self.target, self.method = target, method
-        self.owner = target if owner is None else owner  # the pipeline whose calls go through the wrapper
+        self.owner = target if owner is None else owner
         self.covered = target.__dict__.get(method)
         self.original: Callable[..., Any] = getattr(target, method)
         self.wrapper: Wrapper | None = wrapper
@@ -43,13 +46,23 @@ class Shadow:
         return self.wrapper(self.original, bound)
 
     def remove(self) -> None:
-        """Uncover the pipeline's own method."""
+        """Uncover the target's own method, or leave what was put over it since, over what was below."""
         self.wrapper = None
+        above = self._above()
+        if above is not None:
+            above.covered, above.original = self.covered, self.original
         if self.target.__dict__.get(self.method) is not self:
             return
         del self.target.__dict__[self.method]
         if self.covered is not None:
             self.target.__dict__[self.method] = self.covered
+
+    def _above(self) -> "Shadow | None":
+        """Return the shadow that lies right over this one; None where none does."""
+        upper = self.target.__dict__.get(self.method)
+        while isinstance(upper, Shadow) and upper.covered is not self:
+            upper = upper.covered
+        return upper if isinstance(upper, Shadow) else None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         return copy.deepcopy(self.original, memo)

@@ -14,6 +14,7 @@ PLUGINS = {
     "riflex": "genkit.plugins.longer.riflex:RIFLEx",
     "sliding-tile": "genkit.plugins.sparse.sliding_tile:SlidingTile",
     "sparge": "genkit.plugins.sparse.sparge:SpargeAttention",
+    "stream-decode": "genkit.plugins.longer.stream_decode:StreamDecode",
     "svg": "genkit.plugins.sparse.svg:SVG",
     "svg2": "genkit.plugins.sparse.svg2:SVG2",
     "taylor-seer": "genkit.plugins.caches.methods:TaylorSeer",

@@ -1,6 +1,6 @@
 """What a plug-in is: a frozen dataclass that says which seams of a pipeline it uses."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Protocol
 
@@ -84,6 +84,33 @@ class CachePlan:
     """Called after each forward of a model."""
 
 
+Decode = Callable[..., Iterator[Tensor]]
+"""Turns latents, as the autoencoder's own ``_decode`` takes them, into pixels in [-1, 1], piece by piece in order of
+time: ``[B, 3, T, H, W]``, or ``[T, 3, H, W]`` of images. Further arguments are those of that method."""
+
+
+class DecodePlan(Protocol):
+    """Changes how latents become frames."""
+
+    @property
+    def name(self) -> str:
+        """Name of the plug-in, for the receipt."""
+        ...
+
+    @property
+    def streams(self) -> bool:
+        """Whether the pixels of all frames are never on the autoencoder's device at the same time."""
+        ...
+
+    def check(self, vae: Any) -> None:
+        """Raise ``UsageError`` where the plan cannot decode with this autoencoder as it is set."""
+        ...
+
+    def wrap(self, decode: Decode, vae: Any) -> Decode:
+        """Return what decodes in place of ``decode``, which may be called, wrapped or left alone."""
+        ...
+
+
 class Turns(Protocol):
     """One run of a plan of turns; latents have their frames along an axis of their own."""
 
@@ -154,6 +181,7 @@ class Parts:
     cache: CachePlan | None = None
     positions: PositionPlan | None = None
     turns: TurnPlan | None = None
+    decode: DecodePlan | None = None
 
 
 class Plugin(Protocol):

@@ -72,6 +72,9 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):
 
     def decode(self, z: Tensor, return_dict: bool = True) -> DecoderOutput | tuple[Tensor]:
         """Sum the components to a video in [-1, 1]."""
+        return self._decode(z, return_dict)
+
+    def _decode(self, z: Tensor, return_dict: bool = True) -> DecoderOutput | tuple[Tensor]:
         kt, ks = self.config.scale_factor_temporal, self.config.scale_factor_spatial
         patches = z.permute(0, 2, 3, 4, 1) @ self.components + self.center
         b, f, h, w, _ = patches.shape

@@ -1,0 +1,94 @@
+"""The decode seam: how latents become frames, in the runs of one pipeline.
+
+The autoencoder's own ``_decode`` is shadowed, which every way of decoding goes through after offloading has brought the
+weights to their device and slicing has taken the batch apart. The pixels leave the device piece by piece.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genkit.attention.facts.volume import plain_model
+from genkit.attention.model.callers import nearest_pipeline
+from genkit.attention.model.session import Session
+from genkit.generation.seams import Shadow
+from genkit.plugins.contract import Decode, DecodePlan
+
+
+def decode_seam(pipe: Any, session: Session, plans: Sequence[DecodePlan]) -> Shadow:
+    """Let ``plans`` decode, the last of them outermost.
+
+    Another pipeline that shares the autoencoder decodes as without them.
+
+    Raises:
+        UsageError: a plan cannot decode with this autoencoder.
+    """
+    vae = plain_model(pipe.vae)
+    for plan in plans:
+        plan.check(vae)
+
+    def decoded(original: Callable[..., Any], bound: inspect.BoundArguments) -> Any:
+        if nearest_pipeline() is None:  # by hand
+            return original(*bound.args, **bound.kwargs)
+        given = dict(bound.arguments)
+        as_object = given.pop("return_dict", True)
+        latents, *further = given.values()
+        decode = _at_once(original)
+        for plan in plans:
+            plan.check(vae)  # its user may have set it otherwise since
+            decode = plan.wrap(decode, vae)
+            session.run.came[plan.name, "decode"] += 1
+        axis = 2 if latents.ndim == 5 else 0
+        pixels = gathered(decode(latents, *further), axis, _expected(pipe, session, latents))
+        return _output(pixels) if as_object else (pixels,)
+
+    return Shadow(vae, "_decode", decoded, owner=pipe)
+
+
+def _at_once(original: Callable[..., Any]) -> Decode:
+    def decode(latents: Tensor, *further: Any) -> Iterator[Tensor]:
+        yield original(latents, *further).sample
+
+    return decode
+
+
+def _output(pixels: Tensor) -> Any:
+    from diffusers.models.autoencoders.vae import DecoderOutput
+
+    return DecoderOutput(sample=pixels)
+
+
+def _expected(pipe: Any, session: Session, latents: Tensor) -> int:
+    """Return the pixel frames that latents usually make."""
+    stride = session.card.stride(pipe) // session.card.time_patch(pipe)
+    return 1 + (latents.shape[2] - 1) * stride if latents.ndim == 5 else len(latents)
+
+
+def gathered(pieces: Iterator[Tensor], axis: int, expected: int) -> Tensor:
+    """Return all pieces on the CPU, in their own precision, one after the other along ``axis``.
+
+    Args:
+        pieces: at least one; each is let go before the next is made.
+        axis: that of time.
+        expected: frames that room is made for at once; more are taken as well, at the price of a copy.
+    """
+    whole, done = torch.empty(0), 0
+    for piece in pieces:
+        count = piece.shape[axis]
+        if done + count > (whole.shape[axis] if done else 0):
+            whole = _with_room(piece, whole.narrow(axis, 0, done) if done else None, axis, max(expected, done + count))
+        whole.narrow(axis, done, count).copy_(piece)
+        done += count
+    return whole.narrow(axis, 0, done)
+
+
+def _with_room(piece: Tensor, before: Tensor | None, axis: int, frames: int) -> Tensor:
+    shape = list(piece.shape)
+    shape[axis] = frames
+    whole = torch.empty(shape, dtype=piece.dtype)
+    if before is not None:
+        whole.narrow(axis, 0, before.shape[axis]).copy_(before)
+    return whole
