@@ -23,7 +23,7 @@ def test_every_name_can_be_loaded_and_tells_everything(name):
     card = catalogue.describe(catalogue.plugin_class(name))
     assert card.name == name
     assert card.paper.startswith("arXiv ")
-    assert set(card.seams) <= {"noise", "positions", "attention", "text", "step", "turns"}
+    assert set(card.seams) <= {"noise", "positions", "attention", "text", "step", "decode", "turns"}
     assert card.summary.endswith(".")
     for parameter in card.parameters:
         assert parameter.description.rstrip().endswith("."), parameter
