@@ -24,6 +24,7 @@ FOLDERS: tuple[str, ...] = (
     "benchmarks/tiny/planners.py",
     "benchmarks/tiny/table.py",
     "genkit/checks",
+    "genkit/decoding",
     "genkit/tiny",
     "schedulers/noise.py",
     "schedulers/seeds.py",
