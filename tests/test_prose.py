@@ -11,18 +11,8 @@ import pytest
 from tree import TOP
 
 FOLDERS: tuple[str, ...] = (
-    "benchmarks/drawing",
-    "benchmarks/evaluate",
-    "benchmarks/gpu",
-    "benchmarks/measures",
-    "benchmarks/networks",
-    "benchmarks/parity",
-    "benchmarks/report",
-    "benchmarks/speed",
-    "benchmarks/suites",
-    "benchmarks/timing",
-    "benchmarks/tiny/planners.py",
-    "benchmarks/tiny/table.py",
+    "attention/operators",
+    "benchmarks",
     "genkit/checks",
     "genkit/decoding",
     "genkit/tiny",

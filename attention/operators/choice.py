@@ -1,4 +1,4 @@
-"""Which implementation an operator takes: its Triton kernel or its definition."""
+"""The choice of an operator's implementation: its Triton kernel or its definition."""
 
 from importlib import import_module
 from types import ModuleType
@@ -7,19 +7,19 @@ from torch import Tensor
 
 
 def kernel_of(operator: str, impl: str, x: Tensor, *limits: int, others: tuple[str, ...] = ()) -> ModuleType | None:
-    """The module of an operator's kernel if a call goes to it, None if it goes to the definition.
+    """Return the module of an operator's kernel if it computes a call, None if the definition does.
 
-    ``"auto"`` takes the kernel on a CUDA device where the kernel can do the call; an explicit choice never falls back.
+    ``"auto"`` is the kernel on a CUDA device if the kernel supports the call; an explicit choice never falls back.
 
     Args:
         operator: folder of the operator in ``genkit.attention``.
         impl: ``"auto"``, ``"triton"``, ``"reference"`` or one of ``others``.
-        x: the tensor that decides, its device and dtype.
-        limits: what else the kernel's ``refusal`` asks for, such as the size of blocks.
-        others: further ways to compute what the definition says, which are no kernel.
+        x: the tensor whose device and dtype decide.
+        limits: further arguments of the kernel's ``refusal``, such as the size of blocks.
+        others: further implementations that are not kernels.
 
     Raises:
-        ValueError: an unknown choice, or ``"triton"`` for a call that the kernel cannot do.
+        ValueError: an unknown choice, or ``"triton"`` for a call that the kernel does not support.
     """
     if impl not in ("auto", "triton", "reference", *others):
         raise ValueError(f"impl={impl!r} is unknown; known: {', '.join(('auto', 'triton', *others, 'reference'))}")

@@ -1,4 +1,4 @@
-"""What the Triton kernels share: where they can run, and the step of the running softmax."""
+"""Common code of the Triton kernels: where they can run, and the online softmax."""
 
 from typing import Any
 
@@ -11,14 +11,14 @@ LOG2E = 1.4426950408889634
 
 
 def place_refusal(kernel: Any, x: Tensor) -> str | None:
-    """Why a kernel cannot run where ``x`` lies; None when it can."""
+    """Return the reason a kernel cannot run on the device of ``x``, or None."""
     if x.device.type != "cuda" and not _interpreted(kernel):
         return f"it needs a CUDA device, not {x.device.type} (or TRITON_INTERPRET=1 set before genkit is imported)"
     return None
 
 
 def refusal(kernel: Any, x: Tensor, *, products: bool = True) -> str | None:
-    """Why a kernel cannot take ``x`` here, in its dtype; ``products`` is whether it multiplies matrices."""
+    """Return the reason a kernel does not support ``x`` here, or None; ``products``: it multiplies matrices."""
     if reason := place_refusal(kernel, x):
         return reason
     if x.dtype not in (torch.float32, torch.float16, torch.bfloat16):
@@ -34,7 +34,7 @@ def _interpreted(kernel: Any) -> bool:
 
 @triton.jit
 def online_softmax_update(logits, v, top, total, acc, MASKED: tl.constexpr, PRECISION: tl.constexpr):
-    """Take logits, in powers of two, and their values into the running softmax."""
+    """Update the online softmax in the log2 domain with logits and their values."""
     higher = tl.maximum(top, tl.max(logits, 1))
     # A row that has read nothing yet stays at -inf, and -inf - -inf would be NaN.
     safe = tl.where(higher == float("-inf"), 0.0, higher) if MASKED else higher
@@ -46,6 +46,6 @@ def online_softmax_update(logits, v, top, total, acc, MASKED: tl.constexpr, PREC
 
 @triton.jit
 def load_queries(q_ptr, row, row_ok, channel, channel_ok, q_n, q_d):
-    """Rows of one head, 0 where there is none."""
+    """Return rows of one head, 0 where there is none."""
     at = q_ptr + row.to(tl.int64)[:, None] * q_n + channel[None] * q_d
     return tl.load(at, mask=row_ok[:, None] & channel_ok[None], other=0.0)

@@ -50,7 +50,7 @@ class Metric(ABC):
     packages: ClassVar[tuple[str, ...]] = ()
     """Required modules beyond genkit's own dependencies."""
     reduction: ClassVar[Reduction] = Reduction()
-    """How the measurements of many videos become one number."""
+    """Rule by which the measurements of many videos become one number."""
     random_weights: ClassVar[bool] = False
     """True if a network with random weights measures, so that the numbers mean nothing."""
     mode_effect: ClassVar[str] = ""
@@ -119,7 +119,7 @@ class Suite:
     prompted: bool = False
     """True if the prompt affects the numbers."""
     mode: str | None = None
-    """How its measurements are read; None if there is only one way."""
+    """Mode in which its measurements are read; None if there is only one."""
     colours: Literal["exact", "usual"] = "exact"
     """Colour conversion of files: ``exact`` rounding, or ``usual``, bit for bit as other tools do."""
 

@@ -31,10 +31,10 @@ Bounds = tuple[float | None, float | None]
 
 @dataclass(frozen=True, kw_only=True)
 class Reduction:
-    """How the measurements of many videos become one number."""
+    """Rule by which the measurements of many videos become one number."""
 
     how: Aggregate = "videos"
-    """What is averaged."""
+    """Average of the videos' values, or of all sums over all weights."""
     scale: float = 1.0
     """Factor applied to the average; positive."""
     bounds: Bounds | None = None

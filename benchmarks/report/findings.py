@@ -107,7 +107,7 @@ class Comparison:
     takes: tuple[Take, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
-    """What was left out and the reason, as sentences."""
+    """Reasons for what was left out, as sentences."""
 
     @property
     def unit(self) -> str:

@@ -28,7 +28,7 @@ MARKS = {"better": "▲", "worse": "▼", "different": "◆", "noise": "≈", "e
 
 @dataclass(frozen=True, kw_only=True)
 class Clip:
-    """What the page shows of one take of one side."""
+    """One take of one side on the page."""
 
     video: str
     """A data URI of the mp4 file."""

@@ -1,4 +1,4 @@
-"""What all dimensions of VBench share: weights, mode, and how a network runs."""
+"""The common part of all dimensions of VBench: weights, mode, and running a network."""
 
 from abc import abstractmethod
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ class Dimension(Metric):
     """One dimension with the weights found for it."""
 
     mode: Mode
-    """How its measurements are read."""
+    """Mode in which its measurements are read."""
     weights: tuple[Weights | None, ...] = field(repr=False)
     """Weights of each backbone, in their order; None where there are none."""
 

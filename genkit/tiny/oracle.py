@@ -38,7 +38,7 @@ class Sight:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a clip shows: at most two things, more colour first, and the background, None if it is not plain."""
+    """Contents of a clip: at most two things, more colour first, and the background, None if it is not plain."""
 
     things: tuple[Sight, ...]
     background: str | None

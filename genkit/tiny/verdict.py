@@ -16,7 +16,7 @@ AT_REST = ("still", "spin", None)
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the windows of one clip show, 17 frames each."""
+    """Readings of the windows of one clip, 17 frames each, counted."""
 
     windows: int
     """Number of windows."""

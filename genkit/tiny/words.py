@@ -12,7 +12,7 @@ from genkit.tiny.world import COLORS, MOTIONS, SHAPES, SIZES, Scene, find_things
 
 RANK = ("first", "second")
 TABLES: tuple[tuple[str, ...], ...] = (RANK, tuple(SIZES), tuple(COLORS), SHAPES, tuple(MOTIONS))
-"""What is read from a word: rank of its thing in the caption, and its size, colour, shape and motion."""
+"""Labels read from a word: rank of its thing in the caption, and its size, colour, shape and motion."""
 
 
 def targets(text: str, length: int) -> Tensor:

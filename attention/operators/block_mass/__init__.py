@@ -1,4 +1,4 @@
-"""How much of the softmax each pair of blocks holds."""
+"""Share of the softmax in each pair of blocks."""
 
 from genkit.attention.operators.block_mass.api import block_mass, recall
 

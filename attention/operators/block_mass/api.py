@@ -1,4 +1,4 @@
-"""How much of the softmax each pair of blocks holds: the exact answer that any planner can be judged by."""
+"""Share of the softmax in each pair of blocks: the exact reference for every planner."""
 
 from typing import Literal
 
@@ -20,10 +20,10 @@ def block_mass(
     valid: Tensor | None = None,
     impl: MassImpl = "auto",
 ) -> Tensor:
-    """Sum of ``exp(logit - lse)`` over every pair of blocks of queries and keys.
+    """Compute the sum of ``exp(logit - lse)`` over every pair of blocks of queries and keys.
 
     With the log-sum-exp of dense attention these are shares of its softmax: the sum over key blocks is the number of
-    queries in the block. With that of an earlier step they are near it, which saves a pass.
+    queries in the block. With that of an earlier step they are approximate, which saves a pass.
     Source: "AdaSpa", arXiv 2502.21079, section 4.2.
 
     Args:
@@ -32,7 +32,7 @@ def block_mass(
         lse: ``[B, H, Nq]``, natural log-sum-exp of the scaled logits; -inf where a query reads nothing.
         block: tokens of a block, the same for queries and keys.
         scale: factor on the logits; None is ``D ** -0.5``.
-        valid: bool ``[B or 1, Nk]``; False keys are padding and hold nothing; None is all.
+        valid: bool ``[B or 1, Nk]``; False keys are padding and count as 0; None is all.
         impl: ``"triton"`` needs a CUDA device; an explicit choice never falls back.
 
     Returns:
@@ -54,5 +54,5 @@ def block_mass(
 
 
 def recall(mass: Tensor, keep: Tensor) -> Tensor:
-    """Share of the softmax in the blocks ``keep``, ``[B, H]``, from the exact mass ``[B, H, Qb, Kb]``."""
+    """Return the share of the softmax in the blocks ``keep``, ``[B, H]``, from the exact mass ``[B, H, Qb, Kb]``."""
     return (mass * keep).sum((-2, -1)) / mass.sum((-2, -1))

@@ -6,7 +6,7 @@ from torch.nn.functional import pad
 
 
 def forward(q: Tensor, k: Tensor, lse: Tensor, block: int, scale: float, valid: Tensor | None) -> Tensor:
-    """Sums ``[B, H, Qb, Kb]``; see ``block_mass``. One block of queries at a time: no ``N x N`` is ever held."""
+    """Return sums ``[B, H, Qb, Kb]``; see ``block_mass``. One block of queries at a time: ``N x N`` is never stored."""
     wide = torch.float64 if q.dtype == torch.float64 else torch.float32
     keys, spare = k.to(wide).mT, -k.shape[2] % block
     rows = []

@@ -1,4 +1,4 @@
-"""Block mass as one Triton kernel: a program takes one block of queries over all keys."""
+"""Block mass as one Triton kernel: a program processes one block of queries over all keys."""
 
 import torch
 import triton
@@ -9,25 +9,25 @@ from genkit.attention.operators import triton as shared
 from genkit.attention.operators.triton import LOG2E, load_queries
 
 KEYS = 64
-"""Keys that are read at once, or fewer where a block has fewer."""
+"""Keys read at once, or fewer if a block has fewer."""
 
 
 def refusal(q: Tensor, block: int) -> str | None:
-    """Why the kernel cannot do this call here; None when it can."""
+    """Return the reason the kernel does not support this call here, or None."""
     if block > 128:
         return f"its blocks have at most 128 tokens, not {block}"
     return shared.refusal(_forward, q)
 
 
 def forward(q: Tensor, k: Tensor, lse: Tensor, block: int, scale: float, valid: Tensor | None) -> Tensor:
-    """Sums ``[B, H, Qb, Kb]``; see ``block_mass``."""
+    """Return sums ``[B, H, Qb, Kb]``; see ``block_mass``."""
     counted = torch.ones(1, k.shape[2], dtype=torch.bool, device=k.device) if valid is None else valid
     return mass_of_blocks(q, k, lse.contiguous().float(), counted.to(torch.int8), block, scale)
 
 
 @torch.library.custom_op("genkit::block_mass", mutates_args=())
 def mass_of_blocks(q: Tensor, k: Tensor, lse: Tensor, valid: Tensor, block: int, scale: float) -> Tensor:
-    """The kernel as an operator of PyTorch's; ``valid`` int8 ``[B or 1, Nk]``."""
+    """Run the kernel, as an operator of PyTorch; ``valid`` int8 ``[B or 1, Nk]``."""
     batch, heads, queries, width = q.shape
     mass = _empty(q, k, block)
     _forward[(mass.shape[2], batch * heads)](
@@ -52,7 +52,7 @@ def mass_of_blocks(q: Tensor, k: Tensor, lse: Tensor, valid: Tensor, block: int,
 
 
 def constants(width: int, block: int, dtype: torch.dtype) -> dict[str, object]:
-    """What the kernel is compiled for."""
+    """Return the compile-time constants of the kernel."""
     padded = max(16, triton.next_power_of_2(block))
     return {
         "WIDTH": width,
@@ -65,7 +65,7 @@ def constants(width: int, block: int, dtype: torch.dtype) -> dict[str, object]:
 
 
 def options(width: int) -> dict[str, int]:
-    """Launch numbers."""
+    """Return the launch numbers."""
     return {"num_warps": 4 if width <= 64 else 8, "num_stages": 2}
 
 
@@ -107,7 +107,7 @@ def _forward(
     KEYS: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
-    """One block of queries of one head; ``scale`` has log2(e) in it."""
+    """Process one block of queries of one head; ``scale`` includes log2(e)."""
     batch = (tl.program_id(1) // heads).to(tl.int64)
     head = (tl.program_id(1) % heads).to(tl.int64)
     inside = tl.arange(0, QUERIES)

@@ -68,30 +68,30 @@ def block_sparse(
     impl: Impl = "auto",
     return_lse: bool = False,
 ) -> Tensor | tuple[Tensor, Tensor]:
-    """Softmax attention in which a query reads a key only if all that is given allows it.
+    """Compute softmax attention in which a query reads a key only if all restrictions allow it.
 
     Args:
         q: ``[B, H, Nq, D]``.
         k, v: ``[B, H, Nk, D]``; dtype and device of ``q``. Any strides.
-        plan: the blocks that are read, for ``Nq`` x ``Nk`` tokens; its table is shared over a batch or head axis of 1.
+        plan: the blocks that are read, for ``Nq`` x ``Nk`` tokens; a batch or head axis of 1 is shared.
         scale: factor on the logits; None is ``D ** -0.5``.
         frames_q, frames_k: int64 ``[Nq]`` and ``[Nk]``, latent frame of each token; -1 is text, which reads and is read
             by all. Needed with ``visible``, and without effect otherwise.
         visible: bool ``[F, F]``, which key frames (columns) a query frame reads; None is all.
         valid: bool ``[B or 1, Nk]``; False keys are padding and never read; None is all.
-        tail: whether a block that the plan leaves out counts as its number of keys, all at their mean, instead of not
-            at all; not with ``visible``.
+        tail: True counts a block that the plan leaves out as its number of keys, all at their mean, instead of not at
+            all; not with ``visible``.
         impl: ``"triton"`` is the kernel for CUDA devices; ``"gather"`` is the fast path on CPUs; ``"reference"`` runs
-            anywhere and defines the result; ``"flex"`` is PyTorch's FlexAttention; ``"xformers"`` does everything and
-            windows on a GPU. An explicit choice never falls back; ``"auto"`` takes what ``auto_impl`` says.
-        return_lse: whether to return the natural log-sum-exp of the scaled logits as well.
+            anywhere and defines the result; ``"flex"`` is PyTorch's FlexAttention; ``"xformers"`` supports full and
+            windowed attention on a GPU. An explicit choice never falls back; ``"auto"`` is that of ``auto_impl``.
+        return_lse: True returns the natural log-sum-exp of the scaled logits as well.
 
     Returns:
         ``[B, H, Nq, D]`` in the dtype of ``q``, accumulated in float32 (float64 for float64); with ``return_lse`` also
         float ``[B, H, Nq]``. A query that reads nothing gives 0, and -inf.
 
     Raises:
-        ValueError: a shape or choice above is not respected, or an explicit choice cannot do this call here.
+        ValueError: a shape or choice above is not respected, or an explicit choice does not support this call here.
     """
     _check(q, k, v, plan)
     _check_restrictions(q, k, frames_q, frames_k, visible, valid, tail)
@@ -114,7 +114,7 @@ def block_sparse(
 def _run(
     impl: str, q: Tensor, k: Tensor, v: Tensor, read_mask: ReadMask, scale: float, return_lse: bool, tail: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """Run one implementation, or say why it cannot."""
+    """Run one implementation, or raise with the reason that it cannot."""
     if impl == "reference":
         return reference.forward(q, k, v, read_mask, scale, tail)
     if impl == "gather":
@@ -140,7 +140,7 @@ def _require(impl: str, reason: str | None) -> None:
 
 
 def auto_impl(q: Tensor, k: Tensor, v: Tensor) -> Literal["triton", "gather", "reference"]:
-    """What ``impl="auto"`` takes: Triton on a GPU, gathered blocks on a CPU, the definition where neither can."""
+    """Return the choice of ``impl="auto"``: Triton on a GPU, gathered blocks on a CPU, else the definition."""
     if q.device.type == "cuda":
         from genkit.attention.operators.block_sparse import triton
 
@@ -161,7 +161,7 @@ def _check(q: Tensor, k: Tensor, v: Tensor, plan: BlockPlan) -> None:
     if (plan.queries, plan.keys) != (q.shape[2], k.shape[2]):
         raise ValueError(
             f"the plan is for {plan.queries} x {plan.keys} tokens, q and k have {q.shape[2]} x {k.shape[2]}; "
-            "plan anew for this shape"
+            "make a plan for this shape"
         )
     if any(n not in (1, m) for n, m in zip(plan.keep.shape[:2], q.shape[:2], strict=True)):
         raise ValueError(

@@ -1,7 +1,7 @@
 """Block-sparse attention on PyTorch's compiled FlexAttention: the fast path on CPUs, a second opinion on GPUs.
 
-The plan's table becomes the lists of FlexAttention's ``BlockMask`` as it is, so no ``N x N`` mask is ever made. Blocks
-that are read whole need no mask; only those that the visible frames or the padding cut look at single tokens.
+The plan's table becomes the lists of FlexAttention's ``BlockMask`` directly, so an ``N x N`` mask is never made. Blocks
+that are read whole need no mask; only those cut by visible frames or padding are masked by token.
 """
 
 import os
@@ -25,7 +25,7 @@ GPU_TILE = 64
 
 
 def refusal(q: Tensor, plan: BlockPlan, with_lse: bool, with_tail: bool = False) -> str | None:
-    """Why FlexAttention cannot do this call on this machine; None when it can."""
+    """Return the reason FlexAttention does not support this call on this machine, or None."""
     if with_tail:
         return "it has no tail"
     if q.dtype not in (torch.float32, torch.float16, torch.bfloat16):
@@ -45,7 +45,7 @@ def refusal(q: Tensor, plan: BlockPlan, with_lse: bool, with_tail: bool = False)
 
 @cache
 def _no_compiler() -> str | None:
-    """Why this machine cannot compile FlexAttention for its CPU; None when it can."""
+    """Return the reason this machine cannot compile FlexAttention for its CPU, or None."""
     if sys.platform != "linux" or torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"):
         return "on a CPU it needs Linux and AVX2"
     if shutil.which(os.environ.get("CXX", "g++")) is None:
@@ -58,8 +58,8 @@ def _no_compiler() -> str | None:
 def forward(
     q: Tensor, k: Tensor, v: Tensor, read_mask: ReadMask, scale: float, with_lse: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """Output ``[B, H, Nq, D]`` and natural log-sum-exp ``[B, H, Nq]``, or None where none is asked for."""
-    if q.device.type == "cpu":  # rows of one head that lie far apart cost more than their copy
+    """Return the output ``[B, H, Nq, D]`` and the natural log-sum-exp ``[B, H, Nq]``, or None if not asked for."""
+    if q.device.type == "cpu":  # rows of one head that are far apart cost more than their copy
         q, k, v = (x.contiguous() for x in (q, k, v))
     small = q.device.type == "cuda" and read_mask.plan.block < 128
     tile = min(GPU_TILE, read_mask.plan.block)
@@ -76,7 +76,7 @@ def forward(
 
 
 def _block_mask(read_mask: ReadMask, batch: int) -> Any:
-    """The same decision as FlexAttention's ``BlockMask``."""
+    """Return the same decision as FlexAttention's ``BlockMask``."""
     from torch.nn.attention.flex_attention import BlockMask
 
     plan = read_mask.plan
@@ -98,7 +98,7 @@ def _block_mask(read_mask: ReadMask, batch: int) -> Any:
 
 
 def _mask_mod(read_mask: ReadMask, batch: int) -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor] | None:
-    """What single tokens read inside blocks that are not read whole."""
+    """Return the mask of single tokens inside blocks that are not read whole, or None."""
     if read_mask.by_blocks:
         return None
     tokens = read_mask.tokens()
@@ -112,10 +112,10 @@ def _mask_mod(read_mask: ReadMask, batch: int) -> Callable[[Tensor, Tensor, Tens
 
 @cache
 def _compiled(*key: object) -> Callable[..., Any]:
-    """FlexAttention compiled for one combination of device, dtype, lengths, block, kind of mask and kind of result.
+    """Compile FlexAttention for one combination of device, dtype, lengths, block, kind of mask and kind of result.
 
-    Lengths are fixed: compiled for varying ones, masks that look at single tokens do not build on a CPU (torch 2.13).
-    Each combination gets a code object of its own because PyTorch counts recompilations, and gives up, by code object.
+    Lengths are fixed: compiled for varying ones, masks of single tokens do not build on a CPU (torch 2.13). Each
+    combination has its own code object because PyTorch counts recompilations, and gives up, by code object.
     """
     from torch.nn.attention.flex_attention import flex_attention
 

@@ -1,7 +1,7 @@
-"""Block-sparse attention by gathering: the fast path on CPUs, which needs no compiler.
+"""Block-sparse attention by gathering: the fast path on CPUs, without a compiler.
 
-The key blocks that a query block reads are copied next to one another, and PyTorch's dense attention runs over the
-copies, for as many query blocks at once, of all heads, as read the same number of key blocks and fit into a cache.
+The key blocks of a query block are copied next to one another, and PyTorch's dense attention runs over the copies, for
+as many query blocks at once, of all heads, as read the same number of key blocks and fit into a cache.
 """
 
 import math
@@ -24,7 +24,7 @@ GATHERED_BYTES = 1 << 22
 
 
 def refusal(*tensors: Tensor) -> str | None:
-    """Why a call with queries, keys and values cannot be done; None when it can."""
+    """Return the reason a call with these queries, keys and values is not supported, or None."""
     if tensors[0].device.type != "cpu":
         return f"it is for CPUs, and these queries are on {tensors[0].device.type}"
     if torch.is_grad_enabled() and any(x.requires_grad for x in tensors):
@@ -35,7 +35,7 @@ def refusal(*tensors: Tensor) -> str | None:
 def forward(
     q: Tensor, k: Tensor, v: Tensor, read_mask: ReadMask, scale: float, with_lse: bool, with_tail: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """Output ``[B, H, Nq, D]`` and natural log-sum-exp ``[B, H, Nq]``, or None where none is asked for."""
+    """Return the output ``[B, H, Nq, D]`` and the natural log-sum-exp ``[B, H, Nq]``, or None if not asked for."""
     if read_mask.all:
         return _attend(q, k, v, None, scale, with_lse)
     rows = _Rows.of(q, k, v, read_mask, with_tail)
@@ -53,31 +53,31 @@ def forward(
 
 
 def _whole(rows: Tensor, q: Tensor) -> Tensor:
-    """``[B, H, Nq, ...]`` of ``[R, block, ...]``."""
+    """Return ``[B, H, Nq, ...]`` from ``[R, block, ...]``."""
     return rows.unflatten(0, (*q.shape[:2], -1)).flatten(2, 3)[:, :, : q.shape[2]]
 
 
 def _attend(
     q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float, with_lse: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """Dense attention with ``bias`` [G, 1, queries or 1, N] on the logits; None is none."""
+    """Run dense attention with ``bias`` [G, 1, queries or 1, N] on the logits; None is none."""
     if not k.shape[2]:
         return q.new_zeros(*q.shape[:3], v.shape[3]), q.new_full(q.shape[:3], -INF, dtype=_wide(q))
     mask = None if bias is None else bias.expand(-1, -1, q.shape[2], -1)
-    if with_lse:  # unlike its public face, this operator reads the channels of a token as if they lay side by side
+    if with_lse:  # unlike its public form, this operator assumes adjacent channels of a token
         q, k, v = (x if x.stride(-1) == 1 else x.contiguous() for x in (q, k, v))
         out, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, attn_mask=mask, scale=scale)
     else:
         out, lse = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale), None
     if bias is None:
         return out, lse
-    nothing = (bias == -INF).all(-1)  # what a query without a key gives differs from backend to backend
+    nothing = (bias == -INF).all(-1)  # the result of a query without keys depends on the backend
     return out.masked_fill(nothing[..., None], 0), None if lse is None else lse.masked_fill(nothing, -INF)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class _Rows:
-    """The query blocks of all batches and heads, R = B H Qb, in the order of how much they read, and what that is."""
+    """The query blocks of all batches and heads, R = B H Qb, sorted by how much they read, and their keys."""
 
     number: Tensor
     """int64 ``[R]``, ``(batch H + head) Qb + query block``."""
@@ -86,18 +86,18 @@ class _Rows:
     first: Tensor
     """int64 ``[R, 1]``, row of ``keys`` with the first block of the batch and head."""
     queries: Tensor
-    """``[R, block, D]`` in the order of their numbers; a last, shorter block is filled up with zeros."""
+    """``[R, block, D]`` in the order of their numbers; a shorter last block is padded with zeros."""
     keys: Tensor
-    """``[B H Kb, block D]``, filled up as well."""
+    """``[B H Kb, block D]``, padded as well."""
     values: Tensor
     """The same."""
     heads: int
     count: list[int]
     """Key blocks that each row reads."""
     cut: list[bool]
-    """Whether a row reads one of them in part only."""
+    """True if a row reads one of them only in part."""
     listed: Tensor
-    """int32 ``[rows of the plan, Kb]``, which blocks."""
+    """int32 ``[rows of the plan, Kb]``, the listed blocks."""
     keep: Tensor
     """bool, the same as a table."""
     read_mask: ReadMask
@@ -134,7 +134,7 @@ class _Rows:
         )
 
     def groups(self) -> list[slice]:
-        """Rows that read equally many blocks and are computed together, ``GATHERED_BYTES`` at most."""
+        """Return groups of rows with equally many blocks that are computed together, ``GATHERED_BYTES`` at most."""
         bytes_of_block = (self.keys.shape[1] + self.values.shape[1]) * self.keys.element_size()
         groups, begin = [], 0
         for count, rows in groupby(self.count):
@@ -145,13 +145,13 @@ class _Rows:
         return groups
 
     def read(self, group: slice) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        """Queries, keys and values ``[G, 1, tokens, D]`` of some rows, and the bias of their logits or None."""
+        """Return queries, keys and values ``[G, 1, tokens, D]`` of some rows, and the bias of their logits or None."""
         block = self.read_mask.plan.block
         queries = self.queries[self.number[group], None]
         listed = self.listed[self.place[group], : self.count[group.start]]
         pick = (self.first[group] + listed).flatten()
         keys, values = (
-            _picked(name, table, pick).view(len(queries), 1, listed.shape[1] * block, table.shape[1] // block)
+            _pick(name, table, pick).view(len(queries), 1, listed.shape[1] * block, table.shape[1] // block)
             for name, table in (("keys", self.keys), ("values", self.values))
         )
         if self.tail is None:
@@ -163,7 +163,7 @@ class _Rows:
         return queries, keys, values, bias
 
     def _bias(self, group: slice, listed: Tensor) -> Tensor:
-        """``[G, 1, queries or 1, tokens]`` for the listed blocks: -inf for what is not read, else 0."""
+        """Return ``[G, 1, queries or 1, tokens]`` for the listed blocks: -inf for what is not read, else 0."""
         plan = self.read_mask.plan
         inside = torch.arange(plan.block)
         token = (listed[..., None] * plan.block + inside).flatten(1)
@@ -176,22 +176,22 @@ class _Rows:
         return torch.zeros(read.shape, dtype=_wide(self.keys)).masked_fill_(~read, -INF)[:, None]
 
     def _bias_of_tail(self, group: slice, count: Tensor) -> Tensor:
-        """``[G, 1, 1, Kb]``: the mean of a block that is left out stands for as many keys as exist in it."""
+        """Return ``[G, 1, 1, Kb]``: the mean of a block that is left out counts as its number of keys."""
         size = self._of_batch(count, group)
         return size.log().masked_fill(self.keep[self.place[group]], -INF)[:, None, None]
 
     def _head(self, group: slice) -> Tensor:
-        """Number of the batch and head of each row, int64 ``[G]``."""
+        """Return the number of the batch and head of each row, int64 ``[G]``."""
         return self.number[group] // self.read_mask.plan.keep.shape[2]
 
     def _of_batch(self, x: Tensor, group: slice) -> Tensor:
-        """Row of ``x`` [B or 1, ...] for each row."""
+        """Return the row of ``x`` [B or 1, ...] for each row."""
         head = self._head(group)
         return x[head // self.heads] if len(x) > 1 else x.expand(len(head), -1)
 
 
-def _picked(name: str, table: Tensor, rows: Tensor) -> Tensor:
-    """Rows of a table, until the same thread asks again: memory that is new costs several times as much as the copy."""
+def _pick(name: str, table: Tensor, rows: Tensor) -> Tensor:
+    """Copy rows of a table into memory that this thread reuses: new memory costs several times as much as the copy."""
     shape = (len(rows), table.shape[1])
     room = getattr(_mine, name, None)
     if room is None or room.dtype != table.dtype or room.numel() < math.prod(shape):
@@ -202,7 +202,7 @@ def _picked(name: str, table: Tensor, rows: Tensor) -> Tensor:
 
 
 _mine = threading.local()
-"""Memory of a thread for what it copies."""
+"""Memory of a thread for its copies."""
 
 
 def _wide(x: Tensor) -> torch.dtype:

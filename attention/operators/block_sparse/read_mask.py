@@ -1,4 +1,4 @@
-"""Which keys a query reads, token by token: the plan's blocks, the visible frames, and the keys that exist."""
+"""The keys that a query reads, by token: the plan's blocks, the visible frames, and the keys that exist."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from genkit.attention.operators.pool import pool
 
 @dataclass(frozen=True, eq=False)
 class Tokens:
-    """What single tokens read inside a block: query ``i`` key ``j`` where ``table[rows[i], cols[j]] & valid[b, j]``."""
+    """Mask of single tokens: query ``i`` reads key ``j`` if ``table[rows[i], cols[j]] & valid[b, j]``."""
 
     rows: Tensor
     """int64 ``[Nq]``, row of the table of each query."""
@@ -26,19 +26,19 @@ class Tokens:
 
 @dataclass(frozen=True, eq=False)
 class Tail:
-    """What stands for the key blocks that a query block leaves out; float32, float64 for float64."""
+    """Replacement of the key blocks that a query block leaves out; float32, float64 for float64."""
 
     keys: Tensor
     """``[B, H, Kb, D]``, means."""
     values: Tensor
     """``[B, H, Kb, D]``, means."""
     count: Tensor
-    """``[B or 1, Kb]``, keys of each block that exist."""
+    """``[B or 1, Kb]``, number of existing keys of each block."""
 
 
 @dataclass(frozen=True, eq=False)
 class ReadMask:
-    """Everything that decides whether a query reads a key, on the device of the queries."""
+    """All restrictions on which keys a query reads, on the device of the queries."""
 
     plan: BlockPlan
     frames_q: Tensor | None
@@ -52,16 +52,16 @@ class ReadMask:
 
     @property
     def by_blocks(self) -> bool:
-        """Whether the plan alone decides."""
+        """True if the plan alone decides."""
         return self.visible is None and self.valid is None
 
     @property
     def all(self) -> bool:
-        """Whether every query reads every key."""
+        """True if every query reads every key."""
         return self.by_blocks and self.plan.keeps_all
 
     def rows(self, rows: Tensor) -> Tensor:
-        """What the queries ``rows`` [R] read, bool ``[B or 1, H or 1, R, Nk]``."""
+        """Return what the queries ``rows`` [R] read, bool ``[B or 1, H or 1, R, Nk]``."""
         blocks = self.plan.keep[:, :, rows // self.plan.block]
         seen = blocks.repeat_interleave(self.plan.block, dim=-1)[..., : self.plan.keys]
         if self.visible is not None and self.frames_q is not None and self.frames_k is not None:
@@ -69,7 +69,7 @@ class ReadMask:
         return seen if self.valid is None else seen & self.valid[:, None, None]
 
     def tokens(self) -> Tokens:
-        """The visible frames and the padding, whether they restrict anything or not."""
+        """Return the visible frames and the padding, restrictive or not."""
         plan, device = self.plan, self.plan.keep.device
         valid = torch.ones(1, plan.keys, dtype=torch.bool, device=device) if self.valid is None else self.valid
         if self.visible is None or self.frames_q is None or self.frames_k is None:
@@ -78,12 +78,12 @@ class ReadMask:
         return Tokens(self.frames_q + 1, self.frames_k + 1, with_text(self.visible), valid)
 
     def tail(self, k: Tensor, v: Tensor) -> Tail:
-        """Means and sizes of all key blocks."""
+        """Return means and sizes of all key blocks."""
         keys, values = (pool(x, self.plan.block, valid=self.valid)[0] for x in (k, v))
         return Tail(keys, values, count_in_blocks(self.tokens().valid, self.plan.block).to(keys.dtype))
 
     def blocks(self) -> tuple[Tensor, Tensor]:
-        """Blocks of which some pairs are read, and blocks of which all are; bool ``[B or 1, H or 1, Qb, Kb]``."""
+        """Return blocks of which some pairs are read, and of which all are; bool ``[B or 1, H or 1, Qb, Kb]``."""
         pairs = pairs_in_blocks(
             self.plan, frames_q=self.frames_q, frames_k=self.frames_k, visible=self.visible, valid=self.valid
         )

@@ -1,6 +1,7 @@
 """The definition of block-sparse attention: masked logits, their log-sum-exp, weights and a sum.
 
-Queries go in groups, so that the mask never exceeds ``PAIRS_AT_ONCE`` entries a head; nothing else is for speed.
+Queries are processed in groups, so that the mask never exceeds ``PAIRS_AT_ONCE`` entries a head; nothing else is for
+speed.
 """
 
 import torch
@@ -13,7 +14,7 @@ PAIRS_AT_ONCE = 1 << 24
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-    """Softmax attention with ``bias`` [.., Nq, Nk] on the logits, and its log-sum-exp; a row of -inf gives 0."""
+    """Compute attention with ``bias`` [.., Nq, Nk] on the logits, and its log-sum-exp; a row of -inf gives 0."""
     logits = q @ k.mT * scale + bias
     lse = logits.logsumexp(-1)
     weights = (logits - lse.masked_fill(lse == float("-inf"), 0)[..., None]).exp()
@@ -23,7 +24,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, scale: float) -> tu
 def forward(
     q: Tensor, k: Tensor, v: Tensor, read_mask: ReadMask, scale: float, with_tail: bool
 ) -> tuple[Tensor, Tensor]:
-    """Output ``[B, H, Nq, D]`` and log-sum-exp ``[B, H, Nq]``, computed in float32, float64 for float64.
+    """Return the output ``[B, H, Nq, D]`` and log-sum-exp ``[B, H, Nq]``, in float32, float64 for float64.
 
     With a tail, a block that is left out counts as its number of keys, all at their mean.
     Source: "Sol-Attn", arXiv 2607.24027: ``exp(q . mean k) sum v``, which is exact where the keys of a block are equal.

@@ -1,8 +1,8 @@
-"""Block-sparse attention as one Triton kernel: a program takes one tile of queries over the key blocks of its list.
+"""Block-sparse attention as one Triton kernel: a program processes one tile of queries over its list of key blocks.
 
-Whole blocks are read without a look at single tokens; those that are ragged, or that visible frames or padding cut,
-come after them. Softmax runs in float32 in powers of two. Offsets of tokens are int64: 120,000 tokens of 24 heads of
-width 128 in a batch of two pass 2^31 elements.
+Whole blocks are read without masks; those that are ragged, or cut by visible frames or padding, come after them.
+Softmax runs in float32 in powers of two. Offsets of tokens are int64: 120,000 tokens of 24 heads of width 128 in a
+batch of two pass 2^31 elements.
 """
 
 import torch
@@ -18,7 +18,7 @@ from genkit.attention.operators.triton import LOG2E, load_queries, online_softma
 
 
 def refusal(q: Tensor) -> str | None:
-    """Why the kernel cannot do this call here; None when it can."""
+    """Return the reason the kernel does not support this call here, or None."""
     if not 16 <= q.shape[3] <= 256:
         return f"its heads are 16 to 256 wide, not {q.shape[3]}"
     if q.requires_grad and torch.is_grad_enabled():
@@ -29,7 +29,7 @@ def refusal(q: Tensor) -> str | None:
 def forward(
     q: Tensor, k: Tensor, v: Tensor, read_mask: ReadMask, scale: float, with_tail: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """Output ``[B, H, Nq, D]`` and natural log-sum-exp float32 ``[B, H, Nq]``."""
+    """Return the output ``[B, H, Nq, D]`` and the natural log-sum-exp float32 ``[B, H, Nq]``."""
     plan, tokens = read_mask.plan, read_mask.tokens()
     lists: Lists = plan.split_lists if read_mask.by_blocks else split_lists(plan, *read_mask.blocks())
     tail: tuple[Tensor | None, ...] = (None, None, None, None)
@@ -64,7 +64,7 @@ def attend(
     block: int,
     scale: float,
 ) -> tuple[Tensor, Tensor]:
-    """The kernel as an operator of PyTorch's; lists, tokens and tail as ``forward`` makes them."""
+    """Run the kernel, as an operator of PyTorch; ``forward`` makes lists, tokens and tail."""
     batch, heads, queries, width = q.shape
     out, lse = _empty(q, v)
     launch = launch_for(q, block)
@@ -111,7 +111,7 @@ def attend(
 def constants(
     width: int, block: int, launch: Launch, dtype: torch.dtype, *, tabled: bool, tail: bool
 ) -> dict[str, object]:
-    """What the kernel is compiled for; ``tabled`` is whether visible frames cut blocks."""
+    """Return the compile-time constants of the kernel; ``tabled``: visible frames cut blocks."""
     return {
         "WIDTH": width,
         "PADDED": max(16, triton.next_power_of_2(width)),
@@ -188,7 +188,7 @@ def _forward(
     TAIL: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
-    """One tile of ``QUERIES`` rows of one head; ``scale`` has log2(e) in it."""
+    """Process one tile of ``QUERIES`` rows of one head; ``scale`` includes log2(e)."""
     TILES: tl.constexpr = (BLOCK + QUERIES - 1) // QUERIES
     batch = (tl.program_id(1) // heads).to(tl.int64)
     head = (tl.program_id(1) % heads).to(tl.int64)
@@ -262,7 +262,7 @@ def _read(
     q, k_ptr, v_ptr, key, key_ok, seen, k_n, k_d, v_n, v_d, channel, channel_ok, scale, top, total, acc,
     WIDTH: tl.constexpr, PADDED: tl.constexpr, MASKED: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """Take one tile of keys into the running softmax."""
+    """Update the running softmax with one tile of keys."""
     k_at = k_ptr + channel[:, None] * k_d + key.to(tl.int64)[None] * k_n
     v_at = v_ptr + key.to(tl.int64)[:, None] * v_n + channel[None] * v_d
     if MASKED:

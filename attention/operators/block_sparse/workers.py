@@ -1,7 +1,7 @@
-"""Threads that each compute alone: for many small pieces of work whose data should stay in one processor's cache.
+"""Threads that compute independently, for many small pieces of work whose data should stay in one processor's cache.
 
-PyTorch by itself spreads every operation over all threads, and each waits for the slowest; on small pieces that waiting
-is a good part of the time.
+PyTorch by itself spreads every operation over all threads, and each waits for the slowest; for small pieces that
+waiting is a large part of the time.
 """
 
 import os
@@ -18,7 +18,7 @@ R = TypeVar("R")
 
 
 def each(work: Callable[[T], R], pieces: Iterable[T]) -> list[R]:
-    """``work`` of every piece, in order, by as many threads as PyTorch has and under the caller's gradient modes."""
+    """Run ``work`` on every piece, in order, on as many threads as PyTorch has and in the caller's gradient modes."""
     threads = torch.get_num_threads()
     if threads == 1 or "OpenMP" not in torch.__config__.parallel_info():
         return [work(piece) for piece in pieces]
@@ -33,10 +33,10 @@ def each(work: Callable[[T], R], pieces: Iterable[T]) -> list[R]:
 
 @cache
 def _pool(threads: int) -> ThreadPoolExecutor:
-    """Threads in which PyTorch computes with one thread; the caller's number stays as it was.
+    """Return threads in which PyTorch computes with one thread; the caller's number does not change.
 
-    With OpenMP the number belongs to the thread that sets it. It is also what threads begin with that compute for the
-    first time later, so it is put back at once.
+    With OpenMP the number belongs to the thread that sets it. It is also the initial number of threads that compute for
+    the first time later, so it is restored at once.
     """
     pool, all_there = ThreadPoolExecutor(threads, "genkit", initializer=_alone), threading.Barrier(threads)
     list(pool.map(lambda _: all_there.wait(), range(threads)))
@@ -45,7 +45,7 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 
 
 def _alone() -> None:
-    torch.get_num_threads()  # from now on the number that others begin with has no effect here
+    torch.get_num_threads()  # from now on the initial number of other threads has no effect here
     torch.set_num_threads(1)
 
 

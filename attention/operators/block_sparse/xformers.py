@@ -1,4 +1,4 @@
-"""What xformers can do of block-sparse attention: all blocks, or windows that do not overlap."""
+"""Block-sparse attention on xformers, as far as it is supported: all blocks, or windows that do not overlap."""
 
 import importlib.util
 
@@ -10,7 +10,7 @@ from genkit.attention.operators.block_sparse.read_mask import ReadMask
 
 
 def refusal(q: Tensor, read_mask: ReadMask, with_lse: bool, with_tail: bool) -> str | None:
-    """Why this call cannot be done; None when it can."""
+    """Return the reason this call is not supported, or None."""
     if q.device.type != "cuda":
         return f"it is for NVIDIA GPUs, and these queries are on {q.device.type}"
     if importlib.util.find_spec("xformers") is None:
@@ -23,7 +23,7 @@ def refusal(q: Tensor, read_mask: ReadMask, with_lse: bool, with_tail: bool) -> 
 
 
 def windows_of(plan: BlockPlan) -> list[tuple[int, int]] | None:
-    """Queries and keys, in tokens, of each window of a block-diagonal plan in order; None for any other plan.
+    """Return queries and keys, in tokens, of each window of a block-diagonal plan in order; None for any other plan.
 
     Dense attention is one window.
     """
@@ -44,7 +44,7 @@ def windows_of(plan: BlockPlan) -> list[tuple[int, int]] | None:
 
 
 def forward(q: Tensor, k: Tensor, v: Tensor, read_mask: ReadMask, scale: float) -> Tensor:
-    """Output ``[B, H, Nq, D]``: all windows of all batches lie behind one another in one call."""
+    """Return the output ``[B, H, Nq, D]``: all windows of all batches are concatenated in one call."""
     from xformers.ops import memory_efficient_attention
     from xformers.ops.fmha.attn_bias import BlockDiagonalMask
 

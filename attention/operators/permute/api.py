@@ -16,7 +16,7 @@ def permute(x: Tensor, order: Tensor, *, impl: PermuteImpl = "auto") -> Tensor:
 
     Args:
         x: ``[B, H, N, D]``, any strides.
-        order: int64 ``[B or 1, H or 1, M]``, places in ``x``; a head may have an order of its own.
+        order: int64 ``[B or 1, H or 1, M]``, places in ``x``; each head may have its own order.
         impl: ``"triton"`` needs a CUDA device; an explicit choice never falls back.
 
     Returns:

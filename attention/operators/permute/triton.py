@@ -8,17 +8,17 @@ from torch import Tensor
 from genkit.attention.operators import triton as shared
 
 ROWS = 32
-"""Tokens that a program copies."""
+"""Tokens copied by a program."""
 
 
 def refusal(x: Tensor) -> str | None:
-    """Why the kernel cannot do this call here; None when it can."""
+    """Return the reason the kernel does not support this call here, or None."""
     return shared.place_refusal(_forward, x)
 
 
 @torch.library.custom_op("genkit::permute", mutates_args=())
 def gather_tokens(x: Tensor, order: Tensor) -> Tensor:
-    """The kernel as an operator of PyTorch's; see ``permute``."""
+    """Run the kernel, as an operator of PyTorch; see ``permute``."""
     batch, heads, _, width = x.shape
     out = _empty(x, order)
     count = order.shape[2]
@@ -64,7 +64,7 @@ def _forward(
     PADDED: tl.constexpr,
     ROWS: tl.constexpr,
 ):
-    """``ROWS`` tokens of one head."""
+    """Copy ``ROWS`` tokens of one head."""
     batch = (tl.program_id(1) // heads).to(tl.int64)
     head = (tl.program_id(1) % heads).to(tl.int64)
     place = tl.program_id(0) * ROWS + tl.arange(0, ROWS)

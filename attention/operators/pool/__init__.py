@@ -1,4 +1,4 @@
-"""Means of blocks of tokens, and how alike the tokens of a block are."""
+"""Means of blocks of tokens, and similarity of the tokens in a block."""
 
 from genkit.attention.operators.pool.api import pool
 

@@ -1,4 +1,4 @@
-"""Means of blocks of tokens, and how alike the tokens of a block are.
+"""Means of blocks of tokens, and similarity of the tokens in a block.
 
 Shape letters as in ``genkit.attention.operators.block_sparse``; ``Xb`` blocks of ``N`` tokens.
 """
@@ -15,15 +15,15 @@ PoolImpl = Literal["auto", "triton", "reference"]
 
 
 def pool(x: Tensor, block: int, *, valid: Tensor | None = None, impl: PoolImpl = "auto") -> tuple[Tensor, Tensor]:
-    """Mean and self-similarity of every block of ``block`` tokens; the last block may be shorter.
+    """Compute mean and self-similarity of every block of ``block`` tokens; the last block may be shorter.
 
-    Self-similarity is the mean cosine of all pairs of tokens in a block, a token with itself included; it is 1 where
-    all point the same way. Source: "SpargeAttn", arXiv 2502.18137, section 3.2.
+    Self-similarity is the mean cosine of all pairs of tokens in a block, a token with itself included; it is 1 if all
+    point in the same direction. Source: "SpargeAttn", arXiv 2502.18137, section 3.2.
 
     Args:
         x: ``[B, H, N, D]``, any strides.
         block: tokens of a block.
-        valid: bool ``[B or 1, N]``; False tokens are padding and count nowhere; None is all.
+        valid: bool ``[B or 1, N]``; False tokens are padding and do not count; None is all.
         impl: ``"triton"`` needs a CUDA device; an explicit choice never falls back.
 
     Returns:

@@ -7,7 +7,7 @@ from genkit.attention.geometry.blocks import in_blocks
 
 
 def forward(x: Tensor, block: int, valid: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Means ``[B, H, Xb, D]`` and self-similarities ``[B, H, Xb]``; see ``pool``."""
+    """Return means ``[B, H, Xb, D]`` and self-similarities ``[B, H, Xb]``; see ``pool``."""
     wide = x.to(torch.promote_types(x.dtype, torch.float32))
     ones = torch.ones(1, x.shape[2], dtype=torch.bool, device=x.device) if valid is None else valid
     counted = ones[:, None].to(wide.dtype)

@@ -8,23 +8,23 @@ from torch import Tensor
 from genkit.attention.operators import triton as shared
 
 ROWS = 16
-"""Tokens that are read at once."""
+"""Tokens read at once."""
 
 
 def refusal(x: Tensor) -> str | None:
-    """Why the kernel cannot do this call here; None when it can."""
+    """Return the reason the kernel does not support this call here, or None."""
     return shared.refusal(_forward, x, products=False)
 
 
 def forward(x: Tensor, block: int, valid: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Means ``[B, H, Xb, D]`` and self-similarities ``[B, H, Xb]``; see ``pool``."""
+    """Return means ``[B, H, Xb, D]`` and self-similarities ``[B, H, Xb]``; see ``pool``."""
     counted = torch.ones(1, x.shape[2], dtype=torch.bool, device=x.device) if valid is None else valid
     return pool_blocks(x, counted.to(torch.int8), block)
 
 
 @torch.library.custom_op("genkit::pool", mutates_args=())
 def pool_blocks(x: Tensor, valid: Tensor, block: int) -> tuple[Tensor, Tensor]:
-    """The kernel as an operator of PyTorch's; ``valid`` int8 ``[B or 1, N]``."""
+    """Run the kernel, as an operator of PyTorch; ``valid`` int8 ``[B or 1, N]``."""
     batch, heads, tokens, width = x.shape
     mean, similarity = _empty(x, block)
     _forward[(mean.shape[2], batch * heads)](
@@ -74,7 +74,7 @@ def _forward(
     BLOCK: tl.constexpr,
     ROWS: tl.constexpr,
 ):
-    """One block of one head."""
+    """Process one block of one head."""
     batch = (tl.program_id(1) // heads).to(tl.int64)
     head = (tl.program_id(1) % heads).to(tl.int64)
     channel = tl.arange(0, PADDED)

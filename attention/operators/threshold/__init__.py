@@ -1,4 +1,4 @@
-"""Attention that decides by a pooled score which blocks it reads exactly."""
+"""Attention that reads blocks with a high pooled score exactly, and all others by their mean."""
 
 from genkit.attention.operators.threshold.api import threshold_attention
 from genkit.attention.operators.threshold.plan import threshold_plan

@@ -1,4 +1,4 @@
-"""Attention that decides by a pooled score which blocks it reads exactly, and takes the others by their mean."""
+"""Attention that reads blocks with a high pooled score exactly, and all others by their mean."""
 
 from typing import Literal
 
@@ -25,7 +25,7 @@ def threshold_attention(
     valid: Tensor | None = None,
     impl: ThresholdImpl = "auto",
 ) -> tuple[Tensor, Tensor]:
-    """Self-attention in which each query block reads some key blocks exactly and all others as one mean key each.
+    """Compute self-attention in which each query block reads some key blocks exactly, all others as one mean key each.
 
     A block is exact when the mean score of its query block with its mean key is more than ``tau`` deviations above the
     mean over all key blocks, when it is the query block's own or a neighbour of it, or when either is a sink. A block
@@ -40,12 +40,12 @@ def threshold_attention(
         scale: factor on the logits; None is ``D ** -0.5``.
         sinks: bool ``[blocks]``, blocks that are read by all and read all exactly; None is none.
         valid: bool ``[B or 1, N]``; False keys are padding and never read; None is all.
-        impl: ``"triton"`` needs a CUDA device; ``"gather"`` plans as the definition does and is fast on CPUs, where
-            ``"auto"`` takes it; an explicit choice never falls back.
+        impl: ``"triton"`` needs a CUDA device; ``"gather"`` plans as the definition does and is fast on CPUs, the
+            ``"auto"`` choice there; an explicit choice never falls back.
 
     Returns:
-        ``[B, H, N, D]`` in the dtype of ``q``, and int32 ``[B, H, blocks]``: how many blocks each query block read
-        exactly.
+        ``[B, H, N, D]`` in the dtype of ``q``, and int32 ``[B, H, blocks]``: the number of blocks that each query block
+        reads exactly.
 
     Raises:
         ValueError: a shape or choice above is not respected.
@@ -58,7 +58,7 @@ def threshold_attention(
     blocks = -(-q.shape[2] // block)
     sinks = torch.zeros(blocks, dtype=torch.bool) if sinks is None else sinks
     if sinks.shape != (blocks,):
-        raise ValueError(f"sinks must hold one flag for each of {blocks} blocks, got {list(sinks.shape)}")
+        raise ValueError(f"sinks must have one flag for each of {blocks} blocks, got {list(sinks.shape)}")
     sinks, scale = sinks.to(q.device), q.shape[-1] ** -0.5 if scale is None else float(scale)
     if kernel := kernel_of("threshold", impl, q, block, others=("gather",)):
         attended: tuple[Tensor, Tensor] = kernel.forward(q, k, v, block, tau, scale, sinks, valid)

@@ -1,7 +1,7 @@
-"""Threshold attention as one Triton kernel: it decides, reads and takes the tail in a single pass.
+"""Threshold attention as one Triton kernel: it decides, reads and adds the tail in a single pass.
 
-A program takes one query block. It goes over the means of the key blocks in groups: their logits with its queries give
-the scores by which blocks are exact, and serve at once as the tail of those that are not. No mask is ever in memory.
+A program processes one query block. It goes over the means of the key blocks in groups: their logits with its queries
+give the scores that decide which blocks are exact, and are at the same time the tail of the others. No mask is stored.
 """
 
 import torch
@@ -16,11 +16,11 @@ from genkit.attention.operators.threshold.plan import spread_of
 from genkit.attention.operators.triton import load_queries, online_softmax_update
 
 GROUP = 32
-"""Key blocks whose means are looked at together."""
+"""Key blocks whose means are read together."""
 
 
 def refusal(q: Tensor, block: int) -> str | None:
-    """Why the kernel cannot do this call here; None when it can."""
+    """Return the reason the kernel does not support this call here, or None."""
     if block not in (16, 32, 64, 128):
         return f"its blocks are 16, 32, 64 or 128 tokens, not {block}"
     if not 16 <= q.shape[3] <= 256:
@@ -31,12 +31,12 @@ def refusal(q: Tensor, block: int) -> str | None:
 def forward(
     q: Tensor, k: Tensor, v: Tensor, block: int, tau: float, scale: float, sinks: Tensor, valid: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Output ``[B, H, N, D]`` and the number of exact blocks int32 ``[B, H, blocks]``."""
+    """Return the output ``[B, H, N, D]`` and the number of exact blocks int32 ``[B, H, blocks]``."""
     exists = torch.ones(1, k.shape[2], dtype=torch.bool, device=k.device) if valid is None else valid
     count = count_in_blocks(exists, block).float()
     (keys, _), (values, _) = pool(k, block, valid=valid), pool(v, block, valid=valid)
     mean, var = spread_of(keys, block, valid)
-    means = (x.contiguous() for x in (keys.to(k.dtype), values.to(v.dtype)))  # the kernel counts on packed rows
+    means = (x.contiguous() for x in (keys.to(k.dtype), values.to(v.dtype)))  # the kernel assumes packed rows
     spread = (x.contiguous() for x in (mean, var))
     return attend(q, k, v, *means, count.log2(), *spread, sinks, exists, block, tau, scale)
 
@@ -57,7 +57,7 @@ def attend(
     tau: float,
     scale: float,
 ) -> tuple[Tensor, Tensor]:
-    """The kernel as an operator of PyTorch's; means and spread as ``forward`` makes them."""
+    """Run the kernel, as an operator of PyTorch; ``forward`` makes means and spread."""
     batch, heads, tokens, width = q.shape
     out, exact = _empty(q, v, block)
     _forward[(exact.shape[2], batch * heads)](
@@ -90,7 +90,7 @@ def attend(
 
 
 def constants(width: int, block: int, dtype: torch.dtype) -> dict[str, object]:
-    """What the kernel is compiled for."""
+    """Return the compile-time constants of the kernel."""
     return {
         "WIDTH": width,
         "PADDED": max(16, triton.next_power_of_2(width)),
@@ -101,7 +101,7 @@ def constants(width: int, block: int, dtype: torch.dtype) -> dict[str, object]:
 
 
 def options(width: int) -> dict[str, int]:
-    """Launch numbers."""
+    """Return the launch numbers."""
     return {"num_warps": 4 if width <= 64 else 8, "num_stages": 2}
 
 
@@ -156,7 +156,7 @@ def _forward(
     GROUP: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
-    """One query block of one head."""
+    """Process one query block of one head."""
     head_of_all = tl.program_id(1).to(tl.int64)
     batch, head = head_of_all // heads, head_of_all % heads
     mine = tl.program_id(0)

@@ -4,11 +4,11 @@
   const element = (id) => document.getElementById(id);
   const takes = [...document.querySelectorAll(".take")];
   const place = element("place"), play = element("play"), clock = element("clock"), picker = element("take");
-  const DRIFT = 0.08; // seconds that a player may be off before it is set right
+  const DRIFT = 0.08; // maximum difference of a player to the clock in seconds
 
   let videos = [], seconds = 1, fps = 1, frame = 0, running = false, begun = 0;
 
-  // A blob can be sought in every browser; a long data URI cannot.
+  // Every browser can seek in a blob, but not in a long data URI.
   const asBlob = (video) => {
     const text = atob(video.src.slice(video.src.indexOf(",") + 1));
     const bytes = Uint8Array.from(text, (letter) => letter.charCodeAt(0));

@@ -76,7 +76,7 @@ def test_bad_calls_are_refused() -> None:
     q = torch.zeros(1, 1, 32, 16)
     with pytest.raises(ValueError, match="threshold_attention is self-attention and takes q, k and v of one shape"):
         threshold_attention(q, q[:, :, :16], q[:, :, :16])
-    with pytest.raises(ValueError, match=r"sinks must hold one flag for each of 2 blocks, got \[3\]"):
+    with pytest.raises(ValueError, match=r"sinks must have one flag for each of 2 blocks, got \[3\]"):
         threshold_attention(q, q, q, block=16, sinks=torch.zeros(3, dtype=torch.bool))
     with pytest.raises(ValueError, match="its blocks are 16, 32, 64 or 128 tokens, not 24"):
         threshold_attention(q, q, q, block=24, impl="triton")

@@ -351,7 +351,7 @@ def test_the_worst_case_is_the_largest_loss_in_its_own_spread() -> None:
     assert (case.side, case.take, case.metric) == (1, 2, "lite.flicker")
     assert (case.base, case.value) == pytest.approx((0.5, 0.1))
     parsed = page(found)
-    assert "It loses most in lite.flicker : 0.1 against 0.5 of 0, in a · seed 2" in parsed.text()
+    assert "Its largest loss is in lite.flicker : 0.1 against 0.5 of 0, in a · seed 2" in parsed.text()
     assert len(parsed.named("img")) == 2
     assert "2 does not lose against 0 in any metric or video that could be compared." in parsed.text()
     assert "1 loses" not in parsed.text()
