@@ -1,7 +1,7 @@
-"""The installation of the distribution ``genkit-video``: the way into its command line, and advice on packages.
+"""Installation of the distribution ``genkit-video``: entry point of its command line, and advice on packages.
 
-It stands outside the package ``genkit`` because PyPI's ``genkit``, another project, takes that name where both are
-installed. The distribution is on no index, so advice names the packages that are missing, or where this one came from.
+It is outside the package ``genkit`` because PyPI's ``genkit``, another project, takes that name if both are installed.
+The distribution is on no index, so advice names the missing packages, or where this one came from.
 """
 
 import json
@@ -19,10 +19,10 @@ NAME, NAMESAKE = "genkit-video", "genkit"
 
 
 def main() -> int:
-    """Run the command line, or return 1 after one sentence where ``genkit`` is not the package of this project."""
+    """Run the command line; print one sentence and return 1 if ``genkit`` is not the package of this project."""
     try:
         return _run()
-    except KeyboardInterrupt:  # while Python still reads the packages
+    except KeyboardInterrupt:  # while Python is still importing packages
         print("genkit: stopped; nothing was written", file=sys.stderr)
         return 130
 
@@ -38,7 +38,7 @@ def _run() -> int:
 
 
 def namesake() -> str | None:
-    """Explain what PyPI's ``genkit`` does to this package; None where it is not installed."""
+    """Describe what PyPI's ``genkit`` does to this package; None if it is not installed."""
     try:
         version = distribution(NAMESAKE).version
     except PackageNotFoundError:
@@ -50,13 +50,13 @@ def namesake() -> str | None:
 
 
 def reinstall() -> str:
-    """Return the command that brings back every file of this package."""
+    """Return the command that restores every file of this package."""
     place = _place()
     return f"pip install --force-reinstall --no-deps {place}" if place else f"install {NAME} again from where it came"
 
 
 def install_extra(extra: str) -> str:
-    """Return the command that installs what the optional feature ``extra`` of pyproject.toml needs on this system.
+    """Return the command that installs the packages of the optional feature ``extra`` in pyproject.toml.
 
     Raises:
         ValueError: there is no such feature.
@@ -72,7 +72,7 @@ def install_extra(extra: str) -> str:
 
 
 def _bare(need: "Requirement") -> str:
-    """A requirement without its condition: name, features and versions."""
+    """Requirement without its condition: name, features and versions."""
     need.marker = None
     return str(need)
 
@@ -81,13 +81,13 @@ def _is_ours() -> bool:
     try:
         found = import_module("genkit")
         import_module("genkit.errors")
-    except ImportError:  # the other package's own needs may be missing, and ours may be out of sight
+    except ImportError:  # the other package may lack dependencies, and ours may not be importable
         return False
     return getattr(found, "__distribution__", None) == NAME
 
 
 def _place() -> str:
-    """What this distribution was installed from, as arguments of pip; empty where pip did not note it."""
+    """Origin of this distribution as arguments of pip; empty if pip did not record it."""
     notes = (found.read_text("direct_url.json") for found in distributions(name=NAME))
     noted = next(filter(None, notes), None)
     if noted is None:

@@ -1,7 +1,7 @@
 """The command `genkit`: results on standard output, everything else on standard error.
 
-Exit codes: 0 done, 1 the generation failed, 2 the command is wrong; stopped by Ctrl-C 130, by SIGTERM 143, by SIGHUP
-129. No failure shows a traceback unless ``--debug`` stands among the words, or GENKIT_DEBUG is set.
+Exit codes: 0 done, 1 the generation failed, 2 invalid command; stopped by Ctrl-C 130, SIGTERM 143, SIGHUP 129.
+Tracebacks are shown only with ``--debug`` or GENKIT_DEBUG.
 """
 
 import dataclasses
@@ -19,8 +19,8 @@ from cyclopts import App, Parameter
 from genkit.apps.commands.bench import app as bench
 from genkit.apps.commands.evaluate import app as evaluation
 from genkit.apps.commands.flags import Settings, fields_of, request_from, with_request_flags
-from genkit.apps.commands.versus import folded
-from genkit.apps.terminal.ending import ended_by, without_debug
+from genkit.apps.commands.versus import fold
+from genkit.apps.terminal.ending import report_end, without_debug
 from genkit.apps.terminal.progress import guarded_screen, quiet_libraries
 from genkit.apps.terminal.signals import orderly_end
 from genkit.files.whole import FINISHED
@@ -29,7 +29,7 @@ from genkit.request import Request
 app = App(
     name="genkit",
     help="Make text-to-video models faster, longer and directable, without training. With --debug, every "
-    "command also shows where in the code a failure came from.",
+    "command also shows where in the code a failure occurred.",
     version=lambda: version("genkit-video"),
     default_parameter=Parameter(negative=()),
     suppress_keyboard_interrupt=False,
@@ -47,7 +47,7 @@ NoMetadata = Annotated[
     Parameter(
         name="--no-metadata",
         show_default=False,
-        help="Store neither request nor receipt: the file says only that genkit made it.",
+        help="Store neither request nor receipt: the file records only that genkit made it.",
     ),
 ]
 Json = Annotated[bool, Parameter(name="--json", show_default=False, help="Print JSON for programs.")]
@@ -64,7 +64,7 @@ def generate(
     no_metadata: NoMetadata = False,
     as_json: Json = False,
 ) -> int:
-    """Make a video from a text."""
+    """Make a video from a prompt."""
     from genkit.apps.commands.generate import produce
 
     return produce(request, output, metadata=not no_metadata, sheet=sheet, as_json=as_json)
@@ -75,7 +75,7 @@ def rerun(
     video: Annotated[Path, Parameter(help="A video that genkit made.")],
     *,
     model: Annotated[
-        str | None, Parameter(help="Model to open; a file may name 'tiny' and those of `genkit models`, and no other.")
+        str | None, Parameter(help="Model to open; a file may only name 'tiny' or a model that `genkit models` lists.")
     ] = None,
     settings: Settings = None,
     output: Output = None,
@@ -83,10 +83,10 @@ def rerun(
     no_metadata: NoMetadata = False,
     as_json: Json = False,
 ) -> int:
-    """Make a video again from the file, the same or with some settings changed.
+    """Remake a video from its own file, unchanged or with some settings changed.
 
-    The file decides prompt, sizes, seed and plug-ins. Device, offload, attention backend, options of the pipeline and
-    paths are not taken from it: what was left out is told, and can be given by --set.
+    The file supplies prompt, sizes, seed and plug-ins. Device, offload, attention backend, pipeline options and paths
+    are not taken from it: what was ignored is reported and can be given with --set.
     """
     from genkit.apps.commands.generate import check_not_source, produce
     from genkit.video.stranger import from_stranger
@@ -107,22 +107,22 @@ def compare(
     settings: Settings = None,
     versus: Annotated[
         list[str] | None,
-        Parameter(help="Begins a further side: its own --with, --num-frames, --steps, --set follow; repeatable."),
+        Parameter(help="Starts another side: its own --with, --num-frames, --steps, --set follow; repeatable."),
     ] = None,
-    seeds: Annotated[int, Parameter(help="Videos of each prompt, with seeds counted up from --seed.")] = 1,
-    prompts: Annotated[Path | None, Parameter(help="File with further prompts, one a line.")] = None,
+    seeds: Annotated[int, Parameter(help="Videos per prompt, with seeds counting up from --seed.")] = 1,
+    prompts: Annotated[Path | None, Parameter(help="File of additional prompts, one per line.")] = None,
     out: Annotated[
-        Path | None, Parameter(help="Folder of videos, scores and report; without it a new one in outputs/.")
+        Path | None, Parameter(help="Folder for videos, scores and report; default: a new one in outputs/.")
     ] = None,
-    resume: Annotated[bool, Parameter(show_default=False, help="Go on with the comparison in that folder.")] = False,
+    resume: Annotated[bool, Parameter(show_default=False, help="Continue the comparison in that folder.")] = False,
     as_json: Json = False,
 ) -> int:
     """Make the same videos in two or more ways, measure them, and write a report."""
-    from genkit.apps.commands.compare import compare as compared
+    from genkit.apps.commands.compare import compare as run_comparison
     from genkit.apps.commands.versus import sides_of
 
     sides = sides_of(request, versus or ())
-    return compared(sides, out, seeds=seeds, prompts=prompts, resume=resume, print_json=as_json)
+    return run_comparison(sides, out, seeds=seeds, prompts=prompts, resume=resume, print_json=as_json)
 
 
 @app.command
@@ -131,23 +131,21 @@ def probe(
     request: Request,
     *,
     settings: Settings = None,
-    out: Annotated[
-        Path, Parameter(help="Budget to write, a file that ends in .json; plug-ins take it as budget=FILE.")
-    ],
+    out: Annotated[Path, Parameter(help="Budget file to write, ending in .json; plug-ins take it as budget=FILE.")],
     recall: Annotated[
-        float | None, Parameter(help="Least share of the softmax that every layer keeps; 0.95 if nothing is asked for.")
+        float | None, Parameter(help="Min share of the softmax that every layer keeps; default 0.95.")
     ] = None,
     density: Annotated[
-        float | None, Parameter(help="Instead of --recall: greatest mean share of the attention that is computed.")
+        float | None, Parameter(help="Instead of --recall: max mean share of attention that is computed.")
     ] = None,
-    prompts: Annotated[Path | None, Parameter(help="File with further prompts, one a line.")] = None,
-    picture: Annotated[Path | None, Parameter(help="Heat maps to write, .svg or .png.")] = None,
+    prompts: Annotated[Path | None, Parameter(help="File of additional prompts, one per line.")] = None,
+    picture: Annotated[Path | None, Parameter(help="Heat maps to write, as .svg or .png.")] = None,
     as_json: Json = False,
 ) -> int:
-    """Measure in a short run what a sparse plug-in would leave out, and choose how much for each layer."""
-    from genkit.apps.commands.probe import probe as probed
+    """Measure in a short run what a sparse plug-in would drop, and choose the level of each layer."""
+    from genkit.apps.commands.probe import probe as run_probe
 
-    return probed(request, out, picture, recall=recall, density=density, prompts=prompts, as_json=as_json)
+    return run_probe(request, out, picture, recall=recall, density=density, prompts=prompts, as_json=as_json)
 
 
 @app.command
@@ -155,22 +153,22 @@ def plugins(*, as_json: Json = False) -> int:
     """List the plug-ins: paper, seams, parameters with defaults."""
     from genkit.apps.commands import listing
 
-    print(listing.shown(listing.plugins(), as_json))
+    print(listing.format_rows(listing.plugins(), as_json))
     return 0
 
 
 @app.command
 def models(*, as_json: Json = False) -> int:
-    """List the families of models that plug-ins can be applied to."""
+    """List the model families that plug-ins support."""
     from genkit.apps.commands import listing
 
-    print(listing.shown(listing.models(), as_json))
+    print(listing.format_rows(listing.models(), as_json))
     return 0
 
 
 @app.command
 def doctor(*, as_json: Json = False) -> int:
-    """Tell what this machine can run, and what is missing; exit code 1 if it cannot make a video."""
+    """Report what this machine can run and what is missing; exit code 1 if it cannot make a video."""
     from genkit.apps.commands.doctor import checks, text_of
 
     found = checks()
@@ -183,7 +181,7 @@ def doctor(*, as_json: Json = False) -> int:
 
 @app.command
 def demo() -> int:
-    """Make some videos with the model in the package, in outputs/demo."""
+    """Make a few videos with the embedded model, in outputs/demo."""
     from genkit.apps.commands.demo import run
 
     return run() or 0
@@ -193,24 +191,24 @@ def demo() -> int:
 def ui(
     *,
     host: Annotated[
-        str, Parameter(help="Address to listen on; any but this machine's own needs --auth.")
+        str, Parameter(help="Address to listen on; any address but this machine's own needs --auth.")
     ] = "127.0.0.1",
-    port: Annotated[int | None, Parameter(help="Port; without it the first free one from 7860 on.")] = None,
-    output: Annotated[Path, Parameter(name=["--output", "-o"], help="Folder of the videos.")] = Path("outputs/page"),
-    auth: Annotated[Path | None, Parameter(help="File with a line name:password for each person.")] = None,
+    port: Annotated[int | None, Parameter(help="Port; default: the first free one from 7860.")] = None,
+    output: Annotated[Path, Parameter(name=["--output", "-o"], help="Folder for the videos.")] = Path("outputs/page"),
+    auth: Annotated[Path | None, Parameter(help="File with one name:password line per person.")] = None,
     allow_host: Annotated[
         list[str] | None,
-        Parameter(help="Further name that the page goes by, such as a proxy's or this machine's; repeatable."),
+        Parameter(help="Additional name the page is reached by, such as a proxy's or this machine's; repeatable."),
     ] = None,
 ) -> int:
-    """Open a page in which videos are made by clicking."""
+    """Open a page for making videos in the browser."""
     from genkit.apps.door.serve import serve
 
     return serve(host, port, output, auth, allow_host or ())
 
 
 def main(tokens: Sequence[str] | None = None) -> int:
-    """Run one command; ``tokens`` are those of the process if None. Returns the exit code."""
+    """Run one command and return its exit code; ``tokens`` None takes those of the process."""
     FINISHED.clear()
     quiet_libraries()
     _wait_asleep()
@@ -222,23 +220,23 @@ def main(tokens: Sequence[str] | None = None) -> int:
 
 def _run(words: Sequence[str], debug: bool) -> int:
     try:
-        code = app(folded(words), exit_on_error=False, print_error=False, result_action="return_value") or 0
+        code = app(fold(words), exit_on_error=False, print_error=False, result_action="return_value") or 0
         sys.stdout.flush()
         return int(code)
     except BaseException as error:
-        return ended_by(error, debug)
+        return report_end(error, debug)
 
 
 def _wait_asleep() -> None:
-    """Let threads that wait for one another sleep.
+    """Make threads that wait for each other sleep instead of spin.
 
-    Beside one other busy process, threads that spin made the embedded model 40 times slower on two processors. Read
-    once, when torch is loaded.
+    With one other busy process on two processors, spinning made the embedded model 40 times slower. The variable is
+    read once, when torch is loaded.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def _print_anything() -> None:
-    """Show as an escape what a terminal or a pipe of another encoding cannot show."""
+    """Escape characters that the encoding of the terminal or pipe cannot represent."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")

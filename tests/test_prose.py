@@ -11,11 +11,16 @@ import pytest
 from tree import TOP
 
 FOLDERS: tuple[str, ...] = (
+    "apps",
     "attention/operators",
     "benchmarks",
     "genkit/checks",
     "genkit/decoding",
+    "genkit/files",
+    "genkit/record",
     "genkit/tiny",
+    "genkit/video",
+    "genkit_video.py",
     "schedulers/noise.py",
     "schedulers/seeds.py",
     "schedulers/timeline.py",

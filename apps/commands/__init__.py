@@ -1,1 +1,1 @@
-"""The subcommands of `genkit`."""
+"""Subcommands of `genkit`."""

@@ -1,7 +1,7 @@
-"""The commands `genkit bench ...`: how fast attention is on this machine, and against what.
+"""Commands `genkit bench ...`: how fast attention is on this machine, compared to named baselines.
 
-Tables go to standard output. Exit codes: 0 done, 1 a kernel is wrong and nothing was timed, or parts are left to run,
-2 the command is wrong, 128 and the signal's number if stopped by one; lines that were written stay.
+Tables go to standard output. Exit codes: 0 done, 1 a kernel is wrong and nothing was timed, or parts remain to be run,
+2 invalid command, 128 plus the signal number if stopped by a signal; rows already written are kept.
 """
 
 import sys
@@ -18,30 +18,28 @@ from genkit.record.visible import visible, visible_lines
 
 app = App(
     name="bench",
-    help="Measure the speed of attention against named baselines; kernels are checked first.",
+    help="Measure the speed of attention against named baselines; kernels are checked for correctness first.",
     default_parameter=Parameter(negative=()),
 )
 
-Dtype = Annotated[str | None, Parameter(help="float32, float16 or bfloat16; without it bfloat16, on a CPU float32.")]
-Device = Annotated[str | None, Parameter(help="cuda or cpu; without it the GPU where there is one.")]
+Dtype = Annotated[str | None, Parameter(help="float32, float16 or bfloat16; default bfloat16, on a CPU float32.")]
+Device = Annotated[str | None, Parameter(help="cuda or cpu; default: the GPU if there is one.")]
 Impl = Annotated[
     str,
-    Parameter(
-        help="Of the kernel: auto, triton, gather, flex, xformers or reference; an explicit choice never falls back."
-    ),
+    Parameter(help="Kernel implementation: auto, triton, gather, flex, xformers or reference; no fallback if named."),
 ]
-Seed = Annotated[int, Parameter(help="Of tensors and weights.")]
-Repeats = Annotated[int | None, Parameter(help="Timed calls of each; tables show median and quartiles.")]
-Out = Annotated[Path | None, Parameter(help="File to which one JSON line is added for each row.")]
+Seed = Annotated[int, Parameter(help="Seed for tensors and weights.")]
+Repeats = Annotated[int | None, Parameter(help="Timed calls per entry; tables show median and quartiles.")]
+Out = Annotated[Path | None, Parameter(help="File to append one JSON line per row to.")]
 Plugins = Annotated[
-    list[str] | None, Parameter(name="--plugin", help="A sparse plug-in, as in radial:density=0.3; repeatable.")
+    list[str] | None, Parameter(name="--plugin", help="Sparse plug-in, as in radial:density=0.3; repeatable.")
 ]
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class How:
-    """What most commands here take."""
+    """Options shared by most benchmark commands."""
 
     dtype: Dtype = None
     device: Device = None
@@ -50,7 +48,7 @@ class How:
     out: Out = None
 
     def values(self) -> dict[str, Any]:
-        """Those that a benchmark's configuration has, too."""
+        """Return the options that a benchmark's configuration also has."""
         return {"dtype": self.dtype, "device": self.device, "seed": self.seed, "repeats": self.repeats}
 
 
@@ -60,15 +58,17 @@ DEFAULT = How()
 @app.command
 def attention(
     *,
-    shape: Annotated[list[str] | None, Parameter(help="A model's attention, such as wan-14b-720p; repeatable.")] = None,
+    shape: Annotated[
+        list[str] | None, Parameter(help="A model's attention shape, such as wan-14b-720p; repeatable.")
+    ] = None,
     plugin: Plugins = None,
-    density: Annotated[list[float] | None, Parameter(help="Of the kernel alone, in (0, 1]; repeatable.")] = None,
+    density: Annotated[list[float] | None, Parameter(help="Density of the bare kernel, in (0, 1]; repeatable.")] = None,
     impl: Impl = "auto",
     how: How = DEFAULT,
 ) -> int:
-    """Time kernels and planners at the shapes of real models; on a CPU at likenesses of them."""
+    """Time kernels and planners at the shapes of real models; on a CPU, at scaled-down versions."""
     from genkit.benchmarks.speed.attention import AttentionConfig, parse_impl
-    from genkit.benchmarks.speed.attention import attention as timed
+    from genkit.benchmarks.speed.attention import attention as measure
 
     chosen: dict[str, Any] = {"densities": tuple(density)} if density else {}
     config = AttentionConfig(
@@ -78,38 +78,38 @@ def attention(
         **how.values(),
         **chosen,
     )
-    return _told(how.out, lambda tell: timed(config, tell, _say))
+    return _run_with_rows(how.out, lambda write: measure(config, write, _say))
 
 
 @app.command
 def step(
     *,
-    model: Annotated[list[str] | None, Parameter(help="Such as hunyuan-720p; repeatable.")] = None,
+    model: Annotated[list[str] | None, Parameter(help="Model shape, such as hunyuan-720p; repeatable.")] = None,
     plugin: Plugins = None,
     how: How = DEFAULT,
 ) -> int:
-    """Time a denoising step of a real-size transformer with random weights; on a CPU of a likeness."""
+    """Time a denoising step of a real-size transformer with random weights; on a CPU, of a scaled-down one."""
     from genkit.benchmarks.speed.step import StepConfig
-    from genkit.benchmarks.speed.step import step as timed
+    from genkit.benchmarks.speed.step import step as measure
 
     chosen: dict[str, Any] = {"models": tuple(model)} if model else {}
     chosen |= {"plugins": tuple(plugin)} if plugin else {}
     config = StepConfig(**how.values(), **chosen)
-    return _told(how.out, lambda tell: timed(config, tell, _say))
+    return _run_with_rows(how.out, lambda write: measure(config, write, _say))
 
 
 @app.command
 def kernel(
-    *kernels: Annotated[str, Parameter(help="Such as block_mass; all without it.")],
-    shape: Annotated[str, Parameter(help="The model whose attention it is.")] = "wan-1.3b-480p",
+    *kernels: Annotated[str, Parameter(help="Operators, such as block_mass; default: all.")],
+    shape: Annotated[str, Parameter(help="Model whose attention shape is used.")] = "wan-1.3b-480p",
     impl: Impl = "auto",
-    block: Annotated[int, Parameter(help="Tokens of a block.")] = 64,
+    block: Annotated[int, Parameter(help="Tokens per block.")] = 64,
     how: How = DEFAULT,
 ) -> int:
-    """Time every operator by itself against its definition in PyTorch."""
+    """Time each operator alone against its definition in PyTorch."""
     from genkit.benchmarks.speed.attention import parse_impl
     from genkit.benchmarks.speed.kernels import KernelConfig
-    from genkit.benchmarks.speed.kernels import kernels as timed
+    from genkit.benchmarks.speed.kernels import kernels as measure
 
     config = KernelConfig(
         kernels=kernels,
@@ -118,39 +118,40 @@ def kernel(
         block=block,
         **how.values(),
     )
-    return _told(how.out, lambda tell: timed(config, tell, _say))
+    return _run_with_rows(how.out, lambda write: measure(config, write, _say))
 
 
 @app.command
 def curve(
     *,
     planner: Annotated[
-        list[str] | None, Parameter(help="A plug-in with a density, as in radial:block=128; repeatable.")
+        list[str] | None, Parameter(help="Plug-in with a density, as in radial:block=128; repeatable.")
     ] = None,
-    impl: Annotated[list[str] | None, Parameter(help="Of the kernel; gather and flex without it; repeatable.")] = None,
-    density: Annotated[list[float] | None, Parameter(help="In (0, 1]; repeatable.")] = None,
-    repeats: Annotated[int, Parameter(help="Timed calls of each.")] = 3,
+    impl: Annotated[list[str] | None, Parameter(help="Kernel; default: gather and flex; repeatable.")] = None,
+    density: Annotated[list[float] | None, Parameter(help="Density in (0, 1]; repeatable.")] = None,
+    repeats: Annotated[int, Parameter(help="Timed calls per point.")] = 3,
     out: Out = None,
     picture: Annotated[Path | None, Parameter(help="SVG to write.")] = None,
-    page: Annotated[Path | None, Parameter(help="Markdown file with a place for the table, as docs/speed.md.")] = None,
+    page: Annotated[Path | None, Parameter(help="Markdown file to put the table into, such as docs/speed.md.")] = None,
 ) -> int:
-    """Measure the speed-up over the density on this CPU, planning counted in, as a table and a picture."""
+    """Measure speed-up against density on this CPU, planning time included, as a table and a picture."""
     from genkit.apps.commands.places import place_for, put
     from genkit.benchmarks.speed import curve_page
     from genkit.benchmarks.speed.attention import parse_impl
     from genkit.benchmarks.speed.curve import CurveConfig
-    from genkit.benchmarks.speed.curve import curve as timed
+    from genkit.benchmarks.speed.curve import curve as measure
     from genkit.files.whole import replacing
     from genkit.video.ours import is_picture
 
     place = None if picture is None else place_for(picture, (".svg",), "picture", is_picture)
     if page is not None and not page.is_file():
-        raise UsageError(f"the page {str(page)!r} is not there; only the table in it is replaced")
+        raise UsageError(f"the page {str(page)!r} does not exist; name one that has a place for the table")
     chosen: dict[str, Any] = {"planners": tuple(planner)} if planner else {}
     chosen |= {"densities": tuple(density)} if density else {}
     chosen |= {"impls": tuple(map(parse_impl, impl))} if impl else {}
     rows: list[dict[str, Any]] = []
-    if code := _told(out, lambda tell: rows.extend(timed(CurveConfig(repeats=repeats, **chosen), tell, _say))):
+    config = CurveConfig(repeats=repeats, **chosen)
+    if code := _run_with_rows(out, lambda write: rows.extend(measure(config, write, _say))):
         return code
     print(curve_page.table(rows), end="")
     if place is not None:
@@ -166,49 +167,49 @@ def curve(
 @app.command
 def tune(
     *,
-    width: Annotated[list[int] | None, Parameter(help="Of a head; 64 and 128 without it; repeatable.")] = None,
-    dtype: Annotated[list[str] | None, Parameter(help="Both 16-bit ones without it; repeatable.")] = None,
+    width: Annotated[list[int] | None, Parameter(help="Head width; default: 64 and 128; repeatable.")] = None,
+    dtype: Annotated[list[str] | None, Parameter(help="Data type; default: both 16-bit types; repeatable.")] = None,
     device: Device = None,
     out: Out = None,
 ) -> int:
-    """Time candidates for the launch numbers of the block-sparse Triton kernel."""
+    """Time candidate launch settings of the block-sparse Triton kernel."""
     from genkit.benchmarks.speed.tuning import TuneConfig
-    from genkit.benchmarks.speed.tuning import tune as timed
+    from genkit.benchmarks.speed.tuning import tune as measure
 
     chosen: dict[str, Any] = {"widths": tuple(width)} if width else {}
     chosen |= {"dtypes": tuple(dtype)} if dtype else {}
-    return _told(out, lambda tell: timed(TuneConfig(device=device, **chosen), tell, _say))
+    return _run_with_rows(out, lambda write: measure(TuneConfig(device=device, **chosen), write, _say))
 
 
 @app.command
 def gpu(
-    *parts: Annotated[str, Parameter(help="Parts, or their first words, such as attention; all without it.")],
-    out: Annotated[Path, Parameter(help="Folder of the results.")] = Path("benchmarks/results"),
-    minutes: Annotated[float, Parameter(help="No further part is begun after this; run again for the rest.")] = 5.0,
-    again: Annotated[bool, Parameter(show_default=False, help="Run finished parts again.")] = False,
-    device: Annotated[str, Parameter(help="cpu rehearses everything on small likenesses.")] = "cuda",
+    *parts: Annotated[str, Parameter(help="Parts by name or first word, such as attention; default: all.")],
+    out: Annotated[Path, Parameter(help="Folder for the results.")] = Path("benchmarks/results"),
+    minutes: Annotated[float, Parameter(help="Start no further part after this; run again for the rest.")] = 5.0,
+    again: Annotated[bool, Parameter(show_default=False, help="Rerun finished parts.")] = False,
+    device: Annotated[str, Parameter(help="cpu rehearses everything at a small scale.")] = "cuda",
 ) -> int:
-    """Everything about one GPU: correctness, speed at real shapes, steps of real models, launch numbers, goals."""
+    """Measure one GPU completely: correctness, speed at real shapes, steps of real models, launch numbers, goals."""
     from genkit.benchmarks.gpu.run import GpuConfig
-    from genkit.benchmarks.gpu.run import gpu as measured
+    from genkit.benchmarks.gpu.run import gpu as measure
 
     config = GpuConfig(parts=parts, out=out, minutes=minutes, again=again, device=device)
-    return _until_stopped(lambda: int(not measured(config, _say)), out)
+    return _run_until_stopped(lambda: int(not measure(config, _say)), out)
 
 
-def _told(out: Path | None, run: Callable[[Any], object]) -> int:
-    """Run with the rows going to ``out``."""
+def _run_with_rows(out: Path | None, run: Callable[[Any], object]) -> int:
+    """Run a benchmark and append its rows to ``out``."""
     from genkit.benchmarks.timing.results import lines_to
 
     def with_lines() -> int:
-        with lines_to(out) as tell:
-            run(tell)
+        with lines_to(out) as write:
+            run(write)
         return 0
 
-    return _until_stopped(with_lines, out)
+    return _run_until_stopped(with_lines, out)
 
 
-def _until_stopped(run: Callable[[], int], out: Path | None) -> int:
+def _run_until_stopped(run: Callable[[], int], out: Path | None) -> int:
     """Run, and say what is kept when the user stops it."""
     try:
         return run()

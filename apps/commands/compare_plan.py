@@ -1,4 +1,4 @@
-"""What a comparison makes: sides, prompts and seeds, checked before any work and kept in the folder."""
+"""Plan of a comparison: sides, prompts and seeds, checked before any work and stored in its folder."""
 
 import json
 import os
@@ -25,30 +25,30 @@ from genkit.tiny import TINY_WEIGHTS
 FOLDER = Path("outputs")
 PLAN = "plan.json"
 WRITTEN = ("report.html", "report.json", "videos", "frames", "scores")
-"""What a comparison writes beside its plan."""
+"""Names that a comparison writes beside its plan."""
 SCHEMA_VERSION = 2
 NOT_A_DIFFERENCE = ("prompt", "seed", "plugins", "options")
-"""Fields that are not shown as one in the name of a side."""
+"""Fields that the name of a side omits."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Everything that decides the videos of a comparison."""
+    """Everything that determines the videos of a comparison."""
 
     sides: tuple[Request, ...]
-    """Their prompt and seed are those of the command line; :meth:`request` puts in those of a take."""
+    """Requests with the command line's prompt and seed; :meth:`request` inserts those of a take."""
     prompts: tuple[Any, ...]
     """Texts, or lists of events."""
     seeds: tuple[int, ...]
 
     @property
     def names(self) -> list[str]:
-        """What the sides are called: their plug-ins, and the other fields in which they differ."""
+        """Names of the sides: their plug-ins, and the other fields in which they differ."""
         return [", ".join([_plugins(side) or "plain", *_changes(side, self.sides)]) for side in self.sides]
 
     @property
     def folders(self) -> list[str]:
-        """A folder's name for each side."""
+        """Folder name of each side."""
         slugs = [re.sub(r"[^A-Za-z0-9.]+", "-", name)[:40].strip("-.") for name in self.names]
         return [f"{number}-{slug}" for number, slug in enumerate(slugs, 1)]
 
@@ -62,16 +62,16 @@ class Plan:
         ]
 
     def request(self, side: int, take: int) -> Request:
-        """What is asked for in one video."""
+        """Return the request of one video."""
         prompt, seed = self.prompts[take // len(self.seeds)], self.seeds[take % len(self.seeds)]
         return self.sides[side].model_copy(update={"prompt": prompt, "seed": seed})
 
     def about(self, side: int) -> dict[str, Any]:
-        """The request of a side without prompt and seed, in JSON values."""
+        """Return the request of a side, without prompt and seed, as JSON values."""
         return self.sides[side].model_dump(mode="json", exclude_none=True, exclude={"prompt", "seed"})
 
     def as_json(self) -> dict[str, Any]:
-        """The plan in JSON values, with what else decides the videos."""
+        """Return the plan as JSON values, with versions and weights, which also determine the videos."""
         sides = [self.about(side) for side in range(len(self.sides))]
         return {
             "schema_version": SCHEMA_VERSION,
@@ -83,17 +83,17 @@ class Plan:
         }
 
 
-def planned(sides: Sequence[Request], prompts: Sequence[Any], seeds: int, kept: dict[str, Any] | None) -> Plan:
-    """Check and complete what was asked for.
+def make_plan(sides: Sequence[Request], prompts: Sequence[Any], seeds: int, kept: dict[str, Any] | None) -> Plan:
+    """Check the arguments and complete them to a plan.
 
     Args:
-        sides: two requests or more, the first is what the others are held against.
-        prompts: what to make besides the prompt of the sides.
-        seeds: how many, counted up from that of the sides.
-        kept: the plan that lies in the folder, which says the seed if none was given; None if there is none.
+        sides: two or more requests; the first is the baseline of the others.
+        prompts: prompts in addition to that of the sides.
+        seeds: seeds per prompt, counting up from that of the sides.
+        kept: the plan stored in the folder, whose seed is used if none was given; None if there is none.
 
     Raises:
-        UsageError: two sides are the same, plug-ins cannot be used, a prompt stands twice, or ``seeds`` is below 1.
+        UsageError: two sides are equal, plug-ins cannot be used, a prompt is repeated, or ``seeds`` is below 1.
     """
     if seeds < 1:
         raise UsageError(f"--seeds {seeds} must be at least 1")
@@ -103,7 +103,7 @@ def planned(sides: Sequence[Request], prompts: Sequence[Any], seeds: int, kept: 
         for prompt in every:
             check_request(side.model_copy(update={"prompt": prompt}))
     if twice := next((prompt for index, prompt in enumerate(every) if prompt in every[:index]), None):
-        raise UsageError(f"the prompt {_text(twice)!r} stands twice; a video more of it takes another seed")
+        raise UsageError(f"the prompt {_text(twice)!r} is given twice; for another video of it use another seed")
     first = sides[0].seed if sides[0].seed is not None or kept is None else kept["seeds"][0]
     begin = draw_seed(first)
     draw_seed(begin + seeds - 1)  # the last one counts too
@@ -111,21 +111,21 @@ def planned(sides: Sequence[Request], prompts: Sequence[Any], seeds: int, kept: 
 
 
 def folder_for(out: Path | None, resume: bool) -> Path:
-    """``out``, or a folder in ``outputs/`` that does not exist yet.
+    """Return ``out``, or a folder in ``outputs/`` that does not exist yet.
 
     Raises:
-        UsageError: ``resume`` was given without the folder to go on with.
+        UsageError: ``resume`` was given without the folder to resume.
     """
     if out is not None:
         return out
     if resume:
-        raise UsageError("--resume goes on with a comparison; name its folder with --out")
+        raise UsageError("--resume continues a comparison; name its folder with --out")
     names = (FOLDER / f"comparison-{date.today():%Y-%m-%d}{'' if number == 1 else f'-{number}'}" for number in count(1))
     return next(name for name in names if not name.exists())
 
 
-def claimed(out: Path) -> Path:
-    """Make ``out``, a new folder in ``outputs/``; where another comparison made it meanwhile, the next one."""
+def claim_folder(out: Path) -> Path:
+    """Create ``out``, a new folder in ``outputs/``, or the next free one if another process created it first."""
     while True:
         try:
             out.mkdir(parents=True)
@@ -134,11 +134,11 @@ def claimed(out: Path) -> Path:
             out = folder_for(None, False)
 
 
-def opened(out: Path, resume: bool) -> dict[str, Any] | None:
-    """The plan that lies in the folder of a comparison; None in a new one.
+def read_plan(out: Path, resume: bool) -> dict[str, Any] | None:
+    """Return the plan stored in the folder of a comparison; None in a new one.
 
     Raises:
-        UsageError: nothing can be written there, it holds a comparison and ``resume`` was not given, or its plan is
+        UsageError: the folder cannot be written, contains a comparison and ``resume`` was not given, or its plan is
             damaged.
     """
     check_writable(out / "clip.mp4")
@@ -146,11 +146,13 @@ def opened(out: Path, resume: bool) -> dict[str, Any] | None:
     if not path.exists():
         if theirs := next((name for name in WRITTEN if os.path.lexists(out / name)), None):
             raise UsageError(
-                f"{str(out / theirs)!r} is there already and belongs to no comparison; name another folder"
+                f"{str(out / theirs)!r} already exists and does not belong to a comparison; name another folder"
             )
         return None
     if not resume:
-        raise UsageError(f"{str(out)!r} holds a comparison already; go on with it by --resume, or name another folder")
+        raise UsageError(
+            f"{str(out)!r} already contains a comparison; use --resume to continue, or name another folder"
+        )
     try:
         plan = json.loads(path.read_text("utf-8-sig"))
         if plan["schema_version"] == SCHEMA_VERSION and plan["seeds"]:
@@ -160,39 +162,39 @@ def opened(out: Path, resume: bool) -> dict[str, Any] | None:
     raise UsageError(f"{str(path)!r} is damaged or of another version; name another folder")
 
 
-def keep(plan: Plan, out: Path, kept: dict[str, Any] | None) -> None:
-    """Write the plan into a new folder, or make sure that it is the one that lies there.
+def write_plan(plan: Plan, out: Path, kept: dict[str, Any] | None) -> None:
+    """Write the plan into a new folder, or check that it equals the one stored there.
 
     Raises:
-        UsageError: the folder holds another comparison.
+        UsageError: the folder contains another comparison.
     """
     asked = plan.as_json()
     if kept is None:
         with parts_in(out) as (part,):
             part.write_text(json.dumps(asked, indent=2) + "\n", "utf-8")
             if not claim(part, out / PLAN):
-                raise UsageError(f"another comparison has begun in {str(out)!r} meanwhile; name another folder")
+                raise UsageError(f"another comparison has just started in {str(out)!r}; name another folder")
         return
     for name, value in json.loads(json.dumps(asked)).items():
         if value != kept.get(name):
-            raise UsageError(f"{str(out)!r} holds a comparison with other {name}; name another folder")
+            raise UsageError(f"{str(out)!r} contains a comparison with other {name}; name another folder")
 
 
-def prompts_of(path: Path | None) -> list[str]:
-    """The prompts in a file, one a line; empty lines do not count.
+def read_prompts(path: Path | None) -> list[str]:
+    """Return the prompts in a file, one per line; empty lines are skipped.
 
     Raises:
-        UsageError: the file cannot be read or holds none.
+        UsageError: the file cannot be read or is empty.
     """
     if path is None:
         return []
     try:
         found = [line.strip() for line in path.read_text("utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text; save it as UTF-8"
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text; save it as UTF-8"
         raise UsageError(f"cannot read the prompts in {str(path)!r}: {reason}") from error
     if not found:
-        raise UsageError(f"{str(path)!r} holds no prompt; write one a line")
+        raise UsageError(f"{str(path)!r} contains no prompt; write one per line")
     return found
 
 
@@ -209,12 +211,12 @@ def _check_sides(sides: Sequence[Request]) -> None:
 
 
 def _plugins(side: Request) -> str:
-    """The plug-ins in their shortest form, in a fixed order, which has no effect."""
+    """Plug-ins in their shortest form, sorted: their order has no effect."""
     return " + ".join(sorted(catalogue.text_of(catalogue.parse(text)) for text in side.plugins))
 
 
 def _changes(side: Request, sides: Sequence[Request]) -> list[str]:
-    """The fields and options in which not all sides agree, as this side has them; the model's defaults go unsaid."""
+    """Fields and options in which the sides differ, with this side's values; the model's defaults are omitted."""
     fields = [name for name in Request.model_fields if name not in NOT_A_DIFFERENCE]
     found = {name: [getattr(other, name) for other in sides] for name in fields}
     options = dict.fromkeys(key for other in sides for key in other.options)
@@ -225,7 +227,7 @@ def _changes(side: Request, sides: Sequence[Request]) -> list[str]:
 
 
 def _tiny_weights() -> dict[str, str]:
-    """Hashes of the embedded model, which may be trained again within one version."""
+    """Hashes of the embedded model, which may be retrained within one version."""
     files = sorted(TINY_WEIGHTS.rglob("*.safetensors"))
     return {path.relative_to(TINY_WEIGHTS).as_posix(): sha256_of(path) for path in files}
 

@@ -1,4 +1,4 @@
-"""Five short videos of the embedded model, with and without plug-ins, what the oracle says of each, and a picture."""
+"""Five short videos of the embedded model, with and without plug-ins, the oracle's verdicts, and a contact sheet."""
 
 import sys
 import time
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genkit.apps.commands.places import place_for, put, tell_moved
+from genkit.apps.commands.places import place_for, put, report_moved
 from genkit.apps.terminal.signals import exit_code
 from genkit.request import Request
 from genkit.video.targets import Target
@@ -29,7 +29,7 @@ class Scene:
     plugins: tuple[str, ...] = ()
 
     def request(self) -> Request:
-        """What is asked for."""
+        """Return the request of this video."""
         return Request(prompt=self.prompt, num_frames=self.num_frames, seed=SEED, plugins=self.plugins)
 
 
@@ -48,7 +48,7 @@ SCENES = (
 
 
 def run(folder: Path = FOLDER) -> int:
-    """Make the videos, their recipes and ``sheet.png`` in ``folder``, and say what each took; returns the exit code."""
+    """Make the videos, their recipes and ``sheet.png`` in ``folder``, print timings, and return the exit code."""
     from genkit.loading import load
     from genkit.video.ours import is_film, is_picture
     from genkit.video.sheet import contact_sheet, write_png
@@ -58,18 +58,18 @@ def run(folder: Path = FOLDER) -> int:
     begun = time.perf_counter()
     try:
         pipe = load("tiny")
-        strips = [_made(scene, pipe, target) for scene, target in zip(SCENES, places, strict=True)]
+        strips = [_make(scene, pipe, target) for scene, target in zip(SCENES, places, strict=True)]
         drawn = contact_sheet(strips, columns=9)
         sheet = put(place, lambda part: write_png(drawn, part), "contact sheet")
     except KeyboardInterrupt as error:
-        print(f"genkit: stopped; what is finished is in {str(folder)!r}", file=sys.stderr)
+        print(f"genkit: stopped; finished videos are in {str(folder)!r}", file=sys.stderr)
         return exit_code(error)
     print(f"{sheet}: look here first; all in {time.perf_counter() - begun:.0f} s")
     return 0
 
 
-def _made(scene: Scene, pipe: Any, target: Target) -> tuple[str, Any, float]:
-    """Make and save one video, and return what the contact sheet shows of it."""
+def _make(scene: Scene, pipe: Any, target: Target) -> tuple[str, Any, float]:
+    """Make and save one video; return its strip for the contact sheet."""
     from genkit.apps.terminal.progress import progress_bar
     from genkit.apps.terminal.warning import warning
     from genkit.making import make
@@ -79,7 +79,7 @@ def _made(scene: Scene, pipe: Any, target: Target) -> tuple[str, Any, float]:
     with progress_bar() as draw:
         video = make(scene.request(), on_event=warning(draw), pipe=pipe)
     path = video.save(target)
-    tell_moved(path, target, "video")
+    report_moved(path, target, "video")
     receipt = video.receipt
     assert receipt is not None
     shares = "".join(f", {name} {share.mean:.0%} of attention" for name, share in receipt.attention.densities.items())

@@ -1,4 +1,4 @@
-"""What this machine can run, and what is missing for the rest."""
+"""Capability checks of this machine, each with a fix for what is missing."""
 
 import importlib
 import os
@@ -19,26 +19,26 @@ GIB = 2**30
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One thing that a machine has or has not."""
+    """One capability check."""
 
     name: str
     ok: bool
     found: str
-    """What is there, or why it cannot be used."""
+    """What was found, or the reason it cannot be used."""
     fix: str = ""
-    """What to do about it; empty where all is well."""
+    """Suggested fix; empty if the check passed."""
     needed: bool = False
-    """Whether no video can be made without it."""
+    """True if no video can be made without it."""
 
 
 def checks() -> list[Check]:
-    """Look at everything; nothing is downloaded, and a check that fails never ends the list."""
+    """Run all checks; nothing is downloaded, and a failing check does not stop the others."""
     looks = (_python, _name, _machine, _torch, _gpu, _diffusers, _triton, _flex, _xformers, _weights, _h264, _gradio)
     return [_safely(look) for look in looks]
 
 
 def text_of(check: Check) -> str:
-    """One line: ``ok`` or ``missing``, what was found, what to do."""
+    """Format a check as one line: its state, what was found, and the fix."""
     state = "ok" if check.ok else "missing" if check.needed else "without"
     return visible(f"{state:8}{check.name:15}{check.found}" + (f"; {check.fix}" if check.fix else ""))
 
@@ -46,9 +46,9 @@ def text_of(check: Check) -> str:
 def _safely(look: Callable[[], Check]) -> Check:
     try:
         return look()
-    except Exception as error:  # a broken package may raise anything when it is imported
+    except Exception as error:  # importing a broken package may raise anything
         name = look.__name__.strip("_")
-        return Check(name=name, ok=False, found=f"{type(error).__name__}: {error}", fix="install it again", needed=True)
+        return Check(name=name, ok=False, found=f"{type(error).__name__}: {error}", fix="reinstall it", needed=True)
 
 
 def _python() -> Check:
@@ -79,7 +79,7 @@ def _torch() -> Check:
 def _gpu() -> Check:
     torch = importlib.import_module("torch")
     if not torch.cuda.is_available():
-        fix = "install a driver that fits" if torch.version.cuda else "this torch is built without CUDA"
+        fix = "install a matching driver" if torch.version.cuda else "this torch is built without CUDA"
         return Check(name="gpu", ok=False, found="no CUDA device: models run on the CPU", fix=fix)
     device = torch.cuda.get_device_properties(0)
     count = torch.cuda.device_count()
@@ -131,7 +131,7 @@ def _optional(package: str, purpose: str, fix: str) -> Check:
 
 def _weights() -> Check:
     there = (TINY_WEIGHTS / "model_index.json").is_file()
-    found = "in the package, no download needed" if there else "not in this installation"
+    found = "in the package, no download needed" if there else "missing from this installation"
     fix = "" if there else reinstall()
     return Check(name="tiny model", ok=there, found=found, fix=fix, needed=True)
 

@@ -1,7 +1,7 @@
-"""The commands `genkit eval ...`: measure videos, compare runs, tell what is missing.
+"""Commands `genkit eval ...`: measure videos, compare runs, report what is missing.
 
 Tables and JSON go to standard output, bad videos and progress to standard error. Exit codes: 0 done, 1 a video could
-not be measured wholly or something is missing, 2 the command is wrong, 128 and the signal's number if stopped by one.
+not be measured completely or something is missing, 2 invalid command, 128 plus the signal number if stopped by one.
 """
 
 import dataclasses
@@ -30,82 +30,82 @@ Json = Annotated[bool, Parameter(name="--json", show_default=False, help="Print 
 @app.command
 def run(
     *videos: Annotated[Path, Parameter(help="Video files, raw frames (.npz), or folders of them.")],
-    suite: Annotated[str, Parameter(help="Which metrics: lite, similarity, sprites or vbench.")],
-    out: Annotated[Path, Parameter(help="Folder of this run: ledger and results.")],
-    resume: Annotated[bool, Parameter(show_default=False, help="Go on with the run in that folder.")] = False,
+    suite: Annotated[str, Parameter(help="Metrics to compute: lite, similarity, sprites or vbench.")],
+    out: Annotated[Path, Parameter(help="Folder for this run: ledger and results.")],
+    resume: Annotated[bool, Parameter(show_default=False, help="Continue the run in that folder.")] = False,
     reference: Annotated[Path | None, Parameter(help="Folder of reference videos with the same names.")] = None,
-    only: Annotated[list[str] | None, Parameter(help="One metric of the suite; may be given again.")] = None,
-    mode: Annotated[str | None, Parameter(help="How vbench is read: vbench-0.1.5 (default) or fixed.")] = None,
+    only: Annotated[list[str] | None, Parameter(help="One metric of the suite; repeatable.")] = None,
+    mode: Annotated[str | None, Parameter(help="Formulas of vbench: vbench-0.1.5 (default) or fixed.")] = None,
     allow_random: Annotated[
         bool,
-        Parameter(negative="", show_default=False, help="Draw weights that are missing; the numbers mean nothing."),
+        Parameter(negative="", show_default=False, help="Draw missing weights at random; scores are meaningless."),
     ] = False,
     as_json: Json = False,
 ) -> int:
-    """Measure videos; a run that was stopped goes on where it was with --resume."""
+    """Measure videos; --resume continues a stopped run."""
     from genkit.benchmarks.evaluate.registry import find_suite
     from genkit.benchmarks.evaluate.run import evaluate, failures
 
     if not videos:
-        raise UsageError("no video is named; give files or a folder")
+        raise UsageError("no video given; name files or a folder")
     try:
         chosen = find_suite(suite, mode=mode, allow_random=allow_random, only=only or ())
-        results = evaluate(chosen, videos, out, resume=resume, reference=reference, on_clip=_tell)
+        results = evaluate(chosen, videos, out, resume=resume, reference=reference, on_clip=_show_progress)
     except KeyboardInterrupt as error:
-        print("genkit: stopped; go on by the same command with --resume", file=sys.stderr)
+        print("genkit: stopped; use --resume to continue", file=sys.stderr)
         return exit_code(error)
     print(json.dumps(results, indent=2) if as_json else _results_table(results))
     bad = failures(results)
     for name, reason in bad.items():
         print(visible(f"{name}: {reason}"), file=sys.stderr)
     if bad:
-        print(f"genkit: {len(bad)} of {len(results['videos'])} videos could not be measured wholly", file=sys.stderr)
+        print(f"genkit: {len(bad)} of {len(results['videos'])} videos could not be measured fully", file=sys.stderr)
     return int(bool(bad))
 
 
 @app.command
 def compare(
-    *runs: Annotated[Path, Parameter(help="Folders of runs; all are held against the first.")], as_json: Json = False
+    *runs: Annotated[Path, Parameter(help="Folders of runs; the first is the baseline.")], as_json: Json = False
 ) -> int:
-    """Compare runs of one suite on the prompts that they share."""
-    from genkit.benchmarks.evaluate.comparison import compare as compared
+    """Compare runs of one suite on the prompts they share."""
+    from genkit.benchmarks.evaluate.comparison import compare as compare_runs
 
-    found = compared(list(runs))
+    found = compare_runs(list(runs))
     if as_json:
         print(json.dumps([dataclasses.asdict(row) | {"verdict": row.verdict} for row in found], indent=2))
         return 0
     head = ("metric", "better", "run", "base", "this", "difference", "95 % interval", "prompts", "verdict")
     body = [
-        (_stamped(row.metric, row.random_weights), row.better, row.other)
+        (_stamp(row.metric, row.random_weights), row.better, row.other)
         + (_of(row.base_value, row.base_ceiling), _of(row.value, row.ceiling))
         + (_number(row.difference.value), _interval(row.difference.low, row.difference.high))
         + (str(row.difference.prompts), row.verdict)
         for row in found
     ]
     print(f"base: {visible(found[0].base)}\n{_table([head, *body])}")
-    print(_corrected(found), file=sys.stderr)
+    print(_correction_note(found), file=sys.stderr)
     return 0
 
 
-def _corrected(found: Sequence["Difference"]) -> str:
-    """What the verdicts hold, in words."""
+def _correction_note(found: Sequence["Difference"]) -> str:
+    """Sentence that explains the correction behind the verdicts."""
     from genkit.benchmarks.evaluate.sign_flips import LEVEL, MIN_PAIRS
 
     measures = len({row.metric for row in found})
     return (
         f"genkit: the verdicts of a run are corrected for its {measures} measures (at most {LEVEL:.0%} for any false "
-        f"one) and take {MIN_PAIRS} prompts; the intervals are those of each measure alone"
+        f"one) and need {MIN_PAIRS} prompts; each interval is that of its measure alone"
     )
 
 
 @app.command
 def doctor(
-    *, suite: Annotated[str | None, Parameter(help="One suite; all if left out.")] = None, as_json: Json = False
+    *, suite: Annotated[str | None, Parameter(help="One suite; default: all.")] = None, as_json: Json = False
 ) -> int:
-    """Tell for each metric whether it can run here, or exactly what is missing.
+    """Report for each metric whether it can run here, or exactly what is missing.
 
-    The exit code is 1 if a package of the extra `eval` is missing, and for one suite also if weights or packages are
-    that only a user can bring.
+    The exit code is 1 if a package of the extra `eval` is missing; for a single suite also if weights or packages are
+    missing that only the user can provide.
     """
     from genkit.benchmarks.evaluate.registry import SUITES, find_suite
 
@@ -118,12 +118,12 @@ def doctor(
     if as_json:
         print(json.dumps(rows, indent=2))
     else:
-        print(_table([(name, line) for row in rows for name, line in _states(row)]))
+        print(_table([(name, line) for row in rows for name, line in _status_lines(row)]))
     return int(any(row["missing"] or (suite and row["wants"]) for row in rows))
 
 
-def _states(row: dict[str, Any]) -> list[tuple[str, str]]:
-    """The lines of one metric: ready, or one for each thing that is missing."""
+def _status_lines(row: dict[str, Any]) -> list[tuple[str, str]]:
+    """Lines of one metric: ready, or one per missing item."""
     missing = row["missing"]
     lines = [f"missing {', '.join(missing)}: {install_extra('eval')}"] if missing else []
     lines += [f"missing {want}" for want in row["wants"]]
@@ -131,19 +131,19 @@ def _states(row: dict[str, Any]) -> list[tuple[str, str]]:
     return list(zip(names, lines or ["ready"], strict=False))
 
 
-def _tell(number: int, count: int, name: str) -> None:
-    """One line of progress, on a terminal only."""
+def _show_progress(number: int, count: int, name: str) -> None:
+    """Show one line of progress, on a terminal only."""
     status_line(f"{number}/{count} {name}", last=number == count)
 
 
 def _results_table(results: dict[str, Any]) -> str:
-    most = any("ceiling" in row for row in results["metrics"].values())
-    head = ("metric", "value", *(("ceiling",) if most else ()), "95 % interval", "better", "videos", "prompts")
+    has_ceiling = any("ceiling" in row for row in results["metrics"].values())
+    head = ("metric", "value", *(("ceiling",) if has_ceiling else ()), "95 % interval", "better", "videos", "prompts")
     head = (*head, "missing")
     metrics = results["metrics"]
     body = [
-        (_stamped(name, row.get("weights") == "random"), _number(row["value"]))
-        + ((_number(row.get("ceiling")),) if most else ())
+        (_stamp(name, row.get("weights") == "random"), _number(row["value"]))
+        + ((_number(row.get("ceiling")),) if has_ceiling else ())
         + (_interval(row["low"], row["high"]), row["better"])
         + (str(row["videos"]), str(row["prompts"]), str(row["missing"]))
         for name, row in metrics.items()
@@ -153,12 +153,12 @@ def _results_table(results: dict[str, Any]) -> str:
     return "\n".join([_table([head, *body]), *mode, *effects])
 
 
-def _stamped(name: str, random: bool) -> str:
+def _stamp(name: str, random: bool) -> str:
     return f"{name} (RANDOM WEIGHTS)" if random else name
 
 
 def _of(value: float, ceiling: float | None) -> str:
-    """A value with the most that a perfect video would get, where that is known."""
+    """A value with the score of a perfect video, where that is known."""
     return _number(value) if ceiling is None else f"{_number(value)} of {_number(ceiling)}"
 
 
@@ -171,7 +171,7 @@ def _interval(low: float | None, high: float | None) -> str:
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:
-    """Columns as wide as their longest text."""
+    """Format rows as aligned columns."""
     rows = [[visible(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(

@@ -1,4 +1,4 @@
-"""The flags of `genkit generate`, made from the fields of `Request`, so that the two cannot drift apart."""
+"""Flags of `genkit generate`, generated from the fields of `Request` so that the two cannot diverge."""
 
 import inspect
 import json
@@ -12,24 +12,24 @@ from genkit.errors import UsageError
 from genkit.request import Request
 
 NAMES = {"plugins": ("--with",), "num_inference_steps": ("--num-inference-steps", "--steps")}
-"""Fields whose flags are not simply their names."""
+"""Fields whose flags differ from their names."""
 SHORT = {"with": "plugins", "steps": "num_inference_steps"}
-"""The same for `--set`."""
+"""Short names for `--set`."""
 TYPES = {"prompt": str, "plugins": list[str] | None}
-"""Fields that are wider in the schema than on a command line."""
+"""Fields whose type on the command line is narrower than in the schema."""
 Settings = Annotated[
     list[str] | None,
     Parameter(
         name="--set",
-        help="KEY=VALUE: any field of the request, or a further argument of the pipeline's call; repeatable.",
+        help="KEY=VALUE: any field of the request, or another argument of the pipeline's call; repeatable.",
     ),
 ]
 
 
 def with_request_flags(command: Callable[..., int]) -> Callable[..., int]:
-    """Turn ``command(request, settings=..., ...)`` into one that takes a flag for every field of `Request`.
+    """Turn ``command(request, settings=..., ...)`` into a command with a flag for every field of `Request`.
 
-    Only what was given is set in the request, so that its ``model_fields_set`` tells wishes from defaults.
+    Only given flags are set in the request, so that ``model_fields_set`` separates choices from defaults.
     """
     own = [entry for entry in inspect.signature(command).parameters.values() if entry.name != "request"]
     fields = [_flag(name, field) for name, field in Request.model_fields.items() if name != "options"]
@@ -60,10 +60,10 @@ def _flag(name: str, field: FieldInfo) -> inspect.Parameter:
 
 
 def request_from(values: dict[str, Any], settings: Iterable[str] = ()) -> Request:
-    """The request with ``values``, over which every ``"key=value"`` of ``settings`` is laid.
+    """Return a request with ``values``, overridden by every ``"key=value"`` of ``settings``.
 
-    A key that is no field of `Request` becomes an argument of the pipeline's call. ``null`` asks for the model's own
-    default, and a seed of -1 asks for a new one.
+    A key that is not a field of `Request` becomes an argument of the pipeline's call. ``null`` selects the model's
+    default, and a seed of -1 draws a new one.
 
     Raises:
         UsageError: a setting without ``=``, an unknown field in ``values``, or a value of the wrong type.
@@ -80,7 +80,7 @@ def request_from(values: dict[str, Any], settings: Iterable[str] = ()) -> Reques
 
 
 def fields_of(settings: Iterable[str]) -> set[str]:
-    """The fields of `Request` that ``settings`` set."""
+    """Return the fields of `Request` that ``settings`` set."""
     return {key for key, _ in map(_setting, settings)}
 
 
@@ -88,7 +88,7 @@ def _setting(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     key = key.strip().replace("-", "_")
     if not equals or not key:
-        raise UsageError(f"--set {text!r} is no setting; write KEY=VALUE, as in --set seed=8")
+        raise UsageError(f"--set {text!r} is not a setting; write KEY=VALUE, as in --set seed=8")
     key = SHORT.get(key, key)
     if value == "null":
         return key, {"plugins": (), "options": {}}.get(key)

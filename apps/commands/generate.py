@@ -1,4 +1,4 @@
-"""One request to one file: check the output, make the video, save it, say what happened."""
+"""One request to one file: check the output, make the video, save it, report."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import genkit
-from genkit.apps.commands.places import tell_moved
+from genkit.apps.commands.places import report_moved
 from genkit.apps.terminal.progress import progress_bar
 from genkit.apps.terminal.warning import warning
 from genkit.errors import GenkitError, UsageError
@@ -39,10 +39,10 @@ def produce(
     """Make the video of ``request`` and print its path and receipt, or one JSON object.
 
     Args:
-        output: a file that ends in ``.mp4``, which is replaced if genkit made it, or an existing folder; None is
-            ``outputs/``. In a folder the name is made of date, model, seed and a hash of the request, and nothing is
-            replaced. A file that comes to the name while the video is made is not replaced either.
-        notes: what of the request was not taken over, as sentences, for standard error and the receipt.
+        output: a file ending in ``.mp4``, which is replaced only if genkit made it, or an existing folder; None is
+            ``outputs/``. In a folder the name consists of date, model, seed and a hash of the request, and nothing is
+            replaced. A file that appears under the name during the run is not replaced either.
+        notes: sentences on what was not taken from the request, for standard error and the receipt.
 
     Raises:
         UsageError: the request or the output cannot be used; an output is refused before any work is done.
@@ -59,9 +59,9 @@ def produce(
     for note in notes:
         print(visible(f"genkit: {note}"), file=sys.stderr)
     with progress_bar() as draw:
-        video = _noted(genkit.make(request, on_event=warning(draw)), notes)
+        video = _add_notes(genkit.make(request, on_event=warning(draw)), notes)
     target = target or Target(free_name(folder or FOLDER, video.request), False)
-    path = _saved(video, target, metadata=metadata, sheet=sheet)
+    path = _save(video, target, metadata=metadata, sheet=sheet)
     if as_json:
         print(_as_json(path, video))
     else:
@@ -69,24 +69,22 @@ def produce(
     return 0
 
 
-def _saved(video: Video, target: Target, *, metadata: bool, sheet: bool) -> Path:
+def _save(video: Video, target: Target, *, metadata: bool, sheet: bool) -> Path:
     try:
         path = video.save(target, metadata=metadata, sheet=sheet)
-    except UsageError as error:  # the command was right when it began
+    except UsageError as error:  # the command was valid when it started
         raise GenkitError(str(error)) from error
-    tell_moved(path, target, "video")
+    report_moved(path, target, "video")
     return path
 
 
 def check_not_source(output: Path | None, source: Path) -> None:
-    """Raise ``UsageError`` if a video would be written over the file that it is made from."""
+    """Raise ``UsageError`` if a video would overwrite the file it is made from."""
     if output is not None and output.is_file() and source.exists() and output.samefile(source):
-        raise UsageError(
-            f"{str(output)!r} is the video that is read; give --output another name, so that both are kept"
-        )
+        raise UsageError(f"{str(output)!r} is the video being read; give --output another name, so that both are kept")
 
 
-def _noted(video: Video, notes: Sequence[str]) -> Video:
+def _add_notes(video: Video, notes: Sequence[str]) -> Video:
     receipt = video.receipt
     return video if receipt is None else replace(video, receipt=reduce(Receipt.with_note, notes, receipt))
 
@@ -97,7 +95,7 @@ def _as_json(path: Path, video: Video) -> str:
 
 
 def free_name(folder: Path, request: Mapping[str, Any]) -> Path:
-    """A name in ``folder`` that says which run a file is from and never what its prompt was; a number may follow it."""
+    """Return a name in ``folder`` that identifies the run but reveals nothing of its prompt; a number may follow it."""
     text = json.dumps(request, sort_keys=True, default=str)
     model = re.sub(r"[^A-Za-z0-9.]+", "-", str(request.get("model", "")).rstrip("/").split("/")[-1]).strip("-.")
     short = hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:8]

@@ -1,4 +1,4 @@
-"""What `genkit plugins` and `genkit models` print: the cards of the library as JSON values, and those as text."""
+"""Output of `genkit plugins` and `genkit models`: cards of the library as JSON values or as text."""
 
 import dataclasses
 import json
@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from genkit.attention.facts.cards import CARDS
+from genkit.checks.typed import tuple_text
 from genkit.plugins import catalogue
 from genkit.record.visible import visible_lines
 from genkit.tiny.world import vocabulary
@@ -15,7 +16,7 @@ MODEL_FIELDS = ("family", "title", "pipeline", "hub_ids", "native_frames", "fps"
 
 
 def plugins() -> list[Row]:
-    """Every known plug-in, by name; a parameter without a default has the default null."""
+    """Return every known plug-in, by name; a parameter without a default has the default null."""
     cards = (catalogue.describe(catalogue.plugin_class(name)) for name in catalogue.names())
     rows = [dataclasses.asdict(card) for card in cards]
     for entry in (entry for row in rows for entry in row["parameters"]):
@@ -25,20 +26,20 @@ def plugins() -> list[Row]:
 
 
 def models() -> list[Row]:
-    """Every family that plug-ins can be applied to; the embedded model also tells the words that it knows."""
+    """Return every model family that plug-ins support; the embedded model also lists its vocabulary."""
     rows = [{name: getattr(card, name) for name in MODEL_FIELDS} | {"attention": [*card.layers]} for card in CARDS]
     return [row | {"words": vocabulary()} if row["family"] == "tiny" else row for row in rows]
 
 
-def shown(rows: Iterable[Row], as_json: bool) -> str:
-    """Rows as one JSON array, or as a paragraph each."""
+def format_rows(rows: Iterable[Row], as_json: bool) -> str:
+    """Format rows as one JSON array, or as one paragraph each."""
     if as_json:
         return json.dumps(list(rows), indent=2, default=str)
     return visible_lines("\n\n".join(_paragraph(row) for row in rows))
 
 
 def _paragraph(row: Row) -> str:
-    """Name and title as a head line, the other values and the parameters below it."""
+    """Format a row: name and title as a heading, values and parameters below."""
     (_, head), *rest = row.items()
     lines = [f"{head} - {row['title']}"]
     lines += [
@@ -51,7 +52,7 @@ def _paragraph(row: Row) -> str:
 
 
 def _default(value: Any) -> str:
-    return catalogue.tuple_text(value) if isinstance(value, tuple) else repr(value)
+    return tuple_text(value) if isinstance(value, tuple) else repr(value)
 
 
 def _value(value: Any) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import genkit
-from genkit.apps.commands.compare_plan import prompts_of
+from genkit.apps.commands.compare_plan import read_prompts
 from genkit.apps.commands.places import place_for, put
 from genkit.apps.terminal.progress import progress_bar
 from genkit.apps.terminal.warning import warning
@@ -22,7 +22,7 @@ from genkit.request import Request
 from genkit.video.ours import is_budget, is_picture
 
 RECALL = 0.95
-"""What is kept when neither a recall nor a density is asked for."""
+"""Target if neither a recall nor a density is given."""
 
 
 def probe(
@@ -35,31 +35,31 @@ def probe(
     prompts: Path | None,
     as_json: bool,
 ) -> int:
-    """Run one probe, write its files and print what was chosen for each layer.
+    """Run one probe, write its files and print the level chosen for each layer.
 
     Args:
         request: the plug-ins and what to generate with them.
-        out: the budget, a file that ends in ``.json``; one that genkit made is replaced.
+        out: the budget file, ending in ``.json``; an existing one is replaced if genkit made it.
         drawing: the picture, SVG or PNG; None draws none.
-        recall, density: the target, one of the two; without both a recall of 0.95.
-        prompts: a file with further prompts, one a line; None for no more.
+        recall, density: the target, one of the two; with neither, a recall of 0.95.
+        prompts: file of additional prompts, one per line; None for no more.
         as_json: print the budget instead of the table.
 
     Raises:
-        UsageError: something that was asked for cannot be; told before any work is done where that is possible.
+        UsageError: an argument cannot be used; raised before any work is done where possible.
         GenkitError: the model could not be opened, or the run failed.
     """
     if recall is None and density is None:
         recall = RECALL
     check_target(recall, density)
     if not isinstance(request.prompt, str):
-        raise UsageError("a probe takes prompts that are texts; with timeline write events as 'a | b'")
+        raise UsageError("a probe takes prompts that are text; with timeline write events as 'a | b'")
     place = place_for(out, (".json",), "budget", is_budget)
     beside = None if drawing is None else place_for(drawing, SUFFIXES, "picture", is_picture)
-    texts = [request.prompt, *prompts_of(prompts)]
+    texts = [request.prompt, *read_prompts(prompts)]
     for text in texts:
         check_request(request.model_copy(update={"prompt": text}))
-    found = _measured(request, texts)
+    found = _measure(request, texts)
     chosen = found.chosen(recall=recall, density=density)
     budget = found.budget(recall=recall, density=density)
     print(budget.to_json() if as_json else visible_lines(table(found, chosen, budget)), end="" if as_json else "\n")
@@ -72,8 +72,8 @@ def probe(
     return 0
 
 
-def _measured(request: Request, prompts: Sequence[str]) -> Probe:
-    """Open the model and probe it as the request says."""
+def _measure(request: Request, prompts: Sequence[str]) -> Probe:
+    """Open the model and probe it with the settings of the request."""
     plugins = [parse(text) for text in request.plugins]
     opened = request.model_dump(include={"dtype", "device", "offload", "attention_backend"})
     given = set(Request.model_fields) - {"prompt", "model", "plugins", "options", *opened}
@@ -90,8 +90,8 @@ def _measured(request: Request, prompts: Sequence[str]) -> Probe:
 
 
 def table(found: Probe, chosen: Mapping[str, Outcome], budget: Budget) -> str:
-    """The level of each layer with what it keeps, then the mean, then what could not be reached."""
-    rows = [("layer", "level", "density", "least recall", "greatest error")]
+    """Format the level of each layer and what it keeps, then the overall values, then what could not be reached."""
+    rows = [("layer", "level", "density", "min recall", "max error")]
     for layer, outcome in chosen.items():
         rows.append((layer, setting(found.levels[outcome.level]), *_numbers(outcome)))
     worst = Outcome(
@@ -107,7 +107,7 @@ def table(found: Probe, chosen: Mapping[str, Outcome], budget: Budget) -> str:
 
 
 def setting(level: Mapping[str, Any]) -> str:
-    """A level as users write parameters: ``tau=1.0``."""
+    """Format a level the way users write parameters: ``tau=1.0``."""
     return ", ".join(f"{name}={value}" for name, value in level.items())
 
 

@@ -1,8 +1,7 @@
-"""The sides of `genkit compare`: one command line cut at every ``--versus``.
+"""Sides of `genkit compare`: one command line, split at every ``--versus``.
 
-Before the first ``--versus`` stand the prompt, all that the sides share, and the plug-ins of the first side. After
-each one stand a further side's own plug-ins and changes; flags that belong to no side may stand there too, as people
-write them last.
+The prompt, the shared flags and the plug-ins of the first side come before the first ``--versus``. Each ``--versus`` is
+followed by another side's own plug-ins and changes; shared flags may also appear there, since people write them last.
 """
 
 import shlex
@@ -15,37 +14,37 @@ from genkit.request import Request
 
 COMMAND, MARK = "compare", "--versus"
 OWN = ("--with", "--set", "--num-frames", "--num-inference-steps", "--steps", "--guidance-scale")
-"""Flags of one side; each takes one value."""
+"""Flags of one side, each with one value."""
 SHARED = ("prompt", "seed", "model", "height", "width", "fps", "dtype", "device", "offload", "attention_backend")
 """Fields that a side cannot change: the noise has to be the same, and the model is opened once."""
 
 
-def folded(tokens: Sequence[str]) -> list[str]:
+def fold(tokens: Sequence[str]) -> list[str]:
     """Bring the tokens of `genkit compare` into a form without order: each further side becomes one value.
 
     ``compare P --with A --versus --with B --out run`` becomes ``compare P --with A --out run --versus='--with B'``;
-    tokens of any other command pass unchanged.
+    other commands' tokens are returned unchanged.
     """
     if not tokens or tokens[0] != COMMAND or MARK not in tokens:
         return list(tokens)
     first, *groups = _cut(tokens)
     for group in groups:
-        side, rest = _divided(group)
+        side, rest = _divide(group)
         first += [*rest, f"{MARK}={shlex.join(side)}"]
     return first
 
 
 def sides_of(first: Request, texts: Sequence[str]) -> list[Request]:
-    """The requests of all sides: the first as it is, the others from the texts that :func:`folded` made.
+    """Return the requests of all sides: ``first`` as it is, the others from the texts made by :func:`fold`.
 
-    A side starts from the first one without its plug-ins.
+    Each further side starts from the first, without its plug-ins.
 
     Raises:
-        UsageError: there is no further side, or one of them cannot be read or changes what all share.
+        UsageError: there is only one side, or one cannot be read or changes a shared field.
     """
     if not texts:
         raise UsageError(
-            "a comparison takes two sides or more; add --versus and what the other side has, "
+            "a comparison needs two or more sides; add --versus and the flags of the other side, "
             "as in --with freenoise --versus --with freelong"
         )
     return [first, *(_side(first, text, number) for number, text in enumerate(texts, 2))]
@@ -61,8 +60,8 @@ def _cut(tokens: Sequence[str]) -> list[list[str]]:
     return groups
 
 
-def _divided(group: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The tokens of a side, with their values, and those of the whole comparison."""
+def _divide(group: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Split a group into the tokens of the side, with their values, and those of the whole comparison."""
     side, rest, waiting = [], [], list(group)
     while waiting:
         token = waiting.pop(0)
@@ -87,12 +86,12 @@ def _side(first: Request, text: str, number: int) -> Request:
     side = request_from(values, settings)
     for name in SHARED:
         if getattr(side, name) != getattr(first, name):
-            raise UsageError(f"side {number} sets {name}, which all sides share; give it once, before --versus")
+            raise UsageError(f"side {number} sets {name}, which all sides share; set it once, before --versus")
     return side
 
 
 def _flags(text: str, number: int) -> list[tuple[str, str]]:
-    """The flags of a side with their values."""
+    """Flags of a side with their values."""
     found, waiting = [], shlex.split(text)
     while waiting:
         flag, equals, value = waiting.pop(0).partition("=")

@@ -1,1 +1,1 @@
-"""Who may use the page, and what may be sent to it."""
+"""Access to the page: who may use it, and what may be sent to it."""

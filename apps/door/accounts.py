@@ -1,4 +1,4 @@
-"""Who may use the page: the file of names and passwords, and the browsers that have signed in."""
+"""Accounts: the file of names and passwords, and the browsers that are signed in."""
 
 import ipaddress
 import os
@@ -13,11 +13,11 @@ from genkit.errors import UsageError
 from genkit.record.visible import visible
 
 SIGNED_IN = 86400.0
-"""Seconds that a browser which asks for nothing stays signed in; an open tab asks all the time."""
+"""Seconds until an idle browser is signed out; an open tab is never idle."""
 
 
 class SignIns:
-    """The accounts of the browsers that have signed in, as Gradio keeps them, and no longer than they are used."""
+    """Accounts of signed-in browsers, on top of Gradio's own, dropped when unused."""
 
     def __init__(self, inner: Any) -> None:
         """``inner`` is Gradio's application."""
@@ -25,7 +25,7 @@ class SignIns:
         self._seen: dict[str, float] = {}
 
     def user_of(self, cookies: dict[str, str]) -> str | None:
-        """The account in the cookies of a request; None if there is none, or it was not used for too long."""
+        """Return the account in a request's cookies; None if there is none, or it was idle for too long."""
         tokens, now = self._inner.tokens, time.monotonic()
         for name in (f"access-token-{self._inner.cookie_id}", f"access-token-unsecure-{self._inner.cookie_id}"):
             token = cookies.get(name, "")
@@ -37,8 +37,8 @@ class SignIns:
         return None
 
 
-def checked_access(host: str, auth: Path | None) -> list[tuple[str, str]] | None:
-    """Names and passwords; None if no password is needed.
+def check_access(host: str, auth: Path | None) -> list[tuple[str, str]] | None:
+    """Return names and passwords; None if no password is needed.
 
     Raises:
         UsageError: other machines could reach the page without a password, or ``auth`` cannot be read.
@@ -47,7 +47,7 @@ def checked_access(host: str, auth: Path | None) -> list[tuple[str, str]] | None
         if not _is_local(host):
             raise UsageError(
                 f"--host {host} opens the page to other machines, so it needs --auth FILE, "
-                "a file with a line name:password for each person; or leave --host out"
+                "a file with one name:password line per person; or omit --host"
             )
         return None
     try:
@@ -56,16 +56,16 @@ def checked_access(host: str, auth: Path | None) -> list[tuple[str, str]] | None
         raise UsageError(f"--auth {str(auth)!r} cannot be read: {error}") from error
     accounts = [(name.strip(), word) for name, _, word in (line.partition(":") for line in lines)]
     if not accounts or not all(name.isprintable() and name and word.strip() for name, word in accounts):
-        raise UsageError(f"--auth {str(auth)!r} must hold lines of the form name:password, and at least one")
+        raise UsageError(f"--auth {str(auth)!r} must contain at least one line, each of the form name:password")
     twice = [name for name, count in Counter(name for name, _ in accounts).items() if count > 1]
     if twice:
-        raise UsageError(f"--auth {str(auth)!r} has more than one line for {twice[0]!r}; leave one")
+        raise UsageError(f"--auth {str(auth)!r} has more than one line for {twice[0]!r}; keep one")
     _warn_of_readers(auth)
     return accounts
 
 
 def _warn_of_readers(auth: Path) -> None:
-    """Say so if the passwords are not for this person's eyes only."""
+    """Warn if other users of this machine can read the passwords."""
     mode = auth.stat().st_mode
     if os.name == "posix" and stat.S_ISREG(mode) and mode & (stat.S_IRGRP | stat.S_IROTH):
         place = visible(repr(str(auth)))

@@ -1,4 +1,4 @@
-"""What a browser sends, bounded in size and time before anything of the page sees it."""
+"""Request bodies, bounded in size and time before the page sees them."""
 
 import asyncio
 import os
@@ -10,13 +10,13 @@ from typing import Any
 
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
-LINGERING, LINGERED = 1.0, 2**21
-"""Seconds and bytes for which a request that was refused is listened to."""
+LINGER_SECONDS, LINGER_BYTES = 1.0, 2**21
+"""Seconds and bytes for which a refused request is still read."""
 
 
 @dataclass(frozen=True)
 class Limit:
-    """How much may be sent, and how long that may take."""
+    """Largest size of a body, and the longest time it may take."""
 
     size: int
     """Bytes."""
@@ -24,7 +24,7 @@ class Limit:
 
 
 class TooMuch(Exception):
-    """A body breaks its limit; ``status`` is the answer."""
+    """A body that exceeds its limit; ``status`` is the HTTP status of the answer."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -32,22 +32,21 @@ class TooMuch(Exception):
 
 
 class Incoming:
-    """What comes in of one request; knows whether all of it has."""
+    """Incoming messages of one request; knows if all have arrived."""
 
     def __init__(self, receive: Receive) -> None:
         self._receive, self.over = receive, False
 
     async def __call__(self) -> Message:
-        """The next piece."""
+        """The next message."""
         message = await self._receive()
         self.over = self.over or message["type"] != "http.request" or not message.get("more_body", False)
         return message
 
     async def drain(self) -> None:
-        """Take in, and throw away, a little of what is still being sent: a connection that is closed in the middle of
-        it would take the answer with it."""
-        end, size = time.monotonic() + LINGERING, 0
-        while not self.over and size < LINGERED:
+        """Discard a little of what is still being sent: closing the connection at once would lose the answer."""
+        end, size = time.monotonic() + LINGER_SECONDS, 0
+        while not self.over and size < LINGER_BYTES:
             try:
                 message = await asyncio.wait_for(self(), max(0.01, end - time.monotonic()))
             except asyncio.TimeoutError:
@@ -56,7 +55,7 @@ class Incoming:
 
 
 class Body:
-    """The body of one request as it comes in; the callable that an application receives it by."""
+    """Body of one request as it arrives; callable as the ``receive`` of an ASGI application."""
 
     def __init__(self, receive: Receive, limit: Limit) -> None:
         self._receive, self._limit = receive, limit
@@ -64,10 +63,10 @@ class Body:
         self.broken: TooMuch | None = None
 
     async def next(self) -> Message:
-        """The next piece.
+        """Return the next message.
 
         Raises:
-            TooMuch: it comes too late, or there is too much of it.
+            TooMuch: it arrives too late, or the body is too large.
         """
         if self._over:
             return await self._receive()
@@ -82,7 +81,7 @@ class Body:
         return message
 
     async def __call__(self) -> Message:
-        """The next piece; where a limit is broken, it looks as if the browser had gone."""
+        """The next message; if a limit is exceeded, it looks as if the browser had disconnected."""
         try:
             return await self.next()
         except TooMuch as error:
@@ -90,10 +89,10 @@ class Body:
             return {"type": "http.disconnect"}
 
     async def whole(self) -> Receive:
-        """All of it, as something that gives it again at once.
+        """Read the whole body and return a ``receive`` that replays it.
 
         Raises:
-            TooMuch: a limit is broken.
+            TooMuch: a limit is exceeded.
         """
         pieces: list[Message] = []
         while not self._over:
@@ -106,32 +105,33 @@ class Body:
 
 
 class Uploads:
-    """The folder of uploaded files: how many may come at once, and how much may lie there."""
+    """Folder of uploaded files: bounds concurrent uploads and total size."""
 
     def __init__(self, folder: Path, each: int, room: int, at_once: int, kept: float) -> None:
-        """
+        """Set the limits of ``folder``.
+
         Args:
-            each: most bytes of one upload.
-            room: most bytes of all that lie in ``folder``.
-            at_once: uploads that may come in at the same time.
-            kept: seconds after which a file is removed; each is read as soon as it is there.
+            each: max bytes of one upload.
+            room: max bytes of all files in ``folder``.
+            at_once: uploads that may arrive concurrently.
+            kept: seconds after which a file is removed; files are read as soon as they arrive.
         """
         self.folder, self.each, self.room, self.at_once, self.kept = folder, each, room, at_once, kept
         self.running = 0
 
     def check(self) -> None:
-        """Make room for one more.
+        """Check that one more upload may start.
 
         Raises:
-            TooMuch: too many come in, or too much lies there.
+            TooMuch: too many uploads are arriving, or the folder is full.
         """
         if self.running >= self.at_once:
             raise TooMuch(429, f"{self.running} files are being uploaded already; try again in a moment")
-        if self._lying() + (self.running + 1) * self.each > self.room:
-            raise TooMuch(413, "too many uploaded files lie on this machine; try again in some minutes")
+        if self._stored_bytes() + (self.running + 1) * self.each > self.room:
+            raise TooMuch(413, "the folder for uploads is full; try again in a few minutes")
 
-    def _lying(self) -> int:
-        """Bytes in the folder, after what is old was removed."""
+    def _stored_bytes(self) -> int:
+        """Bytes in the folder, after old files were removed."""
         found, oldest = 0, time.time() - self.kept
         for place, _, names in os.walk(self.folder):
             for name in names:
@@ -143,5 +143,5 @@ class Uploads:
                     else:
                         found += about.st_size
                 except OSError:
-                    continue  # somebody else removed it
+                    continue  # removed by another thread
         return found

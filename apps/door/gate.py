@@ -1,4 +1,4 @@
-"""The door of the page: what comes in is looked at here first, before a route, a password or a body is."""
+"""Gate of the page: checks every request before it reaches a route, a password or a body."""
 
 import re
 from collections.abc import Callable
@@ -10,24 +10,24 @@ from genkit.apps.door.names import Names
 
 Headers = dict[str, list[str]]
 KNOWN = "genkit-known"
-"""Cookie of a browser from which the right password came."""
+"""Cookie of a browser that has sent the right password."""
 CALL, LOGIN, NOTHING = Limit(2**20, 30), Limit(2**12, 10), Limit(0, 10)
 UPLOAD_SECONDS = 120.0
 OPEN = re.compile(
     r"/|/login/?|/logout|/(assets|static|svelte)/.+|/favicon\.ico|/robots\.txt|/manifest\.json|/pwa_icon(/.*)?"
     r"|(/gradio_api)?/theme\.css|/gradio_api/(user|login_check|app_id|startup-events)/?"
 )
-"""What is needed before the password: the form that asks for it, and how it looks."""
+"""Paths needed before signing in: the login form and its style."""
 READ = re.compile(
     rf"{OPEN.pattern}|/config/?|/(video|poster)/[0-9a-f]+\.(mp4|jpg)"
     r"|/gradio_api/(info/?|queue/data|upload_progress|call/[^/]+/[^/]+)"
 )
 WRITTEN = re.compile(r"/login/?|/gradio_api/(queue/join|cancel|reset/?|upload|(run|api|call)/[^/]+/?)")
-"""Everything else that Gradio answers is closed: files by their paths, proxies, streams, links to states."""
+"""Everything else that Gradio serves is closed: files by path, proxies, streams, links to states."""
 UNBELIEVED = re.compile(
     rb"x-forwarded-(?!proto$).*|forwarded|x-real-ip|x-original-.*|x-rewrite-.*|x-gradio-.*|x-zerogpu-.*|x-ip-token"
 )
-"""Headers that a stranger can write as well as a proxy can, and that Gradio would believe."""
+"""Headers that a stranger can forge as easily as a proxy can set, and that Gradio would trust."""
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; worker-src 'self' blob:; "
@@ -44,7 +44,7 @@ ADDED = {
 
 
 class Refused(Exception):
-    """A request is not let in; after ``wait`` seconds it may be."""
+    """A refused request; after ``wait`` seconds it may be accepted."""
 
     def __init__(self, status: int, reason: str, wait: int = 0) -> None:
         super().__init__(reason)
@@ -52,19 +52,19 @@ class Refused(Exception):
 
 
 class Door:
-    """An ASGI application in front of another."""
+    """ASGI application in front of another."""
 
     def __init__(
         self, app: Any, names: Names, uploads: Uploads, user_of: Callable[[dict[str, str]], str | None] | None
     ) -> None:
-        """``user_of`` finds the account in the cookies of a request; None where no password is asked for."""
+        """``user_of`` finds the account in a request's cookies; None if no password is required."""
         self.app, self.names, self.uploads, self.user_of, self.brake = app, names, uploads, user_of, Brake()
 
     async def __call__(self, scope: Message, receive: Receive, send: Any) -> None:
         """Answer one request, or refuse it."""
         if scope["type"] == "lifespan":
             return await self.app(scope, receive, send)
-        if scope["type"] != "http":  # nothing of the page speaks over a WebSocket
+        if scope["type"] != "http":  # the page does not use WebSockets
             return await send({"type": "websocket.close", "code": 1008})
         answer, incoming = _Answer(send), Incoming(receive)
         try:
@@ -78,27 +78,27 @@ class Door:
             await answer.refuse(incoming, error.status, str(error), getattr(error, "wait", 0))
 
     def _check_sender(self, scope: Message, headers: Headers) -> None:
-        """Whether the request is for this page, and comes from it or from no page at all."""
+        """Raise `Refused` unless the request is for this page, and comes from it or from no page at all."""
         given, server = headers.get("host", []), scope.get("server")
         host = self.names.answers(given[0], server[0] if server else None) if len(given) == 1 else None
         if host is None:
-            raise Refused(421, "this page does not go by that name; `genkit ui --allow-host NAME` lets it")
+            raise Refused(421, "this page does not answer to that name; allow it with `genkit ui --allow-host NAME`")
         origins, sites = headers.get("origin", []), headers.get("sec-fetch-site", [])
         if not all(self.names.may_speak(origin, host) for origin in origins):
-            raise Refused(403, "this comes from a page at another address")
+            raise Refused(403, "this request comes from a page at another address")
         foreign = any(site not in ("same-origin", "none") for site in sites)
         walked = headers.get("sec-fetch-mode") == ["navigate"] and headers.get("sec-fetch-dest") == ["document"]
         reads = scope["method"] in ("GET", "HEAD") and scope["path"] != "/logout"  # a link there would sign out
         if foreign and not origins and not (walked and reads):
-            raise Refused(403, "this comes from a page at another address")
+            raise Refused(403, "this request comes from a page at another address")
 
     def _check_place(self, scope: Message, cookies: dict[str, str]) -> None:
-        """Whether this is something that the page answers, and to this person."""
+        """Raise `Refused` unless the page serves this path, and to this person."""
         path, method = scope["path"], scope["method"]
         if self.user_of is not None and self.user_of(cookies) is None and not OPEN.fullmatch(path):
-            raise Refused(401, "the password is needed first")
+            raise Refused(401, "sign in first")
         if path.startswith(("/gradio_api/file", "/gradio_api/proxy")):
-            raise Refused(403, "files are given by the names of their jobs only")
+            raise Refused(403, "files are served only by the names of their jobs")
         known = READ if method in ("GET", "HEAD") else WRITTEN if method == "POST" else None
         if known is None or not known.fullmatch(path):
             raise Refused(404 if known else 405, "there is nothing here")
@@ -113,7 +113,7 @@ class Door:
             limit = LOGIN if scope["path"].startswith("/login") else CALL
         lengths = headers.get("content-length", [])
         if any(not length.isdigit() or len(length) > 18 or int(length) > limit.size for length in lengths):
-            raise Refused(413, f"at most {limit.size} bytes can be sent here")
+            raise Refused(413, f"at most {limit.size} bytes may be sent here")
         return limit
 
     async def _let_in(self, scope: Message, body: Body, answer: "_Answer", cookies: dict[str, str]) -> None:
@@ -129,7 +129,7 @@ class Door:
         await self.app(scope, whole, answer.noting(lambda: self._right(key)))
 
     def _right(self, key: str) -> str:
-        """After the right password: a cookie for the browser."""
+        """Value of the cookie that a browser gets after the right password."""
         self.brake.right(key)
         return f"{KNOWN}={self.brake.remember()}; Path=/login; HttpOnly; SameSite=Strict; Max-Age=31536000"
 
@@ -147,7 +147,7 @@ class Door:
 
 
 class _Answer:
-    """Sends an answer with the headers that every answer of the page has."""
+    """Sends an answer with the security headers of the page."""
 
     def __init__(self, send: Any) -> None:
         self._send, self.begun = send, False
@@ -155,12 +155,12 @@ class _Answer:
         self._right: Callable[[], str] | None = None
 
     def unless(self, body: Body) -> "_Answer":
-        """Send nothing once the body has broken its limit."""
+        """Send nothing once the body has exceeded its limit."""
         self._body = body
         return self
 
     def noting(self, right: Callable[[], str]) -> "_Answer":
-        """Call ``right`` if the answer is that all went well, and set the cookie that it gives."""
+        """Call ``right`` if the answer is a success, and set the cookie it returns."""
         self._right = right
         return self
 
@@ -182,7 +182,7 @@ class _Answer:
         return kept + [(name.encode(), value.encode()) for name, value in ADDED.items()]
 
     async def refuse(self, incoming: Incoming, status: int, reason: str, wait: int = 0) -> None:
-        """Say why not, unless something was said already."""
+        """Send the reason of a refusal, unless an answer has begun."""
         if self.begun:
             return
         self._body = self._right = None
@@ -197,7 +197,7 @@ class _Answer:
 
 
 def _same_site(cookie: bytes) -> bytes:
-    """A cookie that no other site's requests carry."""
+    """Cookie that browsers do not send along with requests from other sites."""
     return re.sub(rb"(?i);\s*samesite=\w+", b"", cookie) + b"; SameSite=Lax"
 
 

@@ -1,7 +1,7 @@
-"""By which names the page is called, and which other pages may speak to it.
+"""Names that the page answers to, and other pages that may talk to it.
 
-A page of a stranger can make a browser send requests to any address. Its name is then in ``Host`` (a name of its own
-that it points to this machine) or in ``Origin``, and neither can be forged by it.
+A stranger's page can make a browser send requests to any address. Its name is then in ``Host`` (a name of its own that
+resolves to this machine) or in ``Origin``, and it can forge neither.
 """
 
 import ipaddress
@@ -21,24 +21,24 @@ _ORIGIN = re.compile(r"(https?)://(.+)")
 
 @dataclass(frozen=True)
 class Place:
-    """A name or an address, in one spelling, and a port."""
+    """Host name or address, normalised, and a port."""
 
     name: str
     port: int | None
-    """None is the usual one."""
+    """None is the default port of the scheme."""
 
 
 def place_of(text: str) -> Place | None:
-    """What a ``Host`` header says; None if it is none."""
+    """Parse a ``Host`` header; None if it is malformed."""
     found = _HOST.fullmatch(text)
     if found is None:
         return None
-    name = spelled(found[1])
+    name = normalize(found[1])
     return None if name is None else Place(name, int(found[2]) if found[2] else None)
 
 
 def origin_of(text: str) -> Place | None:
-    """What an ``Origin`` header says; None for ``null`` and everything else that is no address of a page."""
+    """Parse an ``Origin`` header; None for ``null`` and anything else that is not the address of a page."""
     found = _ORIGIN.fullmatch(text)
     place = place_of(found[2]) if found else None
     if found is None or place is None:
@@ -46,8 +46,8 @@ def origin_of(text: str) -> Place | None:
     return Place(place.name, None if place.port == USUAL_PORTS[found[1]] else place.port)
 
 
-def spelled(name: str) -> str | None:
-    """One spelling for a name or an address; None if it is neither."""
+def normalize(name: str) -> str | None:
+    """Return the normalised spelling of a name or an address; None if it is neither."""
     bare = name[1:-1] if name.startswith("[") else name
     try:
         address = ipaddress.ip_address(bare)
@@ -59,41 +59,41 @@ def spelled(name: str) -> str | None:
 
 
 class Names:
-    """The names of one page."""
+    """Names of one page."""
 
     def __init__(self, host: str, allowed: Iterable[str] = ()) -> None:
-        """``host`` is the address that it listens on; ``allowed`` are further names, each with a port or without.
+        """``host`` is the address it listens on; ``allowed`` are additional names, each with or without a port.
 
         Raises:
-            UsageError: one of them is no name.
+            UsageError: one of them is not a name.
         """
         places = {name: place_of(name) for name in allowed}
         for name, place in places.items():
             if place is None:
                 raise UsageError(
-                    f"--allow-host {name!r} is no name of a machine; give one as it stands in the address of the "
+                    f"--allow-host {name!r} is not the name of a machine; give one as it appears in the address of the "
                     "page, such as videos.example.org or 192.168.1.5:7860, without http:// and without a path"
                 )
         self.allowed = {place for place in places.values() if place}
-        own = spelled(host)
+        own = normalize(host)
         self.any = own is None or own in ANY
         self.names = {*LOCAL, *(() if self.any else (own,)), *(place.name for place in self.allowed)}
 
     def answers(self, host: str, server: str | None) -> Place | None:
-        """What ``host`` says if the page is called so; else None.
+        """Parse ``host`` if the page goes by that name; else return None.
 
         Args:
-            server: the address of this machine that the request came to. A page that listens on all of them is called
-                by each, because a stranger's name is never an address.
+            server: the address of this machine that the request came to. A page that listens on all addresses goes by
+                each, since a stranger's name is never an address.
         """
         place = place_of(host)
-        here = spelled(server) if server and self.any else None
+        here = normalize(server) if server and self.any else None
         return place if place and (place.name in self.names or (here and place.name == here)) else None
 
     def may_speak(self, origin: str, host: Place) -> bool:
-        """Whether a request from a page at ``origin`` may be answered: it is this page itself.
+        """Return True if a request from a page at ``origin`` may be answered, because it is this page.
 
-        A proxy may have put another name into ``Host``, so the page at a name that was allowed is this page as well.
+        A proxy may have put another name into ``Host``, so the page at an allowed name also counts as this page.
         """
         place = origin_of(origin)
         if place is None:

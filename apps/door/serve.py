@@ -1,4 +1,4 @@
-"""Serve the page: on this machine only, unless more is asked for and guarded by a password."""
+"""Server of the page: for this machine only, unless another address is given and protected by a password."""
 
 import contextlib
 import os
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from genkit.apps.door.accounts import SignIns, checked_access
+from genkit.apps.door.accounts import SignIns, check_access
 from genkit.apps.door.names import Names
 from genkit.apps.jobs.keeper import Keeper
 from genkit.apps.jobs.private import temporary_folder
@@ -21,16 +21,16 @@ from genkit_video import install_extra
 LARGEST_UPLOAD = "64mb"
 UNITS = {"kb": 2**10, "mb": 2**20, "gb": 2**30}
 AROUND = 2**16
-"""Bytes that a form has around a file."""
+"""Bytes that a form adds around a file."""
 UPLOADS_TOGETHER, UPLOADS_AT_ONCE, UPLOAD_KEPT = 8, 3, 600.0
-"""Uploads that may lie on this machine, those that may come in at the same time, and seconds that one is kept."""
+"""Uploads that may be stored, those that may arrive concurrently, and seconds that one is kept."""
 LAST_PORT = 65535
 TABS = 400
-"""Tabs whose state is remembered, half a megabyte each; then the one that was silent longest begins anew."""
+"""Tabs whose state is remembered, half a megabyte each; beyond that the tab idle for longest starts over."""
 WAITING_EVENTS = 50
-"""Clicks that may wait; jobs have a queue of their own."""
+"""Clicks that may wait; jobs have their own queue."""
 NOBODY = "\0"
-"""The account of a request without one, where there are accounts: no job is its."""
+"""Account of a request without one, if accounts exist: it owns no job."""
 
 
 def serve(host: str, port: int | None, output: Path, auth: Path | None, allowed: Sequence[str] = ()) -> int:
@@ -38,24 +38,24 @@ def serve(host: str, port: int | None, output: Path, auth: Path | None, allowed:
 
     Args:
         host: address to listen on.
-        port: None takes the first free one from 7860 on.
-        output: folder of the videos; the page gives those that it made, and nothing else.
-        auth: file with a line ``name:password`` for each person who may use the page; None lets everyone in.
-        allowed: further names that the page goes by, such as that of a proxy.
+        port: None takes the first free one from 7860.
+        output: folder of the videos; the page serves the videos made by it, and nothing else.
+        auth: file with one ``name:password`` line per person who may use the page; None lets everyone in.
+        allowed: additional names that the page goes by, such as that of a proxy.
 
     Raises:
         UsageError: an open address without ``auth``, or an argument that cannot be used.
     """
-    accounts = checked_access(host, auth)
+    accounts = check_access(host, auth)
     if port is not None and not 0 <= port <= LAST_PORT:
-        raise UsageError(f"--port {port} must be a whole number from 0, which takes any that is free, to {LAST_PORT}")
+        raise UsageError(f"--port {port} must be a whole number from 0, which takes any free port, to {LAST_PORT}")
     Names(host, allowed)
     os.umask(0o077)
     with orderly_end(for_good=False):
         store = Store(output)
-        with isolated(), Keeper(store) as keeper:
-            page = launched(store, keeper, host, port, accounts, allowed)
-            print(f"{page.local_url}: the page; videos go to {store.folder}; Ctrl-C ends it", flush=True)
+        with isolate(), Keeper(store) as keeper:
+            page = launch(store, keeper, host, port, accounts, allowed)
+            print(f"{page.local_url}: the page; videos are saved in {store.folder}; Ctrl-C ends it", flush=True)
             try:
                 while page.is_running:
                     time.sleep(0.1)
@@ -66,12 +66,12 @@ def serve(host: str, port: int | None, output: Path, auth: Path | None, allowed:
 
 
 _served: list[Any] = []
-"""What was launched and not closed yet."""
+"""Servers that were launched and are not closed yet."""
 
 
 @contextmanager
-def isolated() -> Iterator[Path]:
-    """Work in an empty folder, because Gradio serves whatever lies in the working one, and report to nobody."""
+def isolate() -> Iterator[Path]:
+    """Work in an empty folder, because Gradio serves any file of the working folder, and turn off its telemetry."""
     before = Path.cwd()
     with temporary_folder() as place:
         empty, uploads = Path(place, "empty"), Path(place, "uploads")
@@ -88,12 +88,12 @@ def isolated() -> Iterator[Path]:
             yield empty
         finally:
             while _served:
-                _served.pop().close()  # before what it writes to is removed
-            with contextlib.suppress(OSError):  # it may be gone by now
+                _served.pop().close()  # before the folder it writes to is removed
+            with contextlib.suppress(OSError):  # it may no longer exist
                 os.chdir(before)
 
 
-def launched(
+def launch(
     store: Store,
     keeper: Keeper,
     host: str,
@@ -101,7 +101,7 @@ def launched(
     accounts: list[tuple[str, str]] | None = None,
     allowed: Sequence[str] = (),
 ) -> Any:
-    """The page, listening in a thread of its own; to be called inside ``isolated``.
+    """Start the page in a thread of its own and return its server; must be called inside :func:`isolate`.
 
     Returns:
         The `genkit.apps.door.server.Server`.
@@ -110,7 +110,7 @@ def launched(
         UsageError: Gradio is missing, or the address cannot be used.
     """
     try:
-        import gradio  # noqa: F401 - to tell a person who lacks it
+        import gradio  # noqa: F401 - for the message if it is missing
     except ImportError as error:
         raise UsageError(f"the page needs Gradio ({error}); {install_extra('ui')}") from error
     from genkit.apps.door.body import Uploads
@@ -132,7 +132,7 @@ def launched(
 
 
 def _application(store: Store, keeper: Keeper, accounts: list[tuple[str, str]] | None) -> tuple[Any, Any]:
-    """Gradio's application with ours around it, and what finds the account in the cookies of a request."""
+    """Gradio's application inside ours, and the function that finds the account in a request's cookies."""
     import gradio as gr
     from fastapi import FastAPI
 
@@ -155,7 +155,7 @@ def _application(store: Store, keeper: Keeper, accounts: list[tuple[str, str]] |
         max_file_size=LARGEST_UPLOAD, show_error=False, enable_monitoring=False, run_history=False, ssr_mode=False,
         mcp_server=False, pwa=False, footer_links=[], css=CSS, theme=theme(),
     )  # fmt: skip
-    page.config["connect_heartbeat"] = False  # it would hold one of the six connections that a browser has
+    page.config["connect_heartbeat"] = False  # it would occupy one of a browser's six connections
     sign_ins = SignIns(app.routes[-1].app)  # type: ignore[attr-defined]
     return app, sign_ins.user_of
 

@@ -1,4 +1,4 @@
-"""The server of the page, in a thread of its own."""
+"""HTTP server of the page, in a thread of its own."""
 
 import asyncio
 import socket
@@ -14,19 +14,19 @@ from genkit.apps.door.brake import network_of
 
 FIRST_PORT, PORTS = 7860, 100
 HEADER_SECONDS = 15.0
-"""How long a browser may take to say what it wants."""
+"""Seconds a browser may take to send the head of a request."""
 HEADER_BYTES = 2**15
 CONNECTIONS = 400
-"""Connections that may be open at the same time; a browser holds six at most, however many tabs it has."""
+"""Max connections open at the same time; a browser opens at most six, however many tabs it has."""
 SHARE = CONNECTIONS // 2
-"""Those of one address."""
+"""Max connections of one address."""
 STALLED = 120.0
-"""Seconds for which nothing of an answer may be taken."""
+"""Seconds for which a client may stop reading an answer."""
 STARTING = 60.0
 
 
 class Prompt(H11Protocol):
-    """Closes connections on which nothing is asked for or taken in time, so that nobody can hold them all."""
+    """Closes connections that are idle or stalled, so that nobody can occupy them all."""
 
     open: Counter[str] = Counter()
     """Connections by address."""
@@ -82,11 +82,11 @@ class Server:
         """Listen on ``host``; ``port`` None takes the first free one.
 
         Raises:
-            OSError: it is not possible there.
+            OSError: it cannot listen there.
         """
-        self._socket = _listening(host, port)
+        self._socket = _listen(host, port)
         self.server_name, self.server_port = host, int(self._socket.getsockname()[1])
-        # No address and no name from a proxy's headers: anyone can write them.
+        # Ignores a proxy's headers for address and name: anyone can write them.
         config = uvicorn.Config(
             app, http=Prompt, ws="none", lifespan="on", log_level="warning", proxy_headers=False, server_header=False,
             limit_concurrency=CONNECTIONS, h11_max_incomplete_event_size=HEADER_BYTES, timeout_graceful_shutdown=2,
@@ -96,15 +96,15 @@ class Server:
 
     @property
     def local_url(self) -> str:
-        """The address of the page for a browser on this machine."""
+        """Address of the page for a browser on this machine."""
         name = "localhost" if self.server_name in ("", "0.0.0.0", "::") else self.server_name
         return f"http://{f'[{name}]' if ':' in name else name}:{self.server_port}/"
 
     def start(self) -> None:
-        """Begin; returns once it answers.
+        """Start the server; return once it answers.
 
         Raises:
-            OSError: it does not.
+            OSError: it does not start.
         """
         self._thread.start()
         end = time.monotonic() + STARTING
@@ -114,7 +114,7 @@ class Server:
             time.sleep(0.01)
 
     def close(self) -> None:
-        """End it, and what it is answering."""
+        """Stop the server and the requests it is answering."""
         self._server.should_exit = True
         if self._thread.is_alive():
             self._thread.join(30)
@@ -123,12 +123,12 @@ class Server:
 
     @property
     def is_running(self) -> bool:
-        """Whether it still answers."""
+        """True while the server runs."""
         return self._thread.is_alive()
 
 
-def _listening(host: str, port: int | None) -> socket.socket:
-    """A socket on the first port that is free."""
+def _listen(host: str, port: int | None) -> socket.socket:
+    """Socket on the first free port."""
     problem: OSError | None = None
     family, address = socket.getaddrinfo(host or None, port or 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][
         ::4

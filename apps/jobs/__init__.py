@@ -1,1 +1,1 @@
-"""The job store, its worker and its keeper."""
+"""Store of jobs, with its worker and its keeper."""

@@ -1,4 +1,4 @@
-"""Whether the machine was restarted since a worker began: its switch is nothing that a job can help."""
+"""Reboots of the machine since a worker started: a job interrupted by one did not crash."""
 
 import contextlib
 import os
@@ -7,31 +7,31 @@ from pathlib import Path
 from genkit.apps.jobs.private import private_file
 
 LINUX = Path("/proc/sys/kernel/random/boot_id")
-"""Drawn by the kernel each time that it starts."""
-NOTED = "boot"
+"""ID that the kernel draws at every boot."""
+FILE = "boot"
 
 
-def restarted(state: Path) -> bool:
-    """Whether another start of the machine is noted in the folder of a store; False where none is."""
+def has_rebooted(state: Path) -> bool:
+    """Return True if a different boot is recorded in the folder of a store; False if none is."""
     try:
-        return (state / NOTED).read_text("utf-8") != _start()
+        return (state / FILE).read_text("utf-8") != _boot_id()
     except (OSError, UnicodeDecodeError):
         return False
 
 
-def note_start(state: Path) -> None:
-    """Note this start of the machine; where that is not possible none is noted, so that crashes count."""
-    path = state / NOTED
+def record_boot(state: Path) -> None:
+    """Record this boot; if that fails none is recorded, so that crashes count."""
+    path = state / FILE
     try:
         with open(private_file(path, os.O_TRUNC), "w", encoding="utf-8") as file:
-            file.write(_start())
+            file.write(_boot_id())
     except OSError:
         with contextlib.suppress(OSError):
             path.unlink()
 
 
-def _start() -> str:
-    """What tells this start of the machine from every other."""
+def _boot_id() -> str:
+    """ID of the current boot."""
     try:
         return LINUX.read_text("ascii").strip()
     except OSError:

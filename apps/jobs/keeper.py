@@ -1,4 +1,4 @@
-"""Keeps the one worker process of a page running."""
+"""Supervision of a page's single worker process."""
 
 import contextlib
 import os
@@ -11,24 +11,24 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from genkit.apps.jobs.private import locked, private_file, temporary_folder
+from genkit.apps.jobs.private import hold_lock, private_file, temporary_folder
 from genkit.apps.jobs.store import Store
 from genkit.errors import GenkitError
 
 QUICK = 0.25
-"""Seconds before a worker that has ended is started again; doubled each time for one that ends soon."""
+"""Seconds before an ended worker is restarted; doubled each time one ends soon."""
 PATIENCE = 30.0
-"""The most that this grows to, and how long a worker must have lived to be started at once."""
+"""Longest such pause, and the lifetime after which a worker is restarted without delay."""
 FAREWELL = 8.0
-"""Seconds that a worker has to end by itself."""
+"""Seconds a worker is given to exit by itself."""
 WORKER = (
     "import sys; sys.path[:] = [place for place in sys.path if place]; from genkit.apps.jobs.worker import main; main()"
 )
-"""The worker, which imports nothing from the folder that it stands in: ``-P`` does the same from Python 3.11 on."""
+"""Command of the worker, which imports nothing from its working folder: ``-P`` does the same from Python 3.11."""
 
 
 class Keeper:
-    """Starts a worker for a store and starts it again whenever it ends; as a context manager, until the block ends."""
+    """Starts a worker for a store and restarts it whenever it ends, until the ``with`` block ends."""
 
     def __init__(self, store: Store, command: Sequence[str] | None = None) -> None:
         """``command`` starts a worker, in an empty folder; None is the real one."""
@@ -42,7 +42,7 @@ class Keeper:
 
     @property
     def alive(self) -> bool:
-        """Whether there is a worker process now."""
+        """True if a worker process is running."""
         return self.process is not None and self.process.poll() is None
 
     def _keep(self) -> None:
@@ -52,7 +52,7 @@ class Keeper:
             try:
                 self.process = self._start()
             except (OSError, MemoryError, subprocess.SubprocessError) as error:
-                print(f"genkit: the worker could not be started, and will be again: {error}", file=sys.stderr)
+                print(f"genkit: the worker could not be started; trying again: {error}", file=sys.stderr)
             while not self._end.wait(0.1) and self.alive:
                 pass
             lived = time.monotonic() - begun
@@ -60,7 +60,7 @@ class Keeper:
             self._end.wait(pause)
 
     def _start(self) -> "subprocess.Popen[bytes]":
-        """In a session of its own: Ctrl-C is for the page, which then ends the worker through its standard input."""
+        """Start the worker in its own session: Ctrl-C reaches only the page, which then closes the worker's input."""
         if self._place is None or not self._place.is_dir():  # some machines clear temporary folders after days
             self._place = self._stack.enter_context(temporary_folder())
         with self._log() as log:
@@ -70,13 +70,13 @@ class Keeper:
                 stdout=log,
                 stderr=log,
                 cwd=self._place,
-                env=os.environ | {"PYTHONSAFEPATH": "1"},  # for what it starts itself
+                env=os.environ | {"PYTHONSAFEPATH": "1"},  # for its child processes
                 start_new_session=True,
             )
 
     @contextlib.contextmanager
     def _log(self) -> Iterator[int]:
-        """Where a worker writes; nowhere while the folder is away or the disk is full."""
+        """Descriptor of the worker's log; the null device while the folder is missing or the disk is full."""
         try:
             handle = private_file(self.store.state / "worker.log", os.O_APPEND)
         except OSError:
@@ -104,10 +104,10 @@ class Keeper:
                 self._put_back()
 
     def _put_back(self) -> None:
-        """What the worker was doing was not ended by its own fault, unless another page's worker does it already."""
+        """Requeue the interrupted job without counting an attempt, unless another page's worker does so already."""
         with (
             contextlib.suppress(sqlite3.Error, OSError, GenkitError),
-            locked(self.store.state / "worker.lock", wait=0) as held,
+            hold_lock(self.store.state / "worker.lock", wait=0) as held,
         ):
             if held:
                 self.store.reclaim(crashed=False, patience=1.0)

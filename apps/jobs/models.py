@@ -1,20 +1,20 @@
-"""Which models the page offers, and which lengths each can make, without opening any of them."""
+"""Models that the page offers, and the lengths each can make, without opening any of them."""
 
 from genkit.attention.facts.cards import CARDS
 from genkit.attention.facts.model_card import ModelCard
 from genkit.errors import UsageError, nearest
 
 LONGEST = 8
-"""The page makes videos up to about this many times the training length."""
+"""Longest video of the page, in multiples of the model's training length."""
 
 
 def names() -> list[str]:
-    """The models that can be chosen: those on the cards, and no other, so that no typed text becomes a path."""
+    """Return the models on offer: only those on the cards, so that typed text never becomes a path."""
     return [name for card in CARDS for name in card.hub_ids]
 
 
 def card_of(model: str) -> ModelCard:
-    """The card of a model that the page offers.
+    """Return the card of a model that the page offers.
 
     Raises:
         UsageError: it does not offer this one.
@@ -26,24 +26,24 @@ def card_of(model: str) -> ModelCard:
 
 
 def check_length(card: ModelCard, frames: object) -> int:
-    """A length that the model can make; None is its training length.
+    """Return a length the model can make; None becomes its training length.
 
     Raises:
-        UsageError: it cannot, or the video would be too long for the page.
+        UsageError: it cannot make that length, or it is too long for the page.
     """
     if frames is None:
         return card.native_frames
-    step, most = card.frame_step(), LONGEST * (card.native_frames - 1) + 1
-    if not isinstance(frames, (int, float)) or not 1 <= frames <= most:
-        raise UsageError(f"{_shown(frames)} frames: the page makes 1 to {most} frames with {card.title}")
+    step, longest = card.frame_step(), LONGEST * (card.native_frames - 1) + 1
+    if not isinstance(frames, (int, float)) or not 1 <= frames <= longest:
+        raise UsageError(f"{_format(frames)} frames: the page makes 1 to {longest} frames with {card.title}")
     if frames != int(frames) or (int(frames) - 1) % step:
-        near = min(most, round((frames - 1) / step) * step + 1)
-        raise UsageError(f"{_shown(frames)} frames: {card.title} makes {_rule(step)}; the nearest is {near}")
+        near = min(longest, round((frames - 1) / step) * step + 1)
+        raise UsageError(f"{_format(frames)} frames: {card.title} makes {_rule(step)}; the nearest is {near}")
     return int(frames)
 
 
 def length_hint(card: ModelCard, frames: int, fps: float) -> str:
-    """What a length means, and which others there are."""
+    """Describe a length in seconds, and list the nearest legal ones."""
     step, native = card.frame_step(), card.native_frames
     others = ", ".join(str(native + step * k) for k in (-1, 0, 1, 2) if native + step * k > 0)
     return (
@@ -56,5 +56,5 @@ def _rule(step: int) -> str:
     return "any whole number of frames" if step == 1 else f"{step}k + 1 frames"
 
 
-def _shown(number: object) -> str:
+def _format(number: object) -> str:
     return f"{number:g}" if isinstance(number, float) else str(number)

@@ -1,4 +1,4 @@
-"""Files and folders that only the person who runs the page can read, and locks that the system gives back."""
+"""Files and folders readable only by the user who runs the page, and locks that end with their process."""
 
 import contextlib
 import os
@@ -13,16 +13,16 @@ from pathlib import Path
 
 FOLDER_MODE, FILE_MODE = 0o700, 0o600
 PAUSE = 0.2
-"""Seconds between two tries to take a lock."""
+"""Seconds between two attempts to take a lock."""
 TEMPORARY = "genkit-page-"
-"""How the names of temporary folders begin; the number of the process follows."""
+"""Prefix of temporary folders; the process ID follows."""
 
 
 def private_folder(path: Path) -> None:
-    """Make a folder for this person alone, or narrow one that is there.
+    """Create a private folder, or restrict an existing one.
 
     Raises:
-        OSError: it cannot be made, or it is a link, which could lead anywhere.
+        OSError: it cannot be created, or it is a link, which could lead anywhere.
     """
     path.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
     if path.is_symlink():
@@ -31,7 +31,7 @@ def private_folder(path: Path) -> None:
 
 
 def private_file(path: Path, flags: int = 0) -> int:
-    """Open a file for writing that nobody else can read, never through a link; returns its descriptor.
+    """Open a private file for writing, never through a link; return its descriptor.
 
     Raises:
         OSError: it cannot be opened.
@@ -42,7 +42,7 @@ def private_file(path: Path, flags: int = 0) -> int:
 
 
 def narrow(path: Path) -> None:
-    """Take everyone else's rights to a file or folder away, where the file system knows rights and it is ours."""
+    """Remove other users' permissions, if the file system has permissions and the file is ours."""
     with contextlib.suppress(OSError):
         mode = path.lstat().st_mode
         if not stat.S_ISLNK(mode) and stat.S_IMODE(mode) & 0o077:
@@ -50,13 +50,13 @@ def narrow(path: Path) -> None:
 
 
 def flush(path: Path) -> None:
-    """Wait until a file, or the list of the names in a folder, is on the disk.
+    """Wait until a file, or the entries of a folder, are on the disk.
 
     Raises:
         OSError: it cannot be written there.
     """
     if path.is_dir() and sys.platform == "win32":
-        return  # where folders cannot be opened
+        return  # folders cannot be opened there
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -65,24 +65,24 @@ def flush(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def locked(path: Path, wait: float | None = None) -> Iterator[bool]:
-    """Hold a lock that the system takes back when this process ends, in whatever way.
+def hold_lock(path: Path, wait: float | None = None) -> Iterator[bool]:
+    """Hold a lock that the system releases when this process ends in any way.
 
     Args:
         wait: seconds to wait for it; None waits for ever.
 
     Yields:
-        Whether it is held.
+        True if it is held.
 
     Raises:
-        sqlite3.Error: no file can be made there.
+        sqlite3.Error: the lock file cannot be created.
     """
     begun = time.monotonic()
     with contextlib.ExitStack() as stack:
         held = False
         while not held:
             try:
-                lock = stack.enter_context(contextlib.closing(_connected(path)))
+                lock = stack.enter_context(contextlib.closing(_connect(path)))
                 lock.execute("BEGIN EXCLUSIVE")
                 held = True
             except sqlite3.OperationalError as error:
@@ -92,13 +92,13 @@ def locked(path: Path, wait: float | None = None) -> Iterator[bool]:
                     break
                 stack.close()
                 time.sleep(PAUSE)
-            except sqlite3.DatabaseError:  # no lock at all, but something else by its name
+            except sqlite3.DatabaseError:  # not a lock, but another file of that name
                 stack.close()
                 path.unlink(missing_ok=True)
         yield held
 
 
-def _connected(path: Path) -> sqlite3.Connection:
+def _connect(path: Path) -> sqlite3.Connection:
     if not path.exists() and path.parent.is_dir():
         with contextlib.suppress(OSError):
             os.close(private_file(path))
@@ -107,14 +107,14 @@ def _connected(path: Path) -> sqlite3.Connection:
 
 @contextlib.contextmanager
 def temporary_folder() -> Iterator[Path]:
-    """An empty folder for this person alone, removed at the end; what killed processes left is removed first."""
+    """Create an empty private folder and remove it at the end; first remove those that killed processes left."""
     _sweep(Path(tempfile.gettempdir()))
     with tempfile.TemporaryDirectory(prefix=f"{TEMPORARY}{os.getpid()}-", ignore_cleanup_errors=True) as place:
         yield Path(place)
 
 
 def _sweep(where: Path) -> None:
-    """Remove the temporary folders of processes that are gone."""
+    """Remove the temporary folders of processes that have ended."""
     for left in where.glob(f"{TEMPORARY}*-*"):
         number = left.name[len(TEMPORARY) :].partition("-")[0]
         with contextlib.suppress(OSError):
@@ -125,7 +125,7 @@ def _sweep(where: Path) -> None:
 
 def _runs(number: int) -> bool:
     if sys.platform == "win32":
-        return True  # where asking would end it
+        return True  # os.kill would end the process there
     try:
         os.kill(number, 0)
     except ProcessLookupError:

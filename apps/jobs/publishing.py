@@ -1,4 +1,4 @@
-"""A video that is finished comes to its place, whole and on the disk, or is kept somewhere else; it is never lost."""
+"""Publishing of a finished video: moved into place as a whole and flushed, or saved elsewhere; never lost."""
 
 import errno
 import os
@@ -15,29 +15,29 @@ from genkit.errors import GenkitError
 from genkit.video.video import Video
 
 WAIT = 30.0
-"""Seconds for which a full disk, or a folder that was moved away, is waited for."""
+"""Seconds to wait for space on a full disk, or for a folder that was moved away."""
 PAUSE = 1.0
-"""Seconds between two tries."""
+"""Seconds between two attempts."""
 FULL = (errno.ENOSPC, errno.EDQUOT)
 PASSING = (*FULL, errno.ENOENT, errno.ESTALE)
-"""Errors that may go away."""
+"""Errors that may be temporary."""
 
 
-NOWHERE = "there is no other place to keep the finished video"
+NOWHERE = "there is no other place to save the finished video"
 
 
 class Cancelled(Exception):
-    """The job is to stop."""
+    """The job has to stop."""
 
 
 def publish(video: Video, store: Store, job: Job, still_wanted: Callable[[], None]) -> None:
-    """Put a video, its poster and its recipe where the page shows them, the video last.
+    """Move a video, its poster and its recipe where the page shows them, the video last.
 
     Args:
-        still_wanted: called between two tries; raises `Cancelled` if nobody wants the video any more.
+        still_wanted: called between two attempts; raises `Cancelled` if the job was cancelled.
 
     Raises:
-        GenkitError: it cannot be written there, and the sentence tells where it is kept instead.
+        GenkitError: it cannot be written there; the message says where it was saved instead.
     """
     end = time.monotonic() + WAIT
     while True:
@@ -48,16 +48,16 @@ def publish(video: Video, store: Store, job: Job, still_wanted: Callable[[], Non
             shutil.rmtree(store.making, ignore_errors=True)
             reason = reason_of(error)
             if _number(error) not in PASSING or time.monotonic() >= end:
-                raise GenkitError(f"{reason}; {_kept(video, store.video(job).name)}") from None
-        store.remark(job, f"the video is finished, but {reason}; it is written as soon as that is mended")
+                raise GenkitError(f"{reason}; {_save_elsewhere(video, store.video(job).name)}") from None
+        store.remark(job, f"the video is finished, but {reason}; it will be written once that is fixed")
         still_wanted()
         time.sleep(PAUSE)
 
 
 def _write(video: Video, store: Store, job: Job) -> None:
-    """Write everything aside first, then move it to its place."""
+    """Write everything aside first, then move it into place."""
     film = store.video(job)
-    if not store.state.is_dir():  # nothing is made where a folder was moved away
+    if not store.state.is_dir():  # the folder was moved away: create nothing
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(store.folder))
     private_folder(store.making)
     _poster(video).save(store.making / store.poster(job).name, quality=85)
@@ -66,7 +66,7 @@ def _write(video: Video, store: Store, job: Job) -> None:
 
 
 def reason_of(error: Exception) -> str:
-    """Why there is no video, as a sentence."""
+    """Return the reason there is no video, as a sentence."""
     if _number(error) in FULL:
         place = getattr(_cause(error), "filename", None)
         return f"the disk is full{f' where {str(place)!r} goes' if place else ''}; free some space there"
@@ -80,26 +80,26 @@ def _cause(error: BaseException) -> BaseException | None:
 
 
 def _number(error: Exception) -> int | None:
-    """What the system calls the error, or the one that caused it; None for one that is not the system's."""
+    """``errno`` of the error or of its cause; None if neither comes from the system."""
     cause = _cause(error)
     return cause.errno if isinstance(cause, OSError) else None
 
 
-def _kept(video: Video, name: str) -> str:
-    """Write a video where anything can still be written, and say where."""
+def _save_elsewhere(video: Video, name: str) -> str:
+    """Save a video in a temporary folder, and return a sentence that says where."""
     try:
         place = Path(tempfile.mkdtemp(prefix="genkit-kept-"))
     except OSError:
         return NOWHERE
     try:
-        return f"the finished video is kept as {str(video.save(place / name, rescue=False))!r}"
+        return f"the finished video is saved as {str(video.save(place / name, rescue=False))!r}"
     except (OSError, GenkitError):
         shutil.rmtree(place, ignore_errors=True)
         return NOWHERE
 
 
 def _poster(video: Video) -> Any:
-    """The frame in the middle, not smaller than what players show."""
+    """Middle frame, at least as large as players show it."""
     from PIL import Image
 
     from genkit.files.encode import enlargement

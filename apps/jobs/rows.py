@@ -1,10 +1,10 @@
-"""Jobs as they stand in the store: the table, and what is made of a row that cannot be read."""
+"""Jobs as rows of the store: the table, and what becomes of a row that cannot be read."""
 
 import json
 import re
 import sqlite3
 import typing
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from genkit.request import Request
@@ -14,80 +14,100 @@ DAMAGED = (
     "the entry of this job cannot be read: it is damaged, or was written by a later version of genkit; "
     "update genkit, or make the video again"
 )
-TABLE = """
-CREATE TABLE IF NOT EXISTS jobs (
-    number INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL UNIQUE,
-    status TEXT NOT NULL DEFAULT 'queued',
-    request TEXT NOT NULL,
-    created REAL NOT NULL,
-    changed REAL NOT NULL,
-    attempts INTEGER NOT NULL DEFAULT 0,
-    cancel INTEGER NOT NULL DEFAULT 0,
-    stage TEXT NOT NULL DEFAULT '',
-    step INTEGER NOT NULL DEFAULT 0,
-    total INTEGER NOT NULL DEFAULT 0,
-    time_left REAL NOT NULL DEFAULT 0,
-    note TEXT NOT NULL DEFAULT '',
-    error TEXT NOT NULL DEFAULT '',
-    receipt TEXT NOT NULL DEFAULT '',
-    owner TEXT NOT NULL DEFAULT ''
-)
-"""
 ID = re.compile("[0-9a-f]{12}|[0-9a-f]{32}")
-"""Names of jobs; the shorter ones are from before."""
-OWNER = "ALTER TABLE jobs ADD COLUMN owner TEXT NOT NULL DEFAULT ''"
-"""What version 1 of the table lacks."""
+"""Names of jobs; the shorter ones are of earlier versions."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One job as it was when it was read."""
+    """A snapshot of one job."""
 
     number: int
-    """Order of arrival, from 1."""
+    """Order of submission, from 1."""
     id: str
-    """What names the job and its files: 32 hexadecimal digits, drawn by the store, that nobody can guess."""
+    """Name of the job and its files: 32 random hexadecimal digits, which nobody can guess."""
     status: Status
     request: Request
-    """What was asked for; once the job is done, what would make the same video again (with the seed drawn)."""
+    """The request; once the job is done, the one that remakes the same video (with the seed drawn)."""
     created: float
-    """When it was submitted, in seconds since 1970."""
+    """Time of submission, in seconds since 1970."""
     changed: float
-    """When its status changed last."""
+    """Time of the last change of status."""
     attempts: int
-    """How often it was begun and not put back."""
+    """Number of starts that were not put back."""
     cancel: bool
-    """Whether a running job was asked to stop."""
+    """True if a running job was asked to stop."""
     stage: str
     """``load``, ``encode``, ``denoise``, ``decode`` or ``save``; empty before."""
     step: int
     total: int
-    """Solver steps; 0 while they are not known."""
+    """Solver steps; 0 while unknown."""
     time_left: float
     """Seconds that the remaining steps will take."""
     note: str
-    """What else is to be known, as a sentence; else empty."""
+    """Further information, as a sentence; else empty."""
     error: str
-    """Why there is no video, as a sentence; else empty."""
+    """Reason there is no video, as a sentence; else empty."""
     receipt: str
     """The receipt as a text table; empty until the job is done."""
     owner: str = ""
-    """The account that submitted it; empty where no password is asked for."""
+    """The account that submitted it; empty if no password is required."""
     damaged: bool = False
-    """Whether its row could not be read, so that the request is none that anyone made."""
+    """True if the row could not be read, so that the request is a placeholder."""
 
     @property
     def over(self) -> bool:
-        """Whether nothing more will happen to this job."""
+        """True if the job has ended."""
         return self.status not in ("queued", "running")
 
 
-COLUMNS = {field.name: field.type for field in fields(Job) if field.name not in ("request", "damaged")}
+COLUMNS: dict[str, Any] = {field.name: field.type for field in fields(Job) if field.name != "damaged"}
+"""Columns of the table, in its order, with the types of their values."""
+TYPES: dict[Any, str] = {
+    int: "INTEGER NOT NULL DEFAULT 0",
+    bool: "INTEGER NOT NULL DEFAULT 0",
+    float: "REAL NOT NULL DEFAULT 0",
+    str: "TEXT NOT NULL DEFAULT ''",
+}
+"""Definition of a column, by the type of its values."""
+SPECIAL = {
+    "number": "INTEGER PRIMARY KEY AUTOINCREMENT",
+    "id": "TEXT NOT NULL UNIQUE",
+    "status": "TEXT NOT NULL DEFAULT 'queued'",
+    "request": "TEXT NOT NULL",
+    "created": "REAL NOT NULL",
+    "changed": "REAL NOT NULL",
+}
+"""Columns with another definition, such as those without a default."""
+_DEFINITIONS = {name: SPECIAL[name] if name in SPECIAL else TYPES[kind] for name, kind in COLUMNS.items()}
+TABLE = f"CREATE TABLE IF NOT EXISTS jobs ({', '.join(map(' '.join, _DEFINITIONS.items()))})"
+OWNER = f"ALTER TABLE jobs ADD COLUMN owner {_DEFINITIONS['owner']}"
+"""Upgrade of a table of version 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewJob:
+    """A job as it enters the store; its fields are named as its columns."""
+
+    id: str
+    owner: str
+    created: float
+    request: str
+    """JSON."""
+    status: Status = "queued"
+    receipt: str = ""
+    note: str = ""
+
+
+def insert(db: sqlite3.Connection, job: NewJob, changed: float) -> None:
+    """Append a row for ``job``; ``changed`` is in seconds since 1970."""
+    values = asdict(job) | {"changed": changed}
+    places = ", ".join("?" * len(values))
+    db.execute(f"INSERT INTO jobs ({', '.join(values)}) VALUES ({places})", tuple(values.values()))
 
 
 def job_of(row: sqlite3.Row) -> Job:
-    """The job in a row; one that is damaged where the row cannot be read, never an error."""
+    """Return the job in a row; a damaged one if the row cannot be read, never an error."""
     values = {name: row[name] for name in row.keys() if name in COLUMNS}  # noqa: SIM118 - a row iterates over values
     try:
         request = Request.model_validate_json(row["request"])
@@ -98,36 +118,31 @@ def job_of(row: sqlite3.Row) -> Job:
 
 
 def _well_typed(values: dict[str, Any]) -> bool:
-    texts = ("id", "stage", "note", "error", "receipt", "owner")
-    numbers = ("number", "created", "changed", "attempts", "step", "total", "time_left")
     return (
         values["status"] in typing.get_args(Status)
         and ID.fullmatch(str(values["id"])) is not None  # it becomes part of a path
-        and all(isinstance(values[name], str) for name in texts)
-        and all(isinstance(values[name], (int, float)) for name in numbers)
+        and all(isinstance(values[name], str) for name, kind in COLUMNS.items() if kind is str)
+        and all(isinstance(values[name], (int, float)) for name, kind in COLUMNS.items() if kind in (int, float))
     )
 
 
 def _damaged(values: dict[str, Any]) -> Job:
-    """What can be told of a row: its name and times, and whether there is a video."""
-
-    def number(name: str) -> float:
-        return values[name] if isinstance(values.get(name), (int, float)) else 0
-
+    """Job with what can be read of a row: its name and times, and if there is a video."""
+    blank = {name: kind() for name, kind in COLUMNS.items() if kind in TYPES}
     done, name = values.get("status") == "done", str(values.get("id"))
-    return Job(
-        number=int(number("number")), id=name if ID.fullmatch(name) else "", status="done" if done else "failed",
-        request=Request(prompt="(cannot be read)"), created=number("created"), changed=number("changed"), attempts=0,
-        cancel=False, stage="", step=0, total=0, time_left=0.0, note=DAMAGED if done else "",
-        error="" if done else DAMAGED, receipt="", owner=str(values.get("owner") or ""), damaged=True,
-    )  # fmt: skip
+    known: dict[str, Any] = {
+        key: values[key] for key in ("number", "created", "changed") if isinstance(values.get(key), (int, float))
+    }
+    known |= {"id": name if ID.fullmatch(name) else "", "owner": str(values.get("owner") or "")}
+    known |= {"status": "done", "note": DAMAGED} if done else {"status": "failed", "error": DAMAGED}
+    return Job(**blank | known, request=Request(prompt="(cannot be read)"), damaged=True)
 
 
-def stored(request: Request) -> str:
-    """A request as it stands in a row."""
+def dump_request(request: Request) -> str:
+    """Return a request as stored in a row."""
     return request.model_dump_json(exclude_unset=True)
 
 
-def stored_recipe(request: dict[str, Any]) -> str:
-    """The request in a finished video as it stands in a row."""
+def dump_recipe(request: dict[str, Any]) -> str:
+    """Return the request in a finished video as stored in a row."""
     return json.dumps(request)

@@ -1,6 +1,6 @@
-"""The one process that makes the videos of a job store, started by `genkit.apps.jobs.keeper`.
+"""Worker process that makes the videos of a job store, started by `genkit.apps.jobs.keeper`.
 
-It ends when its standard input does, so that it never outlives the page that started it.
+It exits when its standard input closes, so that it never outlives the page that started it.
 """
 
 import contextlib
@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from genkit.apps.jobs import models as page_models
-from genkit.apps.jobs.boot import note_start, restarted
+from genkit.apps.jobs.boot import has_rebooted, record_boot
 from genkit.apps.jobs.preview import Preview
-from genkit.apps.jobs.private import locked
+from genkit.apps.jobs.private import hold_lock
 from genkit.apps.jobs.publishing import Cancelled, publish, reason_of
 from genkit.apps.jobs.store import Job, Store, StoreBroken, StoreError
 from genkit.apps.terminal.progress import quiet_libraries
@@ -29,45 +29,45 @@ from genkit.request import Request
 from genkit.video.video import Video
 
 PAUSE = 0.2
-"""Seconds between two looks at an empty queue."""
+"""Seconds between two polls of an empty queue."""
 LEAVING = 3.0
-"""Seconds that a process which ends waits for the store."""
+"""Seconds an exiting process waits for the store."""
 OPENED_BY = ("model", "dtype", "device", "offload", "attention_backend")
-"""The fields of a request that say how its model is opened."""
+"""Fields of a request that determine how its model is opened."""
 Maker = Callable[..., Video]
-"""``genkit.make`` or what stands for it: takes the request, ``on_event`` and ``pipe``."""
+"""``genkit.make`` or a substitute: takes the request, ``on_event`` and ``pipe``."""
 T = TypeVar("T")
 
 
 class Models:
-    """The model that was used last stays open for the next job."""
+    """Cache of the last used model, kept open for the next job."""
 
     def __init__(self) -> None:
         self._key: tuple[Any, ...] | None = None
         self._pipe: Any = None
 
     def pipe(self, request: Request) -> Any:
-        """The pipeline that a request asks for."""
+        """Return the pipeline of a request."""
         from genkit.loading import load
 
         key = tuple(getattr(request, name) for name in OPENED_BY)
         if key != self._key:
-            self.forget()  # first, so that two models never fill the memory together
+            self.forget()  # first, so that two models are never in memory together
             self._pipe = load(**{name: getattr(request, name) for name in OPENED_BY})
             self._key = key
         return self._pipe
 
     def forget(self) -> None:
-        """Close it."""
+        """Close the model."""
         self._key = self._pipe = None
 
 
 def make(request: Request, on_event: Callable[[Progress], None], models: Models) -> Video:
-    """Make a video with a model that may be open already.
+    """Make a video, with an open model if it is the right one.
 
     Raises:
-        UsageError: the model is none that the page offers: a row of a folder that came from elsewhere opens nothing;
-            or the request is refused without its model, which stays closed then.
+        UsageError: the page does not offer the model (a foreign row opens nothing), or the request is refused before
+            its model is opened.
     """
     import genkit
     from genkit.making import check_request
@@ -82,20 +82,20 @@ def make(request: Request, on_event: Callable[[Progress], None], models: Models)
 def work(
     store: Store, maker: Maker = make, *, once: bool = False, warm: bool = False, models: Models | None = None
 ) -> None:
-    """Do the jobs of a store, one after the other; a second worker on the same store waits until the first has ended.
+    """Run the jobs of a store, one after the other; a second worker on the same store waits for the first to end.
 
     Args:
-        once: until no job waits; else for ever.
-        warm: open the embedded model before there is a job, so that the first need not wait for it.
-        models: one of these may be open already; None opens its own.
+        once: stop when no job waits; else run for ever.
+        warm: open the embedded model in advance, so that the first job need not wait for it.
+        models: a cache with a model that may be open already; None starts an empty one.
     """
-    with locked(store.state / "worker.lock"), _in_hand(store):
-        _insist(store, lambda: store.reclaim(crashed=not restarted(store.state)))
-        note_start(store.state)
+    with hold_lock(store.state / "worker.lock"), _in_hand(store):
+        _insist(store, lambda: store.reclaim(crashed=not has_rebooted(store.state)))
+        record_boot(store.state)
         shutil.rmtree(store.making, ignore_errors=True)
         models = models or Models()
         if warm:
-            with contextlib.suppress(Exception):  # a job that needs it will tell
+            with contextlib.suppress(Exception):  # a job that needs it will report the error
                 models.pipe(Request(prompt=""))
         while not _ending.is_set():
             job = _insist(store, store.claim)
@@ -108,21 +108,21 @@ def work(
 
 
 def _insist(store: Store, action: Callable[[], T]) -> T:
-    """Do what has to be noted, however long the store cannot be written."""
+    """Repeat ``action`` until the store can be written, however long that takes."""
     while True:
         try:
             return action()
         except StoreBroken:
             with contextlib.suppress(GenkitError):
                 if store.state.is_dir():
-                    Store(store.folder)  # moves what is broken aside
+                    Store(store.folder)  # moves the damaged file aside
         except StoreError as error:
             print(error, file=sys.stderr, flush=True)
         time.sleep(PAUSE)
 
 
 def _do(store: Store, job: Job, maker: Maker, models: Models) -> None:
-    """One job, from its claim to its end; whatever goes wrong is the end of this job and of nothing else."""
+    """Run one job, from its claim to its end; an error ends this job only."""
     last, preview, notes = Progress.begin("load"), Preview(store.preview(job)), list[str]()
 
     def on_event(event: Progress) -> None:
@@ -144,22 +144,22 @@ def _do(store: Store, job: Job, maker: Maker, models: Models) -> None:
         _insist(store, lambda: store.finish(job, video.request, receipt))
     except Cancelled:
         shutil.rmtree(store.making, ignore_errors=True)
-        _insist(store, lambda: store.stopped(job))
+        _insist(store, lambda: store.mark_cancelled(job))
     except Exception as error:  # a crash in a model or a driver must not end the queue
         reason = reason_of(error)
         if not isinstance(error, GenkitError):
             traceback.print_exc()
             models.forget()
-        shutil.rmtree(store.making, ignore_errors=True)  # first, so that a full disk has room to note it
+        shutil.rmtree(store.making, ignore_errors=True)  # first, so that a full disk has room for the note
         _insist(store, lambda: store.fail(job, reason))
     finally:
         shutil.rmtree(store.making, ignore_errors=True)
 
 
 _ending = threading.Event()
-"""Set when this process is about to end: no job is begun any more."""
+"""Set when this process is about to exit: no further job is started."""
 _held: list[Store] = []
-"""Stores whose one worker this process is."""
+"""Stores whose single worker this process is."""
 
 
 @contextlib.contextmanager
@@ -172,7 +172,7 @@ def _in_hand(store: Store) -> Iterator[None]:
 
 
 def end() -> None:
-    """End this process at once, even in the middle of a step; its job waits again, and no attempt is counted."""
+    """Exit this process at once, even in the middle of a step; its job is queued again without counting an attempt."""
     _ending.set()
     for store in _held:
         with contextlib.suppress(Exception):
@@ -181,7 +181,7 @@ def end() -> None:
 
 
 def end_with_input() -> None:
-    """End this process when its standard input does."""
+    """Exit this process when its standard input closes."""
 
     def wait() -> None:
         with contextlib.suppress(OSError):
@@ -193,7 +193,7 @@ def end_with_input() -> None:
 
 
 def main() -> None:
-    """The worker of the folder that the command line names, which must be there: none is made."""
+    """Run the worker of the folder named on the command line, which must exist."""
     os.umask(0o077)
     end_with_input()
     signal.signal(signal.SIGTERM, lambda *_: end())

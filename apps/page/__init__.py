@@ -1,1 +1,1 @@
-"""The page: its form and what it shows."""
+"""Form and output of the page."""

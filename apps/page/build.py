@@ -1,4 +1,4 @@
-"""The page: a form, the job that is watched, and a gallery of what was made. It only reads and writes the job store."""
+"""The page: a form, the watched job, and a gallery of finished videos. It only reads and writes the job store."""
 
 import contextlib
 from collections.abc import Callable
@@ -14,21 +14,21 @@ from genkit.apps.page.view import PARTS, View, request_of_file
 from genkit.errors import GenkitError
 
 TICK = 0.7
-"""Seconds between two looks at the store."""
-PARTED = """(prompt, tick) => {
+"""Seconds between two polls of the store."""
+TICK_TIMELINE = """(prompt, tick) => {
     const has = prompt.includes("|"), had = window.promptWasParted;
     window.promptWasParted = has;
     return has && !had ? true : tick;
 }"""
-"""Ticks the timeline when the first ``|`` comes in, and never against a person who took the tick out again. In the
+"""Ticks the timeline when the first ``|`` is typed, but never again after the user cleared the tick. Runs in the
 browser, because a click on the button may follow at once."""
 CHOOSE = """element.addEventListener("click", event => {
     const chosen = event.target.closest("button[data-job]");
     if (chosen) trigger("click", {job: chosen.dataset.job});
 });"""
-"""Tells which video of the gallery was clicked on."""
+"""Sends the name of the video that was clicked in the gallery."""
 QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
-"""For every event: each only looks at the store and is over at once."""
+"""For every event: each only polls the store and returns at once."""
 
 
 def build(
@@ -36,16 +36,16 @@ def build(
     worker_lives: Callable[[], bool] = lambda: True,
     account: Callable[[gr.Request], str | None] = lambda request: None,
 ) -> gr.Blocks:
-    """The page of a job store.
+    """Return the page of a job store.
 
     Args:
-        worker_lives: tells whether there is a process that does the jobs.
-        account: tells from whom a request comes; None where no password is asked for.
+        worker_lives: returns True if a process is doing the jobs.
+        account: returns the account a request comes from; None if no password is required.
     """
     view = View(store, worker_lives)
     with gr.Blocks(title="genkit", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
         gr.Markdown("# genkit\nText to video: faster, longer and directable, without training.", elem_id="head")
-        form, parts = _laid_out()
+        form, parts = _lay_out()
         job, seen = gr.State(""), gr.State({})
         shown = [*(parts[key] for key in PARTS), seen]
 
@@ -61,10 +61,10 @@ def build(
         loaded = [*form.fields.values(), parts["said"]]
 
         def asked(name: str, request: gr.Request) -> list[Any]:
-            return _loaded(form, lambda: view.request(name, account(request)))
+            return _load_settings(form, lambda: view.request(name, account(request)))
 
         def asked_in_file(path: str | None) -> list[Any]:
-            return _loaded(form, lambda: request_of_file(path))
+            return _load_settings(form, lambda: request_of_file(path))
 
         parts["load"].click(asked, job, loaded, api_name="load_settings", **QUIET)
         parts["upload"].upload(asked_in_file, parts["upload"], loaded, api_name="load_file", **QUIET)
@@ -78,17 +78,17 @@ def build(
 
 
 def _job_events(view: View, parts: dict[str, Any], job: Any, now: dict[str, Any], account: Any) -> None:
-    """What the buttons at a job do, and a click on a video."""
+    """Connect the buttons of a job, and clicks on a video."""
 
     def rerun(name: str, request: gr.Request) -> tuple[Any, str]:
         return view.rerun(name, account(request))
 
     def cancel(name: str, request: gr.Request) -> None:
-        with contextlib.suppress(GenkitError):  # the next look tells why
+        with contextlib.suppress(GenkitError):  # the next poll shows the reason
             view.cancel(name, account(request))
 
     def chosen(event: gr.EventData) -> Any:
-        name = event._data.get("job") if isinstance(event._data, dict) else None  # whose it is, is looked at later
+        name = event._data.get("job") if isinstance(event._data, dict) else None  # its owner is checked later
         return name if isinstance(name, str) else gr.skip()
 
     parts["rerun"].click(rerun, job, [job, parts["said"]], api_name="rerun", **QUIET).then(**now)
@@ -96,8 +96,8 @@ def _job_events(view: View, parts: dict[str, Any], job: Any, now: dict[str, Any]
     parts["gallery"].click(chosen, None, job, api_visibility="private", **QUIET).then(**now)
 
 
-def _laid_out() -> tuple[Form, dict[str, Any]]:
-    """Form and result side by side, on a phone one below the other; the longer part of each comes after both."""
+def _lay_out() -> tuple[Form, dict[str, Any]]:
+    """Form and result side by side (stacked on a phone), with the longer part of each below both."""
     form = Form()
     with gr.Row():
         with gr.Column():
@@ -108,7 +108,7 @@ def _laid_out() -> tuple[Form, dict[str, Any]]:
             parts["upload"] = gr.UploadButton("Load the settings of a video file", size="md", **files)
             parts["said"] = gr.HTML("", elem_id="settings-message", elem_classes="said")
         with gr.Column():
-            parts |= _watched()
+            parts |= _job_components()
     with gr.Row():
         with gr.Column():
             other_fields(form)
@@ -120,8 +120,8 @@ def _laid_out() -> tuple[Form, dict[str, Any]]:
     return form, parts | {"receipt": receipt, "gallery": gallery}
 
 
-def _watched() -> dict[str, Any]:
-    """What is said and shown of one job, and what can be done with it."""
+def _job_components() -> dict[str, Any]:
+    """Components that show one job, and its buttons."""
     shown = ("status", "preview", "player")
     found: dict[str, Any] = {key: gr.HTML("", elem_id=key, elem_classes="said") for key in shown}
     with gr.Row():
@@ -132,7 +132,7 @@ def _watched() -> dict[str, Any]:
 
 
 def _form_events(page: gr.Blocks, form: Form) -> None:
-    """Say at once what is wrong, and tick the timeline for a prompt that becomes one."""
+    """Report errors while the form is filled in, and tick the timeline for a prompt that becomes one."""
 
     def check(*given: Any) -> list[str]:
         return form.said(page_form.check(form.values(given)))
@@ -145,7 +145,7 @@ def _form_events(page: gr.Blocks, form: Form) -> None:
     page.load(check, inputs, outputs, api_visibility="private", **QUIET)
     if "timeline" in form.fields:
         tick, prompt = form.fields["timeline"], form.fields["prompt"]
-        prompt.change(None, [prompt, tick], tick, js=PARTED, api_visibility="private", **QUIET)
+        prompt.change(None, [prompt, tick], tick, js=TICK_TIMELINE, api_visibility="private", **QUIET)
     form.fields["model"].input(
         lambda model: models.card_of(model).native_frames,
         form.fields["model"], form.fields["num_frames"], api_visibility="private", **QUIET,
@@ -154,7 +154,7 @@ def _form_events(page: gr.Blocks, form: Form) -> None:
 
 def _submit(view: View, form: Form, account: Any) -> Callable[..., list[Any]]:
     def submit(request: gr.Request, *given: Any) -> list[Any]:
-        """Put a job into the queue, or say what is wrong."""
+        """Put a job into the queue, or report what is wrong."""
         checked = page_form.check(form.values(given))
         name: Any = gr.skip()
         if checked.request is not None:
@@ -163,14 +163,14 @@ def _submit(view: View, form: Form, account: Any) -> Callable[..., list[Any]]:
             except GenkitError as error:
                 checked.wrong["make"] = str(error)
         else:
-            checked.wrong["make"] = f"nothing was begun, because of: {', '.join(checked.wrong).replace('_', ' ')}"
+            checked.wrong["make"] = f"no job was started; check: {', '.join(checked.wrong).replace('_', ' ')}"
         return [*form.said(checked), name]
 
     return submit
 
 
-def _loaded(form: Form, read: Callable[[], dict[str, Any]]) -> list[Any]:
-    """Fill the form in with the settings of a video."""
+def _load_settings(form: Form, read: Callable[[], dict[str, Any]]) -> list[Any]:
+    """Fill in the form with the settings of a video."""
     try:
         request = read()
     except GenkitError as error:

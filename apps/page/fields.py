@@ -1,4 +1,4 @@
-"""The form as Gradio components: one for each thing that can be asked for, a line for messages beside each."""
+"""The form as Gradio components: one per field, each with a line for messages."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,36 +17,36 @@ TEXT: dict[str, Any] = {"max_length": page_form.LONGEST_TEXT}
 
 @dataclass
 class Form:
-    """The components that a person fills in, and where something is said about each."""
+    """Input components, and a place for the message of each."""
 
     fields: dict[str, Any] = field(default_factory=dict)
     messages: dict[str, Any] = field(default_factory=dict)
 
     def add(self, key: str, component: Any) -> None:
-        """Take a field in, and put an empty line for messages below it."""
+        """Register a field, and place an empty message line below it."""
         self.fields[key] = component
         self.say(key)
 
     def add_row(self, **components: Any) -> None:
-        """Take fields in that stand side by side already, and put the lines for messages below them."""
+        """Register fields already laid out side by side, and place their message lines below."""
         self.fields |= components
         for key in components:
             self.say(key)
 
     def say(self, key: str) -> None:
-        """Put an empty line for messages here."""
+        """Place an empty message line here."""
         self.messages[key] = gr.HTML("", elem_id=f"{key}-message", elem_classes="said")
 
     def values(self, given: tuple[Any, ...]) -> dict[str, Any]:
-        """What Gradio hands over, by key."""
+        """Return the values that Gradio passes, by key."""
         return dict(zip(self.fields, given, strict=True))
 
     def said(self, checked: page_form.Checked) -> list[str]:
-        """The messages, in the order of the components."""
+        """Return the messages, in the order of the components."""
         return [html.message(checked, key) for key in self.messages]
 
     def filled(self, request: Any, wrong: str = "") -> list[Any]:
-        """One value for each field and a sentence; no field is changed where something is wrong."""
+        """Return one value per field and a sentence; on an error no field is changed."""
         if not wrong:
             try:
                 values, notes = page_form.settings(request)
@@ -58,9 +58,9 @@ class Form:
 
 
 def first_fields(form: Form) -> None:
-    """What everyone fills in, at the place where the page is being built."""
+    """Add the fields that everyone fills in."""
     first = page_form.defaults()
-    about = "What the video shows. 'first | then' are two prompts over time; so is a list of events in JSON."
+    about = "What the video shows. 'first | then' gives two prompts over time; so does a list of events in JSON."
     form.add("prompt", gr.Textbox(first["prompt"], label="Prompt", info=about, lines=3, elem_id="prompt", **TEXT))
     with gr.Row():
         model = gr.Dropdown(models.names(), value="tiny", label="Model", elem_id="model", min_width=200)
@@ -70,7 +70,7 @@ def first_fields(form: Form) -> None:
 
 
 def other_fields(form: Form) -> None:
-    """The plug-ins, and what is seldom changed."""
+    """Add the plug-ins, and settings that are rarely changed."""
     gr.Markdown("### Plug-ins")
     with gr.Group():
         for name in catalogue.names():
@@ -80,12 +80,12 @@ def other_fields(form: Form) -> None:
         negative = gr.Textbox("", label="Negative prompt", info=about, elem_id="negative_prompt", **TEXT)
         form.add("negative_prompt", negative)
         for key in page_form.NUMBERS:
-            about = f"{Request.model_fields[key].description} Empty is the model's own."
+            about = f"{Request.model_fields[key].description} Leave empty for the model's own."
             form.add(key, _number_or_nothing(label=key.replace("_", " ").capitalize(), info=about, elem_id=key))
 
 
 def _plugin(form: Form, name: str) -> None:
-    """A tick, and the parameters below it."""
+    """A tick box, and the parameters below it."""
     card = catalogue.describe(catalogue.plugin_class(name))
     label = f"{card.title} ({card.paper})"
     form.add(name, gr.Checkbox(False, label=label, info=card.summary, elem_id=f"plugin-{name}"))
@@ -95,7 +95,7 @@ def _plugin(form: Form, name: str) -> None:
 
 
 def _number_or_nothing(label: str, info: str, elem_id: str) -> Any:
-    """A text, because an empty ``gr.Number`` turns into 0 as soon as it is shown."""
+    """Text field for a number, because an empty ``gr.Number`` turns into 0 as soon as it is shown."""
     return gr.Textbox("", label=label, info=info, elem_id=elem_id, max_length=20)
 
 

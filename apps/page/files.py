@@ -1,4 +1,4 @@
-"""The videos of the page and one frame of each, by the names of their jobs and to their owners only."""
+"""Videos of the page and their posters, served by the names of their jobs and to their owners only."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,28 +9,27 @@ from genkit.apps.jobs.store import Job, Store
 from genkit.errors import GenkitError
 
 Who = Callable[[Any], str | None]
-"""The account from which a request comes; None where no password is asked for."""
+"""Returns the account a request comes from; None if no password is required."""
 PRIVATE = {"Cache-Control": "private, max-age=3600"}
 
 
 def may_see(job: Job, who: str | None) -> bool:
-    """Whether a job is this person's; where no password is asked for, all are."""
+    """Return True if this person owns the job; without passwords everyone owns all."""
     return who is None or job.owner == who
 
 
 def video_address(job: Job) -> str:
-    """Where a browser finds the video of a job, seen from the page."""
+    """Return the address of a job's video, relative to the page."""
     return f"video/{job.id}.mp4"
 
 
 def poster_address(job: Job) -> str:
-    """Where it finds a frame of it."""
+    """Return the address of a job's poster, relative to the page."""
     return f"poster/{job.id}.jpg"
 
 
 def add_files(app: Any, store: Store, who: Who) -> None:
-    """Let a FastAPI application give the files of finished jobs; whatever is not there, and whatever is another
-    person's, is answered alike."""
+    """Serve the files of finished jobs from a FastAPI application; missing and foreign ones get the same answer."""
     from fastapi import Request, Response
     from fastapi.responses import FileResponse, PlainTextResponse
 

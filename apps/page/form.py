@@ -1,4 +1,4 @@
-"""From what stands in the form to a request, with a sentence for each field that is wrong, and back."""
+"""Conversion of the form to a request, with a sentence for each invalid field, and back."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -15,9 +15,9 @@ from genkit.request import Request, RequestError
 from genkit.schedulers.seeds import LARGEST
 
 PROMPT = "a large red circle moves right on a navy background"
-"""What stands in the form at first: the embedded model knows these words."""
+"""Initial prompt, in words that the embedded model knows."""
 LONGEST_TEXT = 4000
-"""Letters of a prompt."""
+"""Max characters of a prompt."""
 NUMBERS = {
     "num_inference_steps": (1, 200),
     "guidance_scale": (0, 50),
@@ -25,34 +25,34 @@ NUMBERS = {
     "width": (16, 2048),
     "fps": (1, 120),
 }
-"""The further numbers of a request that the page takes, with the least and the most of each."""
+"""Further numbers of a request that the page accepts, with the min and max of each."""
 OPERATORS = ("dtype", "device", "offload", "attention_backend", "options")
-"""Fields of a request that are not for the page: they are this machine's business."""
+"""Fields of a request that the page does not set: they belong to this machine."""
 
 Values = Mapping[str, Any]
-"""What stands in the form, by key: a field of `Request`, ``seed`` as a text, the name of a plug-in for its tick, and
+"""Values of the form by key: a field of `Request`, ``seed`` as text, the name of a plug-in for its tick box, and
 ``plugin.parameter``."""
 
 
 @dataclass
 class Checked:
-    """What is to be said about a filled-in form."""
+    """Result of checking a filled-in form."""
 
     request: Request | None = None
     """The request; None if something is wrong."""
     wrong: dict[str, str] = field(default_factory=dict)
-    """By field, or plug-in: why it cannot be used."""
+    """Reason it cannot be used, by field or plug-in."""
     hints: dict[str, str] = field(default_factory=dict)
-    """By field: what it means."""
+    """Explanation of the value, by field."""
 
 
 def check(values: Values) -> Checked:
-    """Look at every field; nothing is raised, and all that is wrong is told at once."""
+    """Check every field; nothing is raised, and all errors are reported together."""
     found, made = Checked(), {}
     plugins = _plugins(values, found)
     for key, read in READERS.items():
         if key == "num_frames" and "model" in found.wrong:
-            continue  # which lengths are right depends on it
+            continue  # the legal lengths depend on it
         try:
             made[key] = read(values, key)
         except UsageError as error:
@@ -83,7 +83,7 @@ def _plugins(values: Values, found: Checked) -> list[Plugin]:
     plugins = []
     for name in chosen:
         try:
-            chosen[name] = made = plugin_fields.made(name, values)
+            chosen[name] = made = plugin_fields.make_plugin(name, values)
             plugins.append(made)
         except UsageError as error:
             found.wrong[name] = str(error)
@@ -110,21 +110,21 @@ def _length_in_seconds(values: Values, made: dict[str, Any], found: Checked) -> 
 
 
 def _seed(values: Values, key: str) -> int | None:
-    """A text, because a browser's numbers are exact only up to 2**53; empty and -1 draw one."""
+    """Read a seed from text, because numbers in a browser are exact only up to 2**53; empty and -1 draw one."""
     text = str(values.get(key) or "").strip()
     if text in ("", "-1"):
         return None
     if not (text.isascii() and text.isdigit() and len(text) <= len(str(LARGEST))):
-        raise UsageError(f"{text[:40]!r} is no seed; give a whole number from 0 up, or nothing to draw one")
+        raise UsageError(f"{text[:40]!r} is not a seed; give a whole number from 0 up, or leave it empty to draw one")
     return draw_seed(int(text))
 
 
 def _number(values: Values, key: str) -> float | None:
-    value, (least, most) = plugin_fields.number(values.get(key)), NUMBERS[key]
+    value, (low, high) = plugin_fields.number(values.get(key)), NUMBERS[key]
     if value is None:
         return None
-    if not isinstance(value, (int, float)) or not least <= value <= most:
-        raise UsageError(f"{key}={value!r} must be a number from {least} to {most}; empty is the model's own")
+    if not isinstance(value, (int, float)) or not low <= value <= high:
+        raise UsageError(f"{key}={value!r} must be a number from {low} to {high}; leave empty for the model's own")
     if key not in ("guidance_scale", "fps") and value != int(value):
         raise UsageError(f"{key}={value!r} must be a whole number")
     return value
@@ -133,7 +133,7 @@ def _number(values: Values, key: str) -> float | None:
 def _text(values: Values, key: str) -> str | None:
     text = str(values.get(key) or "").strip()
     if len(text) > LONGEST_TEXT:
-        raise UsageError(f"this text has {len(text)} letters, and the page takes {LONGEST_TEXT}; shorten it")
+        raise UsageError(f"this text has {len(text)} characters, and the page accepts {LONGEST_TEXT}; shorten it")
     return text or None
 
 
@@ -143,7 +143,7 @@ READERS: dict[str, Callable[[Values, str], Any]] = {
     "num_frames": _length,
     "negative_prompt": _text,
 } | dict.fromkeys(NUMBERS, _number)
-"""How each field is read that does not depend on the plug-ins; None leaves it to the model."""
+"""Reader of each field that does not depend on the plug-ins; None leaves it to the model."""
 
 
 def _prompt(values: Values, plugins: list[Plugin], seconds: float | None, found: Checked) -> Any:
@@ -155,7 +155,7 @@ def _prompt(values: Values, plugins: list[Plugin], seconds: float | None, found:
         if not isinstance(prompt, str):
             raise UsageError("this is a list of events; tick timeline, which reads it")
         if "|" in text and not values.get("timeline"):
-            raise UsageError("'|' parts the prompts of a timeline; tick timeline, or leave '|' out")
+            raise UsageError("'|' separates the prompts of a timeline; tick timeline, or remove '|'")
     elif seconds is not None:
         times = spans(prompt, seconds)
         found.hints["prompt"] = ", then ".join(f"{begin:.2f} to {end:.2f} s" for begin, end in times)
@@ -166,14 +166,14 @@ def _events(text: str) -> list[dict[str, Any]]:
     try:
         events = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"this begins like a list of events in JSON and is none: {error}") from error
+        raise UsageError(f"this starts like a list of events but is not valid JSON: {error}") from error
     if not isinstance(events, list) or not all(isinstance(event, dict) for event in events):
         raise UsageError('events are written as [{"prompt": "...", "start": 0, "end": 1}, ...]')
     return events
 
 
 def defaults() -> dict[str, Any]:
-    """What stands in the form at first."""
+    """Return the initial values of the form."""
     ticks = dict.fromkeys(catalogue.names(), False)
     parameters = {entry.key: entry.default for name in ticks for entry in plugin_fields.fields(name)}
     numbers: dict[str, Any] = dict.fromkeys(NUMBERS)
@@ -182,10 +182,10 @@ def defaults() -> dict[str, Any]:
 
 
 def settings(request: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The form's values for a request from a file, which is not to be trusted, and sentences on what was left out.
+    """Return the form's values for a request from an untrusted file, and sentences on what was omitted.
 
     Raises:
-        UsageError: it is no request, or asks for a plug-in or a model that the page does not have.
+        UsageError: the request is invalid, or needs a plug-in or a model that the page does not have.
     """
     try:
         asked = Request.model_validate(dict(request))
@@ -200,5 +200,5 @@ def settings(request: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     for text in asked.plugins:
         values |= plugin_fields.settings(text)
     left = [key for key in OPERATORS if getattr(asked, key)]
-    left += [key for text in asked.plugins for key in plugin_fields.left_out(text)]
-    return values, [f"not taken over, because the page does not set it: {', '.join(left)}"] if left else []
+    left += [key for text in asked.plugins for key in plugin_fields.omitted_parameters(text)]
+    return values, [f"ignored, because the page does not set it: {', '.join(left)}"] if left else []

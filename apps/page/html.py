@@ -1,4 +1,4 @@
-"""What the page says of a job and of the form, as HTML in which every text is escaped."""
+"""Jobs and messages as HTML, with all text escaped."""
 
 import base64
 from html import escape
@@ -10,20 +10,20 @@ from genkit.apps.terminal.progress import STAGES, time_left
 from genkit.generation.events import Progress
 
 NOTHING = "Nothing has been made yet."
-GONE = "This job is not there any more."
+GONE = "This job no longer exists."
 FULL = "The disk is full; free some space there, or the video cannot be written."
 NO_PREVIEW = "This model cannot show frames before the video is done."
 STOPPING = {"load": "Stopping as soon as the model is open.", "decode": "Stopping after this piece."}
-"""What happens to a running job that was asked to stop, by stage; else it ends within its step."""
+"""Message of a running job that was asked to stop, by stage; in other stages it ends within its step."""
 LONGEST_CAPTION = 80
 
 
 def status(job: Job | None, ahead: int = 0, worker: bool = True) -> str:
-    """State, progress and time left of a job; None if there is none yet.
+    """Return the state, progress and remaining time of a job; None if there is none yet.
 
     Args:
         ahead: jobs that come before it.
-        worker: whether the worker process lives.
+        worker: True if the worker process is running.
     """
     if job is None:
         return paragraph("state", NOTHING)
@@ -31,7 +31,7 @@ def status(job: Job | None, ahead: int = 0, worker: bool = True) -> str:
     if job.status == "running" and job.total:
         lines.append(f'<progress max="{job.total}" value="{job.step}"></progress>')
     if not job.over and not worker:
-        lines.append(paragraph("wrong", "The worker process is being started; if this stays, see its log."))
+        lines.append(paragraph("wrong", "The worker process is starting; if this message stays, see its log."))
     if job.note:
         lines.append(paragraph("hint", _capital(job.note)))
     return "".join(lines)
@@ -59,9 +59,9 @@ def _running(job: Job) -> str:
 
 
 def preview(job: Job | None, frames: bytes | None) -> str:
-    """The frames so far of a running job, from an animated WebP; nothing of any other job.
+    """Return the frames so far of a running job, from an animated WebP; empty for any other job.
 
-    They stand in the page itself, so that no address leads into the folder where they lie.
+    They are embedded in the page, so that no address leads into the folder they are stored in.
     """
     if job is None or job.status != "running":
         return ""
@@ -72,7 +72,7 @@ def preview(job: Job | None, frames: bytes | None) -> str:
 
 
 def player(job: Job) -> str:
-    """The video of a job that is done."""
+    """Return the player for a finished job's video."""
     address, name = video_address(job), f"genkit-{job.id[:12]}.mp4"
     return (
         f'<video src="{address}" aria-label="The video" controls autoplay loop muted playsinline></video>'
@@ -81,10 +81,10 @@ def player(job: Job) -> str:
 
 
 def gallery(made: list[tuple[Job, bool]]) -> str:
-    """Buttons with the finished videos, newest first; nothing where there are none.
+    """Return buttons with the finished videos, newest first; empty if there are none.
 
     Args:
-        made: jobs, and whether there is a frame to show of each.
+        made: jobs, each with True if it has a poster.
     """
     return "".join(_tile(job, poster) for job, poster in made)
 
@@ -96,19 +96,19 @@ def _tile(job: Job, poster: bool) -> str:
 
 
 def message(checked: Checked, key: str) -> str:
-    """What stands beside a field: why it is wrong, else what it means, else nothing."""
+    """Return the message beside a field: its error, else its explanation, else nothing."""
     if key in checked.wrong:
         return paragraph("wrong", _capital(checked.wrong[key]), 'role="alert"')
     return paragraph("hint", _capital(checked.hints[key])) if key in checked.hints else ""
 
 
 def paragraph(kind: str, text: str, attributes: str = "") -> str:
-    """One line of HTML; ``text`` is escaped, ``kind`` and ``attributes`` are ours."""
+    """Return one line of HTML; ``text`` is escaped, ``kind`` and ``attributes`` must be trusted."""
     return f'<p class="{kind}" {attributes}>{escape(text)}</p>'
 
 
 def caption(job: Job) -> str:
-    """A short line for the gallery: the beginning of the prompt, and the seed."""
+    """Return a short line for the gallery: the beginning of the prompt, and the seed."""
     prompt = job.request.prompt
     line = " ".join((prompt if isinstance(prompt, str) else " | ".join(str(e.get("prompt")) for e in prompt)).split())
     shown = line if len(line) <= LONGEST_CAPTION else line[: LONGEST_CAPTION - 3] + "..."

@@ -1,4 +1,4 @@
-"""The plug-ins as fields of a form, made from their dataclasses: a new plug-in appears by itself."""
+"""Plug-ins as form fields, generated from their dataclasses: a new plug-in appears by itself."""
 
 import dataclasses
 import typing
@@ -7,18 +7,19 @@ from functools import cache
 from itertools import combinations
 from typing import Any, Literal
 
+from genkit.checks import typed
 from genkit.errors import UsageError
 from genkit.plugins import catalogue
 from genkit.plugins.conflicts import conflict
 from genkit.plugins.contract import Plugin
 
 NONE = "none"
-"""What a choice is called that is left to the model."""
+"""Name of the choice that leaves a value to the model."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Field:
-    """One parameter of a plug-in, as a person fills it in."""
+    """Form field of one plug-in parameter."""
 
     key: str
     """``plugin.parameter``."""
@@ -27,15 +28,15 @@ class Field:
     type: str
     """The type as users read it."""
     default: Any
-    """What stands there at first; None is an empty field, and stands for the plug-in's own default."""
+    """Initial value; None is an empty field, and stands for the plug-in's own default."""
     description: str
     choices: tuple[str, ...] = ()
     whole: bool = False
-    """Whether a number must be whole."""
+    """True if a number must be whole."""
 
 
 def fields(plugin: str) -> list[Field]:
-    """The parameters of a plug-in, by its name in the catalogue; files of this machine are not for the page."""
+    """Return the fields of a plug-in, by its name in the catalogue; parameters that name files are excluded."""
     return list(_fields(plugin, catalogue.plugin_class(plugin)))
 
 
@@ -48,7 +49,7 @@ def _fields(plugin: str, cls: type[Plugin]) -> tuple[Field, ...]:
 
 
 def _field(plugin: str, parameter: catalogue.Parameter, hint: Any) -> Field:
-    options = [catalogue.bare(option) for option in catalogue.options(hint) if option is not type(None)]
+    options = [typed.bare(option) for option in typed.options(hint) if option is not type(None)]
     choices = [word for option in options if typing.get_origin(option) is Literal for word in typing.get_args(option)]
     kind: Literal["flag", "choice", "number", "text"] = "text"
     if options == [bool] and hint is not bool:
@@ -70,23 +71,23 @@ def _field(plugin: str, parameter: catalogue.Parameter, hint: Any) -> Field:
         whole=options == [int],
     )
     given = parameter.default
-    return field if given is dataclasses.MISSING else dataclasses.replace(field, default=_shown(field, given))
+    return field if given is dataclasses.MISSING else dataclasses.replace(field, default=_field_value(field, given))
 
 
-def _shown(field: Field, value: Any) -> Any:
-    """A value of the plug-in as it stands in its field."""
+def _field_value(field: Field, value: Any) -> Any:
+    """Value of the plug-in as its field shows it."""
     if isinstance(value, tuple):
-        return catalogue.tuple_text(value)
+        return typed.tuple_text(value)
     if field.kind == "choice" and (value is None or isinstance(value, bool)):
         return str(value).lower() if NONE in field.choices else value
     return str(value) if field.kind == "text" and value is not None else value
 
 
-def made(plugin: str, values: typing.Mapping[str, Any]) -> Plugin:
-    """The plug-in that a filled-in form describes; fields that are empty or missing keep their defaults.
+def make_plugin(plugin: str, values: typing.Mapping[str, Any]) -> Plugin:
+    """Create the plug-in that a filled-in form describes; empty or missing fields keep their defaults.
 
     Raises:
-        UsageError: a value that the plug-in refuses, or that its textual form cannot hold.
+        UsageError: a value is refused by the plug-in, or cannot be written in its textual form.
     """
     given = {field.name: _value(field, values.get(field.key, field.default)) for field in fields(plugin)}
     cls = catalogue.plugin_class(plugin)
@@ -99,28 +100,20 @@ def made(plugin: str, values: typing.Mapping[str, Any]) -> Plugin:
     except UsageError:
         kept = None
     if kept != found:
-        raise UsageError(f"{plugin}: a text here cannot hold both kinds of quotes; leave one kind out")
+        raise UsageError(f"{plugin}: a text here cannot contain both kinds of quotes; use only one kind")
     return found
 
 
 def number(value: Any) -> Any:
-    """What stands in a field for a number: a text where the field may be empty, because a browser's empty number is 0.
+    """Read a number field, which is text if it may be empty, because a browser's empty number is 0.
 
     Returns:
-        The number, whole where it can be; None for an empty text; anything else as it is.
+        The number, whole if it can be; None for an empty text; anything else unchanged.
 
     Raises:
-        UsageError: the text is no number.
+        UsageError: the text is not a number.
     """
-    if not isinstance(value, str):
-        return value
-    if not value.strip():
-        return None
-    try:
-        found = float(value)
-    except ValueError:
-        raise UsageError(f"{value.strip()[:40]!r} is no number") from None
-    return int(found) if found.is_integer() else found
+    return typed.number(value) if isinstance(value, str) else value
 
 
 def _value(field: Field, value: Any) -> Any:
@@ -131,26 +124,25 @@ def _value(field: Field, value: Any) -> Any:
 
 
 def settings(text: str) -> dict[str, Any]:
-    """The form's values for a plug-in in its textual form, the tick included.
+    """Return the form's values for a plug-in in its textual form, including its tick.
 
     Raises:
-        UsageError: this installation knows no such plug-in.
+        UsageError: this installation has no such plug-in.
     """
     plugin = catalogue.parse(text)
-    values = {field.key: _shown(field, getattr(plugin, field.name)) for field in fields(plugin.name)}
+    values = {field.key: _field_value(field, getattr(plugin, field.name)) for field in fields(plugin.name)}
     return {plugin.name: True} | values
 
 
-def left_out(text: str) -> list[str]:
-    """The parameters of a plug-in in its textual form that are given there and not for the page."""
+def omitted_parameters(text: str) -> list[str]:
+    """Return the parameters set in a plug-in's textual form that the page does not offer."""
     plugin = catalogue.parse(text)
     files = catalogue.files_of(type(plugin))
     return [f"{plugin.name}.{name}" for name in files if getattr(plugin, name) is not None]
 
 
 def conflicts(chosen: typing.Iterable[Plugin | type[Plugin]]) -> dict[str, str]:
-    """By name: with which others that are chosen a plug-in cannot be combined, and why; classes stand for those whose
-    parameters are wrong."""
+    """Return, by name, the reasons that chosen plug-ins conflict; a class stands for one with invalid parameters."""
     found: dict[str, list[str]] = {}
     for one, other in combinations(chosen, 2):
         if reason := conflict(one, other):

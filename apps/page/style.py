@@ -1,8 +1,8 @@
-"""How the page looks: colours that can be read, no room for what is empty, nothing wider than a phone."""
+"""Style of the page: readable colours, no space for empty parts, nothing wider than a phone."""
 
 from typing import Any
 
-# Gradio puts its own prefix after every comma, so no comma may stand inside a selector's brackets.
+# Gradio inserts its own prefix after every comma, so a selector's brackets must not contain one.
 CSS = """
 .said:not(:has(p)):not(:has(img)):not(:has(video)):not(:has(button)) { display: none !important; }
 .said p { margin: 0; overflow-wrap: anywhere; }
@@ -27,7 +27,7 @@ img.preview { width: 100%; height: 28rem; max-height: 80vw; object-fit: contain;
 
 
 def theme() -> Any:
-    """Gradio's own, from fonts of the machine, with grey texts and a main button that have enough contrast."""
+    """Return Gradio's theme with the machine's fonts, and with enough contrast in grey text and the main button."""
     import gradio as gr
 
     fonts: dict[str, Any] = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}

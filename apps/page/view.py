@@ -1,4 +1,4 @@
-"""What a tab of the page shows of the job store, and what its buttons do to it."""
+"""What a tab of the page shows of the job store, and the actions of its buttons."""
 
 import shutil
 import threading
@@ -14,36 +14,36 @@ from genkit.apps.page import html
 from genkit.apps.page.files import may_see
 from genkit.errors import GenkitError, UsageError
 
-SHOWN = 60
-"""Videos in the gallery."""
+MAX_SHOWN = 60
+"""Max videos in the gallery."""
 PARTS = ("status", "preview", "cancel", "rerun", "load", "player", "receipt", "gallery")
-"""What a look at the store can change on the page."""
-LITTLE = 2**22
-"""Bytes of a disk that is as good as full."""
+"""Parts of the page that a poll of the store can change."""
+MIN_FREE = 2**22
+"""Free bytes below which a disk counts as full."""
 
 
 _reading = threading.BoundedSemaphore(3)
 
 
 class View:
-    """What the page shows of a store.
+    """View of a store for one tab.
 
-    ``who`` is everywhere the account that asks; None where no password is asked for, and everything is everyone's.
+    ``who`` is always the account that asks; None if no password is required, and everyone owns everything.
     """
 
     def __init__(self, store: Store, worker_lives: Callable[[], bool]) -> None:
         self.store, self.worker_lives = store, worker_lives
 
     def newest(self, who: str | None = None) -> str:
-        """The job that a new tab watches: the one that runs, else the newest."""
+        """Return the job that a new tab watches: the running one, else the newest."""
         found = self.store.jobs("running", limit=1, owner=who) or self.store.jobs(limit=1, owner=who)
         return found[0].id if found else ""
 
     def job(self, name: str, who: str | None = None) -> Job:
-        """A job that this person may see.
+        """Return a job that this person may see.
 
         Raises:
-            UsageError: there is none; one of somebody else is none.
+            UsageError: there is none, or it belongs to someone else.
         """
         if not name:
             raise UsageError(html.NOTHING)
@@ -56,25 +56,25 @@ class View:
         return job
 
     def look(self, name: str, seen: dict[str, Any], who: str | None = None) -> list[Any]:
-        """What has changed since it was ``seen``: the ``PARTS``, and what is seen now."""
+        """Return the ``PARTS`` that have changed since ``seen``, and the new state."""
         try:
-            now = self._found(name, who)
-        except StoreError as error:  # everything else stays as it is
+            now = self._find_state(name, who)
+        except StoreError as error:  # everything else stays unchanged
             now = seen | {"status": html.paragraph("wrong", str(error), 'role="alert"')}
         updates = {key: gr.update(visible=now.get(key)) for key in ("cancel", "rerun", "load")}
         updates["receipt"] = gr.update(value=now.get("receipt"), visible=bool(now.get("receipt")))
         new = {key for key in now if key not in seen or seen[key] != now[key]}
         return [*(updates.get(key, now.get(key)) if key in new else gr.skip() for key in PARTS), now]
 
-    def _found(self, name: str, who: str | None) -> dict[str, Any]:
+    def _find_state(self, name: str, who: str | None) -> dict[str, Any]:
         try:
-            return self._now(self.job(name, who) if name else None, who)
+            return self._state(self.job(name, who) if name else None, who)
         except UsageError as error:
-            return self._now(None, who) | {"status": html.paragraph("wrong", str(error), 'role="alert"')}
+            return self._state(None, who) | {"status": html.paragraph("wrong", str(error), 'role="alert"')}
 
-    def _now(self, job: Job | None, who: str | None) -> dict[str, Any]:
-        """What the page shows of the watched job, and of the others."""
-        made = self.store.jobs("done", limit=SHOWN, owner=who)
+    def _state(self, job: Job | None, who: str | None) -> dict[str, Any]:
+        """State of the page: the watched job, and the others."""
+        made = self.store.jobs("done", limit=MAX_SHOWN, owner=who)
         job_there = job is not None and not job.damaged
         return {
             "status": self._status(job),
@@ -89,18 +89,18 @@ class View:
 
     def _status(self, job: Job | None) -> str:
         said = html.status(job, self.store.ahead(job) if job else 0, self.worker_lives())
-        full = job is not None and not job.over and shutil.disk_usage(self.store.folder).free < LITTLE
+        full = job is not None and not job.over and shutil.disk_usage(self.store.folder).free < MIN_FREE
         return said + (html.paragraph("wrong", html.FULL) if full else "")
 
     def _is_there(self, job: Job) -> bool:
-        """Whether a job is done and its video was not deleted since."""
+        """True if a job is done and its video was not deleted since."""
         return job.status == "done" and is_file(self.store.video(job))
 
     def submit(self, request: Any, who: str | None = None) -> str:
         """Put a job into the queue, and return its name.
 
         Raises:
-            GenkitError: it cannot be.
+            GenkitError: the store refused it.
         """
         return self.store.submit(request, owner=who or "").id
 
@@ -110,21 +110,21 @@ class View:
             self.store.cancel(self.job(name, who).id)
 
     def rerun(self, name: str, who: str | None = None) -> tuple[Any, str]:
-        """The same request once more; of a job that is done with the seed it had."""
+        """Submit the same request again; for a finished job, with the seed it had."""
         try:
-            return self.submit(self._asked(name, who), who), ""
+            return self.submit(self._request(name, who), who), ""
         except GenkitError as error:
             return gr.skip(), html.paragraph("wrong", str(error), 'role="alert"')
 
     def request(self, name: str, who: str | None = None) -> dict[str, Any]:
-        """What the watched job asked for.
+        """Return the request of the watched job.
 
         Raises:
             UsageError: no job is watched, or its row cannot be read.
         """
-        return dict(self._asked(name, who).model_dump(exclude_none=True))
+        return dict(self._request(name, who).model_dump(exclude_none=True))
 
-    def _asked(self, name: str, who: str | None) -> Any:
+    def _request(self, name: str, who: str | None) -> Any:
         job = self.job(name, who)
         if job.damaged:
             raise UsageError(job.error or job.note)
@@ -132,7 +132,7 @@ class View:
 
 
 def _content(path: Path) -> bytes | None:
-    """A file that may vanish at any time."""
+    """Content of a file that may vanish at any time, or None."""
     try:
         return path.read_bytes()
     except OSError:
@@ -140,10 +140,10 @@ def _content(path: Path) -> bytes | None:
 
 
 def request_of_file(path: str | None) -> dict[str, Any]:
-    """What made an uploaded video; the upload is deleted.
+    """Return the request that made an uploaded video; the upload is deleted.
 
-    The file is a stranger's, so that it is read in a process that has some seconds; few are read at the same time,
-    which leaves the page its threads.
+    The file is untrusted, so it is read in a process with a time limit; only few are read concurrently, to leave the
+    page its threads.
 
     Raises:
         GenkitError: genkit did not make this file, it is damaged, or other files are being read.

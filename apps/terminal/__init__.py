@@ -1,1 +1,1 @@
-"""How commands end, show progress and warn."""
+"""Endings, progress and warnings of commands."""

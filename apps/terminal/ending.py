@@ -1,6 +1,6 @@
-"""How a command ends that did not go well: one line on standard error and an exit code, never a traceback.
+"""Ending of a failed command: one line on standard error and an exit code, never a traceback.
 
-The traceback is shown as well where ``--debug`` stands among the words of the command, or GENKIT_DEBUG is set.
+The traceback is also shown if the command contains ``--debug`` or GENKIT_DEBUG is set.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from cyclopts import CycloptsError, UnusedCliTokensError
 
-from genkit.apps.terminal.signals import exit_code, said
+from genkit.apps.terminal.signals import describe_stop, exit_code
 from genkit.errors import GenkitError, UsageError, first_line, is_out_of_memory
 from genkit.record.visible import visible
 
@@ -19,9 +19,9 @@ DEBUG, VARIABLE = "--debug", "GENKIT_DEBUG"
 
 
 def without_debug(tokens: Sequence[str]) -> tuple[list[str], bool]:
-    """Return the words of a command without ``--debug``, and whether it was there or the variable is set.
+    """Return the words of a command without ``--debug``, and True if it was there or the variable is set.
 
-    What stands behind a lone ``--`` is left as it is.
+    Words after a lone ``--`` are left as they are.
     """
     end = list(tokens).index("--") if "--" in tokens else len(tokens)
     words = [token for token in tokens[:end] if token != DEBUG]
@@ -29,11 +29,11 @@ def without_debug(tokens: Sequence[str]) -> tuple[list[str], bool]:
     return [*words, *tokens[end:]], asked
 
 
-def ended_by(error: BaseException, debug: bool) -> int:
-    """Say what ended a command, and return its exit code; ``SystemExit`` is passed on."""
+def report_end(error: BaseException, debug: bool) -> int:
+    """Print what ended a command and return its exit code; ``SystemExit`` is raised again."""
     if isinstance(error, SystemExit):
         raise error
-    if isinstance(error, BrokenPipeError):  # the reader of a pipe, such as `head`, has what it wanted
+    if isinstance(error, BrokenPipeError):  # the reader of a pipe, such as `head`, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     if debug:
@@ -41,15 +41,15 @@ def ended_by(error: BaseException, debug: bool) -> int:
     if isinstance(error, KeyboardInterrupt):
         _say_stopped()
         return exit_code(error)
-    sentence, code = _said(error)
+    sentence, code = _explain(error)
     print(f"genkit: {visible(sentence.strip().replace(chr(10), ' '))}", file=sys.stderr)
     return code
 
 
 def _say_stopped() -> None:
-    """Say so, where there is still somebody to say it to: after SIGHUP the terminal is gone."""
+    """Report the stop if anybody can still read it: after SIGHUP the terminal is gone."""
     try:
-        print(said(), file=sys.stderr, flush=True)
+        print(describe_stop(), file=sys.stderr, flush=True)
         sys.stdout.flush()
     except (OSError, ValueError):
         with contextlib.suppress(OSError, ValueError):
@@ -58,7 +58,7 @@ def _say_stopped() -> None:
                 os.dup2(nowhere, stream.fileno())
 
 
-def _said(error: BaseException) -> tuple[str, int]:
+def _explain(error: BaseException) -> tuple[str, int]:
     if isinstance(error, UnusedCliTokensError):
         extra = " ".join(map(repr, error.unused_tokens or ()))
         return f"{extra} cannot be placed; put a text of several words in quotes", 2
@@ -66,16 +66,16 @@ def _said(error: BaseException) -> tuple[str, int]:
         return str(error), 2
     if isinstance(error, GenkitError):
         return str(error), 1
-    return _unexpected(error), 1
+    return _explain_unexpected(error), 1
 
 
-def _unexpected(error: BaseException) -> str:
-    """A sentence for what nobody foresaw."""
+def _explain_unexpected(error: BaseException) -> str:
+    """Sentence for an unexpected error."""
     what = f"{type(error).__name__}: {first_line(error)}"
     if is_out_of_memory(error):
-        return f"the memory is full ({what}); make fewer frames or a smaller video, or close other programs"
+        return f"out of memory ({what}); make fewer frames or a smaller video, or close other programs"
     if isinstance(error, OSError):
         return f"{what}; the system refused it, so nothing more was done"
     if isinstance(error, ImportError):
-        return f"{what}; a package is missing or does not fit, and `genkit doctor` says which"
-    return f"{what}; this is a fault in genkit: --debug shows where, please report it"
+        return f"{what}; a package is missing or incompatible, and `genkit doctor` says which"
+    return f"{what}; this is a bug in genkit: use --debug to see where, and please report it"

@@ -1,4 +1,4 @@
-"""The progress bar of the command line: on a terminal only, so that a pipe and a log stay clean."""
+"""Progress bar of the command line: on a terminal only, so that pipes and logs stay clean."""
 
 import os
 import re
@@ -17,13 +17,13 @@ STAGES = {
     "decode": "decoding the frames",
 }
 MOVES = re.compile(r"(\r|\n|\x1b\[A)*")
-"""What tqdm writes between two lines of bars."""
+"""Characters that tqdm writes between two lines of bars."""
 
 
 def quiet_libraries() -> None:
-    """Turn off the bars of diffusers and transformers, and that of downloads outside a terminal.
+    """Turn off the bars of diffusers and transformers, and that of downloads unless on a terminal.
 
-    To be called before either is imported: they read these variables once.
+    Must be called before either is imported: they read these variables once.
     """
     os.environ.setdefault("TQDM_DISABLE", "1")
     if not sys.stderr.isatty():
@@ -32,7 +32,7 @@ def quiet_libraries() -> None:
 
 @contextmanager
 def progress_bar() -> Iterator[OnEvent | None]:
-    """Give the function that draws each event on standard error; None where that is no terminal."""
+    """Yield the function that draws each event on standard error; None if that is not a terminal."""
     if not sys.stderr.isatty():
         yield None
         return
@@ -58,20 +58,20 @@ def progress_bar() -> Iterator[OnEvent | None]:
 
 
 def status_line(text: str, *, last: bool) -> None:
-    """Show ``text`` in place of the line before it, on a terminal only; after the ``last`` the cursor goes down."""
+    """Show ``text`` in place of the previous line, on a terminal only; after the ``last`` the cursor moves down."""
     if sys.stderr.isatty():
         print(f"\r\x1b[K{visible(text)}", end="\n" if last else "", file=_screen(), flush=True)
 
 
 class Guarded:
-    """Standard error on which no text can command the terminal: all libraries log there, with words from outside."""
+    """Standard error that keeps text from controlling the terminal: libraries log strings from outside there."""
 
     def __init__(self, screen: TextIO) -> None:
         self.screen = screen
-        """The stream itself, for what draws."""
+        """Underlying stream, for the progress bar."""
 
     def write(self, text: str) -> int:
-        """Write ``text`` with its control characters as escapes; what only moves the bar of a download passes."""
+        """Write ``text`` with control characters escaped; cursor movements of a download bar pass."""
         begin = "\r" if text.startswith("\r") else ""
         drawn = text if MOVES.fullmatch(text) else begin + visible_lines(text.removeprefix(begin))
         self.screen.write(drawn)
@@ -88,7 +88,7 @@ class Guarded:
 
 @contextmanager
 def guarded_screen() -> Iterator[None]:
-    """Write nothing but visible text to standard error, until the block ends."""
+    """Escape everything written to standard error until the block ends."""
     before = sys.stderr
     sys.stderr = Guarded(before)  # type: ignore[assignment]
     try:
@@ -98,12 +98,12 @@ def guarded_screen() -> Iterator[None]:
 
 
 def _screen() -> TextIO:
-    """Standard error as it was before :func:`guarded_screen`: the bar draws with control characters of its own."""
+    """Standard error before :func:`guarded_screen`: the bar needs its own control characters."""
     return sys.stderr.screen if isinstance(sys.stderr, Guarded) else sys.stderr
 
 
 def time_left(event: Progress) -> str:
-    """``"1:05 left"``; nothing before the pace is known and when all steps are done."""
+    """Format the remaining time as ``"1:05 left"``; empty before the pace is known and after the last step."""
     if not 0 < event.step < event.total:
         return ""
     minutes, seconds = divmod(round(event.left), 60)

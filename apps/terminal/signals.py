@@ -1,7 +1,7 @@
-"""What ends a command from outside: Ctrl-C, SIGTERM and SIGHUP all end it in the same order.
+"""Ending a command from outside: Ctrl-C, SIGTERM and SIGHUP are handled alike.
 
-Each becomes a ``KeyboardInterrupt``, so that everything that cleans up after Ctrl-C cleans up after all of them, and
-the exit code is 128 and the number of the signal, as shells count: 130, 143, 129.
+Each becomes a ``KeyboardInterrupt``, so that whatever cleans up after Ctrl-C cleans up after all of them, and the exit
+code is 128 plus the signal number, as in shells: 130, 143, 129.
 """
 
 import contextlib
@@ -16,25 +16,25 @@ from genkit.files.whole import FINISHED, discard_parts
 from genkit.record.visible import visible
 
 GRACE = 1.0
-"""Seconds that cleaning up may still take after a second signal."""
+"""Seconds left for cleaning up after a second signal."""
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal asked the command to end."""
+    """A signal that asks the command to end."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.number = number
 
 
-def said() -> str:
-    """Return what is told of a command that was stopped."""
+def describe_stop() -> str:
+    """Return the message about a stopped command."""
     written = ", ".join(repr(str(path)) for path in FINISHED)
     return f"genkit: stopped; {visible(written)} was finished" if written else "genkit: stopped; nothing was written"
 
 
 def exit_code(error: KeyboardInterrupt) -> int:
-    """Return the exit code of a command that was stopped."""
+    """Return the exit code of a stopped command."""
     return 128 + getattr(error, "number", signal.SIGINT)
 
 
@@ -42,12 +42,12 @@ def exit_code(error: KeyboardInterrupt) -> int:
 def orderly_end(*, for_good: bool) -> Iterator[None]:
     """Raise :class:`Stopped` in the main thread for the first signal, until the block ends.
 
-    After a second signal cleaning up has one second left: then half-written files are removed and the process ends.
-    What is ignored stays ignored (``nohup``, jobs in the background), and handlers of others stay. A child that was
-    forked meanwhile dies of a signal as if nothing had been set.
+    After a second signal, cleaning up has one second left: then partial files are removed and the process exits.
+    Ignored signals stay ignored (``nohup``, background jobs), and foreign handlers stay in place. A child process
+    forked in the block dies of a signal as usual.
 
     Args:
-        for_good: ignore further signals once a first one has ended the block, because the process ends with it.
+        for_good: after the first signal has ended the block, ignore further ones, because the process is ending.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -67,7 +67,7 @@ def orderly_end(*, for_good: bool) -> Iterator[None]:
 
 
 class _End:
-    """The handler of all three signals."""
+    """Handler of all three signals."""
 
     def __init__(self) -> None:
         self.process, self.first = os.getpid(), 0
@@ -80,21 +80,21 @@ class _End:
         elif self.first:
             self._hurry = self._hurry or threading.Timer(GRACE, self._at_once)
             self._hurry.daemon = True
-            with contextlib.suppress(RuntimeError):  # a third signal: it runs already
+            with contextlib.suppress(RuntimeError):  # a third signal: the timer is already running
                 self._hurry.start()
         else:
             self.first = number
             raise Stopped(number)
 
     def calm(self) -> None:
-        """Everything is cleaned up in time."""
+        """Cancel the timer: cleaning up was done in time."""
         if self._hurry is not None:
             self._hurry.cancel()
 
     def _at_once(self) -> None:
         discard_parts()
         with contextlib.suppress(OSError, ValueError):
-            shown = "\x1b[?25h" if sys.stderr.isatty() else ""  # a bar hides the cursor
-            getattr(sys.stderr, "screen", sys.stderr).write(f"{shown}{said()}\n")
+            shown = "\x1b[?25h" if sys.stderr.isatty() else ""  # the progress bar hides the cursor
+            getattr(sys.stderr, "screen", sys.stderr).write(f"{shown}{describe_stop()}\n")
             sys.stderr.flush()
         os._exit(128 + self.first)

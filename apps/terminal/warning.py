@@ -1,4 +1,4 @@
-"""What the command line says before the first step of a run: which of the things asked for will not come to pass."""
+"""Notes before the first step of a run: what was requested but will not take effect."""
 
 import sys
 
@@ -6,17 +6,17 @@ from genkit.generation.events import OnEvent, Progress
 from genkit.record.visible import visible
 
 
-def warning(draw: OnEvent | None, told: set[str] | None = None) -> OnEvent:
-    """Return ``draw`` with every note printed on standard error, except those that were ``told``; None draws nothing.
+def warning(draw: OnEvent | None, reported: set[str] | None = None) -> OnEvent:
+    """Return ``draw`` with every note printed on standard error, except those in ``reported``; None draws nothing.
 
-    ``told`` is added to, so that a note of several runs is printed once.
+    Notes are added to ``reported``, so that a note of several runs is printed once.
     """
-    told = set() if told is None else told
+    reported = set() if reported is None else reported
 
     def on_event(event: Progress) -> None:
         for note in event.notes:
-            if note not in told:
-                told.add(note)
+            if note not in reported:
+                reported.add(note)
                 print(f"genkit: note: {visible(note)}", file=sys.stderr, flush=True)
         if draw is not None:
             draw(event)

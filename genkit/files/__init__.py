@@ -1,1 +1,1 @@
-"""Video files: reading what others wrote, writing files that appear whole."""
+"""Video files: reading untrusted ones, and writing files as a whole."""

@@ -1,4 +1,4 @@
-"""The boxes of an MP4 or QuickTime file, as far as they tell whether it is whole, and whether its index is honest.
+"""Boxes of an MP4 or QuickTime file, to check that it is complete and its index plausible.
 
 Source: ISO/IEC 14496-12, sections 4.2 and 8.
 """
@@ -11,22 +11,22 @@ from typing import BinaryIO
 from genkit.errors import UsageError
 
 NESTED = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"edts", b"moof", b"traf")
-"""Boxes that hold boxes, on the way to the index."""
+"""Boxes that contain boxes, on the way to the index."""
 COUNTS = {b"stsz": 8, b"stz2": 8, b"trun": 4, b"elst": 4}
-"""Boxes that say how many samples or edits follow, and where in them."""
+"""Boxes that state how many samples or edits follow, with the offset of that number."""
 EDITS = 32
-"""Edits that any track may have; a cut makes one or two."""
+"""Max edits of a track before they are multiplied; a cut makes one or two."""
 INDEX = 10**7
-"""Entries that the index of a track may have when every edit shows every sample."""
+"""Max entries in the index of a track when every edit shows every sample."""
 
 
 def boxes_end(file: BinaryIO, size: int) -> int:
-    """Return where the last of the outermost boxes ends; beyond ``size`` if the file was cut."""
+    """Return the end of the last outermost box; beyond ``size`` if the file was cut."""
     return max((end for _, _, end in _boxes(file, 0, size)), default=0)
 
 
 def check_index(path: Path, file: BinaryIO, size: int) -> None:
-    """Refuse an index that would fill the memory when FFmpeg spreads it out.
+    """Refuse an index that would fill the memory when FFmpeg expands it.
 
     Raises:
         UsageError: it claims more samples than the file has bytes, or so many edits of a track that they multiply.
@@ -43,7 +43,7 @@ def check_index(path: Path, file: BinaryIO, size: int) -> None:
 
 
 def _claims(file: BinaryIO, size: int) -> Iterator[tuple[int, bytes, int]]:
-    """Each count that the index claims: the place of its track in the file, 0 outside of any; its box; the number."""
+    """Each count that the index claims: offset of its track (0 outside any), box, number."""
     waiting = [(0, size, 0)]
     while waiting:
         first, stop, track = waiting.pop()
@@ -56,7 +56,7 @@ def _claims(file: BinaryIO, size: int) -> Iterator[tuple[int, bytes, int]]:
 
 
 def _boxes(file: BinaryIO, start: int, stop: int) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, beginning of the content and end of each box that begins between two places."""
+    """Kind, start of the content and end of each box that starts in a range."""
     while start + 8 <= stop:
         file.seek(start)
         head = file.read(16)
@@ -65,7 +65,7 @@ def _boxes(file: BinaryIO, start: int, stop: int) -> Iterator[tuple[bytes, int, 
             length, header = int.from_bytes(head[8:], "big"), 16
         if length == 0:  # to the end of the file
             length = stop - start
-        if length < header:  # nonsense behind the boxes
+        if length < header:  # garbage after the boxes
             return
         yield head[4:8], start + header, start + length
         start += length

@@ -1,7 +1,7 @@
-"""From the pixels of a video file to RGB, by the colours that the file says it has.
+"""Conversion of a video file's pixels to RGB, following its colour tags.
 
-A file says by a tag which matrix its luma and chroma were made with; without a tag it is BT.601, whatever its size, as
-FFmpeg, OpenCV, decord and the writers that leave the tag out have it (diffusers' ``export_to_video`` is one).
+A tag states the matrix of luma and chroma; without a tag it is BT.601 at any size, as in FFmpeg, OpenCV, decord and
+writers that omit the tag (such as diffusers' ``export_to_video``).
 """
 
 from fractions import Fraction
@@ -11,32 +11,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 MATRICES = {1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240m", 9: "bt2020", 10: "bt2020"}
-"""Name of the matrix by its number in ITU-T H.273; 2 means that the file does not say."""
+"""Name of the matrix by its number in ITU-T H.273; 2 means unspecified."""
 UNTAGGED = "bt601"
 FULL_RANGE = 2
 """FFmpeg's number for luma in 0..255."""
 
 
-def usual(frame: Any) -> NDArray[np.uint8]:
-    """Convert a frame of PyAV as OpenCV, decord and PyAV do of themselves, to the bit; ``[H, W, 3]``."""
-    # PyAV before 17 looks at the tag of the frame only if it differs from the matrix of the outcome, which has none.
-    return _turned(frame, frame.to_ndarray(format="rgb24", dst_colorspace="ITU601"))
+def convert_as_pyav(frame: Any) -> NDArray[np.uint8]:
+    """Convert a frame of PyAV to ``[H, W, 3]``, bit-identical to OpenCV, decord and PyAV by default."""
+    # PyAV before 17 looks at the frame's tag only if it differs from the matrix of the result, which has none.
+    return _rotate(frame, frame.to_ndarray(format="rgb24", dst_colorspace="ITU601"))
 
 
 class Exact:
-    """Convert frames of PyAV with accurate rounding: FFmpeg's fast path is off by up to two steps of 255."""
+    """Converter of PyAV's frames with accurate rounding: FFmpeg's fast path is off by up to two steps of 255."""
 
     def __init__(self) -> None:
         self._graphs: dict[tuple[Any, ...], Any] = {}
 
     def __call__(self, frame: Any) -> NDArray[np.uint8]:
-        """The frame as ``[H, W, 3]``, RGB."""
+        """Return the frame as ``[H, W, 3]``, RGB."""
         key = frame.format.name, frame.width, frame.height, int(frame.colorspace), int(frame.color_range)
         if key not in self._graphs:
             self._graphs = {key: _graph(*key)}
         graph = self._graphs[key]
         graph.push(frame)
-        return _turned(frame, graph.pull().to_ndarray())
+        return _rotate(frame, graph.pull().to_ndarray())
 
 
 def _graph(pixels: str, width: int, height: int, matrix: int, extent: int) -> Any:
@@ -66,10 +66,10 @@ def _range(pixels: str, extent: int) -> str:
     return "pc" if extent == FULL_RANGE or pixels.startswith("yuvj") else "tv"
 
 
-def _turned(frame: Any, picture_HWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The picture as a player shows it: turned by whole quarters or mirrored where the file says so (telephones do).
+def _rotate(frame: Any, picture_HWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Rotate by quarter turns or mirror as the file asks, like players do (phones write such files).
 
-    Other angles are left out. Source: ISO/IEC 14496-12, section 6.2.2, the matrix of a track.
+    Other angles are ignored. Source: ISO/IEC 14496-12, section 6.2.2, the matrix of a track.
     """
     for about in frame.side_data:
         if about.type.name == "DISPLAYMATRIX":

@@ -1,8 +1,8 @@
-"""Opening a video file: the one place where FFmpeg meets a file that somebody else wrote.
+"""Opening of video files: the one place where FFmpeg meets untrusted input.
 
-FFmpeg guesses a format from the content unless it is told, and some formats are lists of other files and addresses: a
-text file named ``clip.mp4`` would open a port or read another file. So the format is the one that the name says, the
-content comes from a file that is already open, and no protocol is allowed for anything else.
+FFmpeg guesses a format from the content unless given one, and some formats are lists of other files and addresses: a
+text file named ``clip.mp4`` could open a port or read another file. So the format follows from the name, the content
+comes from a file that is already open, and no protocol is allowed for anything else.
 """
 
 import os
@@ -27,34 +27,34 @@ FORMATS = {
     ".apng": "apng",
     ".ts": "mpegts",
 }
-"""FFmpeg's name of the one format that a suffix stands for; none of them refers to other files."""
+"""FFmpeg's name of the format of each suffix; none of them refers to other files."""
 SIDE_PIXELS = 16384
-"""Pixels that a side of a frame may have."""
+"""Max pixels of a frame's side."""
 FRAME_PIXELS = 2**26
-"""Pixels that a frame may have: 8192 x 8192, twice what 8K television has."""
+"""Max pixels of a frame: 8192 x 8192, twice 8K television."""
 UNKNOWN = 2**32 - 1
-"""Length that an AVI says when it was written into a pipe."""
+"""Length stated by an AVI that was written into a pipe."""
 STREAMS = 64
-"""Streams that a file may have; players' files have two or three."""
+"""Max streams of a file; usual files have two or three."""
 COMMENT_CHARACTERS = 2**24
-"""Length that the comment tag may have; a recipe has some thousand."""
+"""Max length of the comment tag; a recipe has a few thousand."""
 
 
 @contextmanager
 def open_video(path: Path) -> Iterator[tuple[Any, Any]]:
-    """Open a video file for reading; yields PyAV's container and the stream of moving pictures in it.
+    """Open a video file for reading; yield PyAV's container and its video stream.
 
-    Every file that FFmpeg reads for genkit is opened here. The format is the one of the suffix, no other file and no
-    address is ever opened, and no decoder takes frames of more than :data:`FRAME_PIXELS`. Reading can still take as
-    long as a hostile file likes: see :func:`genkit.files.decode.read_header_apart`.
+    All files that FFmpeg reads for genkit are opened here. The format is that of the suffix, no other file or address
+    is ever opened, and decoders refuse frames of more than :data:`FRAME_PIXELS`. Reading can still take as long as a
+    hostile file wants: see :func:`genkit.files.apart.read_header_apart`.
 
     Raises:
-        UsageError: there is no such file, its name is none of a video, no video can be found in it, its frames are
-            too large, or its index would fill the memory.
+        UsageError: there is no such file, its suffix is not that of a video, it contains no video, its frames are too
+            large, or its index would fill the memory.
     """
     wanted = _format(path)
     with ExitStack() as stack:
-        file = stack.enter_context(_opened(path))
+        file = stack.enter_context(_open_file(path))
         if wanted == FORMATS[".mp4"]:
             check_index(path, file, path.stat().st_size)
             file.seek(0)
@@ -66,7 +66,7 @@ def open_video(path: Path) -> Iterator[tuple[Any, Any]]:
 
 
 def ffmpeg_errors() -> tuple[type[Exception], ...]:
-    """Everything that reading a damaged file with PyAV raises."""
+    """Return every exception that reading a damaged file with PyAV raises."""
     import av
 
     return av.FFmpegError, OSError, ValueError, IndexError, MemoryError
@@ -86,10 +86,10 @@ def check_size(path: Path, height: int, width: int) -> None:
 
 
 def is_cut(path: Path) -> bool:
-    """Whether a file is shorter than it says itself: the end of its boxes (MP4), segment (Matroska) or chunk (AVI)
-    lies beyond the end of the file, or the closing byte of a GIF is missing.
+    """Return True if a file is shorter than it states.
 
-    A stream for broadcasting (``.ts``) does not say how long it is.
+    The end of its boxes (MP4), segment (Matroska) or chunk (AVI) is beyond the end of the file, or the trailer of a GIF
+    is missing. Broadcast streams (``.ts``) do not state their length.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -110,12 +110,12 @@ def _format(path: Path) -> str:
     suffix = path.suffix.lower()
     if suffix not in FORMATS:
         raise UsageError(
-            f"{str(path)!r} is not named as a video that can be read: the name must end in {', '.join(FORMATS)}"
+            f"the name of {str(path)!r} is not that of a video that can be read: it must end in {', '.join(FORMATS)}"
         )
     return FORMATS[suffix]
 
 
-def _opened(path: Path) -> BinaryIO:
+def _open_file(path: Path) -> BinaryIO:
     try:
         if not path.is_file():  # before opening: a named pipe would block
             raise UsageError(f"there is no video file {str(path)!r}")
@@ -127,51 +127,51 @@ def _opened(path: Path) -> BinaryIO:
     if stat.S_ISREG(about.st_mode) and about.st_size:
         return file
     file.close()
-    raise UsageError(f"{str(path)!r} is empty: it holds no video")
+    raise UsageError(f"{str(path)!r} is empty: it contains no video")
 
 
 def _container(file: BinaryIO, wanted: str) -> Any:
     import av
 
     options = {
-        "protocol_whitelist": "none",  # a name of no protocol: an empty list would allow all
+        "protocol_whitelist": "none",  # not the name of a protocol: an empty list would allow all
         "format_whitelist": wanted,
         "enable_drefs": "0",
         "max_streams": str(STREAMS),
         "max_pixels": str(FRAME_PIXELS),
     }
-    # FFmpeg's short name of the format: the whole list of names is not one that it looks up in every version.
+    # FFmpeg's short name of the format: not every version finds one by the whole list of names.
     return av.open(file, format=wanted.split(",")[0], options=options, metadata_errors="replace")
 
 
 def _stream(path: Path, container: Any) -> Any:
-    stream = _moving(container)
+    stream = _video_stream(container)
     if stream is None:
-        raise _pictureless(path, container)
+        raise _explain_no_pictures(path, container)
     context = stream.codec_context
     check_size(path, context.height, context.width)
-    # Unaligned: else FFmpeg leaves in columns that are to be cropped on the left, and the picture is too wide.
+    # Unaligned, or FFmpeg keeps columns that should be cropped on the left, and the picture is too wide.
     context.options = {"max_pixels": str(FRAME_PIXELS), "flags": "+unaligned"}
     return stream
 
 
-def _moving(container: Any) -> Any | None:
-    """The stream of moving pictures; a cover is a stream too, of one picture without a rate."""
+def _video_stream(container: Any) -> Any | None:
+    """Video stream; a cover image is a stream too, of one picture without a rate."""
     streams = [s for s in container.streams.video if s.codec_context and s.codec_context.height * s.codec_context.width]
     if moving := [stream for stream in streams if stream.average_rate]:
         return moving[0]
     return streams[0] if streams and not container.streams.audio else None
 
 
-def _pictureless(path: Path, container: Any) -> UsageError:
-    """Why there is no stream of moving pictures."""
+def _explain_no_pictures(path: Path, container: Any) -> UsageError:
+    """Error that explains the missing video stream."""
     if is_cut(path):
         return _unreadable(path)
     if any(stream.codec_context is None for stream in container.streams.video):
-        return UsageError(f"{str(path)!r} holds a video, but this FFmpeg has no decoder for it: convert it to H.264")
+        return UsageError(f"{str(path)!r} contains a video that this FFmpeg cannot decode: convert it to H.264")
     if container.streams.audio:
-        return UsageError(f"{str(path)!r} holds sound and no moving pictures: it is not a video")
-    return UsageError(f"{str(path)!r} holds no pictures: it is damaged or not a video")
+        return UsageError(f"{str(path)!r} contains sound but no pictures: it is not a video")
+    return UsageError(f"{str(path)!r} contains no pictures: it is damaged or not a video")
 
 
 def _unreadable(path: Path) -> UsageError:
@@ -179,16 +179,16 @@ def _unreadable(path: Path) -> UsageError:
 
 
 def _guess(path: Path) -> str:
-    """What the first bytes tell of a file that FFmpeg gave up."""
+    """Hint from the first bytes of a file that FFmpeg refused."""
     with path.open("rb") as file:
         begin = file.read(12)
     found = next((suffix for suffix, is_it in MAGIC.items() if is_it(begin)), None)
     if found is None:
         return ""
     if FORMATS[found] != FORMATS[path.suffix.lower()]:
-        return f"; its content begins as that of a {found} file does: rename it"
+        return f"; its content looks like a {found} file: rename it"
     missing = found == ".mp4"
-    return "; it begins as an MP4 does but its index is missing, so it was cut: fetch or copy it again" * missing
+    return "; it starts like an MP4 but its index is missing, so it was cut: fetch or copy it again" * missing
 
 
 MAGIC = {
@@ -198,11 +198,11 @@ MAGIC = {
     ".gif": lambda begin: begin[:4] == b"GIF8",
     ".apng": lambda begin: begin[:4] == b"\x89PNG",
 }
-"""How files of a format begin."""
+"""Test of the first bytes, by format."""
 
 
 def _matroska_end(file: BinaryIO) -> int:
-    """Where the segment of a Matroska file ends; 0 if it does not say. Source: RFC 8794, section 4 to 6."""
+    """End of the segment of a Matroska file; 0 if unspecified. Source: RFC 8794, section 4 to 6."""
     file.seek(4)
     length, unknown = _vint(file)
     if unknown:
@@ -215,7 +215,7 @@ def _matroska_end(file: BinaryIO) -> int:
 
 
 def _vint(file: BinaryIO) -> tuple[int, bool]:
-    """A number of EBML, and whether it stands for an unknown size."""
+    """EBML number, and True if it stands for an unknown size."""
     first = file.read(1)
     width = 9 - first[0].bit_length() if first and first[0] else 8
     value = int.from_bytes(first + file.read(width - 1), "big") & (2 ** (7 * width) - 1)

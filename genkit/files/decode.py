@@ -1,4 +1,4 @@
-"""Reading a video file: what its header says, and its frames as players show them."""
+"""Reading a video file: its header, and its frames as players show them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,42 +10,42 @@ from numpy.typing import NDArray
 
 from genkit.checks.memory import free_memory
 from genkit.errors import GenkitError, UsageError
-from genkit.files.colours import Exact, usual
+from genkit.files.colours import Exact, convert_as_pyav
 from genkit.files.container import COMMENT_CHARACTERS, ffmpeg_errors, is_cut, open_video
 from genkit.files.packets import survey
 
 FILM_BYTES = 2**33
-"""Bytes that the decoded frames of one file may take: 1040 frames of 1920x1080 have 6.5 GB."""
+"""Max bytes of one file's decoded frames: 1040 frames of 1920x1080 take 6.5 GB."""
 CHUNK = 16
-"""Frames by which an array grows."""
+"""Frames by which the array grows."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """What a video file says about itself before any frame is decoded."""
+    """Header of a video file, read without decoding frames."""
 
     frames: int
-    """Number of frames; 0 where the container does not say."""
+    """Number of frames; 0 if the container does not state it."""
     height: int
     """Rows of pixels in the file."""
     width: int
     """Columns of pixels in the file."""
     fps: float
-    """Frames per second, as the container says; :func:`read_film` measures them."""
+    """Frames per second as stated by the container; :func:`read_film` measures them."""
     comment: str
-    """The comment tag, empty where there is none."""
+    """The comment tag; empty if there is none."""
     generator: str
-    """What wrote the file, as a tag of genkit says; empty where there is none."""
+    """genkit's generator tag; empty if there is none."""
 
 
 def read_header(path: Path) -> Header:
     """Read the header of a video file.
 
-    For a file that a stranger has sent use :func:`genkit.files.apart.read_header_apart`.
+    For an untrusted file use :func:`genkit.files.apart.read_header_apart`.
 
     Raises:
-        UsageError: there is no such file, its name is none of a video, it is empty, no video can be found in it, or
-            its frames or its comment are too large.
+        UsageError: there is no such file, its suffix is not that of a video, it is empty, it contains no video, or its
+            frames or its comment are too large.
     """
     with open_video(path) as (container, stream):
         context = stream.codec_context
@@ -61,27 +61,27 @@ def read_header(path: Path) -> Header:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Film:
-    """The frames of a file."""
+    """Decoded frames of a file."""
 
     frames: NDArray[np.uint8]
     """``[T, H, W, 3]``, RGB."""
     fps: float
-    """Frames over seconds."""
+    """Number of frames over seconds."""
 
 
 class TooLittleMemory(GenkitError):
-    """The frames of a file do not fit into the memory that is free now; another time they may."""
+    """The frames of a file do not fit into the memory that is free now."""
 
 
 def read_film(path: Path, *, tagged: bool = False, copies: int = 1) -> Film:
-    """Decode the frames of a video file that players show, turned as they show them.
+    """Decode the frames of a video file that players show, rotated as they show them.
 
-    Colours are those that the file's tags say, BT.601 where there are none. The frames are held in memory once.
+    Colours follow the file's tags, BT.601 if there are none. The frames are kept in memory once.
 
     Args:
         path: the file.
-        tagged: convert the colours to the bit as OpenCV, decord and PyAV do of themselves; else with exact rounding.
-        copies: how many times as much memory as the frames take must be free, for what is done with them.
+        tagged: convert colours bit-identically to OpenCV, decord and PyAV by default; else with exact rounding.
+        copies: multiple of the frames' size that must be free, for further work on them.
 
     Raises:
         UsageError: as :func:`read_header`; or the frames take more than :data:`FILM_BYTES`.
@@ -95,14 +95,14 @@ def read_film(path: Path, *, tagged: bool = False, copies: int = 1) -> Film:
         what = f"the {packets.frames} frames of {width}x{height} in {str(path)!r}"
         check_fits(what, packets.frames * height * width * 3, copies)
         if packets.hidden * height * width * 3 > FILM_BYTES:
-            raise UsageError(f"{str(path)!r} hides {packets.hidden} frames that its cut left in: write it anew first")
-        frames, problem = _decoded(path, _sound_frames(container, stream), usual if tagged else Exact())
+            raise UsageError(f"{str(path)!r} contains {packets.hidden} frames hidden by its cut: re-encode it first")
+        frames, problem = _decode_all(path, _intact_frames(container, stream), convert_as_pyav if tagged else Exact())
     if problem or not packets.whole or is_cut(path) or not len(frames):
         raise GenkitError(
             f"only {len(frames)} of {packets.stored} frames of {str(path)!r} can be decoded: "
             "the file is cut short or damaged"
             if len(frames) < packets.stored
-            else f"{str(path)!r} breaks off after {len(frames)} frames: the file is cut short or damaged"
+            else f"{str(path)!r} ends after {len(frames)} frames: the file is cut short or damaged"
         ) from problem
     return Film(frames=frames, fps=packets.fps)
 
@@ -113,12 +113,12 @@ def read_frames(path: Path, *, tagged: bool = False) -> NDArray[np.uint8]:
 
 
 def check_fits(what: str, needed: int, copies: int = 1) -> None:
-    """Refuse frames that would not fit, before one is decoded.
+    """Refuse frames that would not fit, before any is decoded.
 
     Args:
         what: their name in the error.
-        needed: bytes that they take decoded.
-        copies: how many times so much the caller's work on them takes.
+        needed: bytes they take when decoded.
+        copies: multiple of that which the caller's work on them takes.
 
     Raises:
         UsageError: more than :data:`FILM_BYTES`.
@@ -142,9 +142,9 @@ def _comment(path: Path, metadata: dict[str, str]) -> str:
     return comment
 
 
-def _sound_frames(container: Any, stream: Any) -> Iterator[Any]:
-    """The frames up to the first damage, which is raised."""
-    stream.thread_type = "SLICE"  # frames in threads of their own are given out before their damage is known
+def _intact_frames(container: Any, stream: Any) -> Iterator[Any]:
+    """Frames up to the first damaged one, which raises."""
+    stream.thread_type = "SLICE"  # frame threads would return frames before their damage is known
     for packet in container.demux(stream):
         if packet.is_corrupt and not packet.is_discard:
             yield from stream.codec_context.decode(None)
@@ -156,19 +156,19 @@ def _sound_frames(container: Any, stream: Any) -> Iterator[Any]:
 
 
 def _check_goes_on(path: Path, count: int, film: NDArray[np.uint8], picture: NDArray[np.uint8]) -> None:
-    """Refuse a next frame that the packets did not promise: headers lie."""
+    """Refuse a frame that the packets did not announce: headers cannot be trusted."""
     if picture.shape != film.shape[1:]:
         sizes = [f"{width}x{height}" for height, width, _ in (film.shape[1:], picture.shape)]
         raise GenkitError(
-            f"frame {count} of {str(path)!r} has {sizes[1]} pixels and those before it have {sizes[0]}; "
+            f"frame {count} of {str(path)!r} has {sizes[1]} pixels, but those before it have {sizes[0]}; "
             "a video has one size: cut it there, or scale it"
         )
     if count * picture.nbytes > FILM_BYTES:
-        raise UsageError(f"{str(path)!r} holds more than {FILM_BYTES / 2**30:g} GiB of frames: cut it first")
+        raise UsageError(f"{str(path)!r} contains more than {FILM_BYTES / 2**30:g} GiB of frames: cut it first")
 
 
-def _decoded(path: Path, frames: Iterator[Any], to_rgb: Any) -> tuple[NDArray[np.uint8], Exception | None]:
-    """The frames as one array, and what ended them before their time."""
+def _decode_all(path: Path, frames: Iterator[Any], to_rgb: Any) -> tuple[NDArray[np.uint8], Exception | None]:
+    """Frames as one array, and the error that ended them early, if any."""
     film, count = np.empty((0, 0, 0, 3), np.uint8), 0
     try:
         for frame in frames:
@@ -177,14 +177,14 @@ def _decoded(path: Path, frames: Iterator[Any], to_rgb: Any) -> tuple[NDArray[np
                 film = np.empty((0, *picture.shape), np.uint8)
             _check_goes_on(path, count, film, picture)
             if count == len(film):
-                # In place: stacking a list at the end would hold the frames twice.
+                # In place: stacking a list at the end would keep the frames twice.
                 film.resize((count + CHUNK, *picture.shape), refcheck=False)
             film[count] = picture
             count += 1
     except GenkitError:
         raise
     except MemoryError as error:
-        raise TooLittleMemory(f"the memory was not enough for the frames of {str(path)!r}") from error
+        raise TooLittleMemory(f"not enough memory for the frames of {str(path)!r}") from error
     except ffmpeg_errors() as error:
         return film[:count], error
     film.resize((count, *film.shape[1:]), refcheck=False)

@@ -1,6 +1,6 @@
-"""RGB frames to an H.264 file that players show in the right colours.
+"""Encoding of RGB frames as H.264 that players show in the right colours.
 
-PyAV itself and not imageio's plugin for it writes the file: the plugin cannot set the quality or the colour tags.
+Uses PyAV directly, not imageio's plugin for it, which cannot set the quality or the colour tags.
 """
 
 import errno
@@ -18,16 +18,16 @@ from genkit.errors import GenkitError, UsageError
 from genkit.files.container import FRAME_PIXELS, SIDE_PIXELS
 
 BT709 = 1
-"""The number of BT.709 in ITU-T H.273, the same for primaries, transfer and matrix."""
+"""BT.709 in ITU-T H.273: the same number for primaries, transfer and matrix."""
 LIMITED_RANGE = 1
-"""FFmpeg's number for luma in 16..235, the range that every player expects of a video."""
+"""FFmpeg's number for luma in 16..235, the range that all players expect."""
 RED, BLUE = 0.2126, 0.0722
 """Weights of red and blue in BT.709 luma; green has the rest."""
 DISPLAY = 256
-"""By default a clip is enlarged until its shorter side has at least this many pixels."""
+"""Default min pixels of the shorter side after enlarging a clip."""
 
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO, errno.EFBIG, errno.ENOENT, errno.ESTALE)
-"""Errors of the system that are none of the encoder's."""
+"""System errors that are not the encoder's."""
 
 
 def enlargement(height: int, width: int, asked: int | None) -> int:
@@ -36,11 +36,11 @@ def enlargement(height: int, width: int, asked: int | None) -> int:
     Args:
         height: rows of the video.
         width: its columns.
-        asked: None asks for the smallest factor by which the shorter side reaches 256 pixels, as far as the longer one
-            allows.
+        asked: None asks for the smallest factor that gives the shorter side 256 pixels, within the limit of the longer
+            one.
 
     Raises:
-        UsageError: it is not a factor, or the file would have larger frames than can be written and read back.
+        UsageError: it is not a factor, or the frames would be too large to be written and read back.
     """
     largest = min(SIDE_PIXELS // max(height, width), isqrt(FRAME_PIXELS // (height * width)))
     bounds = f"at most {FRAME_PIXELS:,} pixels and {SIDE_PIXELS:,} on a side"
@@ -53,20 +53,20 @@ def enlargement(height: int, width: int, asked: int | None) -> int:
     if asked > largest:
         raise UsageError(
             f"enlarge={asked} makes frames of {width * asked}x{height * asked} pixels, and a file has {bounds}; "
-            f"{largest} is the most for this video"
+            f"the max for this video is {largest}"
         )
     return asked
 
 
 def file_frame(frame_HWC: NDArray[np.uint8], enlarge: int) -> NDArray[np.uint8]:
-    """One frame as the file holds it: pixels repeated, and the last row or column once more where a side is odd."""
+    """Return one frame as the file stores it: pixels repeated, and odd sides padded by their last row or column."""
     frame = frame_HWC.repeat(enlarge, axis=0).repeat(enlarge, axis=1)
     height, width = frame.shape[:2]
     return np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
 
 
 def yuv420(frame_HWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """RGB to limited-range Y'CbCr of BT.709 with halved chroma, rounded; H and W even.
+    """Convert RGB to limited-range Y'CbCr of BT.709 with halved chroma, rounded; H and W even.
 
     Written out because the fast path of FFmpeg's scaler is off by one: (200, 60, 30) would come back as (199, 58, 29).
 
@@ -79,8 +79,8 @@ def yuv420(frame_HWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
     luma = RED * red + (1 - RED - BLUE) * green + BLUE * blue
     planes = [
         16 + 219 * luma,
-        128 + 224 * _halved(blue - luma) / (2 * (1 - BLUE)),
-        128 + 224 * _halved(red - luma) / (2 * (1 - RED)),
+        128 + 224 * _halve(blue - luma) / (2 * (1 - BLUE)),
+        128 + 224 * _halve(red - luma) / (2 * (1 - RED)),
     ]
     return np.concatenate([np.rint(plane).astype(np.uint8).ravel() for plane in planes]).reshape(-1, luma.shape[1])
 
@@ -97,17 +97,17 @@ def encode(
     """Write frames, all of the even ``size`` (height, width), as H.264 in MP4 with its index first.
 
     Args:
-        crf: x264's quality, 1 (best) to 51; 0 would choose a profile that browsers cannot play.
-        tags: written into the container; any key survives, but only known ones such as ``comment`` survive a copy.
+        crf: x264's quality, 1 (best) to 51; 0 would select a profile that browsers cannot play.
+        tags: written into the container; any key is kept, but only known ones such as ``comment`` survive a copy.
 
     Raises:
-        GenkitError: the encoder refused, with what it said.
-        OSError: the disk refused.
+        GenkitError: the encoder failed, with its message.
+        OSError: the file could not be written.
     """
     import av
 
     try:
-        # The options belong to the container: passed as plain options they would reach the codec as well.
+        # The options belong to the container: as plain options they would reach the codec as well.
         options = {"movflags": "use_metadata_tags+faststart"}
         rate = Fraction(fps).limit_denominator(1001)
         with av.open(str(path), "w", format="mp4", container_options=options) as container:
@@ -136,6 +136,6 @@ def _stream(container: Any, size: tuple[int, int], rate: Fraction, crf: int) -> 
     return stream
 
 
-def _halved(plane: NDArray[np.float32]) -> NDArray[np.float32]:
+def _halve(plane: NDArray[np.float32]) -> NDArray[np.float32]:
     height, width = plane.shape
     return plane.reshape(height // 2, 2, width // 2, 2).mean(axis=(1, 3))

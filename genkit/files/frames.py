@@ -1,4 +1,4 @@
-"""What counts as the frames of a video, and their 8-bit form.
+"""Accepted forms of a video's frames, and their conversion to 8 bits.
 
 Shape letters: T frames, H rows, W columns, C the three channels red, green, blue.
 """
@@ -11,21 +11,21 @@ from numpy.typing import NDArray
 from genkit.errors import UsageError
 
 OVERSHOOT = 1e-3
-"""How far a float may lie outside [0, 1] and still be taken for rounding of the decoder."""
+"""Distance from [0, 1] that is still accepted as the decoder's rounding."""
 
 
 def as_frames(frames: Any) -> NDArray[Any]:
-    """Bring the frames of one video into the form that the rest of the package uses.
+    """Convert the frames of one video to the form that the rest of the package uses.
 
     Args:
         frames: a NumPy array or torch tensor, ``[T, H, W, 3]`` or ``[T, 3, H, W]``, or a list of PIL images or of
-            single frames. Either uint8, or floating point in [0, 1]. Where both layouts fit, the last axis is colour.
+            single frames. Either uint8, or floating point in [0, 1]. If both layouts fit, the last axis is colour.
 
     Returns:
         ``[T, H, W, 3]``; uint8 stays uint8, floating point of any width becomes float32, clamped to [0, 1].
 
     Raises:
-        UsageError: it is not one video, not RGB, not finite, or floats lie outside [0, 1] by more than 0.001.
+        UsageError: it is not one video, not RGB, not finite, or floats exceed [0, 1] by more than 0.001.
     """
     array = _channels_last(_as_array(frames))
     if array.dtype == np.uint8:
@@ -44,12 +44,12 @@ def to_uint8(frames_THWC: NDArray[Any]) -> NDArray[np.uint8]:
 
 def _as_array(frames: Any) -> NDArray[Any]:
     if isinstance(frames, (list, tuple)):
-        return _stacked([_one_image(frame) for frame in frames])
+        return _stack([_one_image(frame) for frame in frames])
     return _one_image(frames)
 
 
 def _one_image(image: Any) -> NDArray[Any]:
-    """One array of any rank; torch and PIL are recognised by what they offer, so that neither is imported here."""
+    """One array of any rank; torch and PIL are recognised by their methods, so that neither is imported here."""
     if hasattr(image, "detach"):
         tensor = image.detach().cpu()
         return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
@@ -58,12 +58,12 @@ def _one_image(image: Any) -> NDArray[Any]:
     return np.asarray(image)
 
 
-def _stacked(images: list[NDArray[Any]]) -> NDArray[Any]:
+def _stack(images: list[NDArray[Any]]) -> NDArray[Any]:
     if not images:
         raise UsageError("the video has no frames; give at least one")
     shapes = sorted({image.shape for image in images})
     if len(shapes) > 1:
-        raise UsageError(f"all frames must have one size, but the list holds {shapes[0]} and {shapes[-1]}")
+        raise UsageError(f"all frames must have one size, but the list contains {shapes[0]} and {shapes[-1]}")
     return np.stack(images)
 
 
@@ -84,7 +84,7 @@ def _in_unit_range(array: NDArray[np.float32]) -> NDArray[np.float32]:
     low, high = float(array.min()), float(array.max())  # NaN if any number is
     if not np.isfinite([low, high]).all():
         broken = [index for index, frame in enumerate(array) if not np.isfinite(frame).all()]
-        raise UsageError(f"{len(broken)} of {len(array)} frames hold NaN or infinity, the first is frame {broken[0]}")
+        raise UsageError(f"{len(broken)} of {len(array)} frames contain NaN or infinity, first frame {broken[0]}")
     if low < -OVERSHOOT or high > 1 + OVERSHOOT:
-        raise UsageError(f"float frames must lie in [0, 1], but these span [{low:.4g}, {high:.4g}]; rescale them first")
+        raise UsageError(f"float frames must be in [0, 1], but these span [{low:.4g}, {high:.4g}]; rescale them first")
     return np.clip(array, 0, 1)

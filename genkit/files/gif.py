@@ -1,4 +1,4 @@
-"""The blocks of a GIF, as far as they tell whether it is whole.
+"""Blocks of a GIF, to check that it is complete.
 
 Source: GIF89a specification, sections 18 to 27.
 """
@@ -10,7 +10,7 @@ IMAGE, EXTENSION, TRAILER = b",", b"!", b";"
 
 
 def gif_ends(file: BinaryIO) -> bool:
-    """Return whether the trailer of a GIF is there; what lies behind it is not looked at."""
+    """Return True if the trailer of a GIF is there; bytes after it are ignored."""
     file.seek(10)
     file.seek(2 + _colours(file.read(1)), os.SEEK_CUR)
     while (kind := file.read(1)) in (IMAGE, EXTENSION):
@@ -24,6 +24,6 @@ def gif_ends(file: BinaryIO) -> bool:
 
 
 def _colours(flags: bytes) -> int:
-    """Bytes of the table of colours that the flags of the screen or of an image announce."""
+    """Size in bytes of the colour table announced by the flags of the screen or of an image."""
     value = int.from_bytes(flags, "big")
     return 3 << (value & 7) + 1 if value & 128 else 0

@@ -1,4 +1,4 @@
-"""What a video file holds, counted and timed packet by packet: nothing is decoded, and no header is believed."""
+"""Packets of a video file, counted and timed without decoding and without trusting headers."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,38 +10,38 @@ from genkit.errors import GenkitError
 from genkit.files.container import ffmpeg_errors, open_video
 
 BY_INDEX, REORDERED = 0.25, 4
-"""How far the time by FFmpeg's rate from a whole index may lie from the time stamps, as a share and in frames: cuts
-and frames out of order shift those."""
+"""Max distance between the duration by FFmpeg's rate (from a complete index) and by the time stamps, as a share and in
+frames: cuts and reordered frames shift the latter."""
 ROUNDING = 2e-3
 """The same share for a rate from a header; time stamps are rounded, in Matroska to milliseconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Packets:
-    """The packets of the moving pictures in a file."""
+    """Packets of a file's video stream."""
 
     frames: int
-    """Frames that a player shows: those that an edit list hides, because a cut was made after them, are not counted."""
+    """Frames that a player shows: those hidden by an edit list, as after a cut, are not counted."""
     hidden: int
-    """Frames that are decoded and not shown."""
+    """Frames that are decoded but not shown."""
     stored: int
-    """Frames that the file should hold, as far as its index tells; at least ``frames``."""
+    """Frames that the file should contain, as far as its index states; at least ``frames``."""
     fps: float
-    """Frames over seconds."""
+    """Number of frames over seconds."""
     whole: bool
-    """Whether every packet could be read to its end."""
+    """True if every packet could be read to its end."""
 
 
 def survey(path: Path) -> Packets:
     """Count and time the frames of a video file without decoding them.
 
-    ``fps`` is the number of frames over seconds, also where their distances vary, as VBench's rule to sample frames
-    takes it: OpenCV and decord give FFmpeg's ``avg_frame_rate``, which an MP4's index decides. Other containers leave
-    FFmpeg to guess it from the first frames, so there the time stamps of all frames decide.
+    ``fps`` is the number of frames over seconds, even at a variable rate, as VBench's rule for sampling frames takes
+    it: OpenCV and decord return FFmpeg's ``avg_frame_rate``, which an MP4's index determines. With other containers
+    FFmpeg guesses it from the first frames, so there the time stamps of all frames decide.
 
     Raises:
         UsageError: as :func:`genkit.files.container.open_video`.
-        GenkitError: the frames follow one another slower or faster than a video can.
+        GenkitError: frames follow each other slower or faster than a video can.
     """
     with open_video(path) as (container, stream):
         shown, hidden, whole = _packets(container, stream)
@@ -57,7 +57,7 @@ def survey(path: Path) -> Packets:
 
 
 def _packets(container: Any, stream: Any) -> tuple[list[tuple[int | None, int]], int, bool]:
-    """Time stamp and length of each packet that is shown, how many are hidden, and whether all could be read."""
+    """Time stamp and duration of each shown packet, the number of hidden ones, and True if all could be read."""
     shown: list[tuple[int | None, int]] = []
     hidden, whole = 0, True
     try:
@@ -73,13 +73,13 @@ def _packets(container: Any, stream: Any) -> tuple[list[tuple[int | None, int]],
 
 
 def _rate(stream: Any, shown: list[tuple[int | None, int]], form: str) -> float:
-    """Frames over seconds: as FFmpeg has them from a whole index, else from the time stamps."""
+    """Number of frames over seconds: FFmpeg's value from a complete index, else from the time stamps."""
     declared = stream.average_rate
     stamps = sorted((stamp, length) for stamp, length in shown if stamp is not None)
     if len(stamps) < len(shown) or stamps[0][0] == stamps[-1][0]:
         return float(declared or 0)
     gaps = [later[0] - earlier[0] for earlier, later in zip(stamps, stamps[1:], strict=False)]
-    last = stamps[-1][1] if form != "avi" and stamps[-1][1] else median(gaps)  # AVI knows no lengths
+    last = stamps[-1][1] if form != "avi" and stamps[-1][1] else median(gaps)  # AVI stores no durations
     seconds = (stamps[-1][0] - stamps[0][0] + last) * stream.time_base
     if declared:
         off = abs(len(shown) / declared - seconds)

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files that are written as a whole or not at all."""
 
 import errno
 import os
@@ -10,35 +10,35 @@ from pathlib import Path
 from genkit.errors import UsageError
 
 _OPEN: set[Path] = set()
-"""The temporary files that this process is writing now."""
+"""Temporary files that this process is writing now."""
 FINISHED: list[Path] = []
-"""The files that this command has given their names, by :mod:`genkit.video.targets`."""
+"""Files that this command has published, by :mod:`genkit.video.targets`."""
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV, errno.EINVAL)
-"""What a file system answers that knows no second name for a file."""
+"""Errors of file systems without hard links."""
 
 
 class PlaceError(UsageError):
-    """Nothing can be written to the place that was named."""
+    """The named place cannot be written."""
 
 
 def sidecar_path(path: Path) -> Path:
-    """Where the recipe of a video lies beside it: ``clip.mp4`` has ``clip.mp4.json``, a name that is hardly taken."""
+    """Return the path of a video's recipe: ``clip.mp4.json`` for ``clip.mp4``, a name that is rarely taken."""
     return path.with_name(path.name + ".json")
 
 
 def sheet_path(path: Path) -> Path:
-    """Where the contact sheet of a video lies beside it: ``clip.mp4`` has ``clip.mp4.png``."""
+    """Return the path of a video's contact sheet: ``clip.mp4.png`` for ``clip.mp4``."""
     return path.with_name(path.name + ".png")
 
 
 def check_writable(path: str | os.PathLike[str]) -> Path:
-    """Make sure, before any work is done, that a video can be written to ``path``.
+    """Check, before any work is done, that a video can be written to ``path``.
 
-    Folders that are missing are not made yet. An existing file is fine: it will be replaced.
+    Missing folders are not created yet. An existing file is accepted: it will be replaced.
 
     Raises:
-        UsageError: the name does not end in ``.mp4``; as :class:`PlaceError` it is a folder, or its folder cannot be
-            made or written to.
+        UsageError: the name does not end in ``.mp4``; as :class:`PlaceError`, it is a folder, or its folder cannot be
+            created or written to.
     """
     path = Path(path)
     if path.suffix.lower() != ".mp4":
@@ -51,7 +51,7 @@ def check_writable(path: str | os.PathLike[str]) -> Path:
 
 
 def _try(path: Path) -> None:
-    """Make and remove a file in the nearest folder that exists; asking for permissions would miss read-only disks."""
+    """Create and remove a file in the nearest existing folder; checking permissions would miss read-only disks."""
     _exists(sidecar_path(path))
     folder = next(parent for parent in path.absolute().parents if _exists(parent))
     if path.is_dir() or not folder.is_dir():
@@ -66,10 +66,10 @@ def _try(path: Path) -> None:
 
 @contextmanager
 def replacing(*targets: Path) -> Iterator[list[Path]]:
-    """Give one temporary name per target, in the same folder; rename all of them when the block ends well.
+    """Yield one temporary path per target, in the same folder; rename all of them when the block succeeds.
 
-    If the block raises, KeyboardInterrupt included, nothing stays behind and old targets are as before. A temporary
-    file that the block did not make is left out.
+    If the block raises, KeyboardInterrupt included, no file is left behind and old targets are unchanged. Temporary
+    files that the block did not create are skipped.
     """
     with parts_in(*(target.parent for target in targets)) as parts:
         yield parts
@@ -81,7 +81,7 @@ def replacing(*targets: Path) -> Iterator[list[Path]]:
 
 @contextmanager
 def parts_in(*folders: Path) -> Iterator[list[Path]]:
-    """Give one temporary name in each of ``folders``, which are made; what is left there is removed at the end."""
+    """Yield one temporary path in each of ``folders``, which are created; remaining files are removed at the end."""
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
     parts = [_part(folder) for folder in folders]
@@ -95,13 +95,13 @@ def parts_in(*folders: Path) -> Iterator[list[Path]]:
 
 
 def flush(path: Path) -> None:
-    """Wait until a file is on the disk, where a quota or a server may refuse it at last."""
+    """Wait until a file is on the disk; a quota or a server may refuse it only then."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
 
 
 def claim(part: Path, target: Path) -> bool:
-    """Give a finished file its name unless somebody has it; True if it is done. Of two processes one gets the name."""
+    """Give a finished file its name unless it is taken; return True on success. Of two processes only one succeeds."""
     try:
         os.link(part, target)
     except FileExistsError:
@@ -119,7 +119,7 @@ def claim(part: Path, target: Path) -> bool:
 
 
 def discard_parts() -> None:
-    """Remove what is half written, because this process ends in the next moment."""
+    """Remove partial files, because this process is about to exit."""
     for part in list(_OPEN):
         with suppress(OSError):
             part.unlink()
@@ -130,7 +130,7 @@ def _part(folder: Path) -> Path:
 
 
 def _exists(path: Path) -> bool:
-    """Like ``Path.exists``, but a name that can never exist (too long, say) is an error on every Python version."""
+    """Like ``Path.exists``, but an impossible name (too long, for example) is an error on every Python version."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):

@@ -13,9 +13,9 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
+from typing import Any, NoReturn, get_type_hints
 
+from genkit.checks.typed import fits
 from genkit.plugins.earlier import layer_today
 
 FORMAT = "genkit attention budget"
@@ -159,21 +159,6 @@ def _problem(name: str, value: Any, hints: Mapping[str, Any]) -> str | None:
     """What is wrong with one field, as the end of a sentence; None when nothing is."""
     if name not in hints:
         return f"has no such field; it has {', '.join(sorted(hints))}"
-    if not _fits(value, hints[name]):
+    if not fits(value, hints[name]):
         return "takes another type there; correct it, or probe again"
     return None
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value is of the type that a field says."""
-    kinds = get_args(hint)
-    if get_origin(hint) in (Union, UnionType):
-        return any(_fits(value, kind) for kind in kinds)
-    if get_origin(hint) is Literal:
-        return value in kinds
-    if get_origin(hint) is tuple:
-        each = kinds[:1] * len(value) if isinstance(value, tuple) and kinds[-1] is Ellipsis else kinds
-        return isinstance(value, tuple) and len(value) == len(each) and all(map(_fits, value, each))
-    if hint is float:
-        return type(value) in (int, float)
-    return value is None if hint is type(None) else type(value) is hint

@@ -3,13 +3,13 @@
 import ast
 import dataclasses
 import inspect
-import types
 import typing
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
+from genkit.checks.typed import convert, options, type_name, value_text
 from genkit.errors import UsageError, nearest
 from genkit.plugins.builtin import PLUGINS
 from genkit.plugins.contract import FilePath, Plugin
@@ -92,7 +92,7 @@ def make(cls: type[Plugin], values: dict[str, Any]) -> Plugin:
         if key not in known:
             check_parameter(cls.name, key)
             raise UsageError(f"{cls.name} has no parameter {key!r}; {nearest(key, known)}")
-    return cls(**{key: _converted(value, hints[key], f"{cls.name}: {key}") for key, value in values.items()})
+    return cls(**{key: convert(value, hints[key], f"{cls.name}: {key}") for key, value in values.items()})
 
 
 def types_of(cls: type[Plugin]) -> dict[str, Any]:
@@ -110,90 +110,14 @@ def is_file(hint: Any) -> bool:
     return FilePath in options(hint)
 
 
-def options(hint: Any) -> tuple[Any, ...]:
-    """The types of a union; a type that is none is the only one."""
-    return typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
-
-
-def bare(hint: Any) -> Any:
-    """A type without what ``Annotated`` says of it."""
-    return typing.get_args(hint)[0] if typing.get_origin(hint) is typing.Annotated else hint
-
-
-def _converted(value: Any, hint: Any, what: str) -> Any:
-    read = _literal(value) if isinstance(value, str) else value
-    for choice in map(bare, options(hint)):
-        if choice is type(None) and read is None:
-            return None
-        if typing.get_origin(choice) is typing.Literal and value in typing.get_args(choice):
-            return value
-        if choice is float and isinstance(read, (int, float)) and not isinstance(read, bool):
-            return float(read)
-        if choice in (int, bool) and type(read) is choice:
-            return read
-        if choice is str and isinstance(value, str):
-            return read if isinstance(read, str) else value
-        if typing.get_origin(choice) is tuple and (items := _items(value, choice)) is not None:
-            return items
-    raise UsageError(f"{what}={value!r} is not of type {type_name(hint)}")
-
-
-def _items(value: Any, hint: Any) -> tuple[Any, ...] | None:
-    """A tuple from a text such as ``6x8x8`` (``none`` is an empty one) or a list; None if it is no such tuple."""
-    parts: Any = value
-    if isinstance(value, str):
-        parts = [] if _literal(value) is None else value.lower().split("x")
-    kinds = typing.get_args(hint)
-    if not isinstance(parts, (list, tuple)) or (kinds[-1] is not Ellipsis and len(kinds) != len(parts)):
-        return None
-    each = kinds[:1] * len(parts) if kinds[-1] is Ellipsis else kinds
-    try:
-        return tuple(_converted(part, kind, "") for part, kind in zip(parts, each, strict=True))
-    except UsageError:
-        return None
-
-
-def _literal(text: str) -> Any:
-    named = {"none": None, "true": True, "false": False}
-    if text.lower() in named:
-        return named[text.lower()]
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
-
-
-def type_name(hint: Any) -> str:
-    """A type as users read it: ``int or None``, ``'a' or 'b'``; of an ``Annotated`` one what its annotation says."""
-    if typing.get_origin(hint) is typing.Annotated:
-        return str(typing.get_args(hint)[1])
-    if typing.get_origin(hint) is typing.Literal:
-        return " or ".join(map(repr, typing.get_args(hint)))
-    if len(options(hint)) > 1:
-        return " or ".join(map(type_name, options(hint)))
-    return "None" if hint is type(None) else getattr(hint, "__name__", str(hint))
-
-
 def text_of(plugin: Plugin) -> str:
     """The shortest text that ``parse`` turns into this plug-in."""
     changed = {
-        field.name: _value_text(getattr(plugin, field.name))
+        field.name: value_text(getattr(plugin, field.name))
         for field in _fields(type(plugin))
         if getattr(plugin, field.name) != field.default
     }
     return join_text(plugin.name, changed)
-
-
-def _value_text(value: Any) -> str:
-    """A value as ``parse`` reads it; texts with a comma or a quote are quoted."""
-    if isinstance(value, tuple):
-        return tuple_text(value)
-    return repr(value) if isinstance(value, str) and set(value) & set(",'\"") else str(value)
-
-
-def tuple_text(value: tuple[Any, ...]) -> str:
-    """A tuple as ``parse`` reads it: ``6x8x8``."""
-    return "x".join(map(str, value)) or "none"
 
 
 def _fields(cls: type[Plugin]) -> list[dataclasses.Field[Any]]:

@@ -1,1 +1,1 @@
-"""The receipt of a run, and text that is safe to print."""
+"""Receipts of runs, and text that is safe to print."""

@@ -1,4 +1,4 @@
-"""The fields of a receipt, as pydantic models: what JSON holds of a run and what a reader gets back."""
+"""Fields of a receipt, as pydantic models: the record of a run as stored in JSON."""
 
 import math
 import numbers
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def plain(value: Any) -> Any:
-    """``value`` as JSON values that read back as themselves; what JSON cannot hold becomes its text."""
+    """Convert ``value`` to JSON values that read back unchanged; others become their text."""
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -30,13 +30,13 @@ def plain(value: Any) -> Any:
 
 
 class Record(BaseModel):
-    """A part of the receipt: it cannot be changed, and unknown fields or NaN are refused."""
+    """Part of the receipt: immutable; unknown fields and NaN are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Density(Record):
-    """How much of the attention a plug-in computed, over its sparse calls."""
+    """Share of attention that a plug-in computed, over its sparse calls."""
 
     calls: int = Field(description="Number of sparse calls.")
     mean: float = Field(description="Mean share of the query-key pairs that were computed.")
@@ -47,15 +47,15 @@ class Density(Record):
 class Refusal(Record):
     """Calls that a plug-in let pass unchanged."""
 
-    plugin: str = Field(description="Which plug-in.")
-    reason: str = Field(description="Why, as a sentence.")
-    layers: tuple[str, ...] = Field(description="In which layers.")
-    steps: tuple[int, ...] = Field(default=(), description="In which solver steps, 0 first.")
-    calls: int = Field(description="How many calls in all.")
+    plugin: str = Field(description="Name of the plug-in.")
+    reason: str = Field(description="Reason, as a sentence.")
+    layers: tuple[str, ...] = Field(description="Layers concerned.")
+    steps: tuple[int, ...] = Field(default=(), description="Solver steps concerned, 0 first.")
+    calls: int = Field(description="Number of calls.")
 
     @classmethod
     def of(cls, plugin: str, reason: str, where: Counter[tuple[str, int]]) -> "Refusal":
-        """Sum up how often it was in each layer and step."""
+        """Count the calls by layer and step."""
         layers, steps = (dict.fromkeys(part) for part in zip(*where, strict=True))
         return cls(
             plugin=plugin, reason=reason, layers=tuple(layers), steps=tuple(sorted(steps)), calls=sum(where.values())
@@ -63,26 +63,26 @@ class Refusal(Record):
 
 
 class Skipped(Record):
-    """Attention calls of one model that a step cache left out, because it reused what earlier steps computed."""
+    """Attention calls of one model that a step cache skipped by reusing what earlier steps computed."""
 
-    calls: int = Field(description="Number of calls that were left out.")
-    of: int = Field(description="Number of calls that there would have been without a cache.")
-    layers: dict[str, int] = Field(description="Calls that were left out, by layer; 0 for layers it did not skip.")
+    calls: int = Field(description="Number of skipped calls.")
+    of: int = Field(description="Number of calls without a cache.")
+    layers: dict[str, int] = Field(description="Skipped calls by layer; 0 for layers that were not skipped.")
 
 
 class Attention(Record):
-    """What happened to the attention calls."""
+    """Summary of the attention calls."""
 
-    layers: int = Field(default=0, description="Layers whose calls went through the plug-ins.")
-    calls: int = Field(default=0, description="Calls that went through the plug-ins.")
+    layers: int = Field(default=0, description="Layers routed through the plug-ins.")
+    calls: int = Field(default=0, description="Calls routed through the plug-ins.")
     densities: dict[str, Density] = Field(default={}, description="Sparse calls by plug-in.")
-    backends: dict[str, int] = Field(default={}, description="Calls by the implementation that did them.")
-    refusals: tuple[Refusal, ...] = Field(default=(), description="Calls that did not run as asked.")
-    skipped: dict[str, Skipped] = Field(default={}, description="Calls that a step cache left out, by model.")
+    backends: dict[str, int] = Field(default={}, description="Calls by implementation.")
+    refusals: tuple[Refusal, ...] = Field(default=(), description="Calls that did not run as requested.")
+    skipped: dict[str, Skipped] = Field(default={}, description="Calls that a step cache skipped, by model.")
 
     @classmethod
     def from_run(cls, run: "Run") -> "Attention":
-        """Sum up the record that the attention hooks kept."""
+        """Summarise the record of the attention hooks."""
         return cls(
             layers=len(run.routed),
             calls=sum(run.routed.values()),
@@ -94,7 +94,7 @@ class Attention(Record):
 
 
 class Seconds(Record):
-    """Where the time went; None where a stage did not take place or was not measured."""
+    """Duration of each stage; None if it did not take place or was not measured."""
 
     load: float | None = Field(default=None, description="Reading and building the model.")
     denoise: float | None = Field(default=None, description="All solver steps.")
@@ -109,26 +109,26 @@ class Fields(Record):
     model: str = Field(description="Name, hub id or folder of the model.")
     family: str | None = Field(default=None, description="Family of the model, None if it is unknown.")
     pipeline: str = Field(description="Class of the diffusers pipeline.")
-    device: str = Field(description="Where it ran.")
-    dtype: str = Field(description="Number format of the weights.")
-    seed: int = Field(description="The seed, also if it was drawn.")
-    frames_asked: int | None = Field(default=None, description="Frames asked for; None left it to the model.")
+    device: str = Field(description="Device it ran on.")
+    dtype: str = Field(description="Data type of the weights.")
+    seed: int = Field(description="The seed, even if it was drawn.")
+    frames_asked: int | None = Field(default=None, description="Frames requested; None left it to the model.")
     frames: int = Field(description="Frames made.")
     height: int = Field(description="Rows of pixels.")
     width: int = Field(description="Columns of pixels.")
     fps: float = Field(description="Frames per second.")
     arguments: Annotated[dict[str, Any], BeforeValidator(plain)] = Field(
-        default={}, description="The other arguments the pipeline was called with, after all defaults."
+        default={}, description="Other arguments of the pipeline's call, including defaults."
     )
     plugins: tuple[str, ...] = Field(default=(), description="Plug-ins in their textual form, in order of effect.")
     attention: Attention = Field(
         default=Attention(), description="Attention calls: how many, how dense, what was refused."
     )
-    notes: tuple[str, ...] = Field(default=(), description="Everything that was adjusted, as sentences.")
-    seconds: Seconds = Field(default=Seconds(), description="Where the time went.")
+    notes: tuple[str, ...] = Field(default=(), description="All adjustments, as sentences.")
+    seconds: Seconds = Field(default=Seconds(), description="Duration of each stage.")
     peak_memory_bytes: int | None = Field(default=None, description="See peak_memory_bytes() for what is counted.")
-    started: str = Field(description="When, as ISO 8601 with time zone.")
-    versions: dict[str, str] = Field(default={}, description="Versions of Python and of the packages that matter.")
+    started: str = Field(description="Start time, as ISO 8601 with time zone.")
+    versions: dict[str, str] = Field(default={}, description="Versions of Python and of relevant packages.")
 
 
 def _skipped(run: "Run") -> dict[str, Skipped]:
@@ -146,6 +146,6 @@ def _skipped(run: "Run") -> dict[str, Skipped]:
     }
 
 
-def _density(told: "Sequence[float | Tensor]") -> Density:
-    shares = [float(share) for share in told]
+def _density(given: "Sequence[float | Tensor]") -> Density:
+    shares = [float(share) for share in given]
     return Density(calls=len(shares), mean=math.fsum(shares) / len(shares), min=min(shares), max=max(shares))

@@ -1,4 +1,4 @@
-"""The receipt: what a generation really did, as data for machines and as a table for people."""
+"""The receipt: a record of what a generation really did, as data and as a table."""
 
 import platform
 import sys
@@ -14,10 +14,10 @@ MADE_WITH = ("genkit-video", "torch", "diffusers", "transformers", "triton")
 
 
 class Receipt(Fields):
-    """What a generation really did, as opposed to what was asked for."""
+    """Record of what a generation really did, as opposed to what was requested."""
 
     def with_note(self, sentence: str) -> "Receipt":
-        """The same receipt with one more note."""
+        """Return the same receipt with one more note."""
         return self.model_copy(update={"notes": (*self.notes, sentence)})
 
     def __str__(self) -> str:
@@ -25,16 +25,16 @@ class Receipt(Fields):
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the installed packages that can change the result."""
+    """Return the versions of Python and of the installed packages that can change the result."""
     found = {name: version_of(name) for name in MADE_WITH}
     return {"python": platform.python_version()} | {name: text for name, text in found.items() if text is not None}
 
 
 def peak_memory_bytes(device: str) -> int | None:
-    """The most memory used so far, in bytes.
+    """Return the peak memory use so far, in bytes.
 
-    On CUDA: what torch allocated on ``device`` since its counter was last reset. Elsewhere: the largest resident
-    size of this process since it began, everything included; None on systems that do not count it.
+    On CUDA: memory allocated by torch on ``device`` since its counter was last reset. Elsewhere: the largest resident
+    size of this process since it started; None on systems that do not count it.
     """
     if device.startswith("cuda"):
         import torch

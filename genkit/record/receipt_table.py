@@ -1,6 +1,6 @@
-"""A receipt as lines of text: a label, then what it says, aligned; long values continue below themselves.
+"""A receipt as lines of text: labels and values, aligned; long values continue below themselves.
 
-What stands in it may come from a file that a stranger wrote, so it is printed by :mod:`genkit.record.visible`."""
+Its content may come from an untrusted file, so it is printed by :mod:`genkit.record.visible`."""
 
 import textwrap
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ LABEL, WIDTH = 11, 100
 
 
 def table(receipt: Fields) -> str:
-    """The receipt as a table of two columns. What did not go as asked comes last and is marked with an exclamation."""
+    """Format the receipt in two columns; deviations from the request come last, with an exclamation mark."""
     return "\n".join(line for label, text in _rows(receipt) for line in _lines(label, text))
 
 
@@ -79,7 +79,7 @@ def _time(seconds: Seconds) -> str:
 
 
 def _refusal(refusal: Refusal) -> str:
-    """Which layers is in the JSON; here, how many, or the only one."""
+    """Number of layers, or the name of the only one; the JSON lists them all."""
     calls, layers = refusal.calls, len(refusal.layers)
     where = f"in {layers} layers" if layers != 1 else f"in {refusal.layers[0]}"
     when = f", step{_s(len(refusal.steps))} {_spans(refusal.steps)}" if refusal.steps else ""

@@ -1,13 +1,13 @@
-"""Versions of installed packages, as receipts and results state them."""
+"""Versions of installed packages, for receipts and results."""
 
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 
 
 def version_of(package: str) -> str | None:
-    """Return the version of an installed distribution; None where there is none.
+    """Return the version of an installed distribution; None if it is not installed.
 
-    That of torch names its build too (``2.13.0+cu130``), which the package's metadata on PyPI leave out.
+    The version of torch includes its build (``2.13.0+cu130``), which the metadata on PyPI omit.
     """
     try:
         found = version(package)

@@ -1,1 +1,1 @@
-"""A generated video: its recipe, its sheet, its place on the disk."""
+"""A generated video: its recipe, its contact sheet, its files."""

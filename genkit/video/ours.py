@@ -1,4 +1,4 @@
-"""Which files genkit made: what is inside tells, never the name. Nothing else is written over."""
+"""Recognition of files that genkit made, by content and never by name. No other file is overwritten."""
 
 import os
 from collections.abc import Callable
@@ -13,14 +13,14 @@ from genkit.video.recipe import GENERATOR, has_recipe, is_recipe
 __all__ = ["MARK", "SVG_MARK", "check_ours", "is_budget", "is_film", "is_picture", "is_recipe"]
 
 MARK = {"generator": GENERATOR}
-"""The tag of a video without a recipe: it says what wrote the file and nothing of what was asked for."""
+"""Tag of a video without a recipe: it names what wrote the file and reveals nothing of the request."""
 SVG_MARK = f"<metadata>{GENERATOR}</metadata>"
 HEAD = 4096
-"""Bytes of a picture in which its mark stands."""
+"""Leading bytes of a picture that contain its mark."""
 
 
 def is_film(path: Path) -> bool:
-    """Whether ``path`` is a video that genkit wrote, with its recipe or with :data:`MARK` only."""
+    """Return True if ``path`` is a video that genkit wrote, with its recipe or only with :data:`MARK`."""
     try:
         header = read_header(path)
     except GenkitError:
@@ -29,7 +29,7 @@ def is_film(path: Path) -> bool:
 
 
 def is_picture(path: Path) -> bool:
-    """Whether ``path`` is a contact sheet or a drawing that genkit wrote, PNG or SVG."""
+    """Return True if ``path`` is a contact sheet or a drawing that genkit wrote, PNG or SVG."""
     with suppress(OSError), path.open("rb") as file:
         head = file.read(HEAD)
         png = head.startswith(b"\x89PNG") and f"Software\0{GENERATOR}".encode() in head
@@ -38,19 +38,19 @@ def is_picture(path: Path) -> bool:
 
 
 def check_ours(path: Path, ours: Callable[[Path], bool], what: str) -> None:
-    """Refuse to write over a file that genkit did not make; an empty one, and none, may be replaced.
+    """Refuse to overwrite a file that genkit did not make; an empty file may be replaced.
 
     Args:
-        path: what would be written.
-        ours: tells by the content whether genkit made it.
+        path: the file that would be written.
+        ours: returns True if genkit made it, judged by its content.
         what: its name in the error, such as ``video``.
 
     Raises:
-        UsageError: somebody else's file is there, or something that is no file.
+        UsageError: it is a file that genkit did not make, or not a regular file.
     """
     if not os.path.exists(path) or (path.is_file() and not path.stat().st_size):
         return
     if not path.is_file() or not ours(path):
         raise UsageError(
-            f"{str(path)!r} is there already and is no {what} that genkit made; choose another name, or remove it"
+            f"{str(path)!r} already exists and is not a {what} that genkit made; choose another name, or remove it"
         )

@@ -1,4 +1,4 @@
-"""Raw frames in a file: nothing is lost and nothing is needed to write them."""
+"""Raw frames in a file, without loss and without an encoder."""
 
 import json
 from pathlib import Path
@@ -25,7 +25,7 @@ class Frames(Protocol):
 
 
 def save_raw(video: Frames, path: Path) -> Path:
-    """Store frames without any loss, with rate and request, as an ``.npz`` file that an evaluation reads.
+    """Store frames without loss, with rate and request, as an ``.npz`` file that evaluations read.
 
     Raises:
         UsageError: the name does not end in ``.npz``.

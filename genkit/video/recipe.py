@@ -17,28 +17,28 @@ from genkit.record.versions import version_of
 from genkit.record.visible import visible
 
 SCHEMA_VERSION = 2
-"""Of what is written; recipes of every schema from 1 on are read, with plug-ins as they were meant (``earlier``)."""
+"""Schema of written recipes; all from 1 on are read, with the original meaning of their plug-ins (``earlier``)."""
 GENERATOR = "genkit-video"
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
-"""The IPTC term that marks media made by a trained model."""
+"""The IPTC term for media made by a trained model."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What is needed to make a video again, and what happened when it was made."""
+    """Everything needed to make a video again, and a record of how it was made."""
 
     request: dict[str, Any]
-    """What was asked for, in JSON values."""
+    """The request, in JSON values."""
     receipt: Receipt | None
-    """What ran; None if the video was not made by a generation."""
+    """Record of the run; None if the video was not generated."""
     file: dict[str, Any]
-    """What the exporter did: size, frames, fps, quality, whole enlargement, repeated last rows and columns."""
+    """Settings of the exporter: size, frames, fps, quality, whole enlargement, repeated last rows and columns."""
 
     def to_json(self, indent: int | None = None) -> str:
-        """The recipe as JSON text that every container can hold.
+        """Return the recipe as JSON text that every container can store.
 
         Raises:
-            UsageError: the request holds something that JSON cannot.
+            UsageError: the request contains a value that JSON cannot represent.
         """
         receipt = None if self.receipt is None else self.receipt.model_dump(mode="json")
         try:
@@ -50,11 +50,11 @@ class Recipe:
             )
         except (TypeError, ValueError, RecursionError) as error:
             raise UsageError(f"the request of the video cannot be stored as JSON: {error}") from error
-        # Bytes of the command line that are not Unicode arrive as lone surrogates; as escapes they survive.
+        # Bytes of the command line that are not Unicode arrive as lone surrogates; escaped, they survive.
         return text.encode("utf-8", "backslashreplace").decode()
 
     def title(self) -> str:
-        """A short line for players: the beginning of the prompt."""
+        """Return a short line for players: the beginning of the prompt."""
         prompt = self.request.get("prompt")
         line = " ".join(prompt.split()) if isinstance(prompt, str) else ""
         shown = line if len(line) <= 80 else line[:77] + "..."
@@ -62,32 +62,32 @@ class Recipe:
 
 
 def recipe_of(path: Path, header: Header) -> Recipe:
-    """The recipe of a video from the comment tag in its ``header``, else from the JSON beside it.
+    """Return the recipe of a video from the comment tag in its ``header``, else from the JSON beside it.
 
     Raises:
         UsageError: not made by genkit, made by a version with another schema, or damaged.
     """
-    data = _ours(header.comment)
+    data = _parse_envelope(header.comment)
     if data is None and (beside := sidecar_path(path)).is_file():
-        data = _ours(beside.read_text("utf-8-sig", errors="replace"))
+        data = _parse_envelope(beside.read_text("utf-8-sig", errors="replace"))
         data = data if data is not None and _describes(data, header) else None
     if data is None:
         raise UsageError(
-            f"{str(path)!r} holds no genkit recipe, and none that fits lies beside it; "
+            f"{str(path)!r} contains no genkit recipe, and there is no matching one beside it; "
             "it comes from another tool, was saved without metadata or lost it on the way"
         )
-    return _parsed(path, data)
+    return _parse(path, data)
 
 
 def is_recipe(path: Path) -> bool:
-    """Whether ``path`` is a recipe that was written beside a video."""
+    """Return True if ``path`` is a recipe that was written beside a video."""
     small = path.is_file() and path.stat().st_size <= COMMENT_CHARACTERS
-    return small and _ours(path.read_text("utf-8-sig", errors="replace")) is not None
+    return small and _parse_envelope(path.read_text("utf-8-sig", errors="replace")) is not None
 
 
 def has_recipe(header: Header) -> bool:
-    """Whether a video holds a recipe of genkit, of this version or another."""
-    return _ours(header.comment) is not None
+    """Return True if a video contains a recipe of genkit, of this version or another."""
+    return _parse_envelope(header.comment) is not None
 
 
 def _envelope() -> dict[str, Any]:
@@ -98,7 +98,7 @@ def _envelope() -> dict[str, Any]:
     }
 
 
-def _ours(text: str) -> dict[str, Any] | None:
+def _parse_envelope(text: str) -> dict[str, Any] | None:
     try:
         data = json.loads(text)
     except (ValueError, RecursionError):
@@ -108,13 +108,13 @@ def _ours(text: str) -> dict[str, Any] | None:
 
 
 def _describes(data: dict[str, Any], header: Header) -> bool:
-    """Whether a recipe beside a video belongs to it: size and length agree, where the header tells the length."""
+    """True if a recipe beside a video belongs to it: size and, if the header states it, length agree."""
     file = data.get("file")
     known = {"height": header.height, "width": header.width} | ({"frames": header.frames} if header.frames else {})
     return isinstance(file, dict) and all(file.get(key) == value for key, value in known.items())
 
 
-def _parsed(path: Path, data: dict[str, Any]) -> Recipe:
+def _parse(path: Path, data: dict[str, Any]) -> Recipe:
     found = data.get("schema_version")
     if type(found) is not int or not 1 <= found <= SCHEMA_VERSION:
         raise UsageError(
@@ -126,14 +126,14 @@ def _parsed(path: Path, data: dict[str, Any]) -> Recipe:
         raise UsageError(f"the recipe in {str(path)!r} is damaged: it has no request")
     try:
         ran = None if receipt is None else Receipt.model_validate(receipt)
-        return Recipe(request=_meant(request, found, ran), receipt=ran, file=file)
+        return Recipe(request=_in_todays_terms(request, found, ran), receipt=ran, file=file)
     except ValidationError as error:
         problem = error.errors()[0]
         said = visible(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}")
         raise UsageError(f"the receipt in {str(path)!r} is damaged: {said}") from error
 
 
-def _meant(request: dict[str, Any], schema: int, receipt: Receipt | None) -> dict[str, Any]:
+def _in_todays_terms(request: dict[str, Any], schema: int, receipt: Receipt | None) -> dict[str, Any]:
     """The request with its seed and its plug-ins in today's terms."""
     if schema == SCHEMA_VERSION:
         return request

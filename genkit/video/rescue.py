@@ -1,4 +1,4 @@
-"""Where finished work is kept that cannot be written to its place: a full disk costs a name, never a video."""
+"""Saving of finished work that cannot be written to its place: a full disk costs a name, never a video."""
 
 import os
 import tempfile
@@ -7,22 +7,22 @@ from contextlib import suppress
 from pathlib import Path
 
 VARIABLE = "GENKIT_RESCUE"
-"""The variable of the environment that names a folder to be tried first."""
+"""Environment variable that names the folder to try first."""
 
 
-def kept(what: str, *writers: Callable[[Path], Path]) -> str:
-    """Let the first of ``writers`` that can write into one of the folders do so; returns a sentence that says where."""
+def rescue(what: str, *writers: Callable[[Path], Path]) -> str:
+    """Let the first of ``writers`` that can write into one of the folders do so; return a sentence that says where."""
     for write in writers:
         for folder in _folders():
             with suppress(Exception):
-                return f"{what} is kept as {str(write(folder))!r}"
+                return f"{what} is saved as {str(write(folder))!r}"
             with suppress(OSError):
                 folder.rmdir()
-    return f"no place was left to keep {what}"
+    return f"there was no place left to save {what}"
 
 
 def _folders() -> Iterator[Path]:
-    """Folders for this person alone: the one asked for, the user's cache, temporary ones on the disk and in memory."""
+    """Private folders to try: the requested one, the user's cache, temporary ones on the disk and in memory."""
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     for place in filter(None, (os.environ.get(VARIABLE), os.path.join(cache, "genkit", "rescued"))):
         with suppress(OSError):

@@ -1,6 +1,6 @@
 """Contact sheets: videos as one picture, frames in reading order with their times.
 
-The font is the one inside Pillow, the same on every machine; letters that it lacks, Chinese ones say, become boxes.
+The font is the one inside Pillow, the same on every machine; missing glyphs (for example CJK) become boxes.
 """
 
 import os
@@ -30,15 +30,15 @@ PAPER, INK, FAINT = "white", "#202020", "#707070"
 def contact_sheet(
     videos: Sequence[tuple[str, Any, float]], *, columns: int = 8, every: int | None = None, width: int = 128
 ) -> "Image":
-    """Draw videos below each other, each as a caption and rows of frames with the time in seconds under them.
+    """Draw videos one below the other, each as a caption and rows of frames with the time in seconds below.
 
     Args:
-        videos: for each video its caption (may be empty), its frames in any form that
-            :func:`genkit.files.frames.as_frames` takes, and its frames per second.
-        columns: frames in a row.
-        every: show every n-th frame, from the first on; None takes the smallest n that needs at most two rows.
-        width: pixels of one frame in the sheet. Smaller frames are enlarged by the nearest whole factor that fits,
-            with their pixels kept sharp.
+        videos: each with its caption (may be empty), its frames in any form that :func:`genkit.files.frames.as_frames`
+            takes, and its frames per second.
+        columns: frames per row.
+        every: show every n-th frame, starting with the first; None takes the smallest n that needs at most two rows.
+        width: pixels of one frame in the sheet. Smaller frames are enlarged by the largest whole factor that fits, with
+            sharp pixels.
 
     Raises:
         UsageError: there is no video, a number is below 1, or frames are not one RGB video.
@@ -60,10 +60,10 @@ def contact_sheet(
 
 
 def save_sheet(sheet: "Image", path: str | os.PathLike[str]) -> Path:
-    """Write a contact sheet as PNG; missing folders are made, and the file appears whole or not at all.
+    """Write a contact sheet as PNG, as a whole or not at all; missing folders are created.
 
     Raises:
-        UsageError: the name does not end in ``.png``, or nothing can be written there.
+        UsageError: the name does not end in ``.png``, or the file cannot be written.
     """
     path = Path(path)
     if path.suffix.lower() != ".png":
@@ -77,7 +77,7 @@ def save_sheet(sheet: "Image", path: str | os.PathLike[str]) -> Path:
 
 
 def write_png(picture: "Image", path: Path) -> None:
-    """Write a picture with a mark by which a later one may replace it, and no word of what was asked for."""
+    """Write a picture with genkit's mark, so that a later one may replace it, and without any word of the request."""
     from PIL.PngImagePlugin import PngInfo
 
     mark = PngInfo()
@@ -86,7 +86,7 @@ def write_png(picture: "Image", path: Path) -> None:
 
 
 def shown_frames(count: int, columns: int, every: int | None) -> range:
-    """Which of ``count`` frames a sheet shows."""
+    """Return the indices of the frames that a sheet shows."""
     return range(0, count, -(-count // (2 * columns)) if every is None else every)
 
 
@@ -98,7 +98,7 @@ def _strip(caption: str, frames_THWC: NDArray[Any], fps: float, columns: int, ev
     cell_width, cell_height = pictures[0].width + GAP, pictures[0].height + 2 * GAP + 4
     across = min(columns, len(pictures))
     small, large = _font(11), _font(14)
-    lines = _wrapped(caption, large, cell_width * max(across, 4) - GAP)
+    lines = _wrap(caption, large, cell_width * max(across, 4) - GAP)
     head = GAP + 20 * len(lines)
     size = (
         GAP + cell_width * (across if not lines else max(across, 4)),
@@ -131,8 +131,8 @@ def _font(size: int) -> "Font":
     return ImageFont.load_default(size)
 
 
-def _wrapped(text: str, font: "Font", width: int) -> list[str]:
-    """Break a caption between words, and within a word that is too long or in a script without spaces."""
+def _wrap(text: str, font: "Font", width: int) -> list[str]:
+    """Break a caption between words, and inside a word that is too long or in a script without spaces."""
     lines: list[str] = []
     for word in text.encode("utf-8", "replace").decode().split():
         joined = f"{lines[-1]} {word}" if lines else word

@@ -1,7 +1,7 @@
-"""What a recipe in a video file may decide when the video is made again, and what only the person at this machine may.
+"""Limits on what a recipe in an untrusted file may decide when a video is made again.
 
-Everybody can write a recipe. A prompt, sizes and plug-ins can do no harm; a model runs what lies in a folder or at a
-hub, a device, a backend and options of the pipeline belong to a machine, and a path opens a file of it.
+Anybody can write a recipe. A prompt, sizes and plug-ins are harmless; a model runs code from a folder or a hub, a
+device, a backend and pipeline options belong to a machine, and a path opens a file on it.
 """
 
 import json
@@ -16,30 +16,30 @@ from genkit.plugins import catalogue
 from genkit.plugins.text import join_text, split_text
 
 OWN = ("device", "offload", "attention_backend", "options")
-"""Fields that are never taken from a file: they are this machine's business."""
+"""Fields that are never taken from a file: they belong to this machine."""
 LIMITS = {"num_frames": 10_000, "height": 8192, "width": 8192, "num_inference_steps": 1000}
-"""The most that a file may ask for of each."""
+"""Max values that a file may request."""
 PIXELS = 2**33
-"""The most pixels of all frames together: 1000 frames of 3840x2160."""
+"""Max pixels of all frames together: 1000 frames of 3840x2160."""
 LETTERS = 100_000
-"""The most that a prompt or any other field of a file may have, as JSON."""
+"""Max length of a prompt or any other field of a file, as JSON."""
 
 
 def from_stranger(request: Mapping[str, Any], said: Collection[str]) -> tuple[dict[str, Any], list[str]]:
-    """Return what may be taken from the request in a file, and a sentence for each thing that was left out.
+    """Return what may be taken from the request in a file, and a sentence for each thing that was ignored.
 
     Args:
-        request: in JSON values, as :func:`genkit.video.video.read_request` gives it.
-        said: the fields that the user sets; nothing in the file counts for them.
+        request: in JSON values, as :func:`genkit.video.video.read_request` returns it.
+        said: the fields that the user sets; those of the file are ignored.
 
     Raises:
-        UsageError: the model is not one of ours, or a size is beyond all measure, and the user did not say it.
+        UsageError: the model is not on the cards, or a size exceeds the limits, and the user did not set it.
     """
     asked = {name: value for name, value in request.items() if name not in said}
     _check_model(asked.get("model", "tiny"))
     _check_amounts(asked)
     left = [name for name in OWN if asked.get(name)]
-    notes = [sentence for name in left for sentence in _left_out(name, asked[name])]
+    notes = [sentence for name in left for sentence in _ignored_notes(name, asked[name])]
     kept = {name: value for name, value in asked.items() if name not in OWN}
     if isinstance(texts := kept.get("plugins"), list):
         plugins = [_without_files(text) for text in texts]
@@ -52,8 +52,8 @@ def _check_model(model: Any) -> None:
     known = [name for card in CARDS for name in card.hub_ids]
     if model not in known or (model != "tiny" and Path(model).exists()):
         raise UsageError(
-            f"this video was made with the model {model!r}, and a file may open no other than 'tiny' and those that "
-            "`genkit models` lists, and none that lies in a folder here; if you trust it, say it yourself: "
+            f"this video was made with the model {model!r}, but a file may only open 'tiny' and the models that "
+            "`genkit models` lists, and none from a local folder; if you trust it, set it yourself: "
             f"--model {shlex.quote(str(model))}"
         )
 
@@ -68,39 +68,39 @@ def _check_amounts(asked: Mapping[str, Any]) -> None:
         raise _too_much("num_frames", numbers.get("num_frames", 1), int(PIXELS / pixels * numbers.get("num_frames", 1)))
     for name, value in asked.items():
         if name not in OWN and (letters := len(json.dumps(value))) > LETTERS:
-            raise UsageError(f"{name} in this file has {letters} letters, and a file may have {LETTERS} at most")
+            raise UsageError(f"{name} in this file has {letters} characters; a file may have at most {LETTERS}")
 
 
 def _number(value: Any) -> float | None:
-    """What a request will take for a number: a text may be one, too."""
+    """Number that a request will accept: a text may be one, too."""
     try:
         return value if isinstance(value, int) else float(value)
     except (TypeError, ValueError):
         return None
 
 
-def _too_much(name: str, value: float, most: int) -> UsageError:
+def _too_much(name: str, value: float, limit: int) -> UsageError:
     return UsageError(
-        f"this file asks for {name}={value}, more than a file may ask for ({most}); if you mean it, say it yourself: "
+        f"this file asks for {name}={value}, more than a file may request ({limit}); if you mean it, set it yourself: "
         f"--set {name}={value}"
     )
 
 
-def _left_out(name: str, value: Any) -> list[str]:
+def _ignored_notes(name: str, value: Any) -> list[str]:
     values = value if name == "options" and isinstance(value, dict) else {name: value}
-    return [_not_taken(key, shlex.quote(f"{key}={_written(what)}")) for key, what in values.items()]
+    return [_not_taken(key, shlex.quote(f"{key}={_format(what)}")) for key, what in values.items()]
 
 
 def _not_taken(what: str, setting: str) -> str:
-    return f"{what} is not taken from a file; where you want it, say it yourself: --set {setting}"
+    return f"{what} is not taken from a file; if you want it, set it yourself: --set {setting}"
 
 
-def _written(value: Any) -> str:
+def _format(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
 def _without_files(text: Any) -> tuple[Any, list[str]]:
-    """The text of a plug-in without the parameters that name files of this machine, and what was left out."""
+    """Text of a plug-in without parameters that name local files, and notes on what was ignored."""
     if not isinstance(text, str):
         return text, []
     name, values = split_text(text)

@@ -1,7 +1,6 @@
-"""Which name a finished video gets, and what is replaced: names are claimed by a whole file, not looked up before.
+"""Names of finished videos: a name is claimed atomically by a complete file, not looked up first.
 
-What lies beside a video under its name and ours is replaced only if it is ours, which its content tells and never its
-name.
+A file beside a video is replaced only if genkit made it, judged by its content and never by its name.
 """
 
 import os
@@ -20,21 +19,21 @@ Identity = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class Target:
-    """Where a video is to go."""
+    """Destination of a video."""
 
     path: Path
     replaces: Identity | bool | None
-    """What may be replaced there: the one file that was there before, whatever is there (True), nothing (None), or
-    nothing either and the names of recipe and sheet have to be free as well (False)."""
+    """What may be replaced: one particular file that existed before, any file (True), nothing (None), or nothing while
+    the names of recipe and sheet have to be free as well (False)."""
 
     @classmethod
     def as_it_is(cls, path: Path) -> "Target":
-        """Return a target that replaces what lies there now, and nothing that comes there later."""
+        """Return a target that replaces the file that exists now, but none that appears later."""
         return cls(path, _identity(path))
 
     @property
     def free(self) -> bool:
-        """Whether the path itself can be written now."""
+        """True if the path itself can be written now."""
         found = _identity(self.path)
         if self.replaces is False:
             return not any(map(os.path.lexists, (self.path, sidecar_path(self.path), sheet_path(self.path))))
@@ -42,22 +41,22 @@ class Target:
 
 
 def settle(target: Target, film: Path, recipe: Path, sheet: Path) -> Path:
-    """Give a finished video and what lies beside it their names; returns that of the video.
+    """Give a finished video and its companion files their names; return that of the video.
 
-    Where its own name is taken it becomes ``clip-2.mp4``, ``clip-3.mp4``...; where that of the recipe or the sheet is
-    taken by a file that is not ours, that one becomes ``clip.mp4-2.json`` or ``clip.mp4-2.png``.
+    If its name is taken it becomes ``clip-2.mp4``, ``clip-3.mp4``...; if that of the recipe or the sheet is taken by a
+    file that genkit did not make, that one becomes ``clip.mp4-2.json`` or ``clip.mp4-2.png``.
     """
     for part in filter(Path.exists, (film, recipe, sheet)):
         flush(part)
-    with _folder_of(target.path):
-        path = _placed(film, target)
-        _beside(recipe, sidecar_path(path), is_recipe)
-        _beside(sheet, sheet_path(path), is_picture)
+    with _lock_folder(target.path):
+        path = _place(film, target)
+        _place_beside(recipe, sidecar_path(path), is_recipe)
+        _place_beside(sheet, sheet_path(path), is_picture)
     return path
 
 
 def write_whole(target: Target, write: Callable[[Path], object]) -> Path:
-    """Let ``write`` make a file and give it the name of ``target``, or where that is taken ``name-2.json`` and so on.
+    """Let ``write`` create a file and name it as ``target``, or ``name-2.json`` and so on if that is taken.
 
     Returns:
         The path written.
@@ -65,31 +64,31 @@ def write_whole(target: Target, write: Callable[[Path], object]) -> Path:
     with parts_in(target.path.parent) as (part,):
         write(part)
         flush(part)
-        with _folder_of(target.path):
-            return _placed(part, target)
+        with _lock_folder(target.path):
+            return _place(part, target)
 
 
-def _placed(part: Path, target: Target) -> Path:
+def _place(part: Path, target: Target) -> Path:
     path = target.path
     if target.free and target.replaces and _identity(path):
         os.replace(part, path)
     elif not (target.free and claim(part, path)):
-        fresh = (Target(name, False) for name in _numbered(path))
+        fresh = (Target(name, False) for name in _numbered_names(path))
         path = next(other.path for other in fresh if other.free and claim(part, other.path))
     FINISHED.append(path)
     return path
 
 
-def _beside(part: Path, path: Path, ours: Callable[[Path], bool]) -> None:
+def _place_beside(part: Path, path: Path, ours: Callable[[Path], bool]) -> None:
     if not part.exists():
         return
     if not os.path.lexists(path) or (not path.is_symlink() and ours(path)):
         os.replace(part, path)
     else:
-        next(name for name in _numbered(path) if claim(part, name))
+        next(name for name in _numbered_names(path) if claim(part, name))
 
 
-def _numbered(path: Path) -> Iterator[Path]:
+def _numbered_names(path: Path) -> Iterator[Path]:
     return (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in count(2))
 
 
@@ -102,8 +101,8 @@ def _identity(path: Path) -> Identity | None:
 
 
 @contextmanager
-def _folder_of(path: Path) -> Iterator[None]:
-    """Let no other run of ours give names in the same folder meanwhile, where folders can be locked."""
+def _lock_folder(path: Path) -> Iterator[None]:
+    """Keep other runs of genkit from naming files in the same folder, where folders can be locked."""
     with ExitStack() as stack:
         if sys.platform != "win32":
             import fcntl

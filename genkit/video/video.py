@@ -1,4 +1,4 @@
-"""A generated video: its frames, what was asked for, what ran, and the way to a file and back."""
+"""A generated video: its frames, its request, its receipt, and its storage in a file."""
 
 import os
 import tempfile
@@ -20,7 +20,7 @@ from genkit.record.receipt import Receipt
 from genkit.video.ours import MARK
 from genkit.video.raw import save_raw
 from genkit.video.recipe import Recipe, is_recipe, recipe_of
-from genkit.video.rescue import kept
+from genkit.video.rescue import rescue
 from genkit.video.targets import Target, settle
 
 __all__ = ["Video", "check_writable", "read", "read_request"]
@@ -28,7 +28,7 @@ __all__ = ["Video", "check_writable", "read", "read_request"]
 
 @dataclass(frozen=True, eq=False)
 class Video:
-    """Frames that belong together, with their history.
+    """Frames of one video, with their history.
 
     ``frames`` may be given in any form that :func:`genkit.files.frames.as_frames` takes: NumPy, torch or PIL, colour
     last or second, uint8 or float in [0, 1].
@@ -42,16 +42,16 @@ class Video:
     fps: float
     """Frames per second."""
     request: dict[str, Any] = field(default_factory=dict, repr=False)
-    """What was asked for, in JSON values."""
+    """The request, in JSON values."""
     receipt: Receipt | None = field(default=None, repr=False)
-    """What really ran; None if no generation made this video."""
+    """Record of the run; None if the video was not generated."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "fps", check_rate(self.fps))
         object.__setattr__(self, "frames", as_frames(self.frames))
 
     def uint8(self) -> NDArray[np.uint8]:
-        """The frames rounded to 8 bits, ``[T, H, W, 3]``."""
+        """Return the frames rounded to 8 bits, ``[T, H, W, 3]``."""
         return to_uint8(self.frames)
 
     def save(
@@ -64,23 +64,23 @@ class Video:
         sheet: bool = False,
         rescue: bool = True,
     ) -> Path:
-        """Write an H.264 file with BT.709 colours; it appears whole or not at all.
+        """Write an H.264 file with BT.709 colours, as a whole or not at all.
 
-        A side that is odd is completed by repeating its last row or column, and the receipt in the file says so.
+        An odd side is padded by repeating its last row or column, and the receipt in the file says so.
 
         Args:
-            path: ends in ``.mp4``; missing folders are made, an existing file is replaced. What lies beside it as
+            path: ends in ``.mp4``; missing folders are created, an existing file is replaced. An existing
                 ``<path>.json`` or ``<path>.png`` is replaced only if genkit wrote it. A
-                :class:`genkit.video.targets.Target` says more exactly what may be replaced.
+                :class:`genkit.video.targets.Target` specifies more exactly what may be replaced.
             crf: quality, 1 (best, largest) to 51.
-            enlarge: repeat every pixel this many times in each direction; None takes the smallest factor that
-                gives the shorter side 256 pixels or more.
+            enlarge: repeat every pixel this many times in each direction; None takes the smallest factor that gives the
+                shorter side 256 pixels or more.
             metadata: store request and receipt as JSON in the comment tag and beside the file, as ``<path>.json``;
-                False stores neither but only that genkit made the file, and removes such a JSON that an earlier save
-                left for the same path.
+                False stores only that genkit made the file, and removes such a JSON left by an earlier save to the same
+                path.
             sheet: also write a contact sheet to ``<path>.png``.
-            rescue: where the file cannot be written, keep the video in the user's cache or in a temporary folder, and
-                say where; the folder that GENKIT_RESCUE names is tried first.
+            rescue: if the file cannot be written, save the video in the user's cache or in a temporary folder, and
+                report where; the folder that GENKIT_RESCUE names is tried first.
 
         Returns:
             The path written.
@@ -91,15 +91,15 @@ class Video:
         """
         target = path if isinstance(path, Target) else Target(Path(path), True)
         try:
-            return self._saved(target, crf, enlarge, metadata, sheet)
+            return self._save(target, crf, enlarge, metadata, sheet)
         except Exception as error:
             mistake = isinstance(error, UsageError) and not isinstance(error, PlaceError)
-            if not rescue or (mistake and self.receipt is None):  # whoever brought the frames has them
+            if not rescue or (mistake and self.receipt is None):  # the caller still has frames of their own
                 raise
-            _told(error, kept_video(self, target.path.stem[:100] or "video", metadata))
+            _append(error, rescue_video(self, target.path.stem[:100] or "video", metadata))
             raise
 
-    def _saved(self, target: Target, crf: int, enlarge: int | None, metadata: bool, sheet: bool) -> Path:
+    def _save(self, target: Target, crf: int, enlarge: int | None, metadata: bool, sheet: bool) -> Path:
         path = check_writable(target.path)
         if isinstance(crf, bool) or not isinstance(crf, int) or not 1 <= crf <= 51:
             raise UsageError(f"crf={crf!r} must be a whole number from 1 (best) to 51")
@@ -154,10 +154,10 @@ class Video:
         return Recipe(request=self.request, receipt=receipt, file=about)
 
 
-def kept_video(video: Video, name: str, metadata: bool = True) -> str:
-    """Keep a video that cannot be written to its place, and return a sentence that says where.
+def rescue_video(video: Video, name: str, metadata: bool = True) -> str:
+    """Save a video that cannot be written to its place, and return a sentence that says where.
 
-    It is written as H.264, or as raw frames (``.npz``) where no encoder works.
+    It is written as H.264, or as raw frames (``.npz``) if no encoder works.
     """
 
     def as_film(folder: Path) -> Path:
@@ -167,21 +167,21 @@ def kept_video(video: Video, name: str, metadata: bool = True) -> str:
         bare = video if metadata else replace(video, request={}, receipt=None)
         return save_raw(bare, Path(tempfile.mkdtemp(prefix=f"{name}-", dir=folder)) / f"{name}.npz")
 
-    return kept("the finished video", as_film, as_frames)
+    return rescue("the finished video", as_film, as_frames)
 
 
-def _told(error: Exception, where: str) -> None:
-    """Add to what an error says where the video is."""
+def _append(error: Exception, where: str) -> None:
+    """Append the place of the rescued video to an error's message."""
     error.args = (f"{error}; {where}",)
 
 
 def read(path: str | os.PathLike[str]) -> Video:
     """Read a video that :meth:`Video.save` wrote, with its request and receipt.
 
-    The frames are those of the file: uint8, after the loss of the codec, and enlarged where the file is.
+    The frames are those of the file: uint8, after the loss of the codec, and enlarged if the file is.
 
     Raises:
-        UsageError: no such file, no video, or nothing in or beside it tells that genkit made it.
+        UsageError: no such file, not a video, or neither in it nor beside it a sign that genkit made it.
         GenkitError: the file ends early or cannot be decoded.
     """
     recipe = recipe_of(Path(path), read_header(Path(path)))
@@ -190,5 +190,5 @@ def read(path: str | os.PathLike[str]) -> Video:
 
 
 def read_request(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The request that made a video, without decoding it; raises as :func:`read` does for what the header shows."""
+    """Return the request that made a video, without decoding it; raises as :func:`read` for errors in the header."""
     return recipe_of(Path(path), read_header(Path(path))).request

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import genkit
-from genkit.apps.commands.compare_plan import planned
+from genkit.apps.commands.compare_plan import make_plan
 from genkit.apps.commands.flags import request_from
 from genkit.apps.jobs.store import Store
 from genkit.apps.page import form
@@ -110,6 +110,6 @@ def test_the_page_the_command_line_the_store_and_the_file_keep_every_digit(seed:
 
 def test_the_seeds_of_a_comparison_end_at_the_largest() -> None:
     sides = [Request(prompt="a", seed=LARGEST - 1, plugins=plugins) for plugins in ((), ("freenoise",))]
-    assert planned(sides, [], 2, None).seeds == (LARGEST - 1, LARGEST)
+    assert make_plan(sides, [], 2, None).seeds == (LARGEST - 1, LARGEST)
     with pytest.raises(genkit.UsageError, match=f"seed={2**64} must be a whole number from 0 to"):
-        planned(sides, [], 3, None)
+        make_plan(sides, [], 3, None)

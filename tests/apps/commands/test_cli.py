@@ -124,7 +124,7 @@ REFUSED = {
     "generate a --offload modle": 'Did you mean "model"?',
     "generate a b c": "'b' 'c' cannot be placed; put a text of several words in quotes",
     "generate a --seed 1 --seed 2": "--seed specified multiple times",
-    "generate a --set seed": "--set 'seed' is no setting; write KEY=VALUE",
+    "generate a --set seed": "--set 'seed' is not a setting; write KEY=VALUE",
     "generate a --set num_frames=x": "num_frames='x' cannot be used: input should be a valid integer",
     "generate a --output clip.avi": "must end in .mp4",
     "generate a --output /dev/null/clip.mp4": "cannot write '/dev/null/clip.mp4'",
@@ -202,7 +202,7 @@ def test_json_is_one_object(make: FakeMake, capsys: pytest.CaptureFixture[str]) 
 def test_sheet_and_no_metadata(make: FakeMake, tmp_path: Path) -> None:
     assert main(["generate", "a", "--output", "clip.mp4", "--sheet", "--no-metadata"]) == 0
     assert files(tmp_path) == ["clip.mp4", "clip.mp4.png"]
-    with pytest.raises(UsageError, match="holds no genkit recipe"):
+    with pytest.raises(UsageError, match="contains no genkit recipe"):
         read_request("clip.mp4")
 
 
@@ -341,8 +341,8 @@ def test_doctor_says_what_to_do(
     assert main(["doctor"]) == 1
     text = capsys.readouterr().out
     assert re.search(r"^without flex +FlexAttention needs a C\+\+ compiler on a CPU; install g\+\+$", text, re.M)
-    assert re.search(r"^missing tiny model +not in this installation; pip install --force-reinstall", text, re.M)
-    assert re.search(r"^missing h264 +ModuleNotFoundError: .*; install it again$", text, re.M)
+    assert re.search(r"^missing tiny model +missing from this installation; pip install --force-reinstall", text, re.M)
+    assert re.search(r"^missing h264 +ModuleNotFoundError: .*; reinstall it$", text, re.M)
 
 
 def test_demo_runs_the_demo(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -403,16 +403,16 @@ def test_threads_wait_asleep_unless_the_user_says_otherwise(
 FAULTS = [
     (
         RuntimeError("shapes do not fit\nat line 2"),
-        "RuntimeError: shapes do not fit; this is a fault in genkit: --debug",
+        "RuntimeError: shapes do not fit; this is a bug in genkit: use --debug",
     ),
-    (AssertionError(), "AssertionError: no reason was given; this is a fault in genkit"),
-    (RecursionError("too deep"), "RecursionError: too deep; this is a fault in genkit"),
+    (AssertionError(), "AssertionError: no reason was given; this is a bug in genkit"),
+    (RecursionError("too deep"), "RecursionError: too deep; this is a bug in genkit"),
     (OSError(28, "No space left on device"), r"OSError: \[Errno 28\] No space left on device; the system refused it"),
-    (ModuleNotFoundError("No module named 'av'"), "No module named 'av'; a package is missing or does not fit"),
-    (MemoryError(), "the memory is full \\(MemoryError: no reason was given\\); make fewer frames"),
-    (torch.OutOfMemoryError("CUDA out of memory. Tried"), "the memory is full .*CUDA out of memory"),
-    (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), "the memory is full "),
-    (RuntimeError("MPS backend out of memory (MPS allocated: 1 GB)"), "the memory is full "),
+    (ModuleNotFoundError("No module named 'av'"), "No module named 'av'; a package is missing or incompatible"),
+    (MemoryError(), "out of memory \\(MemoryError: no reason was given\\); make fewer frames"),
+    (torch.OutOfMemoryError("CUDA out of memory. Tried"), "out of memory .*CUDA out of memory"),
+    (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), "out of memory "),
+    (RuntimeError("MPS backend out of memory (MPS allocated: 1 GB)"), "out of memory "),
     (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), "UnicodeDecodeError: "),
 ]
 
@@ -438,7 +438,7 @@ def test_every_command_has_the_last_line_of_defence(
 
     monkeypatch.setattr("genkit.apps.cli.app", broken)
     assert main(command.split()) == 1
-    assert capsys.readouterr().err.startswith("genkit: ZeroDivisionError: division by zero; this is a fault in genkit")
+    assert capsys.readouterr().err.startswith("genkit: ZeroDivisionError: division by zero; this is a bug in genkit")
 
 
 @pytest.mark.parametrize("error", [RuntimeError("odd"), GenkitError("known"), UsageError("wrong")])

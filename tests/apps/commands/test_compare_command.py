@@ -14,7 +14,7 @@ from test_receipt import receipt  # a complete receipt with made-up figures
 
 from genkit.apps.cli import main
 from genkit.apps.commands import compare_plan
-from genkit.apps.commands.versus import folded, sides_of
+from genkit.apps.commands.versus import fold, sides_of
 from genkit.benchmarks.evaluate.clips import decode
 from genkit.benchmarks.networks.lpips_weights import MEMBERS
 from genkit.benchmarks.networks.package_member import PackageMember
@@ -89,7 +89,7 @@ LINE = "'a red circle' --model owner/name --seed 5 --with freenoise --versus --w
     ],
 )
 def test_a_line_is_cut_at_each_versus(line: str, expected: str) -> None:
-    assert folded(shlex.split(line)) == shlex.split(expected)
+    assert fold(shlex.split(line)) == shlex.split(expected)
 
 
 def test_a_side_starts_from_the_first_without_its_plugins() -> None:
@@ -104,7 +104,7 @@ def test_a_side_starts_from_the_first_without_its_plugins() -> None:
 
 
 REFUSED = {
-    "a --with freenoise": "a comparison takes two sides or more; add --versus",
+    "a --with freenoise": "a comparison needs two or more sides; add --versus",
     "a --versus": "sides 1 and 2 are the same: plain; change one of them",
     "a --with freenoise --versus --with radial --versus --with radial:density=0.3 --versus --with radial": (
         "sides 2 and 4 are the same: radial"
@@ -112,7 +112,7 @@ REFUSED = {
     "a --versus --with radail": "there is no plug-in called 'radail'; did you mean 'radial'?",
     "a --versus --with freenoise --with freelong": "freenoise and freelong cannot be combined",
     "a --versus --with radial:dense=1": "radial has no parameter 'dense'",
-    "a --versus --set seed=4": "side 2 sets seed, which all sides share; give it once, before --versus",
+    "a --versus --set seed=4": "side 2 sets seed, which all sides share; set it once, before --versus",
     "a --versus --set model=x": "side 2 sets model, which all sides share",
     "a --versus --with": "--with of side 2 requires a value",
     "a --versus='--out x'": "side 2 has '--out'; a side takes --with, --set, --num-frames",
@@ -120,10 +120,10 @@ REFUSED = {
     "a --versus --wiht freenoise": "Unknown option: --wiht. Did you mean --with?",
     "a --versus --with radial --seeds 0": "--seeds 0 must be at least 1",
     "a --versus --with radial --prompts absent.txt": "cannot read the prompts in 'absent.txt': No such file",
-    "a --versus --with radial --prompts empty.txt": "'empty.txt' holds no prompt; write one a line",
-    "a --versus --with radial --prompts twice.txt": "the prompt 'a' stands twice",
+    "a --versus --with radial --prompts empty.txt": "'empty.txt' contains no prompt; write one per line",
+    "a --versus --with radial --prompts twice.txt": "the prompt 'a' is given twice",
     "a --versus --with radial --out /dev/null/run": "cannot write '/dev/null/run/clip.mp4'",
-    "a --versus --with radial --resume": "--resume goes on with a comparison; name its folder with --out",
+    "a --versus --with radial --resume": "--resume continues a comparison; name its folder with --out",
 }
 
 
@@ -152,7 +152,7 @@ def test_a_comparison_from_the_line_to_the_report(model: FakeModel, capsys: Any,
     assert psnr[0]["clips"] == [] and [len(clip["curve"]) for clip in psnr[1]["clips"]] == [FRAMES] * 2
     assert len(numbers["metrics"]["lite.flicker"]["sides"][0]["clips"][0]["curve"]) == FRAMES - 1
     assert not any(name.startswith(("sprites", "similarity.lpips")) for name in numbers["metrics"])
-    missing = "was not measured, it needs package no-such-package 1: pip install --no-deps no-such-package==1"
+    missing = "was not measured: it needs package no-such-package 1: pip install --no-deps no-such-package==1"
     assert numbers["notes"] == [f"similarity.lpips_{net} {missing}" for net in ("alex", "vgg")]
     page = Path("run/report.html").read_text()
     shown = {
@@ -203,10 +203,10 @@ def test_prompts_from_a_file(model: FakeModel, tmp_path: Path) -> None:
 def test_a_stopped_comparison_goes_on(model: FakeModel, capsys: Any, tmp_path: Path) -> None:
     model.error, model.after = KeyboardInterrupt(), 3
     assert run(f"{LINE} --seeds 2") == 130
-    assert "stopped; go on by the same command with --out run --resume" in capsys.readouterr().err
+    assert "stopped; use --out run --resume to continue" in capsys.readouterr().err
     assert len(model.requests) == 3 and not Path("run/report.html").exists()
     assert run(f"{LINE} --seeds 2") == 2
-    assert "'run' holds a comparison already; go on with it by --resume" in capsys.readouterr().err
+    assert "'run' already contains a comparison; use --resume to continue" in capsys.readouterr().err
     model.error = None
     assert run(f"{LINE} --seeds 2 --resume") == 0
     assert len(model.requests) == 4 and model.requests[-1].seed == 6
@@ -245,7 +245,7 @@ def refusing_reports(part: Path, target: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        (f"{LINE} --seeds 2 --resume", "'run' holds a comparison with other seeds; name another folder"),
+        (f"{LINE} --seeds 2 --resume", "'run' contains a comparison with other seeds; name another folder"),
         (LINE.replace("red", "blue") + " --resume", "with other prompts"),
         (LINE.replace("0.5", "0.6") + " --resume", "with other sides"),
     ],
@@ -279,7 +279,7 @@ def test_without_a_folder_a_new_one_is_made(model: FakeModel, tmp_path: Path) ->
 def test_names_tell_what_differs() -> None:
     first = Request(prompt="a", seed=1, plugins=("radial:density=0.5", "freenoise"))
     sides = sides_of(first, ["--with freelong --steps 4", "--set strength=2"])
-    plan = compare_plan.planned(sides, ["b"], 2, None)
+    plan = compare_plan.make_plan(sides, ["b"], 2, None)
     assert plan.names == [
         "freenoise + radial:density=0.5",
         "freelong, num_inference_steps=4",
@@ -293,7 +293,7 @@ def test_names_tell_what_differs() -> None:
             Request(prompt="a", plugins=("radial", "freenoise")),
             Request(prompt="a", plugins=("freenoise", "radial")),
         ]
-        compare_plan.planned(order, [], 1, None)
+        compare_plan.make_plan(order, [], 1, None)
 
 
 def test_what_a_prompt_holds_stays_text(model: FakeModel) -> None:

@@ -75,7 +75,7 @@ def test_a_file_of_somebody_else_is_refused_before_any_work(
     path.write_bytes(THEIRS[theirs])
     assert main(shlex.split(line)) == 2
     said = capsys.readouterr().err
-    assert f"{name}' is there already and is no " in said and "choose another name" in said and said.count("\n") == 1
+    assert f"{name}' already exists and is not a " in said and "choose another name" in said and said.count("\n") == 1
     assert works == [] and files(tmp_path) == [name] and path.read_bytes() == THEIRS[theirs]
 
 
@@ -94,37 +94,37 @@ def test_a_file_that_comes_meanwhile_stays(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     path = tmp_path / name
-    placed = genkit.video.targets._placed
+    placed = genkit.video.targets._place
 
     def later(part: Path, target: Any) -> Path:
         if target.path.name == path.name and not path.exists():
             path.write_bytes(b"mine")
         return placed(part, target)
 
-    monkeypatch.setattr(genkit.video.targets, "_placed", later)
+    monkeypatch.setattr(genkit.video.targets, "_place", later)
     assert main(shlex.split(line)) == 0
     assert path.read_bytes() == b"mine" and path.with_name(f"{path.stem}-2{path.suffix}").stat().st_size > 4
-    assert f"another file came to '{name}' meanwhile" in capsys.readouterr().err
+    assert f"another file has appeared at '{name}'" in capsys.readouterr().err
 
 
 def test_a_pipe_is_no_file_to_replace(works: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     for line, name in PLACES[:3]:
         if not os.path.exists(name):
             os.mkfifo(name)
-        assert main(shlex.split(line)) == 2 and f"{name}' is there already" in capsys.readouterr().err
+        assert main(shlex.split(line)) == 2 and f"{name}' already exists" in capsys.readouterr().err
     assert works == []
 
 
 def refuses(monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
     """A disk that takes no file of this suffix in the working folder."""
-    write = genkit.video.targets._placed
+    write = genkit.video.targets._place
 
     def full(part: Path, target: Any) -> Path:
         if target.path.suffix == suffix and target.path.parent == Path("."):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return write(part, target)
 
-    monkeypatch.setattr(genkit.video.targets, "_placed", full)
+    monkeypatch.setattr(genkit.video.targets, "_place", full)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_a_disk_that_is_full_costs_a_name(
     assert main(shlex.split(line)) == 1
     said = capsys.readouterr()
     (kept,) = (tmp_path / "shelter").iterdir()
-    assert f"No space left on device; the {what} is kept as {str(kept)!r}" in said.err
+    assert f"No space left on device; the {what} is saved as {str(kept)!r}" in said.err
     assert kept.suffix == suffix and kept.stat().st_size and len(said.out.splitlines()) > 2, "the table is shown"
 
 
@@ -155,7 +155,7 @@ def test_the_demo_keeps_its_sheet(
     refuses(monkeypatch, ".png")
     monkeypatch.setattr(demo, "SCENES", demo.SCENES[:1])
     monkeypatch.setattr(demo, "FOLDER", Path("."))
-    with pytest.raises(genkit.GenkitError, match="the contact sheet is kept as"):
+    with pytest.raises(genkit.GenkitError, match="the contact sheet is saved as"):
         demo.run(Path("."))
     assert is_picture(tmp_path / "shelter" / "sheet.png")
 
@@ -170,7 +170,7 @@ def test_without_metadata_a_mark_is_all_that_is_stored(works: list[str], tmp_pat
     with av.open("clip.mp4") as container:
         own = {key: value for key, value in container.metadata.items() if "genkit" in value}
     assert own == {"generator": "genkit-video"}, "not even the version"
-    with pytest.raises(genkit.UsageError, match="holds no genkit recipe"):
+    with pytest.raises(genkit.UsageError, match="contains no genkit recipe"):
         read_request("clip.mp4")
 
 
@@ -186,7 +186,7 @@ def test_a_recipe_beside_makes_no_video_ours(works: list[str], capsys: pytest.Ca
     Path("own.mp4").replace("clip.mp4")
     own = Path("clip.mp4").read_bytes()
     assert main(["generate", "a", "-o", "clip.mp4"]) == 2 and Path("clip.mp4").read_bytes() == own
-    assert "is no video that genkit made" in capsys.readouterr().err
+    assert "is not a video that genkit made" in capsys.readouterr().err
 
 
 def test_a_video_of_a_later_release_is_ours_too(works: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,7 +104,7 @@ class Page:
     def is_running(self):
         print("ready", flush=True)
         return True
-serve.launched = lambda *words: Page()
+serve.launch = lambda *words: Page()
 serve.Keeper.__enter__ = lambda self: self
 serve.Keeper.__exit__ = lambda self, *words: print("closed", flush=True)
 """
@@ -120,8 +120,8 @@ def test_a_signal_after_the_end_tells_what_is_finished(tmp_path: Path) -> None:
         ENCODING.replace("len(seen) == 90", "False")
         + """
 import genkit.video.targets, os
-beside = genkit.video.targets._beside
-genkit.video.targets._beside = lambda *words: (os.kill(os.getpid(), signal.SIGTERM), beside(*words))
+beside = genkit.video.targets._place_beside
+genkit.video.targets._place_beside = lambda *words: (os.kill(os.getpid(), signal.SIGTERM), beside(*words))
 """
     )
     words = ["generate", "a", "-o", "clip.mp4"]

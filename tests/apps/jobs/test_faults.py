@@ -150,7 +150,7 @@ def test_a_disk_that_stays_full(small: Path, monkeypatch: pytest.MonkeyPatch, le
     if after.status == "done":  # there was room enough
         return check_whole(store, 1)
     assert after.status == "failed" and "disk is full" in after.error and files(store) == []
-    kept = Path(after.error.split("kept as ")[1].strip("'"))
+    kept = Path(after.error.split("saved as ")[1].strip("'"))
     assert len(read(kept).frames) == 3
     shutil.rmtree(kept.parent)
 

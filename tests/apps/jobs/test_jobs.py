@@ -3,6 +3,7 @@
 import ast
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -257,20 +258,20 @@ def test_two_workers_never_work_at_the_same_time(store: Store) -> None:
 
 
 def test_the_queue_is_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "MOST_WAITING", 2)
+    monkeypatch.setattr(jobs, "MAX_WAITING", 2)
     first = store.submit(Request(prompt="a"))
     store.submit(Request(prompt="b"))
-    with pytest.raises(UsageError, match="2 jobs wait already, which is the most; cancel one"):
+    with pytest.raises(UsageError, match="2 jobs are waiting, which is the limit; cancel one"):
         store.submit(Request(prompt="c"))
     store.cancel(first.id)
     store.submit(Request(prompt="c"))
 
 
 def test_accounts_take_turns_and_none_fills_the_queue_of_another(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "MOST_WAITING", 3)
+    monkeypatch.setattr(jobs, "MAX_WAITING", 3)
     for text in ("a1", "a2", "a3"):
         store.submit(Request(prompt=text), owner="ann")
-    with pytest.raises(UsageError, match="3 jobs wait already"):
+    with pytest.raises(UsageError, match="3 jobs are waiting"):
         store.submit(Request(prompt="a4"), owner="ann")
     for owner in ("bob", "cy"):
         for number in (1, 2):
@@ -417,3 +418,16 @@ def test_no_process_is_started_that_imports_from_where_it_stands() -> None:
                     found += 1
                     assert "'-I'" in words or "WORKER" in words, f"{file}: {words}"
     assert found >= 3, "the test does not see how processes are started"
+
+
+def test_the_table_of_jobs_is_the_one_that_earlier_releases_wrote(store: Store) -> None:
+    """Columns follow from `Job`; a change to it must not change a table that older versions read."""
+    texts = dict.fromkeys(("stage", "note", "error", "receipt", "owner"), ("TEXT", "''"))
+    counts = dict.fromkeys(("attempts", "cancel", "step", "total"), ("INTEGER", "0"))
+    given = {"id": ("TEXT", None), "request": ("TEXT", None), "created": ("REAL", None), "changed": ("REAL", None)}
+    wanted = texts | counts | given | {"status": ("TEXT", "'queued'"), "time_left": ("REAL", "0")}
+    db = sqlite3.connect(store.state / "jobs.sqlite")
+    (_, first, kind, _, _, key), *rows = db.execute("PRAGMA table_info(jobs)").fetchall()
+    assert (first, kind, key) == ("number", "INTEGER", 1)
+    assert {name: (kind, default) for _, name, kind, required, default, _ in rows if required} == wanted
+    db.close()

@@ -86,7 +86,7 @@ def test_a_store_that_is_held_ends_no_job(store: Store, hasty: None) -> None:
 
 def test_a_person_is_told_what_holds_the_store(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("genkit.apps.jobs.database.Database._transaction.__wrapped__.__defaults__", (0.05,))
-    with held(store), pytest.raises(StoreError, match="is held by another program, a backup perhaps; try again"):
+    with held(store), pytest.raises(StoreError, match="is locked by another program, perhaps a backup; try again"):
         store.submit(Request(prompt="a"))
     assert not list(store.files.asked.iterdir()), "what was not submitted would come back"
 
@@ -313,13 +313,13 @@ def test_a_rebuilt_store_says_what_is_missing_and_makes_no_removed_video_again(
     for path in store.files.of(store.video(removed)):
         path.unlink()
     breakage("other", store._file)
-    assert "was broken" not in capfd.readouterr().err
+    assert "was damaged" not in capfd.readouterr().err
     again = Store(store.folder)
     assert [(job.id, job.status, job.owner) for job in again.jobs()] == [(kept.id, "done", "bob")]
     said = capfd.readouterr().err
     assert (
-        f"the store in {str(store.folder)!r} was broken" in said
-        and "jobs that failed or were cancelled are not" in said
+        f"the store in {str(store.folder)!r} was damaged" in said
+        and "jobs that failed or were cancelled are no longer" in said
     )
 
 
@@ -331,7 +331,7 @@ def test_a_machine_that_was_switched_off_is_not_the_jobs_fault(store: Store, mon
         raise KeyboardInterrupt  # nothing more is noted, as after a kill
 
     for start in range(ATTEMPTS + 2):
-        monkeypatch.setattr(boot, "_start", lambda start=start: f"start {start}")
+        monkeypatch.setattr(boot, "_boot_id", lambda start=start: f"start {start}")
         with pytest.raises(KeyboardInterrupt):
             work(store, dies, once=True)
         assert (store.job(job.id).status, store.job(job.id).attempts) == ("running", 1)
@@ -344,12 +344,12 @@ def test_a_machine_that_was_switched_off_is_not_the_jobs_fault(store: Store, mon
 
 
 def test_where_a_start_cannot_be_noted_crashes_count(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    boot.note_start(store.state)
-    monkeypatch.setattr(boot, "_start", lambda: "the next")
-    assert boot.restarted(store.state)
+    boot.record_boot(store.state)
+    monkeypatch.setattr(boot, "_boot_id", lambda: "the next")
+    assert boot.has_rebooted(store.state)
     monkeypatch.setattr(boot, "private_file", full)
-    boot.note_start(store.state)
-    assert not boot.restarted(store.state)
+    boot.record_boot(store.state)
+    assert not boot.has_rebooted(store.state)
 
 
 def test_a_store_that_breaks_while_a_video_is_made_loses_nothing(store: Store) -> None:
@@ -397,7 +397,7 @@ def test_a_full_disk_is_told_and_the_video_kept(
         assert after.status == "done" and len(files(store)) == 3
         return
     assert after.status == "failed" and "the disk is full" in after.error and files(store) == []
-    kept = Path(after.error.split("kept as ")[1].strip("'"))
+    kept = Path(after.error.split("saved as ")[1].strip("'"))
     assert read_request(kept)["prompt"] == "a" and stat.S_IMODE(kept.parent.stat().st_mode) == 0o700
     shutil.rmtree(kept.parent)
 
@@ -417,7 +417,7 @@ def test_a_full_disk_is_waited_for_no_longer_than_wanted(
 
 
 def test_a_submission_to_a_full_disk_is_refused_in_words(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store.files, "ask", full)
+    monkeypatch.setattr(store.files, "record", full)
     with pytest.raises(StoreError, match="the disk of .*out' is full; free some space there"):
         store.submit(Request(prompt="a"))
     assert store.jobs() == []

@@ -54,21 +54,21 @@ def test_every_field_reaches_the_request() -> None:
     ("changes", "key", "sentence"),
     [
         ({"prompt": "  "}, "prompt", "the prompt is ''; say in words"),
-        ({"prompt": "x" * 4001}, "prompt", "4001 letters, and the page takes 4000"),
-        ({"prompt": "a | b"}, "prompt", "tick timeline, or leave '|' out"),
+        ({"prompt": "x" * 4001}, "prompt", "4001 characters, and the page accepts 4000"),
+        ({"prompt": "a | b"}, "prompt", "tick timeline, or remove '|'"),
         ({"prompt": "a | ", "timeline": True}, "prompt", "event 2 of 2 has no text"),
-        ({"prompt": "[a", "timeline": True}, "prompt", "begins like a list of events in JSON and is none"),
+        ({"prompt": "[a", "timeline": True}, "prompt", "starts like a list of events but is not valid JSON"),
         ({"prompt": "[1]", "timeline": True}, "prompt", "events are written as"),
         ({"prompt": '[{"prompt": "a"}]'}, "prompt", "tick timeline, which reads it"),
-        ({"negative_prompt": "x" * 4001}, "negative_prompt", "4001 letters"),
+        ({"negative_prompt": "x" * 4001}, "negative_prompt", "4001 characters"),
         ({"model": "../../etc"}, "model", "does not offer the model '../../etc'"),
         ({"num_frames": 18.0}, "num_frames", r"18 frames: .* 2k \+ 1 frames; the nearest is 1[79]"),
         ({"num_frames": 17.5}, "num_frames", "17.5 frames"),
         ({"num_frames": 131.0}, "num_frames", "the page makes 1 to 129 frames"),
         ({"num_frames": float("nan")}, "num_frames", "the page makes 1 to 129 frames"),
-        ({"seed": "seven"}, "seed", "'seven' is no seed; give a whole number"),
+        ({"seed": "seven"}, "seed", "'seven' is not a seed; give a whole number"),
         ({"seed": "18446744073709551616"}, "seed", "whole number from 0 to"),
-        ({"seed": "١"}, "seed", "is no seed"),
+        ({"seed": "١"}, "seed", "is not a seed"),
         ({"height": 64.5}, "height", "height=64.5 must be a whole number"),
         ({"width": 1e9}, "width", "from 16 to 2048"),
         ({"fps": float("nan")}, "fps", "fps=nan must be a number from 1 to 120"),
@@ -78,11 +78,11 @@ def test_every_field_reaches_the_request() -> None:
             "num_inference_steps",
             "num_inference_steps=201 must be a number from 1 to 200",
         ),
-        ({"guidance_scale": "strong"}, "guidance_scale", "'strong' is no number"),
+        ({"guidance_scale": "strong"}, "guidance_scale", "'strong' is not a number"),
         ({"guidance_scale": "nan"}, "guidance_scale", "guidance_scale=nan must be a number"),
         ({"radial": True, "radial.density": 2.0}, "radial", r"density=2.0 must lie in \(0, 1\]"),
         ({"radial": True, "radial.dense_layers": 1.5}, "radial", "dense_layers=1.5 is not of type int"),
-        ({"timeline": True, "timeline.everywhere": 'it\'s "a"'}, "timeline", "cannot hold both kinds of quotes"),
+        ({"timeline": True, "timeline.everywhere": 'it\'s "a"'}, "timeline", "cannot contain both kinds of quotes"),
     ],
 )
 def test_a_wrong_field_is_told_beside_the_field(changes: dict[str, Any], key: str, sentence: str) -> None:
@@ -105,7 +105,7 @@ def test_an_empty_parameter_of_a_plug_in_keeps_its_default() -> None:
     for text, plugin in (("", "freenoise"), ("4", f"freenoise:{empty.name}=4")):
         request = check(filled(freenoise=True) | {empty.key: text}).request
         assert request is not None and request.plugins == (plugin,)
-    assert "'x' is no number" in check(filled(freenoise=True) | {empty.key: "x"}).wrong["freenoise"]
+    assert "'x' is not a number" in check(filled(freenoise=True) | {empty.key: "x"}).wrong["freenoise"]
 
 
 def test_a_conflict_is_told_beside_both_plug_ins() -> None:
@@ -199,7 +199,7 @@ def test_settings_of_a_request_make_the_same_request() -> None:
 
 def test_settings_from_a_file_are_not_trusted() -> None:
     values, notes = settings({"prompt": EVIL, "device": "cuda:7", "options": {"output_type": "pt"}, "seed": 3})
-    assert notes == ["not taken over, because the page does not set it: device, options"]
+    assert notes == ["ignored, because the page does not set it: device, options"]
     request = check(values).request
     assert request is not None and request.device is None and request.options == {}
     for wrong, sentence in [
@@ -294,29 +294,29 @@ def test_a_mark_of_byte_order_is_no_part_of_the_first_name(tmp_path: Path) -> No
     """Editors on Windows write one; with it in her name the first person could not come in."""
     accounts = tmp_path / "accounts"
     accounts.write_text("ann:secret\nbob:word\n", "utf-8-sig")
-    assert serve.checked_access("0.0.0.0", accounts) == [("ann", "secret"), ("bob", "word")]
+    assert serve.check_access("0.0.0.0", accounts) == [("ann", "secret"), ("bob", "word")]
 
 
 def test_an_open_address_demands_a_password(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for host in ("127.0.0.1", "127.0.0.2", "::1", "localhost"):
-        assert serve.checked_access(host, None) is None
+        assert serve.check_access(host, None) is None
     for host in ("0.0.0.0", "192.168.1.5", "::", "example.org"):
         with pytest.raises(UsageError, match=r"opens the page to other machines, so it needs --auth FILE"):
-            serve.checked_access(host, None)
+            serve.check_access(host, None)
     monkeypatch.chdir(tmp_path)
     assert main(["ui", "--host", "0.0.0.0"]) == 2
     assert "--auth FILE" in capsys.readouterr().err and list(tmp_path.iterdir()) == []
     accounts = tmp_path / "accounts"
     accounts.write_text("ann:pass:word\n\nbob:x\n")
-    assert serve.checked_access("0.0.0.0", accounts) == [("ann", "pass:word"), ("bob", "x")]
+    assert serve.check_access("0.0.0.0", accounts) == [("ann", "pass:word"), ("bob", "x")]
     for text in ("", "ann", "ann:", ":x", "ann: "):
         accounts.write_text(text)
-        with pytest.raises(UsageError, match="must hold lines of the form name:password"):
-            serve.checked_access("0.0.0.0", accounts)
+        with pytest.raises(UsageError, match="must contain at least one line, each of the form name:password"):
+            serve.check_access("0.0.0.0", accounts)
     with pytest.raises(UsageError, match="cannot be read"):
-        serve.checked_access("0.0.0.0", tmp_path / "missing")
+        serve.check_access("0.0.0.0", tmp_path / "missing")
 
 
 def test_accounts_are_one_persons_each_and_the_file_is_for_few_eyes(
@@ -325,24 +325,24 @@ def test_accounts_are_one_persons_each_and_the_file_is_for_few_eyes(
     accounts = tmp_path / "accounts"
     for text, reason in (
         ("ann:one\nbob:x\n ann : two", "more than one line for 'ann'"),
-        ("\0:x", "must hold lines"),
-        ("a\x1bnn:x", "must hold lines"),
+        ("\0:x", "must contain at least one line"),
+        ("a\x1bnn:x", "must contain at least one line"),
     ):
         accounts.write_text(text)
         with pytest.raises(UsageError, match=reason):
-            serve.checked_access("0.0.0.0", accounts)
+            serve.check_access("0.0.0.0", accounts)
     accounts.write_text("ann:one")
     for mode, others in ((0o644, True), (0o640, True), (0o600, False), (0o400, False)):
         accounts.chmod(mode)
         capsys.readouterr()
-        assert serve.checked_access("0.0.0.0", accounts) == [("ann", "one")]
+        assert serve.check_access("0.0.0.0", accounts) == [("ann", "one")]
         assert ("can be read by others on this machine; chmod 600 it" in capsys.readouterr().err) == others
 
 
 def test_the_page_works_in_an_empty_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "environ", dict(os.environ))
     before = Path.cwd()
-    with serve.isolated() as empty:
+    with serve.isolate() as empty:
         assert Path.cwd().samefile(empty) and list(empty.iterdir()) == []
         assert os.environ["GRADIO_ANALYTICS_ENABLED"] == "False"
         assert Path(os.environ["GRADIO_TEMP_DIR"]).is_dir()

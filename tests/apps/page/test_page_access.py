@@ -70,12 +70,12 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Open]:
     ann, bob = (store.submit(Request(prompt=text), owner=who) for text, who in ((SECRET, "ann"), ("b", "bob")))
     lone = store.submit(Request(prompt="made before there were accounts"))
     work(store, steady, once=True)
-    with pytest.MonkeyPatch.context() as patch, serve.isolated():
+    with pytest.MonkeyPatch.context() as patch, serve.isolate():
         patch.setattr(serve, "LARGEST_UPLOAD", "1kb")
         patch.setattr(serve, "AROUND", 2000)
         patch.setattr(serve, "TABS", 20)
         accounts = [(who["username"], who["password"]) for who in (ANN, BOB)]
-        served = serve.launched(store, SimpleNamespace(alive=True), "0.0.0.0", None, accounts, ["videos.example"])
+        served = serve.launch(store, SimpleNamespace(alive=True), "0.0.0.0", None, accounts, ["videos.example"])
         yield Open(store, served.server_port, *(store.job(job.id) for job in (ann, bob, lone)))
         served.close()
 
@@ -166,9 +166,9 @@ def test_a_name_of_a_job_opens_nothing_to_another_account(page: Open) -> None:
     waiting = page.store.submit(Request(prompt=SECRET), owner="ann")
     view = View(page.store, lambda: True)
     shown = dict(zip(PARTS, view.look(waiting.id, {}, "bob"), strict=False))
-    assert "not there any more" in shown["status"] and SECRET not in str(shown)
+    assert "no longer exists" in shown["status"] and SECRET not in str(shown)
     said = str(view.rerun(waiting.id, "bob"))
-    assert "not there any more" in said
+    assert "no longer exists" in said
     with page.client(ANN) as ann, page.client(BOB) as bob:
         calls(page, ann, "newest", session="tab")
         assert SECRET not in str(calls(page, bob, "load_settings", None, session="tab"))
@@ -464,7 +464,7 @@ def test_a_name_that_cannot_be_is_refused_on_the_command_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["ui", "--allow-host", "http://videos.example/"]) == 2
-    assert "--allow-host 'http://videos.example/' is no name of a machine" in capsys.readouterr().err
+    assert "--allow-host 'http://videos.example/' is not the name of a machine" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 

@@ -51,7 +51,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         said = process.stdout.readline()
-        assert "the page; videos go to" in said, said
+        assert "the page; videos are saved in" in said, said
         yield Served(said.split(": ")[0], Store(folder))
         process.terminate()
 
@@ -129,7 +129,7 @@ def test_a_conflict_is_told_at_once_beside_both_and_makes_no_job(page: Any, serv
     for name in ("freelong", "freenoise"):
         says(page, "freelong and freenoise cannot be combined", f"#{name}-message")
     click(page, seed="seven", num_frames="18")
-    says(page, "'seven' is no seed", "#seed-message")
+    says(page, "'seven' is not a seed", "#seed-message")
     says(page, "18 frames: the embedded model makes 2k + 1 frames", "#num_frames-message")
     says(page, "Nothing was begun, because of: ", "#make-message")
     assert photographed(page, "wrong") == []

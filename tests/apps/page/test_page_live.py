@@ -114,8 +114,8 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         other_fields(form)
     store = Store(tmp_path_factory.mktemp("page") / "out")
     command = [sys.executable, "-c", WORKER, str(store.folder)]
-    with serve.isolated(), Keeper(store, command) as keeper:
-        page = serve.launched(store, keeper, "127.0.0.1", None)
+    with serve.isolate(), Keeper(store, command) as keeper:
+        page = serve.launch(store, keeper, "127.0.0.1", None)
         yield Live(page, store, keeper, list(form.fields))
         page.close()
 
@@ -155,7 +155,7 @@ def test_a_second_tab_finds_the_running_job_and_cancels_it(live: Live) -> None:
     second.client.predict(api_name="/cancel")
     second.look("Cancelled.")
     first.look("Cancelled.")
-    assert live.view()._now(live.store.jobs()[0], None)["player"] == "", "a video is shown of a job that has none"
+    assert live.view()._state(live.store.jobs()[0], None)["player"] == "", "a video is shown of a job that has none"
 
 
 def test_a_killed_worker_is_told_and_its_job_begun_again(live: Live) -> None:
@@ -235,4 +235,4 @@ def test_a_job_that_is_gone_is_told(live: Live) -> None:
     from genkit.apps.page.view import PARTS
 
     shown = dict(zip(PARTS, live.view().look("0" * 32, {}), strict=False))
-    assert "not there any more" in shown["status"] and shown["player"] == ""
+    assert "no longer exists" in shown["status"] and shown["player"] == ""

@@ -9,7 +9,7 @@ import pytest
 
 from genkit.apps.door import brake as page_brake
 from genkit.apps.door.body import Body, Limit, TooMuch, Uploads
-from genkit.apps.door.brake import FREE, LONGEST, MOST, Brake
+from genkit.apps.door.brake import FREE_TRIES, MAX_ADDRESSES, MAX_WAIT, Brake
 from genkit.apps.door.names import Names, Place, origin_of, place_of
 from genkit.errors import UsageError
 
@@ -79,7 +79,7 @@ def test_which_pages_may_speak_to_it() -> None:
 
 @pytest.mark.parametrize("name", ["http://a.example", "a/b", "", "a b", "*", "a:b"])
 def test_a_name_that_is_none(name: str) -> None:
-    with pytest.raises(UsageError, match="--allow-host .* is no name of a machine; give one as it stands"):
+    with pytest.raises(UsageError, match="--allow-host .* is not the name of a machine; give one as it appears"):
         Names("127.0.0.1", [name])
 
 
@@ -92,21 +92,21 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def test_wrong_passwords_have_to_wait_longer_and_longer_but_not_for_ever(clock: list[float]) -> None:
     brake = Brake()
-    assert [brake.wait("a") for _ in range(FREE)] == [0] * FREE
+    assert [brake.wait("a") for _ in range(FREE_TRIES)] == [0] * FREE_TRIES
     waits = []
     for _ in range(12):
         waits.append(brake.wait("a"))
         clock[0] += waits[-1]
         assert brake.wait("a") == 0
-    assert waits[:4] == [1, 2, 4, 8] and waits[-1] == LONGEST
+    assert waits[:4] == [1, 2, 4, 8] and waits[-1] == MAX_WAIT
     assert brake.wait("b") == 0, "one address brakes another"
-    clock[0] += page_brake.FORGOTTEN + 1
-    assert [brake.wait("a") for _ in range(FREE)] == [0] * FREE
+    clock[0] += page_brake.FORGET_AFTER + 1
+    assert [brake.wait("a") for _ in range(FREE_TRIES)] == [0] * FREE_TRIES
 
 
 def test_a_right_password_does_not_make_wrong_ones_free(clock: list[float]) -> None:
     brake = Brake()
-    for _ in range(FREE - 1):
+    for _ in range(FREE_TRIES - 1):
         assert brake.wait("a") == 0
         assert brake.wait("a") == 0  # her own, between the guesses
         brake.right("a")
@@ -124,10 +124,10 @@ def test_the_right_person_is_let_in_beside_an_attack_from_the_same_address(clock
 
 def test_the_brake_does_not_grow(clock: list[float]) -> None:
     brake = Brake()
-    for number in range(2 * MOST):
+    for number in range(2 * MAX_ADDRESSES):
         brake.wait(brake.key(f"10.0.{number // 256}.{number % 256}", None))
         brake.remember()
-    assert len(brake._tries) == len(brake._known) == MOST
+    assert len(brake._tries) == len(brake._known) == MAX_ADDRESSES
     assert brake.key("fd00::1", None) == brake.key("fd00::ffff", None) != brake.key("fd00:0:0:1::1", None)
     assert brake.key("::ffff:1.2.3.4", None) == brake.key("1.2.3.4", None)
 
@@ -165,7 +165,7 @@ def test_uploads_together_are_bounded_and_go(tmp_path: Path) -> None:
     (tmp_path / "deep" / "a").write_bytes(bytes(140))
     uploads.check()
     uploads.running = 1
-    with pytest.raises(TooMuch, match="too many uploaded files lie"):
+    with pytest.raises(TooMuch, match="the folder for uploads is full"):
         uploads.check()
     uploads.running = 2
     with pytest.raises(TooMuch, match="2 files are being uploaded already"):

@@ -40,7 +40,7 @@ def test_a_gif_is_measured_and_other_videos_are_told(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"no video")
     results = evaluate(find_suite("lite", only=["flicker", "dynamic_degree"]), [tmp_path], tmp_path / "run")
     assert set(failures(results)) == {"c.wmv", "d.mpg", "e.FLV", "f.3gp"}
-    assert all("is not named as a video that can be read" in reason for reason in failures(results).values())
+    assert all("is not that of a video that can be read" in reason for reason in failures(results).values())
     assert {video["name"] for video in results["videos"]} - set(failures(results)) == {"B.APNG", "a.gif"}
     assert clips.decode(tmp_path / "a.gif").fps == pytest.approx(1 / 0.12)
     assert clips.decode(tmp_path / "B.APNG").fps == pytest.approx(8)
@@ -72,7 +72,7 @@ def test_one_content_under_two_names_is_judged_by_each_name(tmp_path: Path) -> N
     (tmp_path / "b.mkv").write_bytes(content)
     results = evaluate(find_suite("lite"), [tmp_path / "b.mkv", tmp_path / "a.mp4"], tmp_path / "run")
     assert list(failures(results)) == ["b.mkv"]
-    assert "begins as that of a .mp4 file does: rename it" in failures(results)["b.mkv"]
+    assert "looks like a .mp4 file: rename it" in failures(results)["b.mkv"]
 
 
 def test_what_is_no_file_is_told_and_does_not_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -299,7 +299,7 @@ def test_an_interrupted_run_says_how_to_go_on(bad: Path, tmp_path: Path, capsys:
 
     monkeypatch.setattr("genkit.benchmarks.evaluate.run.decode", stop)
     assert main(["eval", "run", "--suite", "lite", str(bad / "good.mp4"), "--out", str(tmp_path / "run")]) == 130
-    assert "stopped; go on by the same command with --resume" in capsys.readouterr().err
+    assert "stopped; use --resume to continue" in capsys.readouterr().err
     assert (tmp_path / "run" / LEDGER).read_bytes() == b"" and not (tmp_path / "run" / RESULTS).exists()
 
 

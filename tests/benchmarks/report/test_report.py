@@ -16,7 +16,7 @@ from PIL import Image
 from test_receipt import receipt  # a complete receipt with made-up figures
 from tree import TOP
 
-from genkit.apps.commands.versus import folded
+from genkit.apps.commands.versus import fold
 from genkit.benchmarks.drawing.curves import HEIGHT, WIDTH, Line, curves, line_styles, ticks
 from genkit.benchmarks.report.findings import Comparison, Side, Take, as_json, tabulate
 from genkit.benchmarks.report.media import data_uri, strip_places, strip_uri
@@ -417,7 +417,7 @@ def test_the_documentation_has_the_command_of_make_report() -> None:
     command = re.search(r"\$\(BIN\)/(genkit compare(?:.*\\\n)*.*)\n", recipe)
     told = next(block for block in re.findall(r"```console\n(.*?)```", page, re.S) if "outputs/report" in block)
     assert command and shlex.split(command[1].replace("\\\n", "")) == shlex.split(told.replace("\\\n", ""))
-    words = folded(shlex.split(told.replace("\\\n", ""))[1:])
+    words = fold(shlex.split(told.replace("\\\n", ""))[1:])
     assert [word.removeprefix("--versus=") for word in words if word.startswith("--versus=")] == [
         "--with radial:density=0.5", "--with freenoise", "--with freelong",
     ]  # fmt: skip

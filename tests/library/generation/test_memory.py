@@ -205,11 +205,11 @@ def test_on_the_command_line(
 
 @pytest.mark.parametrize("bom", [b"\xef\xbb\xbf", b""])
 def test_a_byte_order_mark_is_no_part_of_prompts_and_budgets(bom: bytes, tmp_path: Path) -> None:
-    from genkit.apps.commands.compare_plan import prompts_of
+    from genkit.apps.commands.compare_plan import read_prompts
     from genkit.plugins.budget import Budget, load_budget
 
     (tmp_path / "prompts.txt").write_bytes(bom + b"a red circle\na blue square\n")
-    assert prompts_of(tmp_path / "prompts.txt") == ["a red circle", "a blue square"]
+    assert read_prompts(tmp_path / "prompts.txt") == ["a red circle", "a blue square"]
     path = Budget(method="radial", layers={"transformer.a": {"density": 0.5}}).save(tmp_path / "budget.json")
     path.write_bytes(bom + path.read_bytes())
     assert load_budget(path).layers == {"transformer.a": {"density": 0.5}}
@@ -217,11 +217,11 @@ def test_a_byte_order_mark_is_no_part_of_prompts_and_budgets(bom: bytes, tmp_pat
 
 @pytest.mark.parametrize("text", ["a caf\xe9".encode("latin-1"), "a red circle".encode("utf-16"), b"\xff"])
 def test_files_of_another_encoding_are_one_sentence(text: bytes, tmp_path: Path) -> None:
-    from genkit.apps.commands.compare_plan import prompts_of
+    from genkit.apps.commands.compare_plan import read_prompts
     from genkit.plugins.budget import load_budget
 
     (tmp_path / "file").write_bytes(text)
-    with pytest.raises(genkit.UsageError, match="cannot read the prompts in .*: it is not UTF-8 text; save"):
-        prompts_of(tmp_path / "file")
+    with pytest.raises(genkit.UsageError, match="cannot read the prompts in .*: not UTF-8 text; save"):
+        read_prompts(tmp_path / "file")
     with pytest.raises(ValueError, match="is no budget: it is no JSON"):
         load_budget(tmp_path / "file")

@@ -224,7 +224,7 @@ def test_the_command(wan: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, 
     assert opened[0][0] == "owner/name" and opened[0][1]["dtype"] == "float32"
     said = capsys.readouterr()
     lines = said.out.splitlines()
-    assert lines[0].split() == ["layer", "level", "density", "least", "recall", "greatest", "error"]
+    assert lines[0].split() == ["layer", "level", "density", "min", "recall", "max", "error"]
     budget = load_budget(out)
     assert budget.method == "radial" and [line.split()[0] for line in lines[1:3]] == list(budget.layers) == LAYERS
     assert all(
@@ -258,7 +258,7 @@ def test_the_command_for_programs_and_with_more_prompts(
         (["--out", "b.json", "--recall", "0.5", "--density", "0.5"], "give exactly one of them"),
         (["--out", "b.json", "--prompts", "absent.txt"], "cannot read the prompts in 'absent.txt'"),
         (["--out", "b.json", "--with", "radail"], "did you mean 'radial'"),
-        (["--out", "b.json", "--set", 'prompt=[{"prompt": "a"}]'], "a probe takes prompts that are texts"),
+        (["--out", "b.json", "--set", 'prompt=[{"prompt": "a"}]'], "a probe takes prompts that are text;"),
         ([], "--out"),
     ],
 )

@@ -110,8 +110,10 @@ def test_texts_json_and_the_page_keep_every_field(name: str) -> None:
         assert catalogue.parse(catalogue.text_of(plugin)) == plugin
         assert catalogue.make(type(plugin), json.loads(json.dumps(dataclasses.asdict(plugin)))) == plugin
         shown = plugin_fields.settings(catalogue.text_of(plugin))
-        assert plugin_fields.made(name, shown) == dataclasses.replace(plugin, budget=None)
-    assert catalogue.text_of(default) == name and plugin_fields.made(name, plugin_fields.settings(name)) == default
+        assert plugin_fields.make_plugin(name, shown) == dataclasses.replace(plugin, budget=None)
+    assert (
+        catalogue.text_of(default) == name and plugin_fields.make_plugin(name, plugin_fields.settings(name)) == default
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -321,6 +323,6 @@ def test_the_page_shows_tuples_and_what_may_be_left_to_the_model() -> None:
 def test_the_page_reads_no_file_of_this_machine() -> None:
     assert not [key for key in form.defaults() if key.endswith(".budget")]
     values, notes = form.settings({"prompt": "a fox", "plugins": ["svg:density=0.4,budget=/etc/passwd"]})
-    assert notes == ["not taken over, because the page does not set it: svg.budget"]
+    assert notes == ["ignored, because the page does not set it: svg.budget"]
     request = form.check(values | {"svg.budget": "/etc/passwd"}).request
     assert request is not None and request.plugins == ("svg:density=0.4",)

@@ -31,7 +31,7 @@ def test_a_cut_among_the_frames_is_told_in_plain_words(film: Path, share: float)
 
 def test_a_cut_in_the_index_is_told_apart_from_no_video(film: Path, tmp_path: Path) -> None:
     film.write_bytes(film.read_bytes()[:400])
-    with pytest.raises(UsageError, match="begins as an MP4 does but its index is missing, so it was cut"):
+    with pytest.raises(UsageError, match="starts like an MP4 but its index is missing, so it was cut"):
         read_header(film)
     last = tmp_path / "last.mp4"
     with av.open(str(last), "w") as file:  # without faststart the index stands last
@@ -43,7 +43,7 @@ def test_a_cut_in_the_index_is_told_apart_from_no_video(film: Path, tmp_path: Pa
     assert len(read_frames(last)) == 9
     content = last.read_bytes()
     last.write_bytes(content[: content.rindex(b"moov") - 4])
-    with pytest.raises(UsageError, match="begins as an MP4 does but its index is missing, so it was cut"):
+    with pytest.raises(UsageError, match="starts like an MP4 but its index is missing, so it was cut"):
         read_frames(last)
     text = tmp_path / "text.mp4"
     text.write_bytes(b"no video at all " * 50)

@@ -148,9 +148,7 @@ def test_sound_and_covers_are_not_moving_pictures(base: Path, tmp_path: Path) ->
     covered = made(tmp_path / "covered.mp4", *sound, "-i", cover, "-map", 0, "-map", 1, *as_cover)
     for path in (alone, covered):
         for reader in (read_header, read_frames):
-            with pytest.raises(
-                UsageError, match=f"{path.name}' holds sound and no moving pictures: it is not a video$"
-            ):
+            with pytest.raises(UsageError, match=f"{path.name}' contains sound but no pictures: it is not a video$"):
                 reader(path)
     every = made(tmp_path / "every.mp4", *sound, "-i", cover, "-i", base, "-map", 0, "-map", 1, "-map", 2, *as_cover)
     assert np.array_equal(read_frames(every), read_frames(base))

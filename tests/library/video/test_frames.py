@@ -45,8 +45,8 @@ def test_raw_frames_keep_their_precision_for_measurements() -> None:
 @pytest.mark.parametrize(
     ("frames", "message"),
     [
-        (np.zeros((2, 4, 4, 3)) + np.nan, "2 of 2 frames hold NaN or infinity, the first is frame 0"),
-        (np.stack([np.zeros((4, 4, 3)), np.full((4, 4, 3), np.inf)]), "1 of 2 frames .* the first is frame 1"),
+        (np.zeros((2, 4, 4, 3)) + np.nan, "2 of 2 frames contain NaN or infinity, first frame 0"),
+        (np.stack([np.zeros((4, 4, 3)), np.full((4, 4, 3), np.inf)]), "1 of 2 frames .* first frame 1"),
         (np.zeros((4, 4, 3), np.uint8), r"shape \(4, 4, 3\); one video has four axes"),
         (np.zeros((1, 2, 4, 4, 3), np.uint8), r"of a batch take one, output\.frames\[0\]"),
         (np.zeros((2, 4, 4, 4), np.uint8), "expected RGB"),
@@ -54,7 +54,7 @@ def test_raw_frames_keep_their_precision_for_measurements() -> None:
         (np.zeros((0, 4, 4, 3), np.uint8), "no frames or no pixels"),
         ([], "no frames; give at least one"),
         (np.zeros((2, 4, 4, 3), np.int64), "dtype int64; give uint8"),
-        (np.full((2, 4, 4, 3), -1.0), r"must lie in \[0, 1\], but these span \[-1, -1\]"),
+        (np.full((2, 4, 4, 3), -1.0), r"must be in \[0, 1\], but these span \[-1, -1\]"),
         (np.full((2, 4, 4, 3), 200.0), r"span \[200, 200\]"),
         ([Image.new("RGBA", (4, 4))], "mode 'RGBA'; convert it"),
         ([Image.new("RGB", (4, 4)), Image.new("RGB", (4, 6))], "must have one size"),

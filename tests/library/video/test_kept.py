@@ -23,7 +23,7 @@ from genkit.benchmarks.evaluate.clips import decode
 from genkit.errors import GenkitError, UsageError
 from genkit.files.whole import claim
 from genkit.video.ours import is_picture, is_recipe
-from genkit.video.rescue import kept
+from genkit.video.rescue import rescue
 from genkit.video.targets import Target
 from genkit.video.video import Video, read, read_request
 
@@ -77,7 +77,7 @@ def test_a_disk_that_refuses(
     said = capsys.readouterr().err
     place = shelter / "clip.mp4"
     assert said == (
-        f"genkit: 'out/clip.mp4' could not be written: {os.strerror(number)}; the finished video is kept as "
+        f"genkit: 'out/clip.mp4' could not be written: {os.strerror(number)}; the finished video is saved as "
         f"{str(place)!r}\n"
     )
     assert read_request(place)["prompt"] == "a" and files(tmp_path) == []
@@ -101,7 +101,7 @@ def test_a_folder_that_changes_meanwhile(
     Path("out").mkdir()
     while_made(make, HAPPENS[what], monkeypatch)
     assert main(["generate", "a", "-o", "out/clip.mp4"]) == 1
-    assert f"the finished video is kept as {str(shelter / 'clip.mp4')!r}" in capsys.readouterr().err
+    assert f"the finished video is saved as {str(shelter / 'clip.mp4')!r}" in capsys.readouterr().err
     assert read_request(shelter / "clip.mp4")["prompt"] == "a"
 
 
@@ -130,7 +130,7 @@ def test_a_disk_that_is_full(
     finally:
         subprocess.run(["umount", "out"], check=True)
     said = capsys.readouterr().err
-    assert "No space left on device; the finished video is kept as" in said and said.count("\n") == 1
+    assert "No space left on device; the finished video is saved as" in said and said.count("\n") == 1
     assert len(read(shelter / "clip.mp4").frames) == 24
 
 
@@ -143,7 +143,7 @@ def test_without_an_encoder_the_frames_are_kept(
 
     monkeypatch.setattr(genkit.video.video, "encode", broken)
     video = Video(FRAMES, 8.0, {"prompt": "secret"}, receipt())
-    with pytest.raises(GenkitError, match=r"no codec libx264; the finished video is kept as '.*\.npz'"):
+    with pytest.raises(GenkitError, match=r"no codec libx264; the finished video is saved as '.*\.npz'"):
         video.save(tmp_path / "clip.mp4", metadata=metadata)
     (place,) = shelter.rglob("*.npz")
     assert np.array_equal(decode(place).frames, FRAMES) and decode(place).fps == 8
@@ -161,7 +161,7 @@ def test_an_unforeseen_failure_keeps_its_kind_and_the_video(
         genkit.files.encode.encode(path, *words, **more)
 
     monkeypatch.setattr(genkit.video.video, "encode", breaks)
-    with pytest.raises(type(error), match="; the finished video is kept as"):
+    with pytest.raises(type(error), match="; the finished video is saved as"):
         Video(FRAMES, 8.0).save(tmp_path / "clip.mp4")
     assert (shelter / "clip.mp4").is_file()
 
@@ -169,7 +169,7 @@ def test_an_unforeseen_failure_keeps_its_kind_and_the_video(
 def test_a_wrong_name_after_the_work_costs_no_video(shelter: Path, tmp_path: Path) -> None:
     made = Video(FRAMES, 8.0, {"prompt": "a"}, receipt())
     for count, words in enumerate([{"path": "clip.mov"}, {"path": "clip.mp4", "crf": 0}], 1):
-        with pytest.raises(UsageError, match="kept as"):
+        with pytest.raises(UsageError, match="saved as"):
             made.save(**words | {"path": tmp_path / words["path"]})
         assert len(list(shelter.glob("*.mp4"))) == count
     with pytest.raises(UsageError, match="crf=0 must be a whole number from 1 .best. to 51$"):
@@ -192,10 +192,10 @@ def test_places_are_tried_one_after_the_other(monkeypatch: pytest.MonkeyPatch, t
             return folder / "x"
         raise OSError(errno.ENOSPC, "full")
 
-    assert kept("it", writer) == f"it is kept as {str(tried[1] / 'x')!r}"
+    assert rescue("it", writer) == f"it is saved as {str(tried[1] / 'x')!r}"
     assert tried[0] == tmp_path / "cache" / "genkit" / "rescued" and tried[1].parent == tmp_path
     tried.append(tmp_path)
-    assert kept("it", writer).startswith("no place was left to keep it")
+    assert rescue("it", writer).startswith("there was no place left to save it")
     assert sorted(os.listdir(tmp_path)) == sorted(["cache", "file", tried[1].name]), "empty folders are removed"
 
 
@@ -205,7 +205,7 @@ def test_places_are_tried_one_after_the_other(monkeypatch: pytest.MonkeyPatch, t
 def test_a_file_that_genkit_did_not_make_is_refused_before_any_work(make: FakeMake, capsys: Any) -> None:
     Path("clip.mp4").write_bytes(b"my holidays")
     assert main(["generate", "a", "-o", "clip.mp4"]) == 2
-    assert "is there already and is no video that genkit made" in capsys.readouterr().err
+    assert "already exists and is not a video that genkit made" in capsys.readouterr().err
     assert make.requests == [] and Path("clip.mp4").read_bytes() == b"my holidays"
     Path("clip.mp4").write_bytes(b"")
     assert [main(["generate", word, "-o", "clip.mp4"]) for word in "ab"] == [0, 0], (

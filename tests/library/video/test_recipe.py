@@ -85,14 +85,14 @@ def test_a_stripped_file_is_read_with_the_recipe_beside_it(saved: Path) -> None:
     stripped(saved)
     assert read(saved).request == REQUEST
     (saved.parent / "clip.mp4.json").unlink()
-    with pytest.raises(UsageError, match="holds no genkit recipe"):
+    with pytest.raises(UsageError, match="contains no genkit recipe"):
         read(saved)
 
 
 def test_a_recipe_of_another_video_is_not_taken(saved: Path) -> None:
     Video(clip(9), 16).save(saved.with_name("other.mp4"), metadata=False)
     saved.with_name("other.mp4").replace(saved)
-    with pytest.raises(UsageError, match="none that fits lies beside it"):
+    with pytest.raises(UsageError, match="there is no matching one beside it"):
         read_request(saved)
 
 
@@ -150,10 +150,10 @@ def with_comment(path: Path, comment: str) -> Path:
 @pytest.mark.parametrize(
     ("comment", "message"),
     [
-        ("", "holds no genkit recipe"),
-        ("a holiday film", "holds no genkit recipe"),
-        ('{"prompt": "of another tool"}', "holds no genkit recipe"),
-        ("[" * 100_000, "holds no genkit recipe"),
+        ("", "contains no genkit recipe"),
+        ("a holiday film", "contains no genkit recipe"),
+        ('{"prompt": "of another tool"}', "contains no genkit recipe"),
+        ("[" * 100_000, "contains no genkit recipe"),
         ('{"generator": "genkit-video 9.0", "schema_version": 3}', r"schema version 3 \(written by genkit-video 9.0\)"),
         ('{"generator": "genkit-video 0.1", "schema_version": 1, "request": 5, "file": {}}', "it has no request"),
         (

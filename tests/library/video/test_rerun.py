@@ -78,7 +78,7 @@ def test_a_folder_that_is_called_like_a_known_model_is_none(make: FakeMake, caps
     (tmp_path / known).mkdir(parents=True)
     film({"model": known})
     assert main(["rerun", "film.mp4"]) == 2 and make.requests == []
-    assert "none that lies in a folder here" in capsys.readouterr().err
+    assert "none from a local folder" in capsys.readouterr().err
 
 
 LEFT_OUT = {
@@ -101,7 +101,7 @@ def test_what_belongs_to_the_machine_is_left_out_and_told(field: str, make: Fake
     clean = {"plugins": ("radial:block=64", "freenoise")} if field == "plugins" else {}
     assert make.requests[0] == Request(prompt="a", seed=7, num_frames=5, **clean)
     said = capsys.readouterr().err
-    assert "is not taken from a file; where you want it, say it yourself" in said and setting in said
+    assert "is not taken from a file; if you want it, set it yourself" in said and setting in said
     words = shlex.split(said[said.index("--set") :].split("\n")[0])
     assert main(["rerun", "film.mp4", *words]) == 0
     again = make.requests[1].model_dump()
@@ -141,7 +141,7 @@ def test_an_amount_may_not_hide_in_a_text(written: Any, make: FakeMake, capsys: 
     """A request takes a text for the number that it says."""
     film({"num_frames": written})
     assert main(["rerun", "film.mp4"]) == 2 and make.requests == []
-    assert "more than a file may ask for" in capsys.readouterr().err
+    assert "more than a file may request" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("field", ["prompt", "negative_prompt", "plugins", "fps", "dtype"])
@@ -149,16 +149,16 @@ def test_no_field_is_longer_than_a_file_may_have(field: str, make: FakeMake, cap
     film({field: ["freenoise"] * 100_000 if field == "plugins" else "x " * 100_000})
     assert main(["rerun", "film.mp4"]) == 2 and make.requests == []
     said = capsys.readouterr().err
-    assert f"{field} in this file has " in said and "letters, and a file may have" in said and len(said) < 200
+    assert f"{field} in this file has " in said and "characters; a file may have at most" in said and len(said) < 200
 
 
 def test_amounts_that_are_enormous_together(make: FakeMake, capsys: Any) -> None:
     film({"num_frames": 10_000, "height": 8192, "width": 8192})
     assert main(["rerun", "film.mp4"]) == 2 and make.requests == []
-    assert "more than a file may ask for" in capsys.readouterr().err
+    assert "more than a file may request" in capsys.readouterr().err
     film({"prompt": [{"prompt": "a" * 50, "start": 0}] * 10_000})
     assert main(["rerun", "film.mp4"]) == 2 and make.requests == []
-    assert "letters, and a file may have" in capsys.readouterr().err
+    assert "characters; a file may have at most" in capsys.readouterr().err
 
 
 HOSTILE: list[dict[str, Any]] = [
@@ -179,7 +179,7 @@ def test_a_hostile_recipe_ends_in_a_sentence(request_: dict[str, Any], make: Fak
     Path("film.mp4.json").write_text(json.dumps(about))
     code = main(["rerun", "film.mp4"])
     said = capsys.readouterr().err
-    assert code in (0, 2) and "Traceback" not in said and "fault in genkit" not in said
+    assert code in (0, 2) and "Traceback" not in said and "bug in genkit" not in said
     for request in make.requests:
         assert (request.device, request.offload, request.options) == (None, None, {})
 
@@ -191,7 +191,7 @@ def test_a_video_is_not_written_over_its_source(output: str, make: FakeMake, cap
     Path("hard.mp4").hardlink_to("film.mp4")
     before = Path("film.mp4").read_bytes()
     assert main(["rerun", "film.mp4", "--set", "seed=8", "-o", output]) == 2
-    assert "is the video that is read" in capsys.readouterr().err
+    assert "is the video being read" in capsys.readouterr().err
     assert make.requests == [] and Path("film.mp4").read_bytes() == before
 
 

@@ -214,7 +214,7 @@ def test_a_narrow_strip_is_enlarged_as_far_as_a_file_allows(tmp_path: Path) -> N
     """Enlarged until its two rows were 256, it took 20 GB: the enlargement is bounded by the longer side too."""
     path = Video(np.zeros((2, 2, 9000, 3), np.uint8), 8).save(tmp_path / "strip.mp4")
     assert read(path).frames.shape == (2, 2, 9000, 3)
-    with pytest.raises(UsageError, match=r"enlarge=300 makes frames of 19200x9600 .* 181 is the most for this video"):
+    with pytest.raises(UsageError, match=r"enlarge=300 makes frames of 19200x9600 .* the max for this video is 181"):
         Video(np.zeros((1, 32, 64, 3), np.uint8), 8).save(tmp_path / "clip.mp4", enlarge=300)
     assert not (tmp_path / "clip.mp4").exists()
 
@@ -222,7 +222,7 @@ def test_a_narrow_strip_is_enlarged_as_far_as_a_file_allows(tmp_path: Path) -> N
 def test_a_video_too_large_for_a_file_is_kept_as_raw_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GENKIT_RESCUE", str(tmp_path / "kept"))
     film = Video(np.full((1, 2, 40000, 3), 7, np.uint8), 8, REQUEST, receipt())
-    with pytest.raises(UsageError, match="frames of 40000x2 pixels could not be encoded as H.264: .* is kept as"):
+    with pytest.raises(UsageError, match="frames of 40000x2 pixels could not be encoded as H.264: .* is saved as"):
         film.save(tmp_path / "clip.mp4")
     (kept,) = tmp_path.glob("kept/**/clip.npz")
     assert np.array_equal(np.load(kept)["frames"], film.frames)

@@ -146,7 +146,7 @@ def test_cards_of_other_packages_and_names_of_devices() -> None:
         "title": evil,
         "parameters": [{"name": evil, "type": evil, "required": True, "description": evil}],
     }
-    for text in (listing.shown([card], False), text_of(Check(name=evil, ok=False, found=evil, fix=evil))):
+    for text in (listing.format_rows([card], False), text_of(Check(name=evil, ok=False, found=evil, fix=evil))):
         assert not obeyed(text)
 
 
