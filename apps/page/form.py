@@ -11,8 +11,10 @@ from genkit.checks.arguments import check_prompt, draw_seed
 from genkit.errors import UsageError
 from genkit.plugins import catalogue
 from genkit.plugins.contract import Plugin
+from genkit.plugins.prompts.timeline import Timeline
 from genkit.request import Request, RequestError
 from genkit.schedulers.seeds import LARGEST
+from genkit.schedulers.timeline import parse_events, resolve
 
 PROMPT = "a large red circle moves right on a navy background"
 """Initial prompt, in words that the embedded model knows."""
@@ -150,16 +152,22 @@ def _prompt(values: Values, plugins: list[Plugin], seconds: float | None, found:
     text = _text(values, "prompt") or ""
     check_prompt(text)
     prompt = _events(text) if text.startswith("[") else text
-    spans = next((plugin.spans for plugin in plugins if hasattr(plugin, "spans")), None)
-    if spans is None:
+    if not any(isinstance(plugin, Timeline) for plugin in plugins):
         if not isinstance(prompt, str):
             raise UsageError("this is a list of events; tick timeline, which reads it")
         if "|" in text and not values.get("timeline"):
             raise UsageError("'|' separates the prompts of a timeline; tick timeline, or remove '|'")
     elif seconds is not None:
-        times = spans(prompt, seconds)
-        found.hints["prompt"] = ", then ".join(f"{begin:.2f} to {end:.2f} s" for begin, end in times)
+        found.hints["prompt"] = ", then ".join(f"{begin:.2f} to {end:.2f} s" for begin, end in _spans(prompt, seconds))
     return prompt
+
+
+def _spans(prompt: Any, seconds: float) -> list[tuple[float, float]]:
+    """Start and end of each event in a video of that many seconds."""
+    try:
+        return list(resolve(parse_events(prompt), seconds))
+    except ValueError as error:
+        raise UsageError(f"timeline: {error}") from None
 
 
 def _events(text: str) -> list[dict[str, Any]]:
