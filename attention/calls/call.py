@@ -1,6 +1,6 @@
 """One attention call as rules see it, and the types that every rule speaks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
@@ -127,7 +127,7 @@ ORDER: tuple[Order, ...] = ("support", "logits", "branches", "sharing")
 
 
 class Rule(Protocol):
-    """Middleware around attention."""
+    """Middleware around attention; a rule derives from it and has what is written here where it says nothing else."""
 
     @property
     def name(self) -> str:
@@ -143,6 +143,24 @@ class Rule(Protocol):
     def kinds(self) -> frozenset[Kind]:
         """Attention calls that the rule wants to see."""
         ...
+
+    @property
+    def layout(self) -> Layout | None:
+        """Order in which the rule wants the tokens; None is frame by frame."""
+        return None
+
+    @property
+    def restarts(self) -> int | None:
+        """Latent frames after which positions begin again at 0, in windows of frames; None is nowhere."""
+        return None
+
+    @property
+    def bare(self) -> "Rule":
+        """The rule itself, where another one only counts its calls."""
+        return self
+
+    def check_layers(self, layers: Collection[str]) -> None:
+        """Raise ``ValueError`` if the rule names a layer that is not among the model's, as ``component.layer``."""
 
     def wrap(self, attend: Attend) -> Attend:
         """Return the attention that this rule makes of ``attend``."""

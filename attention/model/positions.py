@@ -23,7 +23,7 @@ Positions = tuple[Tensor, Tensor, Tensor]
 
 def window_of(rules: Iterable[Rule]) -> int | None:
     """Return the latent frames of the windows in which positions begin anew; None if no rule has such windows."""
-    windows = [int(found) for rule in rules if (found := getattr(rule, "restarts", None)) is not None]
+    windows = [rule.restarts for rule in rules if rule.restarts is not None]
     return min(windows, default=None)
 
 

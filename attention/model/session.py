@@ -302,4 +302,4 @@ class Session:
 
 def _layout_of(rules: list[Rule]) -> Layout | None:
     """The order of the tokens that the only rule asks for; None with other rules, which count tokens frame by frame."""
-    return getattr(rules[0], "layout", None) if len(rules) == 1 else None
+    return rules[0].layout if len(rules) == 1 else None

@@ -59,7 +59,7 @@ def idle(session: Session, component: str, step: Step) -> Iterator[str]:
     """
     run, names = Run(), []
     for rule in session.rules:
-        bare = getattr(rule, "rule", rule)
+        bare = rule.bare
         if isinstance(bare, SparseRule):
             names.append(bare.name)
     for layer, index in _asked_of(session, component, step):
@@ -94,7 +94,7 @@ def _ask(session: Session, layer: Layer, step: Step, run: Run) -> None:
 
 
 def _asking(rule: Any, layer: Layer) -> Any:
-    bare = getattr(rule, "rule", rule)
+    bare = rule.bare
     if not isinstance(bare, SparseRule):
         return bare
     planner = bare.planner_in(f"{layer.component}.{layer.name}")

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from genkit.attention.calls.call import Attend, Call, Kind
+from genkit.attention.calls.call import Attend, Call, Kind, Rule
 from genkit.attention.geometry.blocks import without_padding
 from genkit.attention.geometry.layout import Layout
 from genkit.attention.operators.block_sparse import Impl
@@ -23,7 +23,7 @@ ALL_WARM_UP = "every call is dense, as dense_steps, dense_sigma and dense_layers
 
 
 @dataclass(frozen=True, kw_only=True)
-class SparseRule:
+class SparseRule(Rule):
     """Attend by a planner where it applies, and by the wrapped attention where it does not.
 
     Calls that could not run as asked are recorded as refused, with the reason: too few tokens, a mask of the model that

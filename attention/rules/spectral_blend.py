@@ -17,7 +17,7 @@ from math import pi, sqrt
 import torch
 from torch import Tensor
 
-from genkit.attention.calls.call import Attend, Call, Kind, Order
+from genkit.attention.calls.call import Attend, Call, Kind, Order, Rule
 
 
 def blur_matrix(size: int, cutoff: float) -> Tensor:
@@ -50,7 +50,7 @@ def band(frames: int, radius: int) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpectralBlendRule:
+class SpectralBlendRule(Rule):
     """Blend the attention below with itself restricted to a window."""
 
     radius: int

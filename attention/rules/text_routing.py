@@ -11,7 +11,7 @@ from math import inf, log
 import torch
 from torch import Tensor
 
-from genkit.attention.calls.call import Attend, Call, Kind, Order
+from genkit.attention.calls.call import Attend, Call, Kind, Order, Rule
 from genkit.attention.calls.dense import equal_rows, mask_rows, sdpa
 from genkit.attention.calls.events import Spans
 from genkit.attention.geometry.grid import VideoGrid
@@ -65,7 +65,7 @@ def _nearest(away: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextRoutingRule:
+class TextRoutingRule(Rule):
     """Route text keys in cross-attention, by the events that ``run.events`` has from when the text was encoded."""
 
     tail: float

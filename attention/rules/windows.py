@@ -16,12 +16,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from genkit.attention.calls.call import Attend, Call, Kind, Order
+from genkit.attention.calls.call import Attend, Call, Kind, Order, Rule
 from genkit.attention.geometry.windows import window_starts, window_weights
 
 
 @dataclass(frozen=True, kw_only=True)
-class WindowRule:
+class WindowRule(Rule):
     """Each window of ``window`` latent frames attends to itself; ``stride`` frames lie between window starts."""
 
     window: int

@@ -127,8 +127,7 @@ class Handle:
     def _check_budgets(self) -> None:
         layers = {f"{layer.component}.{layer.name}" for layer in self.session.layers}
         for rule in self.session.rules:
-            if hasattr(rule, "check_layers"):
-                rule.check_layers(layers)
+            rule.check_layers(layers)
 
     def generate(
         self,

@@ -146,8 +146,9 @@ class Sparse(ABC):
 
     @property
     def can_hide_frames(self) -> bool:
-        """``hides_frames``, unless the tokens are given an order that mixes frames."""
-        return self.hides_frames and getattr(self, "order", "frames") != "morton"
+        """Whether ``hides_frames`` holds, and the planner does not want tokens in an order that mixes frames."""
+        layout = self.planner().layout
+        return self.hides_frames and (layout is None or not layout.mixes_frames)
 
     def check_shares(self, *fields: str) -> None:
         """Raise ``UsageError`` unless each field is None or a share in (0, 1]."""

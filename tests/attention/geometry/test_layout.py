@@ -72,6 +72,7 @@ class Watching:
     name: str = "watching"
     order: Any = "support"
     kinds: Any = frozenset({"self", "joint"})
+    restarts: None = None
 
     def wrap(self, attend: Attend) -> Attend:
         def watched(q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 import genkit
 from genkit.attention.facts.model_card import ModelCard
+from genkit.attention.facts.positions import NO_POSITIONS
 from genkit.attention.geometry.layout import Layout, Morton
 from genkit.attention.model.session import Session
 from genkit.attention.planning.rule import SparseRule
@@ -50,6 +51,7 @@ def card(layers: str, blocks: str = "blocks", packed: bool = False) -> ModelCard
         fps=8,
         stride_attribute="stride",
         blocks=(blocks,),
+        positions=NO_POSITIONS,
     )
 
 
