@@ -19,7 +19,7 @@ FOLDERS = {
 }
 OURS_ALLOWED = {
     "attention": ("genkit.attention",),
-    "schedulers": ("genkit.schedulers", "genkit.attention.geometry.grid"),
+    "schedulers": ("genkit.schedulers", "genkit.attention.geometry"),
 }
 """Where only some of our modules may be imported."""
 OURS_FORBIDDEN = {"genkit": ("genkit.benchmarks", "genkit.apps"), "benchmarks": ("genkit.apps",), "apps": ()}

@@ -132,14 +132,14 @@ class Around:
             model.register_forward_pre_hook(before, with_kwargs=True),
             model.register_forward_hook(after, with_kwargs=True, always_call=True),
         ]
-        self._context = Context(model, session) if hasattr(model, "cache_context") else None
+        self.context = Context(model, session) if hasattr(model, "cache_context") else None
 
     def remove(self) -> None:
         """Take the hooks out again."""
         while self._handles:
             self._handles.pop().remove()
-        if self._context is not None:
-            self._context.remove()
+        if self.context is not None:
+            self.context.remove()
         self._was.tidy()
 
 

@@ -5,7 +5,8 @@ projections, norms and rotary stay the model's own. Another pipeline that shares
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
 from math import prod
 from typing import Any
@@ -21,8 +22,10 @@ from genkit.attention.facts.model_card import ModelCard
 from genkit.attention.facts.volume import Volume, plain_model
 from genkit.attention.geometry.grid import VideoGrid
 from genkit.attention.geometry.layout import Layout
+from genkit.attention.geometry.windows import Window
 from genkit.attention.model.callers import nearest_pipeline
 from genkit.attention.model.forward import Forward, Here, arguments_of
+from genkit.attention.model.frames import latents_of
 from genkit.attention.model.hooks import Around, Passage, Watcher, refuse_ring
 from genkit.attention.model.layers import Layer, layers_of, module_at
 from genkit.attention.model.positions import Positions, embedding_of, first_positions, leave_out, projected, window_of
@@ -60,6 +63,10 @@ class Session:
         self.batch: int | None = None
         self.on_copy: Callable[[], None] = lambda: None
         """Raises where a copy of a model would not be one."""
+        self.wrapped = False
+        """Whether forward rules are around the models, which begin and end each forward themselves."""
+        self.max_frames: int | None = None
+        """Latent frames that a forward of a model has at most; None: as many as the video."""
         self.caches = False
         """Whether a step cache of this pipeline is in the models, of which other pipelines must know nothing."""
         self._here = Here()
@@ -93,8 +100,8 @@ class Session:
 
     @property
     def bounded(self) -> bool:
-        """Whether the positions of the model bound the length of a video; not where they begin anew in windows."""
-        return not self._restarting()
+        """Whether the positions of the model bound the length of a video; not where they restart in windows."""
+        return not self._restarting() and self.max_frames is None
 
     def _restarting(self) -> list[nn.Module]:
         """The modules that add positions in time, if a rule begins them anew in windows."""
@@ -178,20 +185,24 @@ class Session:
         Raises:
             ValueError: the model splits the keys of a call over devices.
         """
-        self._here.forward, self._here.foreign = None, self.foreign
-        if self._here.foreign:
+        if self.wrapped:
             return
+        self._here.forward, self._here.foreign = None, self.foreign
+        if not self._here.foreign:
+            arguments = arguments_of(model, args, kwargs)
+            self._begin(component, model, arguments, self.step_of(model, arguments))
+
+    def _begin(
+        self, component: str, model: nn.Module, arguments: dict[str, Any], step: Step, window: Window | None = None
+    ) -> None:
         refuse_ring(component, model)
-        arguments = arguments_of(model, args, kwargs)
-        sample = arguments["hidden_states"] if "hidden_states" in arguments else arguments["sample"]
-        volume = self.card.volume(model, arguments)
-        step = self._step(arguments["timestep"], sample.shape[0], volume[0])
         self._here.forward = Forward(
             component=component,
             run=self.run,
-            volume=volume,
+            volume=self.card.volume(model, arguments),
             step=step,
-            batch=sample.shape[0],
+            batch=len(latents_of(arguments)),
+            window=window,
             devices=devices_of(model),
         )
         self.reordering.begin(component, model, arguments, self.run)
@@ -206,10 +217,15 @@ class Session:
         Raises:
             UnroutedError: a layer's forward never reached ``scaled_dot_product_attention``.
         """
+        if self.wrapped:
+            return
         forward = self._forward
         self._here.forward, self._here.foreign = None, False
-        if forward is None or out is None:  # another pipeline's, or it ended in an exception
-            return
+        if forward is not None and out is not None:  # not another pipeline's, and not ended in an exception
+            self._end(forward)
+
+    def _end(self, forward: Forward) -> None:
+        component = forward.component
         names = [layer.name for layer in self.layers if layer.component == component]
         missed = [name for name in names if f"{component}.{name}" not in self.run.routed]
         if missed:
@@ -220,6 +236,43 @@ class Session:
         self._count(component, names, forward.calls)
         for watcher in self.watchers:
             watcher.end(forward)
+
+    @contextmanager
+    def forward_in(
+        self, component: str, model: nn.Module, arguments: dict[str, Any], step: Step, window: Window
+    ) -> Iterator[None]:
+        """Let what runs inside the block be one forward of a model, about the frames of ``window`` alone.
+
+        Raises:
+            ValueError, UnroutedError: as where a forward of the model begins and ends by itself.
+        """
+        with self._cache_context(component, window):
+            if step.frame_progress is not None and len(step.frame_progress) == window.frames:
+                step = replace(step, frame_progress=step.frame_progress[window.begin : window.end])
+            self._begin(component, model, arguments, step, None if window.is_whole else window)
+            forward = self._here.forward
+            try:
+                yield
+            finally:
+                self._here.forward = None
+            assert forward is not None
+            self._end(forward)
+
+    def _cache_context(self, component: str, window: Window) -> AbstractContextManager[None]:
+        """A ``cache_context`` for each window, so that diffusers' caches remember each apart."""
+        around = next(around for around in self.around if around.model is self.models[component])
+        if not self.caches or self._here.context is None or around.context is None:
+            return nullcontext()
+        name, facts = self._here.context
+        known: AbstractContextManager[None] = around.context.inner(
+            name if window.is_whole else f"{name} from frame {window.begin}", **facts
+        )
+        return known
+
+    @property
+    def trying(self) -> bool:
+        """Whether this thread tries a model out."""
+        return self._here.trying
 
     def _count(self, component: str, names: list[str], calls: dict[str, int]) -> None:
         """Keep in the record which layers were skipped, where the model has a step cache."""
@@ -286,9 +339,12 @@ class Session:
         assert self._forward is not None
         return self._forward.grid(self.card, self.pipe, self.fps, kind, q)
 
-    def _step(self, timestep: Any, batch: int, frames: int) -> Step:
+    def step_of(self, model: nn.Module, arguments: dict[str, Any]) -> Step:
+        """Return where the sampler is in a forward that is given ``arguments``."""
+        batch, (frames, _, _) = len(latents_of(arguments)), self.card.volume(model, arguments)
         doubled = self.card.batched_guidance and self.batch is not None and batch == 2 * self.batch
-        return step_at(self.pipe.scheduler, self.card, self._here.context, timestep, frames, doubled=doubled)
+        context = self._here.context
+        return step_at(self.pipe.scheduler, self.card, context, arguments["timestep"], frames, doubled=doubled)
 
     def timestep(self) -> float:
         """Return the timestep of the schedule that the noisiest frame of the forward that runs now has reached."""

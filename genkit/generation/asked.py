@@ -17,6 +17,7 @@ from genkit.plugins.contract import Parts
 PASSED_BY = {
     "attention": "none of the model's attention calls came to it",
     "noise": "the pipeline made its first latents without it",
+    "forward": "the pipeline called its model without it",
     "text": "the pipeline encoded its prompt without it",
     "cache": "none of the model's layers came to it",
     "positions": "the model made its positions without it",
@@ -115,6 +116,7 @@ def _seams(parts: Sequence[tuple[str, Parts]]) -> Iterator[tuple[str, str]]:
         asked = {
             "attention": part.rules,
             "noise": part.noise,
+            "forward": part.forward,
             "text": part.text,
             "cache": part.cache,
             "positions": part.positions,

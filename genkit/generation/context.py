@@ -6,7 +6,7 @@ from typing import Any
 from genkit.attention.calls.run import Run
 from genkit.attention.facts.model_card import ModelCard
 from genkit.attention.model.session import Session
-from genkit.generation.positions import PositionSeam
+from genkit.generation.models.positions import PositionSeam
 from genkit.generation.turns.seam import TurnSeam
 from genkit.plugins.contract import DecodePlan, Plugin, TextPlan
 

@@ -13,7 +13,8 @@ from genkit.generation.asked import BUSY, Asked, Counted, check_parts
 from genkit.generation.context import Context
 from genkit.generation.decode_seam import decode_seam
 from genkit.generation.events import OnEvent
-from genkit.generation.positions import PositionSeam
+from genkit.generation.models.forward import ForwardSeam
+from genkit.generation.models.positions import PositionSeam
 from genkit.generation.sampling import sample
 from genkit.generation.seams import Shadow, begin_seam, end_seam, text_seam
 from genkit.generation.turns.seam import TurnSeam
@@ -72,7 +73,7 @@ class Handle:
             decoding=decoding,
         )
         self.asked = Asked(pipe, self, list(zip(names, parts, strict=True)))
-        self._shadows: list[Shadow | StepCache | PositionSeam | TurnSeam] = []
+        self._shadows: list[Shadow | StepCache | PositionSeam | TurnSeam | ForwardSeam] = []
         self._install(parts)
 
     def _refuse_second(self, pipe: Any) -> None:
@@ -109,6 +110,8 @@ class Handle:
             if cache:
                 self._shadows.append(cache)
                 cache.install()
+            if forward := [part.forward for part in parts if part.forward]:
+                self._shadows.append(ForwardSeam(self.session, forward))
             self._shadows.append(begin_seam(self.pipe, self.session, self.asked, noise, cache))
             self._shadows.append(end_seam(self.pipe, self.session, self.asked))
             if self.turns:

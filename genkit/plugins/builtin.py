@@ -21,4 +21,5 @@ PLUGINS = {
     "threshold": "genkit.plugins.sparse.threshold:Threshold",
     "timeline": "genkit.plugins.prompts.timeline:Timeline",
     "vmoba": "genkit.plugins.sparse.vmoba:VMoBA",
+    "windows": "genkit.plugins.longer.windows:Windows",
 }

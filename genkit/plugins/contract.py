@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from genkit.attention.calls.call import Rule, Step
 from genkit.attention.calls.events import Events
+from genkit.attention.geometry.windows import Window
 from genkit.attention.model.session import Session
 from genkit.schedulers.positions import PositionPlan
 from genkit.schedulers.turns import Draw, Forward, Levels, Solve
@@ -55,6 +56,33 @@ class NoisePlan(Protocol):
 
     def plan(self, latents: Tensor, frame_axis: int, generator: torch.Generator | None) -> Tensor:
         """Return latents of the same shape, drawn with the caller's generator."""
+        ...
+
+
+Denoise = Callable[[Tensor, Step, Window], Tensor]
+"""One call of the denoiser: latents ``[B, frames, ...]`` of the frames of a window, in frames as attention counts them,
+give a prediction ``[B, frames, ...]`` for them. All else that the model is given is cut to the window by itself."""
+
+
+class ForwardRule(Protocol):
+    """Changes what one call of the denoiser is."""
+
+    @property
+    def name(self) -> str:
+        """Name of the plug-in, for the receipt."""
+        ...
+
+    @property
+    def max_frames(self) -> int | None:
+        """Latent frames that the model is given at most in one forward; None: as many as the video."""
+        ...
+
+    def note(self, frames: int) -> str | None:
+        """Return a sentence for the receipt of a video of so many latent frames; None where there is nothing to say."""
+        ...
+
+    def wrap(self, denoise: Denoise) -> Denoise:
+        """Return the denoiser that this rule makes of ``denoise``."""
         ...
 
 
@@ -178,6 +206,7 @@ class Parts:
     rules: Sequence[Rule] = field(default=())
     noise: NoisePlan | None = None
     text: TextPlan | None = None
+    forward: ForwardRule | None = None
     cache: CachePlan | None = None
     positions: PositionPlan | None = None
     turns: TurnPlan | None = None

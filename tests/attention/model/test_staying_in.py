@@ -13,6 +13,7 @@ import torch
 import genkit
 from genkit.plugins.caches.methods import FirstBlockCache, PyramidAttentionBroadcast
 from genkit.plugins.longer.freenoise import FreeNoise
+from genkit.plugins.longer.windows import Windows
 from genkit.plugins.prompts.timeline import Timeline
 from genkit.plugins.sparse.radial import Radial
 from genkit.plugins.sparse.sliding_tile import SlidingTile
@@ -27,6 +28,7 @@ PLUGINS = {
     "timeline": Timeline(),
     "pab": PyramidAttentionBroadcast(spatial_attention_timestep_skip_range=(-1, 1001)),
     "first-block-cache": FirstBlockCache(threshold=9.0),
+    "windows": Windows(window=3, stride=1),
 }
 PROMPT = "a red circle | a blue square"
 
@@ -102,26 +104,28 @@ def test_the_plugins_act_at_all(plugin: str) -> None:
     assert not np.array_equal(expected(plugin), expected(None))
 
 
+@pytest.mark.parametrize("plugin", ["radial", "windows"])
 @pytest.mark.parametrize("change", CHANGES)
-def test_what_was_done_before_takes_no_plugin_out(change: str) -> None:
+def test_what_was_done_before_takes_no_plugin_out(change: str, plugin: str) -> None:
     pipe = families.FAMILIES["wan"]()
     CHANGES[change](pipe)
     genkit.generate(pipe, "a red circle", seed=1, num_frames=5, height=48, width=64, num_inference_steps=1)
-    with genkit.apply(pipe, RADIAL) as handle:
+    with genkit.apply(pipe, PLUGINS[plugin]) as handle:
         for _ in range(3):
-            assert np.array_equal(made(handle), expected("radial"))
+            assert np.array_equal(made(handle), expected(plugin))
     with genkit.apply(pipe) as handle:
         assert np.array_equal(made(handle), expected(None))
 
 
+@pytest.mark.parametrize("plugin", ["radial", "windows"])
 @pytest.mark.parametrize("change", CHANGES)
-def test_what_is_done_inside_takes_no_plugin_out(change: str) -> None:
+def test_what_is_done_inside_takes_no_plugin_out(change: str, plugin: str) -> None:
     pipe = families.FAMILIES["wan"]()
-    with genkit.apply(pipe, RADIAL) as handle:
+    with genkit.apply(pipe, PLUGINS[plugin]) as handle:
         made(handle)
         CHANGES[change](pipe)
         for _ in range(2):
-            assert np.array_equal(made(handle), expected("radial"))
+            assert np.array_equal(made(handle), expected(plugin))
     with genkit.apply(pipe) as handle:
         assert np.array_equal(made(handle), expected(None))
 
@@ -158,7 +162,7 @@ def test_removal_leaves_an_offloaded_pipeline_as_it_was(offload: str) -> None:
     CHANGES[offload](pipe)
     pipe(**families.call_arguments("wan"))
     before = footprint(pipe)
-    with genkit.apply(pipe, RADIAL, Timeline()):
+    with genkit.apply(pipe, RADIAL, Timeline(), PLUGINS["windows"]):
         pass
     assert footprint(pipe) == before
 

@@ -16,7 +16,7 @@ from genkit.attention.facts import positions as facts
 from genkit.attention.facts.cards import card_of
 from genkit.attention.facts.positions import PositionFacts
 from genkit.errors import UsageError
-from genkit.generation.positions import ADAPTERS
+from genkit.generation.models.positions import ADAPTERS
 
 TWICE = genkit.PositionInterpolation(factor=2.5)
 SLOWER = genkit.RIFLEx(k=1, n_k=2)

@@ -23,7 +23,7 @@ def test_every_name_can_be_loaded_and_tells_everything(name):
     card = catalogue.describe(catalogue.plugin_class(name))
     assert card.name == name
     assert card.paper.startswith("arXiv ")
-    assert set(card.seams) <= {"noise", "positions", "attention", "text", "step", "decode", "turns"}
+    assert set(card.seams) <= {"noise", "positions", "attention", "forward", "text", "step", "decode", "turns"}
     assert card.summary.endswith(".")
     for parameter in card.parameters:
         assert parameter.description.rstrip().endswith("."), parameter
@@ -165,7 +165,8 @@ def test_claims_are_known_words_and_the_methods_that_share_one_are_these():
         assert isinstance(cls.claims, frozenset) and cls.claims <= set(CLAIMS)
     sharing = {claim: {cls.name for cls in CLASSES if claim in cls.claims} for claim in CLAIMS}
     assert len(sharing["sparse attention"]) == 9 and len(sharing["step cache"] - {"fifo"}) == 4
-    assert sharing["attention windows"] == {"freelong", "freenoise"} <= sharing["noise"]
+    assert sharing["attention windows"] == {"freelong", "freenoise", "windows"}
+    assert {"freelong", "freenoise"} <= sharing["noise"] and {"fifo", "windows"} == sharing["windows"]
 
 
 def test_a_plugin_that_does_not_declare_its_claims_is_refused(monkeypatch):

@@ -83,6 +83,11 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     },
     "threshold": {"dense_steps": 0.2, "tau": 1.0, "first_frame": False, "order": "frames"},
     "timeline": {"tail": 0.33, "everywhere": ""},
+    "windows": {"window": None, "stride": None, "beyond_training": False},
+    "fifo": {"window": None, "lookahead": True},
+    "position-interpolation": {"factor": None},
+    "riflex": {"k": None, "n_k": None, "margin": 0.9},
+    "stream-decode": {"frames": None, "overlap": 8},
     "vmoba": {"dense_layers": 0, "threshold": 0.25, "time": 2, "space": (3, 4), "both": (4, 6, 4)},
 }
 """What recipes of today's schema mean where they say nothing; ``SHARED`` by all sparse methods."""

@@ -70,7 +70,7 @@ class PositionSeam:
         Raises:
             UsageError: it does.
         """
-        frames = min(frames, self.session.window or frames)
+        frames = min(frames, self.session.window or frames, self.session.max_frames or frames)
         for adapter in self.adapters:
             if self.longest is not None and isinstance(adapter, Sinusoids):
                 own = adapter.rotation(adapter.tables[0]).inverse_frequencies

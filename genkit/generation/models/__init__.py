@@ -1,0 +1,1 @@
+"""The seams inside the models of a pipeline: the positions of frames, and what one forward is."""

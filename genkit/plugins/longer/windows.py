@@ -1,0 +1,126 @@
+"""Windows: the whole model sees overlapping windows of frames, and what it predicts for them is fused in every step."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from genkit.attention.calls.call import Step
+from genkit.attention.geometry.windows import Window
+from genkit.errors import UsageError
+from genkit.plugins.contract import Denoise, Parts, Target
+from genkit.schedulers.windows import window_shares, windows_over
+
+
+@dataclass(frozen=True, kw_only=True)
+class Windows:
+    """Longer videos: each step denoises overlapping windows of frames and fuses what is predicted for them.
+
+    The model never sees more frames than a window has, and its positions restart in each. A video of one window or
+    shorter is not changed. Source: Gen-L-Video, arXiv 2305.18264, section 4. Different from the source: predictions are
+    fused (its code fuses the latents after the solver's step, which is the same for a solver without memory), with
+    weights that fall off towards each window's ends (its code counts all frames alike), and the last frames always lie
+    in a window (its code leaves out what does not fit the stride).
+    """
+
+    name: ClassVar[str] = "windows"
+    title: ClassVar[str] = "Co-denoised windows"
+    paper: ClassVar[str] = "arXiv 2305.18264"
+    seams: ClassVar[tuple[str, ...]] = ("forward",)
+    claims: ClassVar[frozenset[str]] = frozenset({"windows", "attention windows"})
+
+    window: int | None = None
+    """Latent frames of a window; None is the model's training length."""
+    stride: int | None = None
+    """Latent frames between windows; None is half a window."""
+    beyond_training: bool = False
+    """Whether a window may be longer than the training of the model, as with a plug-in for its positions."""
+
+    def __post_init__(self) -> None:
+        if self.window is not None and self.window < 2:
+            raise UsageError(f"windows: window={self.window} must be at least 2 latent frames")
+        if self.stride is not None and self.stride < 1:
+            raise UsageError(f"windows: stride={self.stride} must be at least 1 latent frame")
+
+    def parts(self, target: Target) -> Parts:
+        """Return the forward rule for a target."""
+        window = self.window or target.native_frames
+        stride = self.stride or max(1, window // 2)
+        if stride > window:
+            raise UsageError(
+                f"windows: stride={stride} is more than window={window} and would leave frames in no window; give a "
+                f"stride of at most {window}"
+            )
+        if window > target.native_frames and not self.beyond_training:
+            raise UsageError(
+                f"windows: window={window} is more than the {target.native_frames} latent frames that {target.title} "
+                f"was trained on; give at most {target.native_frames}, or beyond_training=true"
+            )
+        if target.longest is not None and window > target.longest:
+            raise UsageError(
+                f"windows: window={window} is more than the {target.longest} latent frames at which the positions of "
+                f"{target.title} end; give at most {target.longest}"
+            )
+        return Parts(forward=WindowedDenoising(window=window, stride=stride))
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowedDenoising:
+    """The forward rule: one prediction from those of overlapping windows."""
+
+    window: int
+    """Latent frames of a window."""
+    stride: int
+    """Latent frames between windows."""
+    name: str = "windows"
+
+    @property
+    def max_frames(self) -> int:
+        """Latent frames that one forward has at most."""
+        return self.window
+
+    def note(self, frames: int) -> str | None:
+        """Return how many windows a video of ``frames`` latent frames has."""
+        if frames <= self.window:
+            return f"{self.name}: {frames} latent frames fit into one window of {self.window}, so it changes nothing"
+        count = len(windows_over(frames, self.window, self.stride))
+        return f"{self.name}: each call of the model is {count} calls, on windows of {self.window} latent frames"
+
+    def wrap(self, denoise: Denoise) -> Denoise:
+        """Return a denoiser that calls ``denoise`` once a window; with one window it is ``denoise`` itself."""
+
+        def windowed(latents: Tensor, step: Step, window: Window) -> Tensor:
+            parts = windows_over(latents.shape[1], self.window, self.stride)
+            if len(parts) == 1:
+                return denoise(latents, step, window)
+            fused = Fused(latents.shape[1])
+            for part, share in zip(parts, window_shares(parts), strict=True):
+                there = Window(window.begin + part.begin, window.begin + part.end, window.frames)
+                fused.add(denoise(latents[:, part.begin : part.end], step, there), part, share)
+            return fused.total
+
+        return windowed
+
+
+class Fused:
+    """A prediction that windows are added to, in float32 or finer."""
+
+    def __init__(self, frames: int) -> None:
+        self.frames = frames
+        self._sum: Tensor | None = None
+
+    def add(self, prediction: Tensor, window: Window, share: Tensor) -> None:
+        """Add the prediction ``[B, frames of the window, ...]`` by its share of each frame, ``[frames]``."""
+        weights = share[window.begin : window.end].view(-1, *[1] * (prediction.ndim - 2))
+        precise = torch.promote_types(prediction.dtype, torch.float32)
+        if self._sum is None:
+            self.dtype, shape = prediction.dtype, (len(prediction), self.frames, *prediction.shape[2:])
+            self._sum = prediction.new_zeros(shape, dtype=precise)
+        self._sum[:, window.begin : window.end] += weights.to(prediction.device, precise) * prediction
+
+    @property
+    def total(self) -> Tensor:
+        """The whole prediction ``[B, frames, ...]``, in the dtype of the windows'."""
+        assert self._sum is not None
+        return self._sum.to(self.dtype)
