@@ -1,4 +1,4 @@
-"""Which blocks of keys each block of queries reads."""
+"""The blocks of keys that each block of queries reads."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,7 +23,7 @@ class BlockPlan:
     keys: int
     """Key tokens."""
     note: str | None = None
-    """A sentence for the receipt when the plan is not quite what was asked for; None when it is."""
+    """A sentence for the receipt if the plan differs from the request; None if it does not."""
 
     def __post_init__(self) -> None:
         expected = (-(-self.queries // self.block), -(-self.keys // self.block))
@@ -35,12 +35,12 @@ class BlockPlan:
 
     @cached_property
     def density(self) -> float:
-        """Share of the query-key token pairs that lie in kept blocks, in [0, 1]; ragged blocks count by their size."""
+        """Share of the query-key token pairs in kept blocks, in [0, 1]; ragged blocks count by their size."""
         return self.share(self.sizes)
 
     @cached_property
     def keeps_all(self) -> bool:
-        """Whether no block is left out."""
+        """True if no block is left out."""
         return bool(self.keep.all())
 
     @property
@@ -51,21 +51,21 @@ class BlockPlan:
 
     @cached_property
     def lists(self) -> tuple[Tensor, Tensor]:
-        """The table as lists: how many key blocks each query block reads ``[.., query blocks]``, and which
-        ``[.., query blocks, key blocks]``, ascending, the kept ones first; int32."""
+        """The table as lists: the number of key blocks that each query block reads ``[.., query blocks]``, and their
+        indices ``[.., query blocks, key blocks]``, ascending, the kept ones first; int32."""
         return block_lists(self.keep)
 
     @cached_property
     def split_lists(self) -> "Lists":
-        """``split_lists`` of a plan that alone decides what is read."""
+        """Block lists when no mask is given (cached)."""
         return split_lists(self, torch.zeros_like(self.keep), self.keep)
 
     def share(self, pairs: Tensor) -> float:
-        """Share of all token pairs that lie in kept blocks when ``pairs`` [.., Qb, Kb] of each pair of blocks count."""
+        """Return the share of all token pairs in kept blocks if ``pairs`` [.., Qb, Kb] of each pair of blocks count."""
         return float((self.keep * pairs).sum((-2, -1)).mean()) / (self.queries * self.keys)
 
     def to(self, device: torch.device | str) -> "BlockPlan":
-        """The same plan on ``device``; itself when it is there already."""
+        """Return the same plan on ``device``; itself if it is already there."""
         keep = self.keep.to(device)
         return self if keep is self.keep else BlockPlan(keep, self.block, self.queries, self.keys, self.note)
 
@@ -75,7 +75,7 @@ Lists = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 def split_lists(plan: BlockPlan, some: Tensor, whole: Tensor) -> Lists:
-    """Lists of the blocks ``whole`` and ``some``; a last block that is shorter goes to those read in part."""
+    """Return the lists of the blocks ``whole`` and ``some``; a shorter last block is added to those read in part."""
     if plan.keys % plan.block:
         last = torch.arange(whole.shape[-1], device=whole.device) == whole.shape[-1] - 1
         some, whole = some | (whole & last), whole & ~last
@@ -83,7 +83,7 @@ def split_lists(plan: BlockPlan, some: Tensor, whole: Tensor) -> Lists:
 
 
 def block_lists(keep: Tensor) -> tuple[Tensor, Tensor]:
-    """Counts and indices of the True entries of each row of ``keep``; see ``BlockPlan.lists``."""
+    """Return counts and indices of the True entries of each row of ``keep``; see ``BlockPlan.lists``."""
     order = keep.to(torch.int8).argsort(dim=-1, descending=True, stable=True)
     return keep.sum(-1, dtype=torch.int32), order.to(torch.int32)
 
@@ -96,12 +96,12 @@ def pairs_in_blocks(
     visible: Tensor | None = None,
     valid: Tensor | None = None,
 ) -> Tensor:
-    """Query-key token pairs of each pair of blocks that may be read, whether the plan keeps it or not.
+    """Count the query-key token pairs of each pair of blocks that may be read, whether the plan keeps it or not.
 
     Args:
-        plan: the blocks; everything lies on its device.
-        frames_q, frames_k: int64 ``[queries]`` and ``[keys]``, latent frame of each token; -1 is text, which sees and
-            is seen by all. Needed with ``visible``.
+        plan: the blocks; all tensors are on its device.
+        frames_q, frames_k: int64 ``[queries]`` and ``[keys]``, latent frame of each token; -1 is text, which reads and
+            is read by all. Needed with ``visible``.
         visible: bool ``[query frames, key frames]``; None is all.
         valid: bool ``[B or 1, keys]``; False keys are read by none; None is all.
 
@@ -122,12 +122,12 @@ def pairs_in_blocks(
 
 
 def with_text(visible: Tensor) -> Tensor:
-    """``visible`` with a first row and column for text, so that it is indexed by frame + 1."""
+    """Return ``visible`` with a first row and column for text, so that it is indexed by frame + 1."""
     return torch.nn.functional.pad(visible, (1, 0, 1, 0), value=True)
 
 
 def _block_sums(weights: Tensor, frames: Tensor, block: int, count: int) -> Tensor:
-    """Sum of the ``weights`` [.., tokens] of each frame in each block ``[.., blocks, count]``."""
+    """Return the sum of the ``weights`` [.., tokens] of each frame in each block ``[.., blocks, count]``."""
     blocks = -(-len(frames) // block)
     cell = torch.arange(len(frames), device=frames.device) // block * count + frames
     sums = torch.zeros(len(weights), blocks * count, dtype=torch.float64, device=frames.device)

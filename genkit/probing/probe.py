@@ -1,4 +1,4 @@
-"""`probe`: one short dense run that tells what a sparse plug-in would leave out, layer by layer and head by head."""
+"""`probe`: one short dense run that measures what a sparse plug-in would leave out, by layer and by head."""
 
 import math
 from collections import defaultdict
@@ -23,20 +23,20 @@ from genkit.record.receipt import Receipt
 STEPS = 6
 """Solver steps of a probe."""
 FACTS = {"model", "family", "pipeline", "device", "dtype", "frames", "height", "width", "fps", "arguments", "versions"}
-"""What a budget says of the runs that were measured, from their receipts."""
+"""Fields of the receipts that a budget stores about the measured runs."""
 DIGITS = 6
 """Decimals of the numbers in a budget."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Probing:
-    """A plug-in whose sparse attention is measured and not done; everything else of it acts as ever."""
+    """A plug-in whose sparse attention is measured and not executed; everything else of it works as usual."""
 
     plugin: Plugin
     levels: tuple[dict[str, Any], ...] | None
-    """Settings to measure, from sparse to dense; None takes those of the method."""
+    """Settings to measure, from sparse to dense; None is the method's own list."""
     measured: list[ProbingPlanner]
-    """Gets the planner that measures, if the plug-in is a sparse one."""
+    """Receives the measuring planner, if the plug-in is a sparse one."""
 
     @property
     def name(self) -> str:
@@ -45,27 +45,27 @@ class Probing:
 
     @property
     def claims(self) -> frozenset[str]:
-        """What the plug-in claims."""
+        """Claims of the plug-in."""
         return self.plugin.claims
 
     def parts(self, target: Target) -> Parts:
-        """The plug-in's parts, with the rule that would leave something out replaced."""
+        """Return the plug-in's parts, with the rule that would leave something out replaced."""
         parts = self.plugin.parts(target)
         return replace(parts, rules=[self._measuring(rule, target) for rule in parts.rules])
 
     def _measuring(self, rule: Rule, target: Target) -> Rule:
         if not isinstance(rule, SparseRule):
             return rule
-        settings = rule.planner.levels() if self.levels is None else self._checked(self.levels, target)
+        settings = rule.planner.levels() if self.levels is None else self._check(self.levels, target)
         planner = ProbingPlanner(planner=rule.planner, settings=settings)
         self.measured.append(planner)
         return replace(rule, planner=planner, recall=None, budget=None)
 
-    def _checked(self, levels: tuple[dict[str, Any], ...], target: Target) -> tuple[dict[str, Any], ...]:
-        """Return levels that someone asked for with what the model decides filled in; raises ``UsageError``."""
+    def _check(self, levels: tuple[dict[str, Any], ...], target: Target) -> tuple[dict[str, Any], ...]:
+        """Return requested levels completed by what the model decides; raise ``UsageError`` for an unknown field."""
         if not isinstance(self.plugin, Sparse):
             raise UsageError(
-                f"{self.name} does not say which parameters may differ from layer to layer; leave levels out"
+                f"{self.name} does not declare which parameters may differ between layers; leave levels out"
             )
         for level in levels:
             if unknown := level.keys() - self.plugin.layer_fields():
@@ -75,7 +75,7 @@ class Probing:
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """What was measured."""
+    """Measurements of a sparse method."""
 
     method: str
     """Name of the sparse plug-in."""
@@ -89,7 +89,7 @@ class Probe:
     """Model, size, prompts, seeds, plug-ins and versions, as JSON values."""
 
     def outcomes(self) -> dict[str, tuple[Outcome, ...]]:
-        """What each level did in each layer; layers in the order of the model."""
+        """Return the effect of each level in each layer; layers in the order of the model."""
         found: dict[str, list[Outcome]] = defaultdict(list)
         for (layer, level), samples in self._grouped.items():
             found[layer].append(
@@ -103,20 +103,20 @@ class Probe:
         return {layer: tuple(outcomes) for layer, outcomes in found.items()}
 
     def at(self, layer: str, level: int) -> list[Sample]:
-        """The samples of one layer at one level."""
+        """Return the samples of one layer at one level."""
         return self._grouped[layer, level]
 
     def chosen(self, *, recall: float | None = None, density: float | None = None) -> dict[str, Outcome]:
-        """The level of each layer.
+        """Return the level of each layer.
 
         Args:
-            recall: each layer gets the sparsest level whose recall, the least over heads, guidance branches, steps and
-                prompts, is at least this, in (0, 1]. Where none is, the level of the greatest recall.
-            density: the mean over layers is at most this, in (0, 1], and the least recall of all is as great as can
-                be. Where even the sparsest levels are denser, those.
+            recall: each layer gets the sparsest level whose recall, the minimum over heads, guidance branches, steps
+                and prompts, is at least this, in (0, 1]; if there is none, the level of maximum recall.
+            density: the mean over layers is at most this, in (0, 1], and the minimum recall is maximised. If even the
+                sparsest levels are denser, those.
 
         Raises:
-            UsageError: not exactly one of the two is given, or it lies outside (0, 1].
+            UsageError: not exactly one of the two is given, or it is outside (0, 1].
         """
         check_target(recall, density)
         if recall is not None:
@@ -125,13 +125,13 @@ class Probe:
         return by_density(self.outcomes(), density)
 
     def budget(self, *, recall: float | None = None, density: float | None = None) -> Budget:
-        """The levels that ``chosen`` gives, for ``Budget.save`` and the plug-in's ``budget``; arguments as there."""
+        """Return the levels of ``chosen``, for ``Budget.save`` and the plug-in's ``budget``; arguments as there."""
         chosen = self.chosen(recall=recall, density=density)
         measured = {
             **self.facts,
             "target": {"density": density} if recall is None else {"recall": recall},
             "mean_density": round(mean_density(chosen.values()), DIGITS),
-            "notes": missed(chosen, recall=recall, density=density),
+            "notes": missed_targets(chosen, recall=recall, density=density),
             "layers": {layer: self._by_head(layer, outcome) for layer, outcome in chosen.items()},
         }
         layers = {layer: self.levels[outcome.level] for layer, outcome in chosen.items()}
@@ -139,14 +139,14 @@ class Probe:
 
     @cached_property
     def _grouped(self) -> dict[tuple[str, int], list[Sample]]:
-        """Samples by layer and level, in the order in which they came."""
+        """Samples by layer and level, in their order of arrival."""
         found: dict[tuple[str, int], list[Sample]] = defaultdict(list)
         for sample in self.samples:
             found[sample.layer, sample.level].append(sample)
         return found
 
     def _by_head(self, layer: str, outcome: Outcome) -> dict[str, Any]:
-        """What one layer's level did, head by head: the least recall and the greatest error."""
+        """Return the effect of one layer's level by head: the minimum recall and the maximum error."""
         samples = self.at(layer, outcome.level)
         heads = list(zip(*(sample.recall for sample in samples), strict=True))
         errors = list(zip(*(sample.error for sample in samples), strict=True))
@@ -167,17 +167,17 @@ def probe(
     on_event: OnEvent | None = None,
     **arguments: Any,
 ) -> Probe:
-    """Measure how much of the softmax a sparse plug-in would keep, and how far its output would be off.
+    """Measure how much of the softmax a sparse plug-in would keep, and the error of its output.
 
-    The run is dense, the same bit for bit as without the sparse plug-in, so that one run serves for all levels and no
-    layer is judged by what another one spoilt. What the plug-in runs dense by itself (``dense_steps``,
-    ``dense_layers``, ``min_tokens``) is not measured. Its own ``recall`` or ``budget`` has no effect.
+    The run is dense, bit for bit the same as without the sparse plug-in, so that one run is enough for all levels and
+    errors do not propagate between layers. Calls that the plug-in runs dense by itself (``dense_steps``,
+    ``dense_layers``, ``min_tokens``) are not measured. Its own ``recall`` or ``budget`` has no effect.
 
     Args:
         pipe: a pipeline, as for ``apply``.
-        plugins: one sparse plug-in, and any others that it is to be used with.
+        plugins: one sparse plug-in, and any others to use with it.
         prompt: a text, or several to measure one after the other.
-        levels: settings of the method to measure, from sparse to dense; None takes the method's own list.
+        levels: settings of the method to measure, from sparse to dense; None is the method's own list.
         num_inference_steps: solver steps; None is 6.
         seed: of the noise, the same for every prompt; None or -1 draws one for each.
         on_event: as for ``Handle.generate``.
@@ -204,7 +204,7 @@ def probe(
         receipts = [video.receipt for video in videos if video.receipt is not None]
     samples = tuple(planner.samples())
     if not samples:
-        raise UsageError(_why_nothing(planner.name, receipts[0]))
+        raise UsageError(_explain_no_samples(planner.name, receipts[0]))
     _check_finite(samples)
     facts = receipts[0].model_dump(mode="json", include=FACTS)
     facts |= {"prompts": texts, "seeds": [receipt.seed for receipt in receipts], "steps": steps}
@@ -213,21 +213,21 @@ def probe(
 
 
 def check_target(recall: float | None, density: float | None) -> None:
-    """Raise ``UsageError`` unless exactly one target is given and lies in (0, 1]."""
+    """Raise ``UsageError`` unless exactly one target is given and it is in (0, 1]."""
     if (recall is None) == (density is None):
         raise UsageError(f"recall={recall} and density={density}: give exactly one of them as the target")
     for name, value in (("recall", recall), ("density", density)):
         if value is not None and not 0 < value <= 1:
-            raise UsageError(f"{name}={value} must lie in (0, 1]; 1 is everything")
+            raise UsageError(f"{name}={value} must be in (0, 1]; 1 is everything")
 
 
-def missed(chosen: Mapping[str, Outcome], *, recall: float | None, density: float | None) -> list[str]:
-    """What of the target could not be reached, and where nothing is left out, as sentences."""
+def missed_targets(chosen: Mapping[str, Outcome], *, recall: float | None, density: float | None) -> list[str]:
+    """Return which targets were missed, and where nothing is left out, as sentences."""
     return [*_beyond(chosen, recall, density), *_nothing_left_out(chosen, recall, density)]
 
 
 def whole(chosen: Mapping[str, Outcome]) -> list[str]:
-    """The layers whose level computes everything."""
+    """Return the layers whose level computes everything."""
     return [layer for layer, outcome in chosen.items() if outcome.density >= 1 - ROUNDING]
 
 
@@ -248,8 +248,8 @@ def _beyond(chosen: Mapping[str, Outcome], recall: float | None, density: float 
     if recall is not None:
         below = {layer: outcome for layer, outcome in chosen.items() if outcome.recall < recall - ROUNDING}
         best = ", ".join(f"{layer} ({outcome.recall:.3f})" for layer, outcome in below.items())
-        said = f"{len(below)} of {len(chosen)} layers keep less than recall={recall} at every level and got their best"
-        return [f"{said}: {best}"] if below else []
+        found = f"{len(below)} of {len(chosen)} layers keep less than recall={recall} at every level and got their best"
+        return [f"{found}: {best}"] if below else []
     mean = mean_density(chosen.values())
     if density is None or mean <= density + ROUNDING:
         return []
@@ -257,7 +257,7 @@ def _beyond(chosen: Mapping[str, Outcome], recall: float | None, density: float 
 
 
 def _check_finite(samples: Sequence[Sample]) -> None:
-    """Numbers that are none cannot be chosen from: they are neither more nor less than a target."""
+    """Raise if a measurement is not finite: it could not be compared with a target."""
     for sample in samples:
         if not all(map(math.isfinite, (sample.density, *sample.recall, *sample.error))):
             raise GenkitError(
@@ -275,8 +275,8 @@ def _only(measured: Sequence[ProbingPlanner], plugins: Iterable[Plugin]) -> Prob
     return measured[0]
 
 
-def _why_nothing(name: str, receipt: Receipt) -> str:
-    """Why no attention call would have been sparse."""
+def _explain_no_samples(name: str, receipt: Receipt) -> str:
+    """Return the reason no attention call would have been sparse, as a sentence."""
     refusals = [refusal.reason for refusal in receipt.attention.refusals if refusal.plugin == name]
     reason = refusals[0] if refusals else "all steps and layers are dense; lower dense_steps or dense_layers"
     return f"{name} would run nothing sparse, so there is nothing to measure: {reason}"

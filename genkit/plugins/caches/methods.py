@@ -1,6 +1,6 @@
 """Step caches: a model reuses what it computed in earlier steps. The caches are diffusers' own, switched on and off.
 
-Fields have diffusers' names and defaults. What each method skips, and where it can work, is told in docs/caching.md.
+Fields have diffusers' names and defaults. docs/caching.md describes what each method skips, and where it can work.
 """
 
 import math
@@ -38,9 +38,9 @@ class PyramidAttentionBroadcast:
     spatial_attention_block_skip_range: int | None = 2
     """Self-attention is computed once in this many steps; 1 computes all, None leaves it alone."""
     cross_attention_block_skip_range: int | None = None
-    """The same for attention to the text, where it is apart; 1 computes all, None leaves it alone."""
+    """The same for separate attention to the text; 1 computes all, None leaves it alone."""
     spatial_attention_timestep_skip_range: Timesteps = (100, 800)
-    """Self-attention is reused only between these timesteps; 1000 is noise alone, 0 the finished video."""
+    """Self-attention is reused only between these timesteps; 1000 is pure noise, 0 the finished video."""
     cross_attention_timestep_skip_range: Timesteps = (100, 800)
     """The same for attention to the text."""
 
@@ -56,7 +56,7 @@ class PyramidAttentionBroadcast:
                 )
 
     def parts(self, target: Target) -> Parts:
-        """The cache for a target."""
+        """Return the cache for a target."""
         return Parts(cache=CachePlan(name=self.name, config=self._config))
 
     def _config(self, session: Session, model: nn.Module, steps: int) -> Any:
@@ -64,7 +64,7 @@ class PyramidAttentionBroadcast:
         if self.cross_attention_block_skip_range is not None and not crossed:
             raise UsageError(
                 f"pab: cross_attention_block_skip_range={self.cross_attention_block_skip_range} has no effect on "
-                f"{session.card.title}, where diffusers knows no layer as attention to the text; leave it out"
+                f"{session.card.title}, where diffusers recognises no layer as attention to the text; leave it out"
             )
         return _diffusers("PyramidAttentionBroadcastConfig")(
             spatial_attention_block_skip_range=self.spatial_attention_block_skip_range,
@@ -79,7 +79,7 @@ class PyramidAttentionBroadcast:
 class FirstBlockCache:
     """A step cache: while the first block changes little from step to step, the others are not computed.
 
-    Source: "ParaAttention", after TeaCache, arXiv 2411.19108. What the other blocks added last is added again. The
+    Source: "ParaAttention", after TeaCache, arXiv 2411.19108. The last residual of the other blocks is added again. The
     change is measured over all videos of a batch together.
     """
 
@@ -90,13 +90,13 @@ class FirstBlockCache:
     claims: ClassVar[frozenset[str]] = CLAIMS
 
     threshold: float = 0.05
-    """Largest relative change of what the first block adds that still counts as little; 0 computes all steps."""
+    """Largest relative change of the first block's residual that still counts as little; 0 computes all steps."""
 
     def __post_init__(self) -> None:
         _check_least(self, 0, "threshold")
 
     def parts(self, target: Target) -> Parts:
-        """The cache for a target."""
+        """Return the cache for a target."""
         return Parts(cache=CachePlan(name=self.name, config=self._config, after=_note_batch))
 
     def _config(self, session: Session, model: nn.Module, steps: int) -> Any:
@@ -105,7 +105,7 @@ class FirstBlockCache:
 
 
 def _note_batch(session: Session, model: nn.Module, step: Step) -> None:
-    """Tell that one decision holds for several videos."""
+    """Note that one decision applies to several videos."""
     if session.batch is not None and session.batch > 1:
         session.run.note(
             f"first-block-cache: the {session.batch} videos of the batch skip the same steps, so each may differ from "
@@ -115,7 +115,7 @@ def _note_batch(session: Session, model: nn.Module, step: Step) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class MagCache:
-    """A step cache: all blocks are skipped where their effect is known to keep its size from step to step.
+    """A step cache: all blocks are skipped where the size of their residual is known to stay the same between steps.
 
     Source: arXiv 2506.09045. The sizes depend on the model and are measured by one run with ``calibrate``.
     """
@@ -127,40 +127,40 @@ class MagCache:
     claims: ClassVar[frozenset[str]] = CLAIMS
 
     mag_ratios: Ratios = ()
-    """Size of the blocks' effect in each step over that in the step before; the nearest ones are taken where the run
-    has another number of steps. It must be given unless ``calibrate`` is on."""
+    """Size of the blocks' residual in each step over that in the previous step; the nearest ones are used if the run
+    has another number of steps. Required unless ``calibrate`` is on."""
     threshold: float = 0.06
     """Largest accumulated error of the size at which blocks are still skipped; 0 skips only where nothing changes."""
     max_skip_steps: int = 3
-    """Most steps in a row that are skipped; 0 skips none."""
+    """Maximum number of consecutive steps that are skipped; 0 skips none."""
     retention_ratio: float = 0.2
     """Share of the steps, from the first, in which none is skipped."""
     calibrate: bool = False
-    """Whether to measure ``mag_ratios`` instead: nothing is skipped, and the receipt notes them."""
+    """True measures ``mag_ratios`` instead: nothing is skipped, and the receipt contains them."""
 
     def __post_init__(self) -> None:
         _check_least(self, 0, "threshold", "max_skip_steps")
         if not 0 <= self.retention_ratio <= 1:
             raise UsageError(
-                f"mag-cache: retention_ratio={self.retention_ratio} is a share of the steps and must lie in [0, 1]"
+                f"mag-cache: retention_ratio={self.retention_ratio} is a share of the steps and must be in [0, 1]"
             )
         if bool(self.mag_ratios) == self.calibrate:
             raise UsageError(
                 "mag-cache needs mag_ratios, which depend on the model, its solver and its number of steps: make one "
-                "video with mag-cache:calibrate=true, and give the mag_ratios that its receipt notes, without calibrate"
+                "video with mag-cache:calibrate=true, and pass the mag_ratios from its receipt, without calibrate"
             )
         if wrong := [ratio for ratio in self.mag_ratios if not 0 < ratio < math.inf]:
-            raise UsageError(f"mag-cache: mag_ratios holds {wrong[0]}; all must be finite numbers above 0")
+            raise UsageError(f"mag-cache: mag_ratios contains {wrong[0]}; all must be finite numbers above 0")
 
     def parts(self, target: Target) -> Parts:
-        """The cache for a target."""
+        """Return the cache for a target."""
         after = _note_ratios if self.calibrate else None
         return Parts(cache=CachePlan(name=self.name, config=self._config, after=after))
 
     def _config(self, session: Session, model: nn.Module, steps: int) -> Any:
         if len(session.models) > 1:
             raise UsageError(
-                f"mag-cache counts the steps of one model, and {session.card.title} takes another one in the middle of "
+                f"mag-cache counts the steps of one model, and {session.card.title} uses another one in the middle of "
                 "a run; use first-block-cache for it"
             )
         _check_one_device(self.name, model)
@@ -179,7 +179,7 @@ _NEVER = 10**9
 
 
 def _note_ratios(session: Session, model: nn.Module, step: Step) -> None:
-    """After the last step, note the ratios that were measured; of two guidance branches those of the prompt."""
+    """Note the measured ratios after the last step; of two guidance branches those of the prompt."""
     if step.index + 1 < step.total or "cond" not in step.branches:
         return
     measured = next(cache_hooks(model)).state_manager.get_state().calibration_ratios
@@ -203,15 +203,15 @@ class TaylorSeer:
     cache_interval: int = 5
     """One step in this many is computed, the others are extrapolated; 1 computes all."""
     disable_cache_before_step: int = 3
-    """Steps, from the first, that are computed; at least 1."""
+    """Number of first steps that are computed; at least 1."""
     disable_cache_after_step: int | None = None
     """Step from which all are computed; None is never."""
     max_order: int = 1
     """Order of the extrapolation: 0 repeats, 1 is a straight line; each order keeps one more copy of the outputs."""
     taylor_factors_dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"
-    """Number format of what is kept."""
+    """Number format of the stored outputs."""
     use_lite_mode: bool = False
-    """Whether whole blocks are skipped and only the model's output is extrapolated, which keeps far less."""
+    """True skips whole blocks and extrapolates only the model's output, which stores far less."""
 
     def __post_init__(self) -> None:
         _check_least(self, 1, "cache_interval", "disable_cache_before_step")
@@ -223,11 +223,11 @@ class TaylorSeer:
             )
 
     def parts(self, target: Target) -> Parts:
-        """The cache for a target."""
+        """Return the cache for a target."""
         return Parts(cache=CachePlan(name=self.name, config=self._config))
 
     def _config(self, session: Session, model: nn.Module, steps: int) -> Any:
-        # diffusers' own patterns end in "attn", which are all layers of HunyuanVideo and none of the other families.
+        # diffusers' own patterns end in "attn", which matches all layers of HunyuanVideo and none of other families.
         layers = None if self.use_lite_mode else list(session.card.layers.values())
         return _diffusers("TaylorSeerCacheConfig")(
             cache_interval=self.cache_interval,
@@ -256,7 +256,7 @@ def _check_one_device(name: str, model: nn.Module) -> None:
 
 
 def _diffusers(name: str) -> Any:
-    """A configuration class of diffusers."""
+    """Import a configuration class of diffusers."""
     import diffusers.hooks
 
     if not hasattr(diffusers.hooks, name):

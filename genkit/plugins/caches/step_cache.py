@@ -1,7 +1,7 @@
-"""The seam of step caches: diffusers' own caches go into the models of a pipeline, and come out without a trace.
+"""The seam of step caches: diffusers' own caches are put into the models of a pipeline and removed without a trace.
 
-The hooks are diffusers'. What is added here is what a guided or repeated generation needs: every run begins empty, also
-after one that was interrupted; each guidance branch has its own memory; and the record says what was skipped.
+The hooks are diffusers'. Added here is what a guided or repeated generation needs: every run begins empty, also after
+an interrupted one; each guidance branch has its own memory; and the record contains what was skipped.
 """
 
 from collections import defaultdict
@@ -20,13 +20,13 @@ from genkit.plugins.contract import CachePlan
 
 
 class StepCache:
-    """One cache, switched on in every model of a pipeline."""
+    """One cache, enabled in every model of a pipeline."""
 
     def __init__(self, session: Session, plan: CachePlan) -> None:
         self.session, self.plan = session, plan
         self.models: dict[str, Any] = session.models
         self.memory: tuple[tuple[str, ...], Window | None] = ((), None)
-        """Guidance branches and window of the forward that is running: each has a memory of its own."""
+        """Guidance branches and window of the current forward: each has its own memory."""
         self._steps = 1
         self._configs: dict[str, Any] = {}
         self._before: list[AsItWas] = []
@@ -36,7 +36,7 @@ class StepCache:
         """Enable the cache in each model.
 
         Raises:
-            UsageError: diffusers cannot cache a model, or a cache is on in it already.
+            UsageError: diffusers cannot cache a model, or it already has a cache.
         """
         for name, model in self.models.items():
             self._check(name, model)
@@ -52,7 +52,7 @@ class StepCache:
         self.session.on_copy, self.session.caches = self._refuse_copy, True
 
     def remove(self) -> None:
-        """Disable it again; attributes that were not there before go as well."""
+        """Disable it again; attributes that did not exist before are deleted."""
         for name, config in self._configs.items():
             model = self.models[name]
             vars(model).pop("_reset_stateful_cache", None)
@@ -69,17 +69,17 @@ class StepCache:
             self.session.watchers.remove(self)
 
     def reset(self) -> None:
-        """Forget everything that was kept for reuse."""
+        """Discard everything that was kept for reuse."""
         for model in self.models.values():
             model._reset_stateful_cache()
 
     def _reset(self, model: Any, recurse: bool = True) -> None:
-        """What diffusers does at the end of every call: for another pipeline, nothing."""
+        """Reset at the end of every call, as diffusers does; another pipeline's call does nothing."""
         if not self.session.foreign:
             type(model)._reset_stateful_cache(model, recurse)
 
     def begin(self, forward: Forward) -> None:
-        """Before a forward: some caches are laid out over all steps, whose number is known only now."""
+        """Lay out a cache over all steps, whose number is known only now."""
         self.memory, total = (forward.step.branches, forward.window), forward.step.total
         if total == self._steps:
             return
@@ -88,7 +88,7 @@ class StepCache:
             vars(config).update(vars(self.plan.config(self.session, self.models[name], total)))
 
     def end(self, forward: Forward) -> None:
-        """After a forward."""
+        """Finish a forward."""
         if self.plan.after is not None:
             self.plan.after(self.session, self.models[forward.component], forward.step)
 
@@ -101,7 +101,7 @@ class StepCache:
         if model.is_cache_enabled or any(cache_hooks(model)):
             kind = type(getattr(model, "_cache_config", None) or next(cache_hooks(model))).__name__
             raise UsageError(
-                f"{self.plan.name}: the {component} of this pipeline has a cache already ({kind}); call "
+                f"{self.plan.name}: the {component} of this pipeline already has a cache ({kind}); call "
                 f"pipe.{component}.disable_cache() before apply()"
             )
 
@@ -109,7 +109,7 @@ class StepCache:
         try:
             model.enable_cache(config)
         except (ValueError, IndexError) as error:
-            model._cache_config = config  # so that disable_cache takes out the hooks that are in already
+            model._cache_config = config  # so that disable_cache removes the hooks already added
             reason = "it has fewer than two blocks" if isinstance(error, IndexError) else str(error)
             raise UsageError(self._unable(component, model, reason)) from error
         hooks = list(cache_hooks(model))
@@ -121,7 +121,7 @@ class StepCache:
                 hook.state = StateByForward(self, type(hook.state))
 
     def _keep_apart(self, hook: Any) -> None:
-        """Let a layer pass by the cache when another pipeline runs the model; count when this one does."""
+        """Let a layer bypass the cache when another pipeline runs the model; count when this one does."""
         reference, cached = hook.fn_ref, hook.fn_ref.forward
 
         def forward(*args: Any, **kwargs: Any) -> Any:
@@ -134,7 +134,7 @@ class StepCache:
 
     def _refuse_copy(self) -> None:
         raise GenkitError(
-            f"a model with {self.plan.name} in it cannot be copied or pickled, because diffusers' copy would go on "
+            f"a model with {self.plan.name} in it cannot be copied or pickled, because diffusers' copy would continue "
             "computing in the original's layers; call remove() first"
         )
 
@@ -146,11 +146,11 @@ class StepCache:
 
 
 class StateByForward:
-    """The memory of one layer, apart for each guidance branch and each window of frames.
+    """The memory of one layer, separate for each guidance branch and each window of frames.
 
-    diffusers' hook for Pyramid Attention Broadcast has one memory a layer, but many pipelines run their model once for
-    each branch, and windows run it once for each of them: the negative text would be answered with the attention of the
-    prompt, and a window with that of its neighbour.
+    diffusers' hook for Pyramid Attention Broadcast has one memory per layer, but many pipelines run their model once
+    for each branch, and windows once for each of them: the negative text would reuse the attention of the prompt, and a
+    window that of its neighbour.
     """
 
     def __init__(self, cache: StepCache, make: Callable[[], Any]) -> None:
@@ -163,7 +163,7 @@ class StateByForward:
 
     @property
     def iteration(self) -> int:
-        """Forwards of this branch and window so far."""
+        """Number of forwards of this branch and window so far."""
         count: int = self._now.iteration
         return count
 
@@ -173,7 +173,7 @@ class StateByForward:
 
     @property
     def cache(self) -> Any:
-        """What the layer gave last in this branch and window; None at first."""
+        """Last output of the layer in this branch and window; None at first."""
         return self._now.cache
 
     @cache.setter
@@ -181,12 +181,12 @@ class StateByForward:
         self._now.cache = value
 
     def reset(self) -> None:
-        """Forget everything."""
+        """Discard everything."""
         self._states.clear()
 
 
 def _forget_registries(model: nn.Module) -> None:
-    """Make diffusers look for hooks anew: up to 0.41 it keeps the list of an earlier run when a cache is enabled."""
+    """Make diffusers search for hooks again: up to 0.41 it keeps an earlier run's list when a cache is enabled."""
     for module in model.modules():
         registry: Any = vars(module).get("_diffusers_hook")
         if hasattr(registry, "_child_registries_cache"):

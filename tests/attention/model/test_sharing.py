@@ -86,7 +86,7 @@ def test_two_pipelines_around_the_same_models_have_their_own_plugins(pipe: Any, 
 def test_a_shared_model_takes_one_step_cache(pipe: Any) -> None:
     with genkit.apply(pipe, CACHES[0]) as handle:
         want = made(handle)
-        with pytest.raises(genkit.UsageError, match="the transformer of this pipeline has a cache already"):
+        with pytest.raises(genkit.UsageError, match="the transformer of this pipeline already has a cache"):
             genkit.apply(twin(pipe), CACHES[1])
         assert np.array_equal(made(handle), want)
 

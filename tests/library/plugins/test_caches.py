@@ -346,7 +346,7 @@ def test_a_second_cache_is_refused(plugin: str) -> None:
     pipe = families.FAMILIES["wan"]()
     pipe.transformer.enable_cache(config("first-block-cache", "wan", pipe))
     before = footprint(pipe)
-    match = rf"{plugin}: the transformer of this pipeline has a cache already \(FirstBlockCacheConfig\); call pipe"
+    match = rf"{plugin}: the transformer of this pipeline already has a cache \(FirstBlockCacheConfig\); call pipe"
     with pytest.raises(genkit.UsageError, match=match):
         genkit.apply(pipe, PLUGINS[plugin])
     assert footprint(pipe) == before
@@ -355,7 +355,7 @@ def test_a_second_cache_is_refused(plugin: str) -> None:
 def test_a_cache_that_was_put_in_without_the_model_knowing_is_refused() -> None:
     pipe = families.FAMILIES["wan"]()
     diffusers.hooks.apply_first_block_cache(pipe.transformer, config("first-block-cache", "wan", pipe))
-    with pytest.raises(genkit.UsageError, match=r"has a cache already \(FBCHeadBlockHook\)"):
+    with pytest.raises(genkit.UsageError, match=r"already has a cache \(FBCHeadBlockHook\)"):
         genkit.apply(pipe, PLUGINS["taylor-seer"])
 
 
@@ -394,7 +394,7 @@ def test_a_model_of_one_block_is_refused() -> None:
 
 
 def test_mag_cache_refuses_two_experts() -> None:
-    with pytest.raises(genkit.UsageError, match="mag-cache counts the steps of one model, and Wan 2.2 takes another"):
+    with pytest.raises(genkit.UsageError, match="mag-cache counts the steps of one model, and Wan 2.2 uses another"):
         genkit.apply(families.FAMILIES["wan22"](), PLUGINS["mag-cache"])
 
 
@@ -413,8 +413,8 @@ def test_attention_to_the_text_is_refused_where_diffusers_knows_none(name: str) 
         (PyramidAttentionBroadcast, {"cross_attention_timestep_skip_range": "8x8"}, "=8x8 must be two timesteps"),
         (FirstBlockCache, {"threshold": -0.1}, "first-block-cache: threshold=-0.1 must be at least 0"),
         (MagCache, {}, "mag-cache needs mag_ratios.*mag-cache:calibrate=true"),
-        (MagCache, {"mag_ratios": "1x1", "calibrate": True}, "that its receipt notes, without calibrate"),
-        (MagCache, {"mag_ratios": "1x0x1"}, "mag_ratios holds 0.0; all must be finite numbers above 0"),
+        (MagCache, {"mag_ratios": "1x1", "calibrate": True}, "from its receipt, without calibrate"),
+        (MagCache, {"mag_ratios": "1x0x1"}, "mag_ratios contains 0.0; all must be finite numbers above 0"),
         (MagCache, {"mag_ratios": "1", "retention_ratio": 2}, r"retention_ratio=2.0 is a share.*in \[0, 1\]"),
         (MagCache, {"mag_ratios": "1", "max_skip_steps": -1}, "max_skip_steps=-1 must be at least 0"),
         (TaylorSeer, {"disable_cache_before_step": 0}, "disable_cache_before_step=0 must be at least 1"),

@@ -15,7 +15,7 @@ from genkit.attention.geometry.grid import VideoGrid
 from genkit.attention.geometry.plan import BlockPlan
 from genkit.attention.planning.probe import ProbingPlanner, Sample
 from genkit.attention.planning.rule import SparseRule
-from genkit.probing.level_choice import Outcome, by_density, by_recall, worthwhile
+from genkit.probing.level_choice import Outcome, by_density, by_recall, pareto_front
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +110,7 @@ def test_no_choice_of_the_same_density_has_a_better_worst_layer() -> None:
         within = [c for c in itertools.product(*layers.values()) if sum(one.density for one in c) / 3 <= density]
         chosen = by_density(layers, density).values()
         if not within:
-            assert {one.level for one in chosen} and [*chosen] == [worthwhile(row)[0] for row in layers.values()]
+            assert {one.level for one in chosen} and [*chosen] == [pareto_front(row)[0] for row in layers.values()]
             continue
         assert sum(one.density for one in chosen) / 3 <= density + 1e-6
         best = max(min(one.recall for one in combination) for combination in within)

@@ -189,8 +189,8 @@ def test_what_cannot_be_probed(plugins: list[Any], change: dict[str, Any], messa
     [
         ({}, "recall=None and density=None: give exactly one"),
         ({"recall": 0.9, "density": 0.3}, "recall=0.9 and density=0.3: give exactly one"),
-        ({"recall": 0}, r"recall=0 must lie in \(0, 1\]"),
-        ({"density": 1.1}, r"density=1.1 must lie in \(0, 1\]"),
+        ({"recall": 0}, r"recall=0 must be in \(0, 1\]"),
+        ({"density": 1.1}, r"density=1.1 must be in \(0, 1\]"),
     ],
 )
 def test_targets(target: dict[str, Any], message: str, found: Probe) -> None:
@@ -254,7 +254,7 @@ def test_the_command_for_programs_and_with_more_prompts(
         (["--out", "/dev/null/b.json"], "cannot write '/dev/null/b.json'"),
         (["--out", "folder.json"], "cannot write 'folder.json': it is a folder"),
         (["--out", "b.json", "--picture", "b.jpg"], "the name of a picture must end in .svg or .png"),
-        (["--out", "b.json", "--recall", "1.5"], "recall=1.5 must lie in (0, 1]"),
+        (["--out", "b.json", "--recall", "1.5"], "recall=1.5 must be in (0, 1]"),
         (["--out", "b.json", "--recall", "0.5", "--density", "0.5"], "give exactly one of them"),
         (["--out", "b.json", "--prompts", "absent.txt"], "cannot read the prompts in 'absent.txt'"),
         (["--out", "b.json", "--with", "radail"], "did you mean 'radial'"),
