@@ -17,6 +17,8 @@ from genkit.record.visible import visible
 
 GRACE = 1.0
 """Seconds left for cleaning up after a second signal."""
+PAUSE = 0.05
+"""Seconds until a lost signal is sent again."""
 
 
 class Stopped(KeyboardInterrupt):
@@ -55,13 +57,15 @@ def orderly_end(*, for_good: bool) -> Iterator[None]:
     names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
     before = {number: signal.getsignal(number) for number in (getattr(signal, name) for name in names)}
     ours = [number for number, how in before.items() if how in (signal.SIG_DFL, signal.default_int_handler)]
-    end = _End()
+    end, hook = _End(), sys.unraisablehook
     for number in ours:
         signal.signal(number, end)
+    sys.unraisablehook = lambda lost: end.repeat(lost.exc_value) or hook(lost)
     try:
         yield
     finally:
         end.calm()
+        sys.unraisablehook = hook
         for number in ours:
             signal.signal(number, signal.SIG_IGN if for_good and end.first else before[number])
 
@@ -85,6 +89,16 @@ class _End:
         else:
             self.first = number
             raise Stopped(number)
+
+    def repeat(self, lost: BaseException | None) -> bool:
+        """Send a signal again that came inside a destructor or a callback, where Python ignores exceptions."""
+        if not isinstance(lost, Stopped):
+            return False
+        self.first = 0
+        again = threading.Timer(PAUSE, os.kill, (self.process, lost.number))  # this runs inside the destructor, too
+        again.daemon = True
+        again.start()
+        return True
 
     def calm(self) -> None:
         """Cancel the timer: cleaning up was done in time."""

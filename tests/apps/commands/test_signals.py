@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,32 @@ def test_a_signal_ends_every_command_in_one_line(command: str, number: signal.Si
     assert (child.returncode, len(ended)) == (SIGNALS[number], 1), said
     assert ended[0].startswith("genkit: stopped") and "Traceback" not in said
     assert not list(tmp_path.rglob("*.mp4")) and not parts(tmp_path)
+
+
+class Last:
+    """Gets a signal while it is destroyed, where Python ignores every exception."""
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+
+def test_a_signal_inside_a_destructor_is_not_lost(capsys: pytest.CaptureFixture[str]) -> None:
+    hook = sys.unraisablehook
+    with pytest.raises(Stopped) as stopped, orderly_end(for_good=False):
+        Last()
+        for _ in range(100):
+            time.sleep(0.01)
+    assert exit_code(stopped.value) == 143 and sys.unraisablehook is hook
+    assert capsys.readouterr().err == ""
+
+
+def test_other_exceptions_of_destructors_are_reported_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    reported: list[type[BaseException]] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda lost: reported.append(lost.exc_type))
+    with orderly_end(for_good=False):
+        monkeypatch.setattr(Last, "__del__", lambda self: 1 / 0)
+        Last()
+    assert reported == [ZeroDivisionError]
 
 
 def test_the_page_ends_by_a_signal_too(tmp_path: Path) -> None:
