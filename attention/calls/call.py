@@ -161,6 +161,7 @@ class Rule(Protocol):
 
     def check_layers(self, layers: Collection[str]) -> None:
         """Raise ``ValueError`` if the rule names a layer that is not among the model's, as ``component.layer``."""
+        return None
 
     def wrap(self, attend: Attend) -> Attend:
         """Return the attention that this rule makes of ``attend``."""

@@ -7,7 +7,14 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-LOG2E = 1.4426950408889634
+LOG2E = tl.constexpr(1.4426950408889634)
+LN2 = tl.constexpr(0.6931471805599453)
+"""Logits are in the log2 domain inside the kernels; ``LOG2E.value`` is the number outside of them."""
+
+
+def batch_stride(x: Tensor, axis: int = 0) -> int:
+    """Return the stride of a batch axis; 0 where one entry serves all of the batch."""
+    return 0 if x.shape[axis] == 1 else x.stride(axis)
 
 
 def place_refusal(kernel: Any, x: Tensor) -> str | None:

@@ -6,7 +6,7 @@ import triton.language as tl
 from torch import Tensor
 
 from genkit.attention.operators import triton as shared
-from genkit.attention.operators.triton import LOG2E, load_queries
+from genkit.attention.operators.triton import LOG2E, batch_stride, load_queries
 
 KEYS = 64
 """Keys read at once, or fewer if a block has fewer."""
@@ -38,13 +38,13 @@ def mass_of_blocks(q: Tensor, k: Tensor, lse: Tensor, valid: Tensor, block: int,
         mass,
         *q.stride(),
         *k.stride(),
-        0 if valid.shape[0] == 1 else valid.stride(0),
+        batch_stride(valid),
         heads,
         queries,
         k.shape[2],
         mass.shape[3],
-        scale * LOG2E,
-        LOG2E,
+        scale * LOG2E.value,
+        LOG2E.value,
         **constants(width, block, q.dtype),
         **options(width),
     )

@@ -14,7 +14,7 @@ from genkit.attention.geometry.plan import Lists, split_lists
 from genkit.attention.operators import triton as shared
 from genkit.attention.operators.block_sparse.launch import Launch, launch_for
 from genkit.attention.operators.block_sparse.read_mask import ReadMask
-from genkit.attention.operators.triton import LOG2E, load_queries, online_softmax_update
+from genkit.attention.operators.triton import LN2, LOG2E, batch_stride, load_queries, online_softmax_update
 
 
 def refusal(q: Tensor) -> str | None:
@@ -92,15 +92,16 @@ def attend(
         *k.stride(),
         *v.stride(),
         *out.stride(),
-        *(0 if n == 1 else s for n, s in zip(whole_count.shape[:2], whole_count.stride()[:2], strict=True)),
-        0 if valid.shape[0] == 1 else valid.stride(0),
-        0 if tail_count is None or tail_count.shape[0] == 1 else tail_count.stride(0),
+        batch_stride(whole_count),
+        batch_stride(whole_count, 1),
+        batch_stride(valid),
+        0 if tail_count is None else batch_stride(tail_count),
         heads,
         queries,
         k.shape[2],
         whole_block.shape[3],
         table.shape[1],
-        scale * LOG2E,
+        scale * LOG2E.value,
         **constants(width, block, launch, q.dtype, tabled=table.numel() > 1, tail=keep is not None),
         num_warps=launch.warps,
         num_stages=launch.stages,
@@ -251,7 +252,7 @@ def _forward(
             top, total, acc = online_softmax_update(logits, far_v, top, total, acc, True, PRECISION)
 
     out = acc / tl.where(total == 0, 1.0, total)[:, None]
-    lse = tl.where(total == 0, float("-inf"), (top + tl.log2(total)) * 0.6931471805599453)
+    lse = tl.where(total == 0, float("-inf"), (top + tl.log2(total)) * LN2)
     out_at = out_ptr + batch * out_b + head * out_h + row.to(tl.int64)[:, None] * out_n + channel[None] * out_d
     tl.store(out_at, out.to(out_ptr.dtype.element_ty), mask=row_ok[:, None] & channel_ok[None])
     tl.store(lse_ptr + tl.program_id(1).to(tl.int64) * queries + row, lse, mask=row_ok)

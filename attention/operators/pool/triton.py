@@ -33,7 +33,7 @@ def pool_blocks(x: Tensor, valid: Tensor, block: int) -> tuple[Tensor, Tensor]:
         mean,
         similarity,
         *x.stride(),
-        0 if valid.shape[0] == 1 else valid.stride(0),
+        shared.batch_stride(valid),
         heads,
         tokens,
         mean.shape[2],

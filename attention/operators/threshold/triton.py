@@ -13,7 +13,7 @@ from genkit.attention.geometry.blocks import count_in_blocks
 from genkit.attention.operators import triton as shared
 from genkit.attention.operators.pool import pool
 from genkit.attention.operators.threshold.plan import spread_of
-from genkit.attention.operators.triton import load_queries, online_softmax_update
+from genkit.attention.operators.triton import LOG2E, batch_stride, load_queries, online_softmax_update
 
 GROUP = 32
 """Key blocks whose means are read together."""
@@ -76,8 +76,8 @@ def attend(
         *q.stride(),
         *k.stride(),
         *v.stride(),
-        0 if count.shape[0] == 1 else count.stride(0),
-        0 if valid.shape[0] == 1 else valid.stride(0),
+        batch_stride(count),
+        batch_stride(valid),
         heads,
         tokens,
         exact.shape[2],
@@ -193,7 +193,7 @@ def _forward(
         sink = tl.load(sinks_ptr + far, mask=far_ok, other=0) != 0
         exact = far_ok & ((score > level) | near | sink | (all_exact != 0))
         tail = far_ok & (exact == 0) & (count > float("-inf"))
-        logits = tl.where(tail[None], logits * 1.4426950408889634 + count[None], float("-inf"))
+        logits = tl.where(tail[None], logits * LOG2E + count[None], float("-inf"))
         top, total, acc = online_softmax_update(logits, values, top, total, acc, True, PRECISION)
         read += tl.sum(exact.to(tl.int32), 0)
         for i in range(GROUP):
@@ -206,7 +206,7 @@ def _forward(
                 v_at = v_ptr + batch * v_b + head * v_h + key.to(tl.int64)[:, None] * v_n + channel[None] * v_d
                 k = tl.load(k_at, mask=token_mask, other=0.0)
                 v = tl.load(v_at, mask=token_mask, other=0.0)
-                near_logits = tl.dot(q, tl.trans(k), input_precision=PRECISION) * (scale * 1.4426950408889634)
+                near_logits = tl.dot(q, tl.trans(k), input_precision=PRECISION) * (scale * LOG2E)
                 near_logits = tl.where(key_ok[None], near_logits, float("-inf"))
                 top, total, acc = online_softmax_update(near_logits, v, top, total, acc, True, PRECISION)
 
