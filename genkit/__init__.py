@@ -7,7 +7,7 @@ from genkit.plugins.builtin import PLUGINS
 
 __version__ = "0.1.0"
 __distribution__ = "genkit-video"
-"""Tells this package from PyPI's `genkit`, which is another project."""
+"""Distinguishes this package from PyPI's `genkit`, which is another project."""
 
 _EXPORTS = {
     "load": "genkit.loading",

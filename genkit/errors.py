@@ -1,15 +1,15 @@
-"""The errors that users see: each is one sentence that names the value, the rule and the fix."""
+"""Errors that users see: each is one sentence that names the value, the rule and the fix."""
 
 import difflib
 from collections.abc import Iterable
 
 
 class GenkitError(Exception):
-    """Something could not be done as asked."""
+    """A request could not be carried out."""
 
 
 class UsageError(GenkitError, ValueError):
-    """The request itself is wrong: an unknown name, a value outside its range, a combination that cannot be."""
+    """The request itself is invalid: an unknown name, a value out of range, an impossible combination."""
 
 
 class NotFiniteError(GenkitError, ArithmeticError):
@@ -17,7 +17,7 @@ class NotFiniteError(GenkitError, ArithmeticError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A closing hint for an unknown ``name``: the nearest known one, or all of them."""
+    """Return a closing hint for an unknown ``name``: the nearest known one, or all of them."""
     names = sorted(known)
     holding = sorted((known for known in names if len(name) > 3 and name in known), key=len)
     close = holding or difflib.get_close_matches(name, names, n=1, cutoff=0.5)
@@ -25,16 +25,16 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what an error says."""
+    """Return the first line of an error's message."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason was given")
 
 
 FULL = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed", "cannot allocate memory")
-"""What libraries say whose error for a full memory has no class of its own, in lower case."""
+"""Lower-case phrases by which libraries report full memory without an error class for it."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error of Python, NumPy, torch or a driver says that memory is full."""
+    """Return True if an error of Python, NumPy, torch or a driver reports that memory is full."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     said = str(error).lower()

@@ -1,4 +1,4 @@
-"""Open a model as a stock diffusers pipeline."""
+"""Loading of a model as a stock diffusers pipeline."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +25,7 @@ def load(
     offload: str | None = None,
     attention_backend: str | None = None,
 ) -> Any:
-    """Open a model and return the diffusers pipeline; everything is passed through to diffusers.
+    """Open a model and return the diffusers pipeline; everything is passed on to diffusers.
 
     Args:
         model: ``"tiny"`` (the embedded model), a hub id, a folder with a diffusers pipeline, or a pipeline object.
@@ -43,9 +43,9 @@ def load(
     _check_offload(offload, where)
     if attention_backend is not None:
         _check_backend(attention_backend)
-    with _told_when_full(str(model) if named else type(model).__name__, where):
-        pipe = _opened(model, precision, where) if named else model
-        _checked_family(pipe)
+    with _explain_full_memory(str(model) if named else type(model).__name__, where):
+        pipe = _open_pipeline(model, precision, where) if named else model
+        _check_family(pipe)
         if not named and precision is not None:
             pipe.to(precision)
         if offload is not None:
@@ -54,33 +54,33 @@ def load(
         elif named or device is not None:
             pipe.to(where)
     if attention_backend is not None:
-        _with_backend(pipe, attention_backend)
+        _set_backend(pipe, attention_backend)
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
 
-def _opened(model: str | Path, dtype: torch.dtype | None, device: str) -> Any:
+def _open_pipeline(model: str | Path, dtype: torch.dtype | None, device: str) -> Any:
     tiny = str(model) == "tiny"
     folder = TINY_WEIGHTS if tiny else Path(model)
     if tiny and not folder.exists():
         raise GenkitError(f"the embedded model's weights are missing from this installation; {reinstall()}")
     if not folder.is_dir() and not _looks_like_hub_id(str(model)):
         raise UsageError(
-            f"there is no model {str(model)!r}: it is not 'tiny', no folder, and no hub id of the form owner/name; "
+            f"there is no model {str(model)!r}: it is not 'tiny', a folder, or a hub id of the form owner/name; "
             f"{nearest(str(model), _known_ids())}"
         )
     from diffusers import DiffusionPipeline
 
-    import genkit.tiny.autoencoder  # noqa: F401 - diffusers opens a class of ours only when it is imported already
+    import genkit.tiny.autoencoder  # noqa: F401 - diffusers only opens a class of ours that is already imported
 
     precision = _natural_dtype(device, tiny) if dtype is None else dtype
     where = str(folder if folder.is_dir() else model)
     try:
         with _without_remarks(tiny):
             _check_index(where)
-            # Said, not left to a default: a folder of a model may bring code of its own.
+            # Explicit, not left to a default: a model's folder may bring code of its own.
             return DiffusionPipeline.from_pretrained(where, trust_remote_code=False, **{_dtype_argument(): precision})
-    except Exception as error:  # whatever a damaged folder makes of diffusers, transformers or safetensors
+    except Exception as error:  # a damaged folder can raise anything in diffusers, transformers or safetensors
         if isinstance(error, GenkitError) or is_out_of_memory(error):
             raise
         reason = visible(str(error).strip().split("\n")[0])  # the words of a hub, or of a file in the model
@@ -88,7 +88,7 @@ def _opened(model: str | Path, dtype: torch.dtype | None, device: str) -> Any:
 
 
 def _dtype_argument() -> str:
-    """diffusers 0.42 calls it ``dtype`` and warns of the older name."""
+    """Name of the argument: diffusers 0.42 calls it ``dtype`` and warns of the older name."""
     import diffusers
 
     major, minor = map(int, diffusers.__version__.split(".")[:2])
@@ -97,7 +97,7 @@ def _dtype_argument() -> str:
 
 @contextmanager
 def _without_remarks(tiny: bool) -> Iterator[None]:
-    """diffusers remarks that the embedded model's autoencoder is not its own class, which is as it should be."""
+    """Silence diffusers' remark that the embedded model's autoencoder is not its own class, as intended."""
     from diffusers import logging
 
     level = logging.get_verbosity()
@@ -152,8 +152,8 @@ def _check_backend(backend: Any) -> None:
 
 
 @contextmanager
-def _told_when_full(model: str, where: str) -> Iterator[None]:
-    """Say in a sentence that memory ended while a model was opened."""
+def _explain_full_memory(model: str, where: str) -> Iterator[None]:
+    """Explain in a sentence that memory was full while a model was opened."""
     try:
         yield
     except Exception as error:
@@ -162,12 +162,12 @@ def _told_when_full(model: str, where: str) -> Iterator[None]:
         offload = "" if where.startswith("cpu") else ", or offload='model'"
         reason = visible(first_line(error))[:200]
         raise GenkitError(
-            f"the memory of {where} was full while {visible(model)[:100]} was opened ({reason}); "
+            f"the memory of {where} was full when {visible(model)[:100]} was opened ({reason}); "
             f"try dtype='bfloat16' or a smaller model{offload}"
         ) from error
 
 
-def _with_backend(pipe: Any, backend: str) -> None:
+def _set_backend(pipe: Any, backend: str) -> None:
     model = getattr(pipe, "transformer", None)
     if model is None:
         raise UsageError(
@@ -192,14 +192,14 @@ def _check_index(where: str) -> None:
 
     name = diffusers.DiffusionPipeline.load_config(where).get("_class_name")
     pipeline = getattr(diffusers, name, None) if isinstance(name, str) else None
-    if isinstance(pipeline, type):  # what else stands there is for diffusers to judge
+    if isinstance(pipeline, type):  # anything else is for diffusers to judge
         try:
             check_class(pipeline)
         except LookupError as error:
             raise UsageError(str(error)) from None
 
 
-def _checked_family(pipe: Any) -> None:
+def _check_family(pipe: Any) -> None:
     from genkit.attention.facts.cards import card_of
 
     try:

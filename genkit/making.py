@@ -19,8 +19,8 @@ from genkit.video.video import Video
 def make(request: Request, on_event: OnEvent | None = None, pipe: Any = None) -> Video:
     """Make the video that a request describes.
 
-    ``pipe`` is a pipeline that is open already; None opens ``request.model``. Everything that can be refused without
-    the model is refused before it is opened.
+    ``pipe`` is an open pipeline; None opens ``request.model``. Everything that can be refused without the model is
+    refused before it is opened.
     """
     check_request(request)
     plugins = [parse(text) for text in request.plugins]
@@ -52,27 +52,27 @@ def make(request: Request, on_event: OnEvent | None = None, pipe: Any = None) ->
             on_event=on_event,
             **request.options,
         )
-    return _completed(video, request, seconds)
+    return _complete(video, request, seconds)
 
 
 def check_request(request: Request) -> None:
     """Refuse everything in a request that can be refused without its model.
 
     Raises:
-        UsageError: a plug-in or an argument that cannot be, or plug-ins that cannot be combined.
+        UsageError: a plug-in or an argument is invalid, or plug-ins cannot be combined.
     """
     plugins = [parse(text) for text in request.plugins]
     check_together(plugins)
     if isinstance(request.prompt, str):
         check_prompt(request.prompt)
     elif not any("text" in plugin.seams for plugin in plugins):
-        raise UsageError("the prompt is a list of events, and no timeline plug-in is in; add it to the plug-ins")
+        raise UsageError("the prompt is a list of events, but there is no timeline plug-in; add it to the plug-ins")
     if request.fps is not None:
         check_rate(request.fps)
     check_options(request.model_dump(include=set(WHOLE) | {"guidance_scale", "negative_prompt"}) | request.options)
 
 
-def _completed(video: Video, request: Request, load_seconds: float) -> Video:
+def _complete(video: Video, request: Request, load_seconds: float) -> Video:
     """Add what only ``make`` knows: the time to open the model, and how it was opened."""
     assert video.receipt is not None
     seconds = video.receipt.seconds.model_copy(update={"load": load_seconds})

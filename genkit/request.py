@@ -1,4 +1,4 @@
-"""What a user asks for: one schema for the command line, the page, the file and the library."""
+"""The request: one schema for the command line, the page, the file and the library."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,23 +15,23 @@ WHOLE = ("num_frames", "height", "width", "num_inference_steps")
 REAL = ("guidance_scale", "fps")
 """Fields that are finite numbers of at least 0."""
 TEXTS = ("prompt", "negative_prompt", "model", "device", "attention_backend")
-"""Fields that are texts; the prompt may be a list of events as well."""
+"""Fields that are text; the prompt may also be a list of events."""
 
 
 class RequestError(UsageError):
-    """A request that cannot be."""
+    """A request with invalid fields."""
 
     def __init__(self, wrong: Mapping[str, str]) -> None:
         super().__init__(next(iter(wrong.values())))
         self.wrong = dict(wrong)
-        """What is wrong, a sentence for each field."""
+        """Errors by field, a sentence each."""
 
 
 class Request(BaseModel):
-    """Everything that decides a video; None means the model's own default.
+    """Everything that determines a video; None means the model's own default.
 
     Raises:
-        RequestError: a field is unknown, missing, or cannot be what it is; however the request is made.
+        RequestError: a field is unknown, missing or invalid; however the request is made.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -39,7 +39,7 @@ class Request(BaseModel):
     prompt: str | list[dict[str, Any]] = Field(
         description="What the video shows: a text, or events with prompt, start and end in seconds."
     )
-    negative_prompt: str | None = Field(None, description="What it should not show.")
+    negative_prompt: str | None = Field(None, description="What the video should not show.")
     model: str = Field("tiny", description="'tiny', a hub id, or a folder with a diffusers pipeline.")
     plugins: tuple[str, ...] = Field((), description="Plug-ins such as 'radial:density=0.3'.")
     num_frames: int | None = Field(None, description="Pixel frames of the video.")
@@ -48,14 +48,14 @@ class Request(BaseModel):
     num_inference_steps: int | None = Field(None, description="Solver steps.")
     guidance_scale: float | None = Field(None, description="Strength of classifier-free guidance; 1 is none.")
     seed: int | None = Field(None, description="Seed of the noise, below 2**64; none draws one and stores it.")
-    fps: float | None = Field(None, description="Pixel frames a second.")
+    fps: float | None = Field(None, description="Pixel frames per second.")
     dtype: Literal["float32", "float16", "bfloat16"] | None = Field(None, description="Precision of the weights.")
     device: str | None = Field(None, description="'cpu', 'cuda', 'cuda:1', 'mps'; none takes a GPU if there is one.")
     offload: Literal["model", "sequential"] | None = Field(None, description="Keep idle parts in CPU memory.")
     attention_backend: str | None = Field(
         None, description="diffusers' name of the attention backend, such as 'flash'."
     )
-    options: dict[str, Any] = Field(default_factory=dict, description="Further arguments of the pipeline's call.")
+    options: dict[str, Any] = Field(default_factory=dict, description="Other arguments of the pipeline's call.")
 
     def __init__(self, **values: Any) -> None:
         with _in_a_sentence():
@@ -89,7 +89,7 @@ class Request(BaseModel):
     @field_validator(*WHOLE, *REAL, "seed", mode="before")
     @classmethod
     def _plain(cls, value: Any, info: ValidationInfo) -> Any:
-        """Numbers of NumPy and torch as Python's own; True and False are no numbers here."""
+        """Convert numbers of NumPy and torch to Python's own; True and False do not count as numbers here."""
         if isinstance(value, bool | bytes) or values.is_tensor(value):
             name = str(info.field_name)
             return values.real(name, value) if name in REAL else values.whole(name, value, minimum=None)
@@ -118,7 +118,7 @@ class Request(BaseModel):
     @field_validator(*TEXTS)
     @classmethod
     def _text(cls, value: Any, info: ValidationInfo) -> Any:
-        """Letters that every tokenizer and file can hold."""
+        """Check for characters that not every tokenizer and file can store."""
         for text in value if isinstance(value, list) else [value]:
             said = text.get("prompt") if isinstance(text, dict) else text
             if isinstance(said, str):
@@ -128,14 +128,14 @@ class Request(BaseModel):
 
 @contextmanager
 def _in_a_sentence() -> Iterator[None]:
-    """What pydantic finds, as one sentence for each field."""
+    """Turn pydantic's errors into one sentence for each field."""
     try:
         yield
     except ValidationError as error:
         wrong: dict[str, str] = {}
         for problem in error.errors(include_url=False):
             found = problem.get("ctx", {}).get("error")
-            if isinstance(found, RequestError):  # from __init__, which pydantic calls from its other ways
+            if isinstance(found, RequestError):  # from __init__, which pydantic calls from its other entry points
                 raise found from None
             wrong.setdefault(_place(problem), _sentence(problem))
         raise RequestError(wrong) from None

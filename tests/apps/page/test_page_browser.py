@@ -131,7 +131,7 @@ def test_a_conflict_is_told_at_once_beside_both_and_makes_no_job(page: Any, serv
     click(page, seed="seven", num_frames="18")
     says(page, "'seven' is not a seed", "#seed-message")
     says(page, "18 frames: the embedded model makes 2k + 1 frames", "#num_frames-message")
-    says(page, "Nothing was begun, because of: ", "#make-message")
+    says(page, "No job was started; check: ", "#make-message")
     assert photographed(page, "wrong") == []
     page.get_by_label("FreeNoise (arXiv").uncheck()
     page.locator("#freelong-message", has_text="cannot be combined").wait_for(state="detached")

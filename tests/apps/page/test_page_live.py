@@ -140,7 +140,7 @@ def test_what_is_wrong_makes_no_job(live: Live) -> None:
     before = live.store.jobs()
     said = live.tab().make(freelong=True, freenoise=True, seed=EVIL)
     assert sum("cannot be combined" in text for text in said) == 2
-    assert sum("Nothing was begun, because of: freelong, freenoise, seed" in text for text in said) == 1
+    assert sum("No job was started; check: freelong, freenoise, seed" in text for text in said) == 1
     assert sum("&lt;img" in text for text in said) == 1 and not any("<img" in text for text in said)
     assert live.store.jobs() == before
 

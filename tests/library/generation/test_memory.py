@@ -123,7 +123,7 @@ def test_a_full_memory_while_a_model_is_opened(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr("diffusers.DiffusionPipeline.from_pretrained", full)
     with pytest.raises(
-        genkit.GenkitError, match="the memory of cpu was full while tiny was opened .*; try dtype="
+        genkit.GenkitError, match="the memory of cpu was full when tiny was opened .*; try dtype="
     ) as it:
         genkit.load("tiny", device="cpu")
     assert "\n" not in str(it.value)
@@ -150,7 +150,7 @@ if not torch.cuda.is_available():
 def test_impossible_devices_are_refused_before_the_model_is_opened(
     device: Any, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("genkit.loading._opened", lambda *words: pytest.fail("the model was opened"))
+    monkeypatch.setattr("genkit.loading._open_pipeline", lambda *words: pytest.fail("the model was opened"))
     with pytest.raises(genkit.UsageError, match=message) as caught:
         genkit.load("tiny", device=device)
     assert "\n" not in str(caught.value)
@@ -178,7 +178,7 @@ def test_a_gpu_beyond_the_last_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
 def test_how_a_model_is_opened_is_checked_first(
     options: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("genkit.loading._opened", lambda *words: pytest.fail("the model was opened"))
+    monkeypatch.setattr("genkit.loading._open_pipeline", lambda *words: pytest.fail("the model was opened"))
     with pytest.raises(genkit.UsageError, match=message):
         genkit.load("tiny", **options)
 
