@@ -45,7 +45,7 @@ test-slow: venv  ## kills at every write, full disks, held stores: some minutes
 test-versions:  ## every test at the lowest, the pinned and the newest versions; SETS=floors for one of them
 	$(PYTHON) .ci/versions.py $(SETS)
 
-combinations: venv  ## write docs/combinations.md anew
+combinations: venv  ## write docs/combinations.md again
 	PYTHONPATH=tests/helpers $(BIN)/python tests/library/plugins/test_combinations.py
 
 check: venv  ## style, types of the built package, import directions, fast tests
@@ -58,7 +58,7 @@ check: venv  ## style, types of the built package, import directions, fast tests
 bench: venv  ## speed of attention on this machine
 	$(BIN)/genkit bench attention
 
-bench-gpu: venv  ## everything about one GPU; again for what is left
+bench-gpu: venv  ## all measurements of one GPU; run again for the rest
 	$(BIN)/genkit bench gpu
 
 parity: $(PARITY)/.installed  ## the evaluator against the official VBench 0.1.5, in a second environment
