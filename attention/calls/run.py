@@ -21,7 +21,7 @@ class Run:
     """Attention calls that went through us, by layer."""
     skipped: Counter[str] = field(default_factory=Counter)
     """Attention calls that a step cache left out, by layer; 0 for layers that it could have skipped and did not."""
-    usual: dict[str, int] = field(default_factory=dict)
+    calls_per_forward: dict[str, int] = field(default_factory=dict)
     """Attention calls of a layer in one forward of its model."""
     densities: dict[str, list[float | Tensor]] = field(default_factory=dict)
     """Share of the query-key pairs that were computed in each sparse call, by plug-in."""

@@ -280,9 +280,9 @@ class Session:
         for name in names:
             key = f"{component}.{name}"
             if name in calls:
-                self.run.usual[key] = calls[name]
+                self.run.calls_per_forward[key] = calls[name]
             if cached or name not in calls:
-                self.run.skipped[key] += 0 if name in calls else self.run.usual[key]
+                self.run.skipped[key] += 0 if name in calls else self.run.calls_per_forward[key]
 
     def route(self, layer: Layer, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Run one attention module with its attention routed; in another pipeline's forward, untouched.

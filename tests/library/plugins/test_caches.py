@@ -103,7 +103,7 @@ class Result:
     cached: np.ndarray
     again: np.ndarray
     skipped: dict[str, int]
-    usual: dict[str, int]
+    calls_per_forward: dict[str, int]
     traces: tuple[dict[str, list[str]], dict[str, list[str]]]
 
 
@@ -114,9 +114,9 @@ def result(plugin: str, name: str) -> Result:
     before = footprint(pipe)
     with genkit.apply(pipe, PLUGINS[plugin]) as plan:
         cached = run(pipe, name)
-        skipped, usual = dict(plan.session.run.skipped), dict(plan.session.run.usual)
+        skipped, calls = dict(plan.session.run.skipped), dict(plan.session.run.calls_per_forward)
         again = run(pipe, name)
-    return Result(cached, again, skipped, usual, (before, footprint(pipe)))
+    return Result(cached, again, skipped, calls, (before, footprint(pipe)))
 
 
 @pytest.mark.parametrize(("plugin", "name"), EVERY)
@@ -172,8 +172,10 @@ def test_the_pipeline_computes_as_before(name: str) -> None:
 def test_the_record_counts_what_was_skipped(plugin: str, name: str) -> None:
     found = result(plugin, name)
     calls = 2 if name == "mochi" else 1
-    assert set(found.usual.values()) == {calls}
-    expected = {key: calls * skipped_forwards(plugin, key.removeprefix("transformer.")) for key in found.usual}
+    assert set(found.calls_per_forward.values()) == {calls}
+    expected = {
+        key: calls * skipped_forwards(plugin, key.removeprefix("transformer.")) for key in found.calls_per_forward
+    }
     assert found.skipped == expected
 
 
