@@ -18,11 +18,13 @@ LIVE = 4
 """Tensors of all tokens that a layer keeps at the same time: its input, queries, keys and values."""
 
 
-def check_memory(pipe: Any, card: ModelCard, arguments: dict[str, Any], window: int | None = None) -> None:
+def check_memory(
+    pipe: Any, card: ModelCard, arguments: dict[str, Any], window: int | None = None, streams: bool = False
+) -> None:
     """Refuse a video that cannot fit into the free memory, before anything runs.
 
     Only the unavoidable minimum is counted, so that nothing is refused that could be made. ``window``: pixel frames
-    that the model sees at once; None is all.
+    that the model sees at once; None is all. ``streams``: True if frames leave the decoder's device piece by piece.
 
     Raises:
         UsageError: it cannot fit; the message names the number of frames that would.
@@ -30,7 +32,7 @@ def check_memory(pipe: Any, card: ModelCard, arguments: dict[str, Any], window: 
     size, device = size_of(pipe, card, arguments), torch.device(pipe._execution_device)
     if len(size) < 3:
         return
-    for where, need in needed_bytes(pipe, card, arguments, size, device, window).items():
+    for where, need in needed_bytes(pipe, card, arguments, size, device, window, streams).items():
         free = free_bytes(torch.device(where))
         if free is not None and need > free:
             fewer = _suggest(pipe, card, size, free / need)
@@ -47,6 +49,7 @@ def needed_bytes(
     size: dict[str, int],
     device: torch.device,
     window: int | None = None,
+    streams: bool = False,
 ) -> dict[str, int]:
     """Return the minimum memory besides the weights, in bytes by device: the larger of denoising and decoding."""
     pixels = 3 * math.prod(size.values())
@@ -57,6 +60,8 @@ def needed_bytes(
     denoising = tokens * _channels(model) * LIVE * _width_of(model)
     if device.type == "cpu":
         return {"cpu": max(denoising, decoded + kept)}
+    if streams:
+        return {str(device): denoising, "cpu": decoded + kept}
     return {str(device): max(denoising, decoded), "cpu": kept}
 
 

@@ -38,6 +38,11 @@ class Context:
         """Pixel frames that the model sees at once; None: all."""
         return None if self.turns is None else self.turns.window
 
+    @property
+    def streams(self) -> bool:
+        """Whether the frames leave the autoencoder's device piece by piece."""
+        return bool(self.decoding) and all(plan.streams for plan in self.decoding)
+
     def begin_run(self, fps: float) -> Run:
         """Start a fresh record for one generation and return it."""
         self.session.run, self.session.fps, self.session.batch = Run(), fps, None

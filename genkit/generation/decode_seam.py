@@ -27,8 +27,7 @@ def decode_seam(pipe: Any, session: Session, plans: Sequence[DecodePlan]) -> Sha
         UsageError: a plan cannot decode with this autoencoder.
     """
     vae = plain_model(pipe.vae)
-    for plan in plans:
-        plan.check(vae)
+    check_plans(pipe, plans)
 
     def decoded(original: Callable[..., Any], bound: inspect.BoundArguments) -> Any:
         if nearest_pipeline() is None:  # by hand
@@ -38,7 +37,7 @@ def decode_seam(pipe: Any, session: Session, plans: Sequence[DecodePlan]) -> Sha
         latents, *further = given.values()
         decode = _at_once(original)
         for plan in plans:
-            plan.check(vae)  # its user may have set it otherwise since
+            plan.check(vae)  # a callback may have set it otherwise
             decode = plan.wrap(decode, vae)
             session.run.came[plan.name, "decode"] += 1
         axis = 2 if latents.ndim == 5 else 0
@@ -46,6 +45,12 @@ def decode_seam(pipe: Any, session: Session, plans: Sequence[DecodePlan]) -> Sha
         return _output(pixels) if as_object else (pixels,)
 
     return Shadow(vae, "_decode", decoded, owner=pipe)
+
+
+def check_plans(pipe: Any, plans: Sequence[DecodePlan]) -> None:
+    """Raise ``UsageError`` where a plan cannot decode with the autoencoder of a pipeline, as it is set now."""
+    for plan in plans:
+        plan.check(plain_model(pipe.vae))
 
 
 def _at_once(original: Callable[..., Any]) -> Decode:

@@ -27,6 +27,7 @@ from genkit.checks.values import check_rate, function, quote
 from genkit.errors import GenkitError, UsageError, first_line, is_out_of_memory
 from genkit.generation.callbacks import chained
 from genkit.generation.context import Context
+from genkit.generation.decode_seam import check_plans
 from genkit.generation.events import OnEvent
 from genkit.generation.preview import preview
 from genkit.generation.prompts import as_argument, check_texts, note_unknown_words, read_events
@@ -60,7 +61,8 @@ def sample(
         context.positions.check_length(context.card.token_frames(pipe, min(frames, context.window or frames)))
     check_size(pipe, context.card, arguments)
     check_given(pipe, context.card, arguments)
-    check_memory(pipe, context.card, arguments, context.window)
+    check_memory(pipe, context.card, arguments, context.window, context.streams)
+    check_plans(pipe, context.decoding)
     named = {name: to_json(name, value) for name, value in arguments.items()}
     run = context.begin_run(fps)
     run.events = events

@@ -174,6 +174,7 @@ def test_an_autoencoder_that_cannot_be_cut_is_refused_as_it_is_applied_and_befor
         pipe.vae.use_framewise_decoding = False
         with pytest.raises(UsageError, match="set it to True, or leave stream-decode out"):
             handle.generate("a red circle", **sizes("hunyuan", seed=1))
+        assert not handle.session.run.came, "before any work"
 
 
 def test_a_copy_of_the_pipeline_decodes_by_itself(wan: Any, streams: list[int]) -> None:

@@ -48,6 +48,16 @@ def test_what_cannot_fit_is_refused_before_anything_runs_with_what_would(
             plan.generate("a red circle", seed=1, **size)
 
 
+def test_frames_that_leave_a_gpu_piece_by_piece_need_no_room_there() -> None:
+    pipe, device = families.FAMILIES["wan"](), torch.device("cuda")
+    card, size = genkit.apply(pipe).card, {"num_frames": 4097, "height": 48, "width": 64}
+    usual = fitting.needed_bytes(pipe, card, asked("wan") | size, size, device)
+    streamed = fitting.needed_bytes(pipe, card, asked("wan") | size, size, device, streams=True)
+    pixels = 4097 * 48 * 64 * 3
+    assert usual == {"cuda": pixels * 4, "cpu": pixels * 4}
+    assert streamed["cuda"] < pixels and streamed["cpu"] == pixels * 8
+
+
 @pytest.mark.parametrize(
     "changes", [{"num_frames": 8 * 10**15 + 1}, {"height": 16 * 10**12}, {"num_frames": 4 * 10**9 + 1}]
 )
