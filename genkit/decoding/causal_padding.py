@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from genkit.decoding.carrying import Carrying
 from genkit.decoding.cut import Cut, spans
 from genkit.decoding.twin import twin_of
+from genkit.errors import GenkitError
 
 
 class PaddingMemory(Carrying):
@@ -25,19 +26,24 @@ class PaddingMemory(Carrying):
         """Decode one tile of a piece."""
         memory = self.next_tile() or {}
         self.memories[self.tile] = memory
-        with _remembered(self.decoder, memory):
+        causal = [module for module in self.decoder.modules() if getattr(module, "time_pad", 0)]
+        with _remembered(causal, memory):
             out: tuple[Tensor, Any] = self.decoder(z, conv_cache=conv_cache)
+        if any(module.conv not in memory for module in causal):
+            raise GenkitError(
+                "stream-decode could not see the convolutions of the autoencoder's decoder, as happens with a compiled "
+                "one; decode with one that is not compiled, or leave stream-decode out"
+            )
         return out
 
 
 @contextmanager
-def _remembered(decoder: nn.Module, memory: dict[nn.Module, Tensor]) -> Iterator[None]:
+def _remembered(causal: list[Any], memory: dict[nn.Module, Tensor]) -> Iterator[None]:
     """Fill the padding in front of each convolution from ``memory``, in calls of this thread."""
     with ExitStack() as stack:
-        for module in decoder.modules():
-            if getattr(module, "time_pad", 0):
-                fill = partial(_fill, memory, module.time_pad, threading.get_ident())
-                stack.callback(module.conv.register_forward_pre_hook(fill).remove)
+        for module in causal:
+            fill = partial(_fill, memory, module.time_pad, threading.get_ident())
+            stack.callback(module.conv.register_forward_pre_hook(fill).remove)
         yield
 
 

@@ -20,6 +20,11 @@ KINDS: dict[str, Callable[..., Iterator[Tensor]]] = {
 """Functions ``(vae, latents, cut, *further arguments of its _decode)`` by class of autoencoder; its parents count."""
 
 
+def has_own_tiles(vae: Any) -> bool:
+    """Return whether an autoencoder is decoded in temporal tiles that it sets itself."""
+    return pieces_of(vae) in (temporal_tiles.hunyuan, temporal_tiles.ltx) and bool(vae.use_framewise_decoding)
+
+
 def pieces_of(vae: Any) -> Callable[..., Iterator[Tensor]]:
     """Return how an autoencoder is decoded piece by piece.
 

@@ -27,7 +27,8 @@ class StreamDecode:
     claims: ClassVar[frozenset[str]] = frozenset({"decode"})
 
     frames: int | None = None
-    """Latent frames of a piece; None is the smallest that the autoencoder has itself, and 16 for LTX."""
+    """Latent frames of a piece, in whole batches where the autoencoder has some; None is the smallest that it has
+    itself, and 16 for LTX."""
     overlap: int = 8
     """Latent frames decoded on either side of a piece and not kept, for LTX alone; with random weights of its real
     depth 8 leave about 4 levels of 255 at the seams and 12 leave none."""

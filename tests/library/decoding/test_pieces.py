@@ -7,8 +7,9 @@ from torch import Tensor
 
 from genkit.decoding.cut import Cut, spans
 from genkit.decoding.kinds import KINDS, pieces_of
+from genkit.decoding.streaming import Streaming
 from genkit.decoding.temporal_tiles import blended
-from genkit.errors import UsageError
+from genkit.errors import GenkitError, UsageError
 from genkit.tiny.autoencoder import PatchAutoencoder
 
 LEVEL = 2 / 255
@@ -154,6 +155,23 @@ def test_subclasses_decode_as_their_parents_and_strangers_are_refused_by_name():
     assert pieces_of(vae) is KINDS["AutoencoderKLWan"]
     with pytest.raises(UsageError, match="Linear is not known to decode piece by piece; leave stream-decode out"):
         pieces_of(torch.nn.Linear(1, 1))
+
+
+def test_a_decoder_whose_convolutions_cannot_be_seen_is_an_error(monkeypatch):
+    """As torch.compile does, which does not call hooks that come after it."""
+    vae = built(family_parts.mochi_vae)
+    monkeypatch.setattr("genkit.decoding.causal_padding._fill", lambda *given: None)
+    with pytest.raises(GenkitError, match="could not see the convolutions.*decode with one that is not compiled"):
+        list(pieces_of(vae)(vae, latents(vae, 12, 3), Cut()))
+
+
+def test_a_length_of_pieces_that_would_be_ignored_is_refused():
+    for make in (family_parts.hunyuan_vae, family_parts.ltx_vae):
+        vae = make()
+        vae.use_framewise_decoding = True
+        Streaming(name="stream-decode", cut=Cut()).check(vae)
+        with pytest.raises(UsageError, match="frames=5 has no place in Autoencoder.*pixel frames; set that, or leave"):
+            Streaming(name="stream-decode", cut=Cut(frames=5)).check(vae)
 
 
 def test_what_pieces_would_change_everywhere_is_refused_in_words():
