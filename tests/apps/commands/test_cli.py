@@ -337,7 +337,7 @@ def test_doctor_says_what_to_do(
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setitem(sys.modules, "av", None)
     monkeypatch.setattr(doctor.importlib.import_module("torch").cuda, "is_available", lambda: False)
-    monkeypatch.setattr(genkit, "__file__", str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(doctor, "TINY_WEIGHTS", tmp_path)
     assert main(["doctor"]) == 1
     text = capsys.readouterr().out
     assert re.search(r"^without flex +FlexAttention needs a C\+\+ compiler on a CPU; install g\+\+$", text, re.M)
