@@ -16,7 +16,7 @@ from genkit import AdaSpa, SlidingTile, SpargeAttention, Threshold, Timeline
 from genkit.attention.calls.call import Attend, Call
 from genkit.attention.geometry.grid import VideoGrid
 from genkit.attention.geometry.layout import Layout, Morton, Tiles, layout_of, ordered
-from genkit.attention.model import hoist
+from genkit.attention.model.order import hoist
 from genkit.attention.model.session import Session
 from genkit.attention.planning import planner_call
 from genkit.attention.planning.shared import in_first_frame

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from genkit.attention.facts.model_card import Volume
-from genkit.attention.model.hoist import Axes, Hoist, Place, axes_of, leaves
 from genkit.attention.model.hooks import cache_hooks
+from genkit.attention.model.order.hoist import Axes, Hoist, Place, axes_of, leaves
 
 Arguments = dict[str, Any]
 VolumeOf = Callable[[nn.Module, Arguments], Volume]

@@ -15,9 +15,9 @@ from genkit.attention.facts.model_card import ModelCard
 from genkit.attention.geometry.grid import VideoGrid
 from genkit.attention.geometry.layout import Layout, ordered
 from genkit.attention.model.forward import Here
-from genkit.attention.model.hoist import Hoist
 from genkit.attention.model.layers import Layer
-from genkit.attention.model.trial import SMALL, Trial, attempt, signature_of, small, untraced
+from genkit.attention.model.order.hoist import Hoist
+from genkit.attention.model.order.trial import SMALL, Trial, attempt, signature_of, small, untraced
 from genkit.attention.operators.permute import inverse
 
 

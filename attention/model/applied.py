@@ -1,0 +1,86 @@
+"""Rules in one pipeline: everything that is known of them for as long as they are in it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from genkit.attention.calls.call import Attend, Kind, Rule, compose
+from genkit.attention.calls.dense import dense
+from genkit.attention.calls.run import Run
+from genkit.attention.facts.model_card import ModelCard
+from genkit.attention.facts.volume import plain_model
+from genkit.attention.geometry.layout import Layout
+from genkit.attention.model.callers import nearest_pipeline
+from genkit.attention.model.forward import Forward, Here
+from genkit.attention.model.hooks import Around, Passage, Watcher
+from genkit.attention.model.layers import layers_of
+from genkit.attention.model.order.reordering import Reordering
+from genkit.attention.model.positions import first_positions, window_of
+
+
+class Applied:
+    """Rules that are applied to one pipeline; ``run`` is replaced before each generation, a forward lives in it."""
+
+    def __init__(self, pipe: Any, card: ModelCard, rules: list[Rule]) -> None:
+        self.pipe, self.card = pipe, card
+        self.run, self.fps = Run(), card.fps
+        kinds: list[Kind] = list(card.layers)
+        self.attends: dict[Kind, Attend] = {kind: compose(dense, rules, kind) for kind in kinds}
+        parts = {name: getattr(pipe, name, None) for name in card.components}
+        self.models = {name: plain_model(part) for name, part in parts.items() if part is not None}
+        self.layers = [layer for name, model in self.models.items() for layer in layers_of(name, model, card)]
+        self.rules = rules
+        self.window = window_of(rules)
+        self.table_of: Callable[[nn.Module, int], Tensor] = first_positions
+        """Reads the first positions that a module adds to hidden states, for windows in which they begin anew."""
+        self.passages: list[Passage] = []
+        self.around: list[Around] = []
+        self.watchers: list[Watcher] = []
+        self.batch: int | None = None
+        self.on_copy: Callable[[], None] = lambda: None
+        """Raises where a copy of a model would not be one."""
+        self.wrapped = False
+        """Whether forward rules are around the models, which begin and end each forward themselves."""
+        self.max_frames: int | None = None
+        """Latent frames that a forward of a model has at most; None: as many as the video."""
+        self.caches = False
+        """Whether a step cache of this pipeline is in the models, of which other pipelines must know nothing."""
+        self._here = Here()
+        self.reordering = Reordering(card, _layout_of(rules), self._here)
+
+    @contextmanager
+    def within(self, name: str, facts: dict[str, Any]) -> Iterator[None]:
+        """Inside one ``cache_context`` of a model, with what the pipeline says there."""
+        before, self._here.context = self._here.context, (name, facts)
+        try:
+            yield
+        finally:
+            self._here.context = before
+
+    @property
+    def foreign(self) -> bool:
+        """Whether another pipeline is at work in this thread."""
+        return nearest_pipeline() not in (None, self.pipe)
+
+    @property
+    @torch.compiler.disable
+    def inside(self) -> bool:
+        """Whether this thread is inside a forward of a model that is this pipeline's own doing."""
+        return self._forward is not None
+
+    @property
+    def trying(self) -> bool:
+        """Whether this thread tries a model out."""
+        return self._here.trying
+
+    @property
+    def _forward(self) -> Forward | None:
+        return self._here.forward
+
+
+def _layout_of(rules: list[Rule]) -> Layout | None:
+    """The order of the tokens that the only rule asks for; None with other rules, which count tokens frame by frame."""
+    return rules[0].layout if len(rules) == 1 else None

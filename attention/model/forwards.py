@@ -1,0 +1,160 @@
+"""Where each forward of a pipeline's models begins and ends, and what must have happened in between."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from genkit.attention.calls.call import Kind, Step
+from genkit.attention.calls.devices import devices_of
+from genkit.attention.facts.volume import Volume
+from genkit.attention.geometry.grid import VideoGrid
+from genkit.attention.geometry.windows import Window
+from genkit.attention.model.applied import Applied
+from genkit.attention.model.forward import Forward, arguments_of
+from genkit.attention.model.frames import latents_of
+from genkit.attention.model.hooks import refuse_ring
+from genkit.attention.model.progress import sigma_at, step_at, timestep_at
+
+
+class UnroutedError(RuntimeError):
+    """An attention layer computed without passing through the rules."""
+
+
+class Forwards(Applied):
+    """Begins and ends the forwards of the models, by hooks on the models or by the forward rules around them."""
+
+    @property
+    def volume(self) -> Volume | None:
+        """Frames, rows and columns of tokens in the forward that this thread runs for this pipeline; None outside."""
+        return None if self._forward is None else self._forward.volume
+
+    def begin(self, component: str, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Read shape and step once, before the model's forward; of another pipeline's, nothing.
+
+        Raises:
+            ValueError: the model splits the keys of a call over devices.
+        """
+        if self.wrapped:
+            return
+        self._here.forward, self._here.foreign = None, self.foreign
+        if not self._here.foreign:
+            arguments = arguments_of(model, args, kwargs)
+            self._begin(component, model, arguments, self.step_of(model, arguments))
+
+    def _begin(
+        self, component: str, model: nn.Module, arguments: dict[str, Any], step: Step, window: Window | None = None
+    ) -> None:
+        refuse_ring(component, model)
+        self._here.forward = Forward(
+            component=component,
+            run=self.run,
+            volume=self.card.volume(model, arguments),
+            step=step,
+            batch=len(latents_of(arguments)),
+            window=window,
+            devices=devices_of(model),
+        )
+        self.reordering.begin(component, model, arguments, self.run)
+        for watcher in self.watchers:
+            watcher.begin(self._here.forward)
+
+    def end(self, component: str, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
+        """After the model's forward: every layer must have come by, or have been skipped by a step cache.
+
+        A cache has nothing to reuse at first, so a layer that never came by in this run is out of reach.
+
+        Raises:
+            UnroutedError: a layer's forward never reached ``scaled_dot_product_attention``.
+        """
+        if self.wrapped:
+            return
+        forward = self._forward
+        self._here.forward, self._here.foreign = None, False
+        if forward is not None and out is not None:  # not another pipeline's, and not ended in an exception
+            self._end(forward)
+
+    def _end(self, forward: Forward) -> None:
+        component = forward.component
+        names = [layer.name for layer in self.layers if layer.component == component]
+        missed = [name for name in names if f"{component}.{name}" not in self.run.routed]
+        if missed:
+            raise UnroutedError(
+                f"{component}.{missed[0]} never called scaled_dot_product_attention ({len(missed)} such layers), so no "
+                "rule could act there; choose the native attention processor for it"
+            )
+        self._count(component, names, forward.calls)
+        for watcher in self.watchers:
+            watcher.end(forward)
+
+    @contextmanager
+    def forward_in(
+        self, component: str, model: nn.Module, arguments: dict[str, Any], step: Step, window: Window
+    ) -> Iterator[None]:
+        """Let what runs inside the block be one forward of a model, about the frames of ``window`` alone.
+
+        Raises:
+            ValueError, UnroutedError: as where a forward of the model begins and ends by itself.
+        """
+        with self._cache_context(component, window):
+            if step.frame_progress is not None and len(step.frame_progress) == window.frames:
+                step = replace(step, frame_progress=step.frame_progress[window.begin : window.end])
+            self._begin(component, model, arguments, step, None if window.is_whole else window)
+            forward = self._here.forward
+            try:
+                yield
+            finally:
+                self._here.forward = None
+            assert forward is not None
+            self._end(forward)
+
+    def _cache_context(self, component: str, window: Window) -> AbstractContextManager[None]:
+        """A ``cache_context`` for each window, so that diffusers' caches remember each apart."""
+        around = next(around for around in self.around if around.model is self.models[component])
+        if not self.caches or self._here.context is None or around.context is None:
+            return nullcontext()
+        name, facts = self._here.context
+        known: AbstractContextManager[None] = around.context.inner(
+            name if window.is_whole else f"{name} from frame {window.begin}", **facts
+        )
+        return known
+
+    def _count(self, component: str, names: list[str], calls: dict[str, int]) -> None:
+        """Keep in the record which layers were skipped, where the model has a step cache."""
+        cached = getattr(self.models[component], "is_cache_enabled", False)
+        for name in names:
+            key = f"{component}.{name}"
+            if name in calls:
+                self.run.calls_per_forward[key] = calls[name]
+            if cached or name not in calls:
+                self.run.skipped[key] += 0 if name in calls else self.run.calls_per_forward[key]
+
+    def grid_of(self, kind: Kind, text_tokens: int) -> VideoGrid:
+        """The grid that a call of this kind would have in the forward that runs now; ``self`` and ``joint`` alone."""
+        assert self._forward is not None
+        tokens = prod(self._forward.volume) + text_tokens
+        return self._grid(kind, torch.empty(1, 1, tokens, 1, device="meta"))
+
+    def _grid(self, kind: Kind, q: Tensor) -> VideoGrid:
+        assert self._forward is not None
+        return self._forward.grid(self.card, self.pipe, self.fps, kind, q)
+
+    def step_of(self, model: nn.Module, arguments: dict[str, Any]) -> Step:
+        """Return where the sampler is in a forward that is given ``arguments``."""
+        batch, (frames, _, _) = len(latents_of(arguments)), self.card.volume(model, arguments)
+        doubled = self.card.batched_guidance and self.batch is not None and batch == 2 * self.batch
+        context = self._here.context
+        return step_at(self.pipe.scheduler, self.card, context, arguments["timestep"], frames, doubled=doubled)
+
+    def timestep(self) -> float:
+        """Return the timestep of the schedule that the noisiest frame of the forward that runs now has reached."""
+        assert self._forward is not None
+        return timestep_at(self.pipe.scheduler, self._forward.step)
+
+    def sigma(self, index: int) -> float | None:
+        """Noise level of a step in [0, 1]; None for schedulers whose sigmas mean something else."""
+        return sigma_at(self.pipe.scheduler, self.card, index)
