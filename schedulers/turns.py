@@ -50,8 +50,6 @@ class Forward:
     """The frame after the last that it sees."""
     keep: int
     """First frame whose prediction is taken; those before it are only looked at."""
-    timesteps: Tensor | None = None
-    """``[end - begin]``, one a frame; None is the one of the pipeline for all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,19 +73,15 @@ class Queue:
         """Clean frames that stay at the head of the queue, for the first forward to see."""
         return self.window - self.moved
 
-    def forwards(self, timesteps: Tensor) -> Iterator[Forward]:
+    def forwards(self) -> Iterator[Forward]:
         """Cut the queue into forwards of ``window`` frames; each level is moved by exactly one of them.
 
         The last one ends with the queue, so that it may keep fewer frames and see more.
-
-        Args:
-            timesteps: ``[context + steps]``, those of the frames.
         """
         frames = self.context + self.steps
         borders = [*range(self.context, frames, self.moved), frames]
         for keep, end in pairwise(borders):
-            begin = end - self.window
-            yield Forward(begin=begin, end=end, keep=keep, timesteps=timesteps[begin:end])
+            yield Forward(begin=end - self.window, end=end, keep=keep)
 
     def sources(self) -> list[int]:
         """Return which frame of the first clip each frame of the queue begins as, 0 first.
@@ -121,6 +115,8 @@ class DiagonalTurns:
         self._drop = max(0, queue.steps - queue.window)
         self._made: list[Tensor] = []
         self._estimate: Tensor | None = None
+        self.moved = False
+        """Whether the last turn moved frames to other places of the latents."""
         self.turn = 0
         """Turns that are done."""
         self.total = queue.steps + frames + queue.steps - queue.window
@@ -149,7 +145,11 @@ class DiagonalTurns:
         """Return what the forwards of this turn see."""
         if self.turn < self.levels.steps:
             return [Forward(begin=0, end=self.queue.window, keep=0)]
-        return list(self.queue.forwards(self._timesteps))
+        return list(self.queue.forwards())
+
+    def frame_timesteps(self) -> Tensor | None:
+        """Return the timestep of each frame of the queue, 0 for clean ones; None before there is a queue."""
+        return None if self.turn < self.levels.steps else self._timesteps
 
     def step(self, prediction: Tensor, latents: Tensor, solve: Solve) -> Tensor:
         """Return the latents with which the next turn begins; of the last turn, all frames of the video.
@@ -162,7 +162,8 @@ class DiagonalTurns:
         turn, self.turn = self.turn, self.turn + 1
         if turn < self.levels.steps:
             latents = solve(prediction, latents, turn)
-            return latents if self.turn < self.levels.steps else self._filled(latents)
+            self.moved = self.turn == self.levels.steps
+            return self._filled(latents) if self.moved else latents
         return self._moved(prediction, latents)
 
     def estimate(self) -> Tensor | None:
@@ -171,8 +172,8 @@ class DiagonalTurns:
 
     def _filled(self, clip: Tensor) -> Tensor:
         """The first queue: frames of the clip, with noise of their level."""
-        kept = clip.narrow(self.axis, 0, max(0, self.queue.window - self.queue.steps))
-        self._made.extend(kept.cpu().split(1, self.axis))
+        clean = range(self.queue.window - self.queue.steps)
+        self._made.extend(clip.narrow(self.axis, number, 1).clone().cpu() for number in clean)
         places = torch.tensor(self.queue.sources(), device=clip.device)
         self._estimate = clip.index_select(self.axis, places)
         context, frames = self._split(self._estimate)
@@ -198,7 +199,7 @@ class DiagonalTurns:
         if self._drop:
             self._drop -= 1
         else:
-            self._made.append(frame.cpu())
+            self._made.append(frame.clone().cpu())  # a view would keep the whole queue
 
     def _split(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         """The clean frames of the queue, and the others."""

@@ -36,7 +36,8 @@ class Context:
     @property
     def window(self) -> int | None:
         """Pixel frames that the model sees at once; None: all."""
-        return None if self.turns is None else self.turns.window
+        frames = self.session.max_frames
+        return None if frames is None else (frames - 1) * self.card.stride(self.pipe) + 1
 
     @property
     def streams(self) -> bool:

@@ -20,7 +20,7 @@ from genkit.generation.seams import Shadow, begin_seam, end_seam, text_seam
 from genkit.generation.turns.seam import TurnSeam
 from genkit.plugins.caches.step_cache import StepCache
 from genkit.plugins.conflicts import check_together
-from genkit.plugins.contract import NoisePlan, Parts, Plugin, Target, TextPlan
+from genkit.plugins.contract import ForwardRule, NoisePlan, Parts, Plugin, Target, TextPlan
 
 if TYPE_CHECKING:
     from genkit.video.video import Video
@@ -110,7 +110,10 @@ class Handle:
             if cache:
                 self._shadows.append(cache)
                 cache.install()
-            if forward := [part.forward for part in parts if part.forward]:
+            forward: list[ForwardRule] = [part.forward for part in parts if part.forward]
+            if self.turns:
+                forward.append(self.turns.forwards)
+            if forward:
                 self._shadows.append(ForwardSeam(self.session, forward))
             self._shadows.append(begin_seam(self.pipe, self.session, self.asked, noise, cache))
             self._shadows.append(end_seam(self.pipe, self.session, self.asked))

@@ -162,6 +162,13 @@ class Turns(Protocol):
         """Frames of the latents that this turn begins with."""
         ...
 
+    moved: bool
+    """Whether the last turn moved frames to other places of the latents."""
+
+    def frame_timesteps(self) -> Tensor | None:
+        """Return the timestep of each frame in this turn; None gives all the pipeline's own."""
+        ...
+
     def forwards(self) -> Sequence[Forward]:
         """Return what the forwards of this turn see; together they keep the last frame and those before it."""
         ...

@@ -1,17 +1,25 @@
-"""What a model sees in a turn: parts of the latents, each frame with a timestep of its own."""
+"""The model in a turn: parts of the latents, each frame with a timestep of its own."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from genkit.attention.calls.call import Step
 from genkit.attention.facts.model_card import ModelCard
+from genkit.attention.geometry.windows import Window
 from genkit.attention.model.forward import arguments_of
+from genkit.attention.model.frames import latents_of
 from genkit.attention.model.hooks import Passage
 from genkit.attention.model.session import Session
-from genkit.plugins.contract import Turns
-from genkit.schedulers.turns import Forward
+from genkit.plugins.contract import Denoise, TurnPlan, Turns
+
+LONG = 2**31
+"""Latent frames of a video that no model sees at once."""
+Now = Callable[[], Turns | None]
+"""Returns the run that is going on; None where there is none, or it is a plain one."""
 
 
 def framed(latents: Tensor, card: ModelCard, frames: int) -> Tensor:
@@ -24,50 +32,65 @@ def unframed(latents: Tensor, card: ModelCard) -> Tensor:
     return latents.flatten(_axis(card), _axis(card) + 1)
 
 
-def forward_seam(session: Session, component: str, model: nn.Module, now: Callable[[], Turns | None]) -> None:
-    """Let each call of a model become the forwards of a turn, for as long as the session is installed."""
+@dataclass(frozen=True)
+class TurnForwards:
+    """The forward rule of a plan of turns: each call of the model becomes the forwards of the turn."""
+
+    plan: TurnPlan
+    now: Now
+
+    @property
+    def name(self) -> str:
+        """Name of the plug-in."""
+        return self.plan.name
+
+    @property
+    def max_frames(self) -> int | None:
+        """Latent frames that one forward has at most; None: as many as the video."""
+        frames = self.plan.first_frames(LONG)
+        return None if frames == LONG else frames
+
+    def note(self, frames: int) -> str | None:
+        """Return None: the seam of turns says it."""
+        return None
+
+    def wrap(self, denoise: Denoise) -> Denoise:
+        """Return a denoiser that answers 0 for the frames at the head that no forward of the turn is asked for."""
+
+        def of_turn(latents: Tensor, step: Step, window: Window) -> Tensor:
+            turns = self.now()
+            if turns is None:
+                return denoise(latents, step, window)
+            answers = []
+            for forward in turns.forwards():
+                seen = Window(forward.begin, forward.end, window.frames)
+                part = latents if seen.is_whole else latents[:, forward.begin : forward.end]
+                answers.append(denoise(part, step, seen)[:, forward.keep - forward.begin :])
+            joined = torch.cat(answers, 1)
+            head = joined.new_zeros(len(joined), window.frames - joined.shape[1], *joined.shape[2:])
+            return torch.cat([head, joined], 1)
+
+        return of_turn
+
+
+def timestep_passage(session: Session, component: str, now: Now) -> Passage:
+    """Give a model the timesteps of the turn's frames, one for each token, ahead of all that forward rules do."""
+    model, called = session.models[component], getattr(session.pipe, component)
 
     def through(inner: Any, *args: Any, **kwargs: Any) -> Any:
         turns = now()
-        if turns is None or not session.inside:
+        if turns is None or session.foreign or session.trying or session.inside:
             return inner(*args, **kwargs)
-        arguments, frames = arguments_of(model, args, kwargs), turns.latent_frames
-        answers, forwards = [], turns.forwards()
-        for forward in forwards:
-            given = _part(arguments, session.card, model, forward, frames)
-            session.begin(component, model, (), given)
-            answer = inner(**given)
-            session.end(component, model, (), given, answer)
-            seen = framed(answer[0], session.card, forward.end - forward.begin)
-            answers.append(seen.narrow(_axis(session.card), forward.keep - forward.begin, forward.end - forward.keep))
-        joined = unframed(_joined(answers, frames, _axis(session.card)), session.card)
-        return (joined,) if isinstance(answer, tuple) else type(answer)(sample=joined)
+        arguments = arguments_of(model, args, kwargs)
+        if "num_frames" in arguments:
+            arguments["num_frames"] = turns.latent_frames
+        if (of_frames := turns.frame_timesteps()) is not None:
+            latents, (_, rows, cols) = latents_of(arguments), session.card.volume(model, arguments)
+            of_tokens = of_frames.to(latents.device).repeat_interleave(rows * cols)
+            arguments["timestep"] = of_tokens[None].expand(len(latents), -1)
+        return inner(**arguments)
 
-    session.passages.append(Passage(model, through))
-
-
-def _part(
-    arguments: dict[str, Any], card: ModelCard, model: nn.Module, forward: Forward, frames: int
-) -> dict[str, Any]:
-    """The arguments of one forward."""
-    hidden = framed(arguments["hidden_states"], card, frames)
-    seen = hidden.narrow(_axis(card), forward.begin, forward.end - forward.begin)
-    given = arguments | {"hidden_states": unframed(seen, card).contiguous()}
-    if "num_frames" in given:
-        given["num_frames"] = forward.end - forward.begin
-    if forward.timesteps is not None:
-        _, rows, cols = card.volume(model, given)
-        tokens = forward.timesteps.to(hidden.device).repeat_interleave(rows * cols)
-        given["timestep"] = tokens[None].expand(hidden.shape[0], -1)
-    return given
-
-
-def _joined(answers: list[Tensor], frames: int, axis: int) -> Tensor:
-    """One answer for all frames: 0 for those at the head that no forward moves."""
-    joined = torch.cat(answers, axis)
-    missing = list(joined.shape)
-    missing[axis] = frames - joined.shape[axis]
-    return torch.cat([joined.new_zeros(missing), joined], axis)
+    return Passage(called, through)
 
 
 def _axis(card: ModelCard) -> int:

@@ -17,13 +17,10 @@ from genkit.attention.model.callers import nearest_pipeline
 from genkit.attention.model.session import Session
 from genkit.errors import GenkitError, UsageError
 from genkit.generation.seams import Shadow
-from genkit.generation.turns.forward import forward_seam, framed, unframed
+from genkit.generation.turns.forward import TurnForwards, framed, timestep_passage, unframed
 from genkit.generation.turns.levels import check_flow, levels_of, shift_for
 from genkit.plugins.contract import TurnPlan, Turns
 from genkit.schedulers.turns import Draw, Levels
-
-LONG = 2**31
-"""Latent frames of a video that no model sees at once."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +62,8 @@ class TurnSeam:
             Shadow(self.pipe, "progress_bar", self._shown),
         ]
         self.stand_in = self.pipe.__dict__["scheduler"] = self._stand_in()
-        for component, model in self.session.models.items():
-            forward_seam(self.session, component, model, lambda: self.turns)
+        for component in self.session.models:
+            self.session.passages.append(timestep_passage(self.session, component, lambda: self.turns))
 
     def _stand_in(self) -> Any:
         """A copy of the scheduler that asks the plan; a copy or a pickle of it is one of the scheduler."""
@@ -99,9 +96,9 @@ class TurnSeam:
         self.solver = self._fresh = self.scheduler
 
     @property
-    def window(self) -> int:
-        """Pixel frames that the model sees at once, at most."""
-        return (self.plan.first_frames(LONG) - 1) * self.session.card.stride(self.pipe) + 1
+    def forwards(self) -> TurnForwards:
+        """The forward rule that goes with the plan."""
+        return TurnForwards(self.plan, lambda: self.turns)
 
     def estimate(self, latents: Tensor) -> Tensor | None:
         """Return the frames that the run is heading for, shaped as latents; None where only the solver knows."""
@@ -176,6 +173,8 @@ class TurnSeam:
         frames = self.turns.latent_frames
         prediction, latents = (framed(given[name], card, frames) for name in ("model_output", "sample"))
         found = unframed(self.turns.step(prediction, latents, self._solve), card)
+        if self.turns.moved:  # what attention found out about a frame is not where that frame is now
+            self.session.run.memory.found.clear()
         self.stand_in._step_index = self.turns.turn
         if self._bar is not None:
             self._bar.advance()

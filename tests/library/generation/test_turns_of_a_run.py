@@ -216,6 +216,31 @@ def test_sparse_calls_are_counted_and_the_noisy_end_of_the_queue_is_dense(wan: A
     assert attention.backends["dense (warm-up)"] == 3 * 2 * (2 + 8)
 
 
+def test_a_plan_of_turns_and_a_plan_of_decoding_do_not_know_of_each_other(wan: Any) -> None:
+    with genkit.apply(wan, FIFO) as plan:
+        at_once = plan.generate(PROMPT, **LONG)
+    with genkit.apply(wan, FIFO, genkit.StreamDecode()) as plan:
+        streamed = plan.generate(PROMPT, **LONG)
+    assert np.array_equal(at_once.frames, streamed.frames)
+
+
+def test_what_a_call_found_is_forgotten_as_frames_move_on(wan: Any) -> None:
+    """A plan is of the frames that it was found for, and in the next turn others are there."""
+    sparse = genkit.AdaSpa(density=0.5, min_tokens=1, block=8, dense_layers=0, dense_steps=0, impl="reference")
+    kept: list[int] = []
+    starts: set[Any] = set()
+
+    def look(pipe: Any, index: int, timestep: Any, given: dict[str, Any]) -> dict[str, Any]:
+        found = plan.session.run.memory.found
+        kept.append(len(found))
+        starts.update(place.window for place, _ in found if place.window is not None)
+        return {}
+
+    with genkit.apply(wan, FIFO, sparse) as plan:
+        plan.generate(PROMPT, callback_on_step_end=look, **LONG)
+    assert kept[3:] == [0] * 9 and max(kept[:3]) > 0, "a plan of the last turn is there in the next one"
+
+
 def test_without_lookahead_each_frame_is_seen_by_one_forward(wan: Any) -> None:
     with genkit.apply(wan, genkit.FIFO(window=4, lookahead=False)) as plan:
         calls = plan.generate(PROMPT, **LONG).receipt.attention.calls
