@@ -133,7 +133,12 @@ def _each(value: Any, change: Any) -> Any:
 
 def _has_tensor(value: Any) -> bool:
     found: list[Tensor] = []
-    _each(value, lambda one: found.append(one) or one)
+
+    def seen(one: Tensor) -> Tensor:
+        found.append(one)
+        return one
+
+    _each(value, seen)
     return bool(found)
 
 

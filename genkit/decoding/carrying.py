@@ -11,6 +11,8 @@ from genkit.decoding.cut import spans
 class Carrying(nn.Module):
     """A decoder between pieces: its memory of each spatial tile, in the order in which the autoencoder decodes them."""
 
+    decoder: Any
+
     def __init__(self, decoder: nn.Module) -> None:
         super().__init__()
         self.__dict__["decoder"] = decoder  # not a part of this module: it belongs to the autoencoder

@@ -32,6 +32,8 @@ class AtOnce(nn.Module):
     Its kernel, and with it the last bit, depends on how many positions there are.
     """
 
+    conv: Any
+
     def __init__(self, conv: nn.Module, z: Tensor) -> None:
         super().__init__()
         self.__dict__["conv"] = conv  # not a part of this module: it belongs to the autoencoder

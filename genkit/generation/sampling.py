@@ -99,8 +99,9 @@ def sample(
 
 
 def _preview(context: Context, fps: float) -> Callable[[Tensor], Video | None]:
-    heading = {} if context.turns is None else {"heading": context.turns.estimate}
-    return partial(preview, context.pipe, fps=fps, **heading)
+    if context.turns is None:
+        return partial(preview, context.pipe, fps=fps)
+    return partial(preview, context.pipe, fps=fps, heading=context.turns.estimate)
 
 
 def _where(pipe: Any, context: Context) -> dict[str, Any]:
