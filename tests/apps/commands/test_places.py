@@ -30,7 +30,7 @@ THEIRS = {
     "bytes": b"\xff\x00\xfe",
 }
 ROW = curve_row(0.2, 3.4) | {
-    "asked": 0.2, "dense_ms": 1.0, "planner_first_ms": 0.1, "attention_ms": 1.0, "under_way": 3.0, "device_name": "x",
+    "asked": 0.2, "dense_ms": 1.0, "planner_first_ms": 0.1, "attention_ms": 1.0, "warm": 3.0, "device_name": "x",
 }  # fmt: skip
 
 
@@ -38,7 +38,7 @@ ROW = curve_row(0.2, 3.4) | {
 def works(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     """What was begun; every command is done at once."""
     begun: list[str] = []
-    frames = np.linspace(0, 1, 9 * 16 * 16 * 3).reshape(9, 16, 16, 3)
+    frames = np.linspace(0, 1, 17 * 64 * 64 * 3).reshape(17, 64, 64, 3)
 
     def made(request: Any, on_event: Any = None, pipe: Any = None) -> Video:
         begun.append("made")
