@@ -12,7 +12,7 @@ from genkit.record.visible import visible_lines
 from genkit.tiny.world import vocabulary
 
 Row = dict[str, Any]
-MODEL_FIELDS = ("family", "title", "pipeline", "hub_ids", "native_frames", "fps", "rope")
+MODEL_FIELDS = ("family", "title", "pipeline", "hub_ids", "native_frames", "fps")
 
 
 def plugins() -> list[Row]:
@@ -27,7 +27,11 @@ def plugins() -> list[Row]:
 
 def models() -> list[Row]:
     """Return every model family that plug-ins support; the embedded model also lists its vocabulary."""
-    rows = [{name: getattr(card, name) for name in MODEL_FIELDS} | {"attention": [*card.layers]} for card in CARDS]
+    rows = [
+        {name: getattr(card, name) for name in MODEL_FIELDS}
+        | {"positions": card.positions.making, "attention": [*card.layers]}
+        for card in CARDS
+    ]
     return [row | {"words": vocabulary()} if row["family"] == "tiny" else row for row in rows]
 
 

@@ -21,6 +21,7 @@ from genkit.attention.planning.rule import SparseRule
 from genkit.plugins import catalogue
 from genkit.plugins.contract import Target
 from genkit.plugins.sparse.adaspa import AdaSpa
+from genkit.schedulers.windows import windows_over
 
 WAN = Target(family="wan", title="Wan 2.1", native_frames=21, kinds=frozenset({"self", "cross"}))
 WAN_480P = VideoGrid(frames=21, rows=30, cols=52)
@@ -230,6 +231,8 @@ def test_a_window_is_a_whole_width_and_near_a_half_of_one() -> None:
     rule = catalogue.parse("freenoise:window=7,stride=3").parts(target).rules[0]
     rule.wrap(lambda q, k, v, call: seen.append(call.grid.frames) or q)(*torch.zeros(3, 1, 1, 640, 2), call_of(grid))
     assert set(seen) == {7}
+    assert catalogue.parse("windows:window=7,stride=3").window == catalogue.parse("fifo:window=7").window == 7
+    assert [place.end - place.begin for place in windows_over(40, 7, 3)] == [7] * len(windows_over(40, 7, 3))
     names = {name for name in catalogue.names() for p in catalogue.describe(catalogue.plugin_class(name)).parameters
              if p.name == "window"}  # fmt: skip
-    assert names == {"freenoise", "sliding-tile"}, "say here what a window is in the new one"
+    assert names == {"freenoise", "sliding-tile", "fifo", "windows"}, "say here what a window is in the new one"

@@ -194,7 +194,7 @@ def test_bad_files_are_rows_with_their_reasons(bad: Path, tmp_path: Path) -> Non
     results = evaluate(find_suite("lite"), [bad], tmp_path / "run")
     reasons = failures(results)
     assert set(reasons) == {"cut short.mp4", "empty.mp4", "empty too.mp4", "single.mp4", "text.mp4", "text.npz"}
-    assert reasons["empty.mp4"] == reasons["empty too.mp4"] == "the file is empty: it holds no video"
+    assert reasons["empty.mp4"] == reasons["empty too.mp4"] == "the file is empty: it contains no video"
     assert reasons["single.mp4"] == "the file contains only one frame; a video has at least two"
     assert reasons["cut short.mp4"].startswith("only 0 of 5 frames of the file can be decoded")
     assert "not a video" in reasons["text.mp4"]
@@ -280,7 +280,7 @@ def test_the_command_line_tells_values_and_bad_files(bad: Path, tmp_path: Path, 
     assert main(words) == 1
     out, err = capsys.readouterr()
     assert "lite.dynamic_degree" in out and "lite.flicker" in out and "empty.mp4" not in out
-    assert "empty.mp4: the file is empty: it holds no video" in err and "6 of 7 videos" in err
+    assert "empty.mp4: the file is empty: it contains no video" in err and "6 of 7 videos" in err
     assert main(words) == 2
     assert "use --resume to continue" in capsys.readouterr().err
     assert main(["eval", "run", "--suite", "lite", str(bad / "good.mp4"), "--out", str(tmp_path / "2"), "--json"]) == 0

@@ -102,7 +102,7 @@ def test_one_row_and_none_are_drawn() -> None:
 
 def test_many_lines_of_a_curve_are_all_drawn_and_no_rows_are_refused() -> None:
     rows = [
-        {"planner": f"p{i}", "impl": "gather", "density": 0.1 * i, "anew": 2.0, "device_name": "a chip"}
+        {"planner": f"p{i}", "impl": "gather", "density": 0.1 * i, "cold": 2.0, "warm": 3.0, "device_name": "a chip"}
         for i in range(9)
     ]
     text = curve_page.picture(rows)

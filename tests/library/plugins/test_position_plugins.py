@@ -103,7 +103,7 @@ def test_only_one_plan_of_positions_goes_into_a_pipeline(tiny: Any) -> None:
 # --- with others ---
 
 OTHERS: dict[str, Any] = {
-    "radial": lambda: made({"radial": "density=0.5"}, "radial"),
+    "radial": lambda: made({"radial": "radial:density=0.5"}, "radial"),
     "freenoise": lambda: genkit.FreeNoise(window=3, stride=1),
     "timeline": genkit.Timeline,
 }
