@@ -258,3 +258,9 @@ def test_the_command_line_begins_without_the_heavy_packages() -> None:
     code = "import sys, genkit.apps.cli; print([m for m in ('torch', 'tqdm', 'numpy', 'av') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_no_two_test_files_have_one_name() -> None:
+    """They have no packages around them, so pytest would take one for the other."""
+    names = Counter(path.name for path in (TOP / "tests").rglob("*.py"))
+    assert [name for name, count in names.items() if count > 1] == []

@@ -56,3 +56,12 @@ def test_the_table_names_every_plugin():
 
 def test_no_placeholder_is_left():
     assert "MEASURED" not in README
+
+
+def test_the_figures_of_longer_videos_are_the_committed_ones():
+    import json
+
+    from genkit.benchmarks.tiny import longer
+
+    lines = (TOP / "benchmarks/results/longer_tiny.jsonl").read_text("utf-8").splitlines()
+    assert longer.table([json.loads(line) for line in lines]) in README

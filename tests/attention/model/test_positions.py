@@ -82,7 +82,7 @@ def test_blocks_of_two_attentions_differ_by_what_the_second_reads(pipe: Any) -> 
 
 def test_positions_that_go_on_beyond_a_window_would_be_seen(pipe: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     out = ours(pipe, 24)
-    monkeypatch.setattr("genkit.attention.model.session.window_of", lambda rules: None)
+    monkeypatch.setattr("genkit.attention.model.applied.window_of", lambda rules: None)
     going_on = ours(pipe, 24)
     assert float((out - going_on).abs().max()) > 1e-3 * float(out.abs().max())
 
