@@ -76,6 +76,7 @@ class _End:
     def __init__(self) -> None:
         self.process, self.first = os.getpid(), 0
         self._hurry: threading.Timer | None = None
+        self._again: threading.Timer | None = None
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self.process:
@@ -95,15 +96,15 @@ class _End:
         if not isinstance(lost, Stopped):
             return False
         self.first = 0
-        again = threading.Timer(PAUSE, os.kill, (self.process, lost.number))  # this runs inside the destructor, too
-        again.daemon = True
-        again.start()
+        self._again = threading.Timer(PAUSE, os.kill, (self.process, lost.number))  # this runs in the destructor, too
+        self._again.daemon = True
+        self._again.start()
         return True
 
     def calm(self) -> None:
-        """Cancel the timer: cleaning up was done in time."""
-        if self._hurry is not None:
-            self._hurry.cancel()
+        """Cancel the timers: cleaning up was done in time, and a block that has ended needs no other signal."""
+        for timer in filter(None, (self._hurry, self._again)):
+            timer.cancel()
 
     def _at_once(self) -> None:
         discard_parts()

@@ -6,7 +6,7 @@ import torch
 from numpy.typing import NDArray
 
 from genkit.tiny.oracle import Reading, read_windows, score
-from genkit.tiny.world import NATIVE_FRAMES, Scene, parse
+from genkit.tiny.world import Scene, parse
 
 STRIDE = 3
 """Frames between the windows that are read; 65 frames have 17 windows."""
@@ -31,9 +31,8 @@ class Verdict:
         return 2 * self.moving > self.windows
 
     def __str__(self) -> str:
-        return f"moves: {'yes' if self.moves else 'no'} ({self.moving} of {self.windows} windows), " + (
-            f"shape kept: {self.kept} of {self.windows}"
-        )
+        moves = "yes" if self.moves else "no"
+        return f"moves: {moves} ({self.moving} of {self.windows} windows), shape kept: {self.kept} of {self.windows}"
 
 
 def verdict(frames: NDArray, prompt: str) -> Verdict:
@@ -49,7 +48,7 @@ def verdict(frames: NDArray, prompt: str) -> Verdict:
         UsageError: the oracle cannot read the frames.
     """
     scenes = [parse(text.strip()) for text in prompt.split("|")]
-    readings = read_windows(torch.from_numpy(frames).movedim(-1, 1), min(STRIDE, max(1, len(frames) - NATIVE_FRAMES)))
+    readings = read_windows(torch.from_numpy(frames).movedim(-1, 1), STRIDE)
     kept = sum(any(_keeps(reading, scene) for scene in scenes) for reading in readings)
     return Verdict(len(readings), kept, sum(_moves(reading) for reading in readings))
 
