@@ -5,6 +5,7 @@ from itertools import cycle
 
 from genkit.benchmarks.drawing.canvas import FAINT, Box, Drawing, Word
 from genkit.benchmarks.drawing.curves import ticks
+from genkit.benchmarks.evaluate.section import insert_section
 from genkit.benchmarks.timing.results import Row
 from genkit.errors import UsageError
 
@@ -48,11 +49,7 @@ def insert_table(page: str, rows: Sequence[Row]) -> str:
     Raises:
         UsageError: the page does not have them.
     """
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise UsageError(f"the page has no place for the table; write {BEGIN} and {END} where it should be")
-    return f"{before}{BEGIN}\n{table(rows)}{END}{after}"
+    return insert_section(page, BEGIN, END, table(rows))
 
 
 def picture(rows: Sequence[Row]) -> str:

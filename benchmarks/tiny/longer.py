@@ -14,9 +14,9 @@ from typing import Any
 import torch
 
 from genkit.benchmarks.evaluate.ledger import Ledger, Row, key_of
+from genkit.benchmarks.evaluate.section import insert_section
 from genkit.benchmarks.evaluate.stats import UNIT, Stat, estimate
-from genkit.benchmarks.networks.weight_files import sha256_of
-from genkit.benchmarks.timing.machine import facts, heading
+from genkit.benchmarks.tiny.embedded import open_embedded
 from genkit.errors import GenkitError
 from genkit.plugins import catalogue
 from genkit.tiny.evaluate import held_out_scenes
@@ -95,9 +95,12 @@ def _hits(count: int, windows: int) -> list[float]:
 
 
 def write_section(page: Path, rows: Sequence[Row]) -> None:
-    """Replace the table of a page."""
-    head, _, rest = page.read_text("utf-8").partition(BEGIN)
-    page.write_text(f"{head}{BEGIN}\n{table(rows)}{END}{rest.partition(END)[2]}", "utf-8")
+    """Replace the table of a page.
+
+    Raises:
+        UsageError: the page has no place for it.
+    """
+    page.write_text(insert_section(page.read_text("utf-8"), BEGIN, END, table(rows)), "utf-8")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -114,14 +117,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _measure(out: Path, docs: Path | None, prompts: int) -> int:
-    import genkit
-    from genkit.loading import TINY_WEIGHTS
-
-    pipe = genkit.load("tiny")
-    dtype = pipe.transformer.dtype
-    weights = sha256_of(TINY_WEIGHTS / "transformer" / "diffusion_pytorch_model.safetensors")
-    about = {**facts(pipe.transformer.device), "dtype": str(dtype).removeprefix("torch."), "weights": weights}
-    print(f"{heading(about, dtype, 0)}, weights {weights[:12]}")
+    pipe, about = open_embedded(0)
     with Ledger(out) as ledger:
         run(pipe, prompts, ledger, about, lambda line: print(line, flush=True))
         rows = list(ledger.rows.values())

@@ -26,9 +26,8 @@ import torch
 
 from genkit.attention.planning.rule import WARM_UP
 from genkit.benchmarks.evaluate.ledger import Ledger, Row, key_of
-from genkit.benchmarks.networks.weight_files import sha256_of
 from genkit.benchmarks.suites.similarity import mse, psnr, ssim
-from genkit.benchmarks.timing.machine import facts, heading
+from genkit.benchmarks.tiny.embedded import open_embedded
 from genkit.benchmarks.tiny.table import check_goals, table, write_section
 from genkit.errors import GenkitError, UsageError, nearest
 from genkit.plugins import catalogue
@@ -233,14 +232,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _measure(config: PlannersConfig, out: Path, docs: Path | None) -> int:
-    import genkit
-    from genkit.tiny import TINY_WEIGHTS
-
-    pipe = genkit.load("tiny")
-    weights = sha256_of(TINY_WEIGHTS / "transformer" / "diffusion_pytorch_model.safetensors")
-    dtype = pipe.transformer.dtype
-    about = {**facts(pipe.transformer.device), "dtype": str(dtype).removeprefix("torch."), "weights": weights}
-    print(f"{heading(about, dtype, config.seed)}, weights {weights[:12]}")
+    pipe, about = open_embedded(config.seed)
     with Ledger(out) as ledger:
         check_same(list(ledger.rows.values()), about, config, out)
         run(config, maker(pipe, config), ledger, about, lambda line: print(line, flush=True))
