@@ -8,7 +8,7 @@ from torch import Tensor
 
 from genkit.attention.calls.devices import Devices
 from genkit.attention.calls.memory import Place
-from genkit.attention.calls.run import Run
+from genkit.attention.calls.run import RunRecord
 from genkit.attention.geometry.grid import VideoGrid
 from genkit.attention.geometry.layout import Layout
 from genkit.attention.geometry.windows import Window
@@ -61,7 +61,7 @@ class Call:
     kind: Kind
     grid: VideoGrid
     step: Step
-    run: Run
+    run: RunRecord
     """The record of this generation, and the state that rules keep in it."""
     model: str = "transformer"
     """Name of the pipeline's component; part of the key of every state."""

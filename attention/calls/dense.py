@@ -16,7 +16,7 @@ def dense(q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:
     backend = call.options.get("backend")
     how = "windowed" if call.visible is not None else backend
     if not call.counted:
-        call.run.ran(f"dense ({how})" if how else "dense")
+        call.run.count_backend(f"dense ({how})" if how else "dense")
     if call.visible is not None:
         return _windowed(q, k, v, call)
     return sdpa(q, k, v, call, call.mask, backend)

@@ -10,7 +10,7 @@ from genkit.attention.calls.memory import Memory
 
 
 @dataclass
-class Run:
+class RunRecord:
     """Made anew for every generation; nothing outlives it and no two pipelines share one."""
 
     came: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -38,7 +38,7 @@ class Run:
     events: Events | None = None
     """The events of the prompt, put here when its texts are encoded; None where it is one text for all frames."""
 
-    def ran(self, backend: str) -> None:
+    def count_backend(self, backend: str) -> None:
         """Count one call of an implementation."""
         self.backends[backend] += 1
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from genkit.attention.calls.call import Attend, Kind, Rule, compose
 from genkit.attention.calls.dense import dense
-from genkit.attention.calls.run import Run
+from genkit.attention.calls.run import RunRecord
 from genkit.attention.facts.model_card import ModelCard
 from genkit.attention.facts.volume import plain_model
 from genkit.attention.geometry.layout import Layout
@@ -26,7 +26,7 @@ class Applied:
 
     def __init__(self, pipe: Any, card: ModelCard, rules: list[Rule]) -> None:
         self.pipe, self.card = pipe, card
-        self.run, self.fps = Run(), card.fps
+        self.run, self.fps = RunRecord(), card.fps
         kinds: list[Kind] = list(card.layers)
         self.attends: dict[Kind, Attend] = {kind: compose(dense, rules, kind) for kind in kinds}
         parts = {name: getattr(pipe, name, None) for name in card.components}

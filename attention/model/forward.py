@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from genkit.attention.calls.call import Kind, Step
 from genkit.attention.calls.devices import Devices
-from genkit.attention.calls.run import Run
+from genkit.attention.calls.run import RunRecord
 from genkit.attention.facts.model_card import ModelCard
 from genkit.attention.facts.volume import Volume
 from genkit.attention.geometry.grid import VideoGrid
@@ -27,7 +27,7 @@ class Forward:
     """One forward of a model that runs now."""
 
     component: str
-    run: Run
+    run: RunRecord
     volume: Volume
     step: Step
     batch: int

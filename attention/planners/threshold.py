@@ -71,7 +71,7 @@ class ThresholdPlanner(InOrder[ThresholdSettings]):
             valid=here.valid,
             impl=here.impl,
         )
-        here.ran("threshold")
+        here.count_backend("threshold")
         here.on_plan(q, k, v, lambda: self.plan(q, k, here))
         return out, exact.double().mean() / exact.shape[-1]
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields, replace
 
 from torch import Tensor
 
-from genkit.attention.calls.run import Run
+from genkit.attention.calls.run import RunRecord
 from genkit.attention.geometry.plan import BlockPlan
 from genkit.attention.planning.planner import Planner
 from genkit.attention.planning.planner_call import PlannerCall
@@ -53,7 +53,7 @@ def measure(planner: Planner, q: Tensor, k: Tensor, v: Tensor, here: PlannerCall
     What the planner remembers is kept apart from what it remembers in the generation itself, and from what other
     settings of it remember.
     """
-    run = here.per_run(Run, "measured", planner)
+    run = here.per_run(RunRecord, "measured", planner)
     given = {field.name: getattr(here, field.name) for field in fields(PlannerCall)}
     given |= {"planner": planner, "call": replace(here.call, run=run)}
     dense, lse = here.dense(q, k, v)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from genkit.attention.calls.call import Call, Kind, Step, compose
-from genkit.attention.calls.run import Run
+from genkit.attention.calls.run import RunRecord
 from genkit.attention.model.forward import Forward
 from genkit.attention.model.layers import Layer
 from genkit.attention.model.session import Session
@@ -57,7 +57,7 @@ def idle(session: Session, component: str, step: Step) -> Iterator[str]:
     Every layer is asked in the last step, and the last layer in every step, with tensors without numbers that pass
     through all rules, so that windows count.
     """
-    run, names = Run(), []
+    run, names = RunRecord(), []
     for rule in session.rules:
         bare = rule.bare
         if isinstance(bare, SparseRule):
@@ -82,7 +82,7 @@ def _asked_of(session: Session, component: str, step: Step) -> Iterator[tuple[La
     yield from ((layer, index) for layer in layers[-1:] for index in range(step.total - 1))
 
 
-def _ask(session: Session, layer: Layer, step: Step, run: Run) -> None:
+def _ask(session: Session, layer: Layer, step: Step, run: RunRecord) -> None:
     """One call of a layer, through all rules, with nothing computed."""
     kind: Kind = layer.kind
     grid = session.grid_of(kind, MOST_TEXT if kind == "joint" else 0)

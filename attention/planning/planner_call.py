@@ -125,14 +125,14 @@ class PlannerCall:
             tail=tail,
             impl=impl,
         )
-        self.ran(impl)
+        self.count_backend(impl)
         self.on_plan(q, k, v, lambda: plan)
         return out
 
-    def ran(self, implementation: str) -> None:
+    def count_backend(self, implementation: str) -> None:
         """Say in the record which implementation did this call, unless it counts under another name."""
         if not self.call.counted:
-            self.call.run.ran(implementation)
+            self.call.run.count_backend(implementation)
 
     def on_plan(self, q: Tensor, k: Tensor, v: Tensor, plan: Callable[[], BlockPlan]) -> None:
         """Called with each executed plan, with the tokens in its order; overridden to record recall."""

@@ -66,7 +66,7 @@ class SparseRule(Rule):
 
         def sparse(q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:
             if self._warming_up(call):
-                call.run.ran(WARM_UP)
+                call.run.count_backend(WARM_UP)
                 return attend(q, k, v, replace(call, counted=True))
             if reason := self._refusal(q, k, call):
                 call.run.refused(self.name, reason, call.layer, call.step.index)

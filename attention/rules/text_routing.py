@@ -85,7 +85,7 @@ class TextRoutingRule(Rule):
             if len(spans) == 1:
                 return attend(q, k, v, call)
             each = _keys_of_each(call, k.shape[2], len(spans))
-            call.run.ran("text routing")
+            call.run.count_backend("text routing")
             return _grouped(q, k, v, call, -self._costs(call, spans).repeat_interleave(each, dim=1))
 
         return routed

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from genkit.attention.calls.call import Call, Step
-from genkit.attention.calls.run import Run
+from genkit.attention.calls.run import RunRecord
 from genkit.attention.geometry.plan import BlockPlan
 from genkit.attention.operators.block_sparse import Impl
 from genkit.attention.planning.planner_call import PlannerCall
@@ -159,7 +159,7 @@ def time_planner(
 
 
 def _here(rule: SparseRule, model: RealModel, q: Tensor, impl: Impl, laps: Laps) -> TimedCall:
-    call = Call(layer="timed", depth=DEPTH, kind=model.kind, grid=model.grid, step=STEP, run=Run())
+    call = Call(layer="timed", depth=DEPTH, kind=model.kind, grid=model.grid, step=STEP, run=RunRecord())
     return TimedCall(
         planner=rule.planner,
         call=call,

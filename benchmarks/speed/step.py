@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 import genkit
-from genkit.attention.calls.run import Run
+from genkit.attention.calls.run import RunRecord
 from genkit.attention.model.session import Session
 from genkit.benchmarks.speed.attention import impl_of, parse_impl
 from genkit.benchmarks.timing.baselines import attempt
@@ -150,7 +150,7 @@ class _Model:
         self.say(line_of(row))
 
 
-def _record(run: Run, session: Session) -> Row:
+def _record(run: RunRecord, session: Session) -> Row:
     """Return what attention over all frames did: mean density where sparse, share of sparse calls, and refusals."""
     densities = [float(x) for found in run.densities.values() for x in found]
     layers = [f"{x.component}.{x.name}" for x in session.layers if x.kind in ("self", "joint")]

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from genkit.attention.calls.call import Attend, Call, Rule
-from genkit.attention.calls.run import Run
+from genkit.attention.calls.run import RunRecord
 from genkit.attention.model.callers import local_of_call, works_for
 from genkit.attention.model.session import ReplacedError, Session
 from genkit.attention.planning.rule import ALL_WARM_UP, WARM_UP, SparseRule
@@ -129,7 +129,7 @@ def _seams(parts: Sequence[tuple[str, Parts]]) -> Iterator[tuple[str, str]]:
 def begin_record(session: Session) -> None:
     """Start a fresh record where a pipeline was called directly, and again: nothing of the last video may stay."""
     if session.run.routed or session.run.ended:
-        session.run = Run()
+        session.run = RunRecord()
 
 
 def check_parts(session: Session) -> None:
@@ -143,7 +143,7 @@ def check_parts(session: Session) -> None:
         ) from None
 
 
-def _note_idle(run: Run, plugin: str) -> None:
+def _note_idle(run: RunRecord, plugin: str) -> None:
     """A sparse method may leave nothing out because that was asked for, or because it found nothing; the receipt says
     it."""
     refused = any(name == plugin for name, _ in run.refusals)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from genkit.attention.calls.run import Run
+from genkit.attention.calls.run import RunRecord
 from genkit.attention.facts.model_card import ModelCard
 from genkit.attention.model.session import Session
 from genkit.generation.models.positions import PositionSeam
@@ -44,7 +44,7 @@ class Context:
         """Whether the frames leave the autoencoder's device piece by piece."""
         return bool(self.decoding) and all(plan.streams for plan in self.decoding)
 
-    def begin_run(self, fps: float) -> Run:
+    def begin_run(self, fps: float) -> RunRecord:
         """Start a fresh record for one generation and return it."""
-        self.session.run, self.session.fps, self.session.batch = Run(), fps, None
+        self.session.run, self.session.fps, self.session.batch = RunRecord(), fps, None
         return self.session.run

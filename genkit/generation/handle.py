@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from genkit.attention.calls.run import Run
+from genkit.attention.calls.run import RunRecord
 from genkit.attention.facts.cards import card_of
 from genkit.attention.model.session import Session
 from genkit.errors import GenkitError, UsageError
@@ -205,7 +205,7 @@ class Handle:
         if not self.session.run.ended:
             self.asked.end(self.session)
 
-    def begin_run(self, fps: float) -> Run:
+    def begin_run(self, fps: float) -> RunRecord:
         """Start a fresh record for one generation and return it."""
         return self.context.begin_run(fps)
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genkit.attention.calls.run import Run
+from genkit.attention.calls.run import RunRecord
 from genkit.attention.model.session import UnroutedError
 from genkit.attention.planning.outlook import Outlook
 from genkit.checks.arguments import (
@@ -130,7 +130,7 @@ def _note_what_is_known(context: Context, prompt: Any, arguments: dict[str, Any]
             run.note(f"{name}: {to_json(name, arguments[name])} ran after the steps, and no file holds what it does")
 
 
-def _note_what_differs(run: Run, watch: Watch, arguments: dict[str, Any], videos: Any) -> None:
+def _note_what_differs(run: RunRecord, watch: Watch, arguments: dict[str, Any], videos: Any) -> None:
     """The same, of what only the end shows."""
     made, asked = len(videos[0]), arguments.get("num_frames")
     if asked not in (None, made):

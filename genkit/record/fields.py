@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from genkit.attention.calls.run import Run
+    from genkit.attention.calls.run import RunRecord
 
 
 def plain(value: Any) -> Any:
@@ -81,7 +81,7 @@ class Attention(Record):
     skipped: dict[str, Skipped] = Field(default={}, description="Calls that a step cache skipped, by model.")
 
     @classmethod
-    def from_run(cls, run: "Run") -> "Attention":
+    def from_run(cls, run: "RunRecord") -> "Attention":
         """Summarise the record of the attention hooks."""
         return cls(
             layers=len(run.routed),
@@ -131,7 +131,7 @@ class Fields(Record):
     versions: dict[str, str] = Field(default={}, description="Versions of Python and of relevant packages.")
 
 
-def _skipped(run: "Run") -> dict[str, Skipped]:
+def _skipped(run: "RunRecord") -> dict[str, Skipped]:
     found: dict[str, dict[str, int]] = {}
     for key, calls in run.skipped.items():
         model, _, layer = key.partition(".")

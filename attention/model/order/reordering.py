@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from genkit.attention.calls.call import Call, Step
 from genkit.attention.calls.dense import sdpa
-from genkit.attention.calls.run import Run
+from genkit.attention.calls.run import RunRecord
 from genkit.attention.facts.model_card import ModelCard
 from genkit.attention.geometry.grid import VideoGrid
 from genkit.attention.geometry.layout import Layout, ordered
@@ -43,7 +43,7 @@ class Reordering:
         while self.hoists:
             self.hoists.pop().remove()
 
-    def begin(self, component: str, model: nn.Module, arguments: dict[str, Any], run: Run) -> None:
+    def begin(self, component: str, model: nn.Module, arguments: dict[str, Any], run: RunRecord) -> None:
         """Let the order of the tokens be kept through all blocks if a trial of the model, once, has shown it may be."""
         for hoist in self.hoists:
             if hoist.component == component and hoist.handles:
@@ -111,7 +111,7 @@ def _ordered_in_layer(
         kind=layer.kind,
         grid=grid,
         step=Step(),
-        run=Run(),
+        run=RunRecord(),
         options=options,
         scale=given.get("scale"),
     )

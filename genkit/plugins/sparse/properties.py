@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from genkit.attention.calls.call import Call, Kind, Step
-from genkit.attention.calls.run import Run
+from genkit.attention.calls.run import RunRecord
 from genkit.attention.geometry.grid import VideoGrid
 from genkit.attention.geometry.plan import BlockPlan
 from genkit.attention.planning.measure import measure
@@ -92,7 +92,7 @@ def branches_and_sizes_do_not_meet(sparse: Sparse, dense: Sparse) -> None:
     for branch, qkv in inputs.items():
         attend, call = attention(sparse, GRIDS[0]), call_of(GRIDS[0], step=_step(branch))
         alone[branch] = [attend(*qkv, call) for _ in range(2)]
-    attend, run = attention(sparse, GRIDS[0]), Run()
+    attend, run = attention(sparse, GRIDS[0]), RunRecord()
     for turn in range(2):
         for branch in ("uncond", "cond"):
             found = attend(*inputs[branch], call_of(GRIDS[0], run=run, step=_step(branch)))
@@ -119,7 +119,7 @@ def hidden_frames_are_not_read(sparse: Sparse, dense: Sparse) -> None:
         return
     changed = v.clone()
     changed[:, :, -15:] = 1e4
-    again = attend(q, k, changed, replace(call, run=Run()))
+    again = attend(q, k, changed, replace(call, run=RunRecord()))
     assert_close(again[:, :, : 15 * 8], out[:, :, : 15 * 8])
 
 
@@ -198,7 +198,7 @@ def drawn(grid: VideoGrid, batch: int = 1, seed: int = 0) -> tuple[Tensor, Tenso
 def call_of(grid: VideoGrid, **change: Any) -> Call:
     """Return a call late in a run."""
     kind: Kind = "joint" if grid.text_tokens else "self"
-    call = Call(layer="blocks.3.attn1", depth=3, kind=kind, grid=grid, step=_step("cond"), run=Run())
+    call = Call(layer="blocks.3.attn1", depth=3, kind=kind, grid=grid, step=_step("cond"), run=RunRecord())
     return replace(call, **change)
 
 

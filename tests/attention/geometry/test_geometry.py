@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from genkit.attention.calls.call import Call, Kind, Step
-from genkit.attention.calls.run import Run
+from genkit.attention.calls.run import RunRecord
 from genkit.attention.geometry.grid import VideoGrid
 from genkit.attention.geometry.plan import BlockPlan
 from genkit.attention.planning.planner_call import PlannerCall
@@ -82,6 +82,6 @@ def test_every_query_block_keeps_its_own(name: str) -> None:
 def watched(planner: Any, grid: VideoGrid) -> Watched:
     """A call of the eighth of ten steps."""
     kind: Kind = "joint" if grid.text_tokens else "self"
-    call = Call(layer="blocks.3.attn1", depth=3, kind=kind, grid=grid, step=Step(index=8, total=10), run=Run())
+    call = Call(layer="blocks.3.attn1", depth=3, kind=kind, grid=grid, step=Step(index=8, total=10), run=RunRecord())
     device = torch.device("cpu")
     return Watched(planner=planner, call=call, grid=grid, scale=0.25, valid=None, impl="auto", device=device)

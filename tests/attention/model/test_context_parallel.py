@@ -23,7 +23,7 @@ from genkit.attention.calls.call import Call, Step
 from genkit.attention.calls.dense import dense
 from genkit.attention.calls.devices import Devices
 from genkit.attention.calls.events import Events
-from genkit.attention.calls.run import Run
+from genkit.attention.calls.run import RunRecord
 from genkit.attention.geometry.grid import VideoGrid
 from genkit.attention.planning.planner import MethodPlanner
 from genkit.attention.planning.rule import SparseRule
@@ -108,7 +108,7 @@ def test_heads_that_cannot_be_asked_run_dense_and_say_so() -> None:
     """Tensor parallelism."""
     q, k, v = torch.randn(3, 1, 2, 60, 16, generator=torch.Generator().manual_seed(0))
     for name in ("adaspa", "sparge, recall"):
-        run = Run()
+        run = RunRecord()
         attended(planned(catalogue.parse(PLUGINS[name])), q, k, v, run=run, devices=Devices(None, 0, 2))
         ((_, reason),) = run.refusals
         assert "lie on devices that cannot be asked" in reason
@@ -139,7 +139,7 @@ def planned(plugin: Any) -> SparseRule:
 def attended(rule: SparseRule, q: Tensor, k: Tensor, v: Tensor, **changes: Any) -> Tensor:
     """What a rule gives in its first step."""
     grid = VideoGrid(frames=5, rows=3, cols=4, native_frames=2)
-    call = Call(layer="blocks.1.attn1", depth=1, kind="self", grid=grid, step=Step(), **{"run": Run()} | changes)
+    call = Call(layer="blocks.1.attn1", depth=1, kind="self", grid=grid, step=Step(), **{"run": RunRecord()} | changes)
     return rule.wrap(dense)(q, k, v, call)
 
 
@@ -157,7 +157,7 @@ def test_words_of_a_part_of_the_tokens_that_nobody_shares_are_refused() -> None:
     """The frames of such queries are not known."""
     rule = TextRoutingRule(tail=0.0)
     grid = VideoGrid(frames=5, rows=3, cols=4)
-    run = Run(events=Events(lambda whole: [(0.0, 0.5), (0.5, whole.pixel_frames / whole.fps)]))
+    run = RunRecord(events=Events(lambda whole: [(0.0, 0.5), (0.5, whole.pixel_frames / whole.fps)]))
     call = Call(layer="blocks.1.attn2", depth=1, kind="cross", grid=grid, step=Step(), run=run)
     q, k = torch.zeros(1, 2, 30, 16), torch.zeros(1, 2, 8, 16)
     with pytest.raises(ValueError, match="has 30 queries where 60 of the 60 tokens of the video were expected"):

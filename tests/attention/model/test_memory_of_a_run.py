@@ -8,7 +8,7 @@ from sparse_settings import SPARSE, made
 
 from genkit.attention.calls.call import Call, Step
 from genkit.attention.calls.dense import dense
-from genkit.attention.calls.run import Run
+from genkit.attention.calls.run import RunRecord
 from genkit.attention.geometry.grid import VideoGrid
 from genkit.attention.geometry.windows import Window
 from genkit.attention.planning.rule import SparseRule
@@ -19,7 +19,7 @@ TARGET = Target(family="f", title="Some Model", native_frames=3, kinds=frozenset
 
 
 def call_of(**changes):
-    call = Call(layer="blocks.1.attn1", depth=1, kind="self", grid=GRID, step=Step(index=1, total=4), run=Run())
+    call = Call(layer="blocks.1.attn1", depth=1, kind="self", grid=GRID, step=Step(index=1, total=4), run=RunRecord())
     return replace(call, **changes)
 
 

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from genkit.attention.calls.call import Call, Step
 from genkit.attention.calls.dense import dense
-from genkit.attention.calls.run import Run
+from genkit.attention.calls.run import RunRecord
 from genkit.attention.geometry.grid import VideoGrid
 
 HEADS, WIDTH = 2, 8
@@ -30,7 +30,7 @@ TABLES = {
 
 def call_of(grid, **changes):
     kind = "joint" if grid.text_tokens else "temporal" if grid.fold == "space" else "self"
-    return Call(layer="block", depth=0, kind=kind, grid=grid, step=Step(), run=Run(), **changes)
+    return Call(layer="block", depth=0, kind=kind, grid=grid, step=Step(), run=RunRecord(), **changes)
 
 
 def qkv(grid, dtype=torch.float64, batch=2):

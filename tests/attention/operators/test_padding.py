@@ -10,7 +10,7 @@ from torch import Tensor
 
 from genkit.attention.calls.call import Call, Step
 from genkit.attention.calls.dense import dense
-from genkit.attention.calls.run import Run
+from genkit.attention.calls.run import RunRecord
 from genkit.attention.geometry.grid import VideoGrid
 from genkit.attention.geometry.plan import BlockPlan
 from genkit.attention.operators.block_mass import block_mass
@@ -152,7 +152,9 @@ def test_no_sparse_method_is_led_by_what_stands_in_the_padding(name: str) -> Non
     bad, found = ~valid[:, None, :, None], []
     for poison in (0.0, float("nan"), 1e4):
         grid = VideoGrid(frames=3, rows=3, cols=4, text_tokens=4, native_frames=2)
-        call = Call(layer="a", depth=1, kind="joint", grid=grid, step=Step(), run=Run(), mask=valid[:, None, None])
+        call = Call(
+            layer="a", depth=1, kind="joint", grid=grid, step=Step(), run=RunRecord(), mask=valid[:, None, None]
+        )
         found.append(rule.wrap(dense)(q, k.masked_fill(bad, poison), v.masked_fill(bad, poison), call))
         assert call.run.densities[name] and not call.run.refusals
     assert torch.equal(found[0], found[1]) and torch.equal(found[0], found[2]) and found[0].isfinite().all()

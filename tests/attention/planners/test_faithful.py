@@ -12,7 +12,7 @@ from torch import Tensor
 
 from genkit.attention.calls.call import Call, Step
 from genkit.attention.calls.dense import dense
-from genkit.attention.calls.run import Run
+from genkit.attention.calls.run import RunRecord
 from genkit.attention.geometry.grid import VideoGrid
 from genkit.attention.operators.pool import pool
 from genkit.attention.planners.adaspa import AdaSpaPlanner
@@ -29,7 +29,9 @@ WAN_480P = VideoGrid(frames=21, rows=30, cols=52)
 
 
 def call_of(grid: VideoGrid, **changes: Any) -> Call:
-    return Call(layer="blocks.1.attn1", depth=1, kind="self", grid=grid, **{"run": Run(), "step": Step()} | changes)
+    return Call(
+        layer="blocks.1.attn1", depth=1, kind="self", grid=grid, **{"run": RunRecord(), "step": Step()} | changes
+    )
 
 
 def planned(text: str, grid: VideoGrid = WAN_480P, target: Target = WAN) -> tuple[Any, PlannerCall, Tensor, Tensor]:
@@ -191,7 +193,7 @@ def test_svg2_executes_more_than_its_clusters(block: int, ratio: float) -> None:
 
 def searched(planner: AdaSpaPlanner) -> tuple[list[Tensor], list[Tensor]]:
     """Recalls that AdaSpa records over a run with two searches, and the exact recalls of its plans, head by head."""
-    grid, run, exact = VideoGrid(frames=6, rows=4, cols=6), Run(), []
+    grid, run, exact = VideoGrid(frames=6, rows=4, cols=6), RunRecord(), []
     attend = SparseRule(planner=planner, min_tokens=1, dense_steps=0, dense_layers=0).wrap(dense)
     for index in range(10):
         generator = torch.Generator().manual_seed(index)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genkit.attention.calls.call import Call, Kind, Step
-from genkit.attention.calls.run import Run
+from genkit.attention.calls.run import RunRecord
 from genkit.attention.geometry.grid import VideoGrid
 from genkit.attention.planners.adaspa import head_densities
 from genkit.attention.planners.frame_anchors import frame_blocks
@@ -63,7 +63,7 @@ def draw(grid: VideoGrid, batch: int = 1, heads: int = 2, seed: int = 0) -> tupl
 
 def call_of(grid: VideoGrid, **change: Any) -> Call:
     kind: Kind = "joint" if grid.text_tokens else "self"
-    call = Call(layer="blocks.3.attn1", depth=3, kind=kind, grid=grid, step=Step(index=8, total=10), run=Run())
+    call = Call(layer="blocks.3.attn1", depth=3, kind=kind, grid=grid, step=Step(index=8, total=10), run=RunRecord())
     return replace(call, **change)
 
 
@@ -120,7 +120,7 @@ def test_adaspa_searches_once_a_phase(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
     real = adaspa.block_mass
     monkeypatch.setattr(adaspa, "block_mass", lambda *a, **k: calls.append(1) or real(*a, **k))
-    grid, run = GRIDS["video"], Run()
+    grid, run = GRIDS["video"], RunRecord()
     attend = sparse(AdaSpa(block=16, searches=(0.6,)).planner()).wrap(dense)
     for index in range(3, 10):
         attend(*draw(grid), call_of(grid, run=run, step=Step(index=index, total=10)))

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genkit.attention.calls.call import Call, Kind, Step
-from genkit.attention.calls.run import Run
+from genkit.attention.calls.run import RunRecord
 from genkit.attention.geometry.grid import VideoGrid
 from genkit.attention.planners.radial_mask import BlockRule, radial_plan
 from genkit.attention.planning.rule import SparseRule
@@ -213,7 +213,7 @@ def test_folded_attention_is_refused() -> None:
 
 def make_call(grid: VideoGrid, *, kind: Kind = "self", index: int = 5, depth: int = 3, **more: Any) -> Call:
     step = Step(index=index, total=10)
-    return Call(layer="blocks.3.attn1", depth=depth, kind=kind, grid=grid, step=step, run=Run(), **more)
+    return Call(layer="blocks.3.attn1", depth=depth, kind=kind, grid=grid, step=step, run=RunRecord(), **more)
 
 
 def dense(q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:
@@ -263,7 +263,7 @@ def test_the_plan_is_made_once_a_run_and_grid(monkeypatch: pytest.MonkeyPatch) -
         return radial_plan(grid, **how)
 
     monkeypatch.setattr(radial, "radial_plan", counted)
-    attend, run = rule_of().wrap(dense), Run()
+    attend, run = rule_of().wrap(dense), RunRecord()
     for layer in range(3):
         attend(*draw_qkv(GRID.tokens), replace(make_call(GRID, depth=layer + 1), run=run))
     assert len(made) == 1

@@ -11,7 +11,7 @@ from genkit.attention.calls.call import ORDER, Call, Kind, Order, Step, compose
 from genkit.attention.calls.dense import dense
 from genkit.attention.calls.events import Events
 from genkit.attention.calls.memory import Memory
-from genkit.attention.calls.run import Run
+from genkit.attention.calls.run import RunRecord
 from genkit.attention.geometry.grid import VideoGrid
 from genkit.attention.geometry.windows import window_starts
 from genkit.attention.rules.spectral_blend import SpectralBlendRule, band, low_pass
@@ -60,7 +60,7 @@ class EveryOtherKey:
 
 
 def call_of(grid=GRID, **changes):
-    return Call(layer="block", depth=0, kind="self", grid=grid, step=Step(), run=Run(), **changes)
+    return Call(layer="block", depth=0, kind="self", grid=grid, step=Step(), run=RunRecord(), **changes)
 
 
 def qkv(grid=GRID):
@@ -177,12 +177,12 @@ def test_rules_leave_the_callers_tensors_alone():
 
 
 def test_a_run_remembers_what_happened():
-    run = Run()
+    run = RunRecord()
     for layer in ("a", "b", "a"):
         run.refused("radial", "too short", layer, 3)
-        run.ran("dense")
+        run.count_backend("dense")
         run.note("once")
     run.sparse("radial", 0.25)
     assert run.refusals == {("radial", "too short"): {("a", 3): 2, ("b", 3): 1}}
     assert (run.backends, run.notes, run.densities) == ({"dense": 3}, ["once"], {"radial": [0.25]})
-    assert Run().notes == [] and Run().memory == Memory()
+    assert RunRecord().notes == [] and RunRecord().memory == Memory()

@@ -7,7 +7,7 @@ import torch
 
 from genkit.attention.calls.call import Call, Step
 from genkit.attention.calls.dense import dense
-from genkit.attention.calls.run import Run
+from genkit.attention.calls.run import RunRecord
 from genkit.attention.geometry.grid import VideoGrid
 from genkit.attention.rules.spectral_blend import SpectralBlendRule, band, blur_matrix, low_pass
 from genkit.errors import UsageError
@@ -17,7 +17,7 @@ from genkit.plugins.longer.freelong import FreeLong
 
 def call_of(grid, step=None, **changes):
     kind = "joint" if grid.text_tokens else "temporal" if grid.fold == "space" else "self"
-    return Call(layer="block", depth=0, kind=kind, grid=grid, step=step or Step(), run=Run(), **changes)
+    return Call(layer="block", depth=0, kind=kind, grid=grid, step=step or Step(), run=RunRecord(), **changes)
 
 
 def rule(**changes):

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from genkit.attention.calls.call import Call, Step
 from genkit.attention.calls.dense import dense
 from genkit.attention.calls.events import Events
-from genkit.attention.calls.run import Run
+from genkit.attention.calls.run import RunRecord
 from genkit.attention.geometry.grid import VideoGrid
 from genkit.attention.geometry.windows import Window
 from genkit.attention.rules.text_routing import TextRoutingRule, check_events, event_costs
@@ -23,7 +23,7 @@ HALVES = [(0.0, 1.0), (1.0, 2.125)]
 
 
 def call_of(grid, spans, branches=("cond",), **changes):
-    run = Run()
+    run = RunRecord()
     if spans is not None:
         run.events = Events(lambda whole: spans)
     step = Step(branches=branches)

@@ -5,7 +5,7 @@ import torch
 
 from genkit.attention.calls.call import Call, Step, compose
 from genkit.attention.calls.dense import dense
-from genkit.attention.calls.run import Run
+from genkit.attention.calls.run import RunRecord
 from genkit.attention.geometry.grid import VideoGrid
 from genkit.attention.geometry.windows import window_starts, window_weights
 from genkit.attention.rules.windows import WindowRule, cropped
@@ -16,7 +16,7 @@ from genkit.plugins.longer.freenoise import FreeNoise
 
 def call_of(grid, **changes):
     kind = "joint" if grid.text_tokens else "temporal" if grid.fold == "space" else "self"
-    return Call(layer="block", depth=0, kind=kind, grid=grid, step=Step(), run=Run(), **changes)
+    return Call(layer="block", depth=0, kind=kind, grid=grid, step=Step(), run=RunRecord(), **changes)
 
 
 def qkv(grid, dtype=torch.float64, batch=2):

@@ -11,7 +11,7 @@ import pytest
 import torch
 from tree import TOP
 
-from genkit.attention.calls.run import Run
+from genkit.attention.calls.run import RunRecord
 from genkit.benchmarks.evaluate.ledger import Ledger
 from genkit.benchmarks.tiny import planners
 from genkit.benchmarks.tiny.planners import (
@@ -62,22 +62,22 @@ class Maker:
             raise KeyboardInterrupt
         clip = render([job.scene], torch.Generator().manual_seed(job.seed), num_frames=17, side=64)[0]
         frames = clip.movedim(1, -1).numpy().copy()
-        record = Run()
+        record = RunRecord()
         if job.planner != DENSE:
             frames[:, 0, 0, 0] = 1 - frames[:, 0, 0, 0]
             self._sparse(record, job.planner)
         return Video(frames, 8.0, receipt=receipt(record))
 
-    def _sparse(self, record: Run, name: str) -> None:
+    def _sparse(self, record: RunRecord, name: str) -> None:
         for density in (0.2, 0.4):
             record.sparse(name, density)
-        record.ran("dense (warm-up)")
-        record.ran("dense (warm-up)")
+        record.count_backend("dense (warm-up)")
+        record.count_backend("dense (warm-up)")
         record.refused(name, "for a reason", "blocks.0.attn1", 2)
         record.refused("freelong", "for another", "blocks.0.attn1", 2)
 
 
-def receipt(record: Run) -> Receipt:
+def receipt(record: RunRecord) -> Receipt:
     return Receipt(
         model="tiny",
         pipeline="WanPipeline",
@@ -310,7 +310,7 @@ def test_a_slow_event_is_read_at_its_own_pace() -> None:
     scene = parse("a small red star circles around on a navy background")
     clip = render([scene], torch.Generator().manual_seed(0), num_frames=17, side=64)[0].movedim(1, -1).numpy()
     places = np.minimum(np.arange(65) // 4, 16)
-    video = Video(clip[places], 8.0, receipt=receipt(Run()))
+    video = Video(clip[places], 8.0, receipt=receipt(RunRecord()))
     job = Job(extension="none", planner=DENSE, number=0, scene=scene, seed=0)
     assert measure(replace(job, extension="interpolation"), video, video)["right"]["joint"] == [1]
     assert measure(job, video, video)["right"]["motion"] == [0, 0, 0, 0]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from genkit.attention.calls.call import Call, Step
-from genkit.attention.calls.run import Run
+from genkit.attention.calls.run import RunRecord
 from genkit.attention.geometry.grid import VideoGrid
 from genkit.attention.geometry.plan import BlockPlan
 from genkit.attention.planning.probe import ProbingPlanner, Sample
@@ -56,7 +56,7 @@ def story(branches: tuple[str, ...]) -> tuple[list[Sample], Tensor]:
     v[0, 0, :4] = v[1, 1, :4] = 0
     step = Step(index=4, total=9, branches=branches)
     grid = VideoGrid(frames=2, rows=2, cols=2)
-    call = Call(layer="blocks.1.attn1", depth=1, kind="self", grid=grid, step=step, run=Run(), scale=1.0)
+    call = Call(layer="blocks.1.attn1", depth=1, kind="self", grid=grid, step=step, run=RunRecord(), scale=1.0)
     planner = ProbingPlanner(planner=Band(), settings=Band().levels())
     rule = SparseRule(planner=planner, dense_steps=0, dense_layers=0, min_tokens=1, impl="reference")
     out = rule.wrap(lambda *_: pytest.fail("the probe attends by itself"))(q, k, v, call)

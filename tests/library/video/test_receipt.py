@@ -11,17 +11,17 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from genkit.attention.calls.run import Run
+from genkit.attention.calls.run import RunRecord
 from genkit.record.fields import plain
 from genkit.record.receipt import Attention, Receipt, Seconds, peak_memory_bytes, versions
 
 
-def run() -> Run:
-    record = Run(routed=Counter({"blocks.0.attn1": 40, "blocks.1.attn1": 40}))
+def run() -> RunRecord:
+    record = RunRecord(routed=Counter({"blocks.0.attn1": 40, "blocks.1.attn1": 40}))
     for density in (0.25, 0.5, 0.3):
         record.sparse("Radial", density)
     for backend in ("flex", "flex", "dense"):
-        record.ran(backend)
+        record.count_backend(backend)
     for layer, step in (("blocks.0.attn1", 4), ("blocks.0.attn1", 5), ("blocks.1.attn1", 4), ("blocks.1.attn1", 9)):
         record.refused("Radial", "its mask is not known", layer, step)
     record.refused("FreeLong", "fewer frames than the window", "blocks.1.attn1", 7)
@@ -68,7 +68,7 @@ def test_a_run_is_summed_up() -> None:
 
 
 def test_a_run_without_plugins_is_empty() -> None:
-    assert Attention.from_run(Run()) == Attention()
+    assert Attention.from_run(RunRecord()) == Attention()
 
 
 def test_json_comes_back_exactly() -> None:
