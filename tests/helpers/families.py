@@ -24,6 +24,7 @@ from family_parts import (
     llama_tokenizer,
     ltx_vae,
     mochi_vae,
+    seeded,
     t5,
     tokenizer,
     umt5,
@@ -35,19 +36,6 @@ PROMPT = "a red circle moves right"
 NEGATIVE = "blue"
 TEXT = 16
 """Longest text in tokens; HunyuanVideo, which keeps a part of its template, has twice as many."""
-
-
-def _seeded(build: Callable[[], DiffusionPipeline]) -> Callable[[], DiffusionPipeline]:
-    """The same weights every time, without touching the caller's random numbers."""
-
-    def seeded() -> DiffusionPipeline:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            pipe = build()
-        pipe.set_progress_bar_config(disable=True)
-        return pipe
-
-    return seeded
 
 
 def _wan_transformer(channels: int = 4) -> diffusers.WanTransformer3DModel:
@@ -70,7 +58,7 @@ def _unipc() -> diffusers.UniPCMultistepScheduler:
     )
 
 
-@_seeded
+@seeded
 def wan() -> DiffusionPipeline:
     """Wan 2.1: three blocks."""
     return diffusers.WanPipeline(
@@ -82,7 +70,7 @@ def wan() -> DiffusionPipeline:
     )
 
 
-@_seeded
+@seeded
 def wan22() -> DiffusionPipeline:
     """Wan 2.2: the second expert takes over after the first step."""
     return diffusers.WanPipeline(
@@ -96,7 +84,7 @@ def wan22() -> DiffusionPipeline:
     )
 
 
-@_seeded
+@seeded
 def wan22_5b() -> DiffusionPipeline:
     """Wan 2.2 TI2V-5B: 48 channels of 16 x 16 pixels, a noise level for each token."""
     return diffusers.WanPipeline(
@@ -109,7 +97,7 @@ def wan22_5b() -> DiffusionPipeline:
     )
 
 
-@_seeded
+@seeded
 def hunyuan() -> DiffusionPipeline:
     """HunyuanVideo: two double blocks, two single blocks, two blocks that refine the text."""
     return diffusers.HunyuanVideoPipeline(
@@ -159,19 +147,19 @@ def _cogvideox(**changes: Any) -> DiffusionPipeline:
     )
 
 
-@_seeded
+@seeded
 def cogvideox() -> DiffusionPipeline:
     """CogVideoX with rotary positions, as the 5B model has them: three blocks."""
     return _cogvideox()
 
 
-@_seeded
+@seeded
 def cogvideox15() -> DiffusionPipeline:
     """CogVideoX 1.5: two latent frames share a token."""
     return _cogvideox(patch_size_t=2, patch_bias=False, sample_frames=81)
 
 
-@_seeded
+@seeded
 def ltx() -> DiffusionPipeline:
     """LTX: three blocks, latents packed to tokens."""
     return diffusers.LTXPipeline(
@@ -191,7 +179,7 @@ def ltx() -> DiffusionPipeline:
     )
 
 
-@_seeded
+@seeded
 def mochi() -> DiffusionPipeline:
     """Mochi: three blocks, the last of which does not update the text."""
     transformer = diffusers.MochiTransformer3DModel(
@@ -214,7 +202,7 @@ def mochi() -> DiffusionPipeline:
     )
 
 
-@_seeded
+@seeded
 def animatediff() -> DiffusionPipeline:
     """AnimateDiff: an image UNet of two levels, made into a video UNet by a motion adapter."""
     unet = diffusers.UNet2DConditionModel(
@@ -244,7 +232,7 @@ def animatediff() -> DiffusionPipeline:
     )
 
 
-@_seeded
+@seeded
 def text_to_video_sd() -> DiffusionPipeline:
     """ModelScope's UNet of two levels. What its config calls ``attention_head_dim`` is the width of a head."""
     return diffusers.TextToVideoSDPipeline(

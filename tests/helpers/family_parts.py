@@ -4,10 +4,12 @@ Autoencoders keep the strides of the real families, so that frame rules and late
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from string import ascii_lowercase, digits, punctuation
 
 import diffusers
+import torch
+from diffusers import DiffusionPipeline
 from diffusers.pipelines.hunyuan_video.pipeline_hunyuan_video import DEFAULT_PROMPT_TEMPLATE
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import (
@@ -33,6 +35,19 @@ WORDS = (
     *("small", "large", "red", "green", "blue", "yellow", "circle", "square", "ring", "background"),
     *("moves", "left", "right", "up", "down", "still"),
 )
+
+
+def seeded(build: Callable[[], DiffusionPipeline]) -> Callable[[], DiffusionPipeline]:
+    """Return a builder of the same weights every time, which does not touch the caller's random numbers."""
+
+    def build_seeded() -> DiffusionPipeline:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            pipe = build()
+        pipe.set_progress_bar_config(disable=True)
+        return pipe
+
+    return build_seeded
 
 
 def tokenizer(length: int, *, start: bool = False, more_words: Iterable[str] = ()) -> PreTrainedTokenizerFast:

@@ -7,6 +7,7 @@ from typing import Any
 
 import accelerate
 import families
+import family_parts
 import pytest
 import torch
 from torch import Tensor
@@ -31,7 +32,7 @@ def cogvideox_2b() -> Any:
 
 BUILT: dict[str, Callable[[], Any]] = {
     **{name: build for name, build in (families.FAMILIES | families.VARIANTS).items() if name != "text_to_video_sd"},
-    "cogvideox2b": families._seeded(cogvideox_2b),
+    "cogvideox2b": family_parts.seeded(cogvideox_2b),
 }
 
 

@@ -1,0 +1,65 @@
+"""The small pipelines on stock diffusers: every class has one, and its video is finite, alive and follows the seed."""
+
+from typing import Any
+
+import diffusers
+import pytest
+import torch
+from packaging.version import Version
+from small_pipelines import PENDING, SMALL, WITHOUT, class_of
+from small_pipelines.form import open_gates
+from small_pipelines.installed import video_pipelines
+from torch import Tensor, nn
+
+WRITTEN_FOR = Version("0.42")
+"""The diffusers whose classes are listed; older ones have fewer."""
+
+
+def entries() -> list[Any]:
+    """Return the names of all entries, the slow ones marked."""
+    return [pytest.param(name, marks=[pytest.mark.slow] * small.slow) for name, small in SMALL.items()]
+
+
+def test_every_video_pipeline_of_diffusers_is_listed_once() -> None:
+    built = {class_of(name) for name in SMALL}
+    known = built | PENDING | set(WITHOUT)
+    assert not built & PENDING and not built & set(WITHOUT) and not PENDING & set(WITHOUT)
+    assert (newcomers := set(video_pipelines()) - known) == set(), f"new in diffusers, nothing is known: {newcomers}"
+    if Version(diffusers.__version__) >= WRITTEN_FOR:
+        assert (gone := known - set(video_pipelines())) == set(), f"diffusers has not got these any more: {gone}"
+
+
+def test_pipelines_of_pictures_are_not_taken_for_video() -> None:
+    pictures = {"StableDiffusionPipeline", "FluxPipeline", "Kandinsky5T2IPipeline", "Cosmos2TextToImagePipeline"}
+    assert not pictures & set(video_pipelines())
+
+
+@pytest.mark.parametrize("name", entries())
+def test_a_small_pipeline_makes_a_video_that_depends_on_the_seed(name: str) -> None:
+    if not hasattr(diffusers, class_of(name)):
+        pytest.skip(f"diffusers {diffusers.__version__} has no {class_of(name)}")
+    small = SMALL[name]
+    state = torch.get_rng_state()
+    pipe = small.build()
+    assert torch.equal(torch.get_rng_state(), state), "the caller's random numbers are left alone"
+    assert type(pipe).__name__ == class_of(name)
+    first, again, other = (small.video(pipe, seed) for seed in (1, 1, 2))
+    assert torch.equal(first, again), "the arguments are fresh at every call"
+    assert first.isfinite().all() and first.shape == other.shape and not torch.equal(first, other)
+    assert moves(first), "a constant video would hide what a plug-in does"
+
+
+def moves(video: Tensor) -> bool:
+    """Return True if a video differs along two axes or more, whatever they mean."""
+    spread = [bool(video.float().std(axis).max() > 1e-6) for axis in range(video.ndim) if video.shape[axis] > 1]
+    return sum(spread) >= 2
+
+
+def test_zero_gates_are_opened_and_nothing_else() -> None:
+    model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 5))
+    before = model[0].weight.detach().clone()
+    for parameter in (model[0].bias, model[1].weight, model[1].bias):
+        nn.init.zeros_(parameter)
+    open_gates(model)
+    assert model[1].weight.all() and torch.equal(model[0].weight, before)
+    assert not model[0].bias.any() and not model[1].bias.any(), "a bias blinds nothing"
