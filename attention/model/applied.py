@@ -14,7 +14,7 @@ from genkit.attention.facts.model_card import ModelCard
 from genkit.attention.facts.volume import plain_model
 from genkit.attention.geometry.layout import Layout
 from genkit.attention.model.callers import nearest_pipeline
-from genkit.attention.model.forward import Forward, Here
+from genkit.attention.model.forward import Forward, ThreadState
 from genkit.attention.model.hooks import Around, Passage, Watcher
 from genkit.attention.model.layers import layers_of
 from genkit.attention.model.order.reordering import Reordering
@@ -48,17 +48,17 @@ class Applied:
         """Latent frames that a forward of a model has at most; None: as many as the video."""
         self.caches = False
         """Whether a step cache of this pipeline is in the models, of which other pipelines must know nothing."""
-        self._here = Here()
-        self.reordering = Reordering(card, _layout_of(rules), self._here)
+        self._thread = ThreadState()
+        self.reordering = Reordering(card, _layout_of(rules), self._thread)
 
     @contextmanager
     def within(self, name: str, facts: dict[str, Any]) -> Iterator[None]:
         """Inside one ``cache_context`` of a model, with what the pipeline says there."""
-        before, self._here.context = self._here.context, (name, facts)
+        before, self._thread.context = self._thread.context, (name, facts)
         try:
             yield
         finally:
-            self._here.context = before
+            self._thread.context = before
 
     @property
     def foreign(self) -> bool:
@@ -74,11 +74,11 @@ class Applied:
     @property
     def trying(self) -> bool:
         """Whether this thread tries a model out."""
-        return self._here.trying
+        return self._thread.trying
 
     @property
     def _forward(self) -> Forward | None:
-        return self._here.forward
+        return self._thread.forward
 
 
 def _layout_of(rules: list[Rule]) -> Layout | None:

@@ -71,7 +71,7 @@ class Forward:
         return self.step
 
 
-class Here(threading.local):
+class ThreadState(threading.local):
     """What one thread is doing: two threads may run two pipelines that share a model."""
 
     forward: Forward | None = None

@@ -41,8 +41,8 @@ class Forwards(Applied):
         """
         if self.wrapped:
             return
-        self._here.forward, self._here.foreign = None, self.foreign
-        if not self._here.foreign:
+        self._thread.forward, self._thread.foreign = None, self.foreign
+        if not self._thread.foreign:
             arguments = arguments_of(model, args, kwargs)
             self._begin(component, model, arguments, self.step_of(model, arguments))
 
@@ -50,7 +50,7 @@ class Forwards(Applied):
         self, component: str, model: nn.Module, arguments: dict[str, Any], step: Step, window: Window | None = None
     ) -> None:
         refuse_ring(component, model)
-        self._here.forward = Forward(
+        self._thread.forward = Forward(
             component=component,
             run=self.run,
             volume=self.card.volume(model, arguments),
@@ -61,7 +61,7 @@ class Forwards(Applied):
         )
         self.reordering.begin(component, model, arguments, self.run)
         for watcher in self.watchers:
-            watcher.begin(self._here.forward)
+            watcher.begin(self._thread.forward)
 
     def end(self, component: str, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
         """After the model's forward: every layer must have come by, or have been skipped by a step cache.
@@ -74,7 +74,7 @@ class Forwards(Applied):
         if self.wrapped:
             return
         forward = self._forward
-        self._here.forward, self._here.foreign = None, False
+        self._thread.forward, self._thread.foreign = None, False
         if forward is not None and out is not None:  # not another pipeline's, and not ended in an exception
             self._end(forward)
 
@@ -104,20 +104,20 @@ class Forwards(Applied):
             if step.frame_progress is not None and len(step.frame_progress) == window.frames:
                 step = replace(step, frame_progress=step.frame_progress[window.begin : window.end])
             self._begin(component, model, arguments, step, None if window.is_whole else window)
-            forward = self._here.forward
+            forward = self._thread.forward
             try:
                 yield
             finally:
-                self._here.forward = None
+                self._thread.forward = None
             assert forward is not None
             self._end(forward)
 
     def _cache_context(self, component: str, window: Window) -> AbstractContextManager[None]:
         """A ``cache_context`` for each window, so that diffusers' caches remember each apart."""
         around = next(around for around in self.around if around.model is self.models[component])
-        if not self.caches or self._here.context is None or around.context is None:
+        if not self.caches or self._thread.context is None or around.context is None:
             return nullcontext()
-        name, facts = self._here.context
+        name, facts = self._thread.context
         known: AbstractContextManager[None] = around.context.inner(
             name if window.is_whole else f"{name} from frame {window.begin}", **facts
         )
@@ -147,7 +147,7 @@ class Forwards(Applied):
         """Return where the sampler is in a forward that is given ``arguments``."""
         batch, (frames, _, _) = len(latents_of(arguments)), self.card.volume(model, arguments)
         doubled = self.card.batched_guidance and self.batch is not None and batch == 2 * self.batch
-        context = self._here.context
+        context = self._thread.context
         return step_at(self.pipe.scheduler, self.card, context, arguments["timestep"], frames, doubled=doubled)
 
     def timestep(self) -> float:

@@ -111,11 +111,11 @@ class Session(Forwards):
         Raises:
             UnroutedError: it runs for this pipeline, and nothing told where its model's forward began.
         """
-        if self._here.trial is not None:
-            return routed(layer.module, partial(forward, *args, **kwargs), partial(self._here.trial, layer))
+        if self._thread.trial is not None:
+            return routed(layer.module, partial(forward, *args, **kwargs), partial(self._thread.trial, layer))
         if self._forward is not None:
             return routed(layer.module, partial(forward, *args, **kwargs), partial(self.attend, layer))
-        if not self._here.foreign and nearest_pipeline() is self.pipe:
+        if not self._thread.foreign and nearest_pipeline() is self.pipe:
             raise UnroutedError(
                 f"{layer.component}.{layer.name} ran in a forward of its model whose beginning was not seen, so no "
                 "rule could act there; remove() the plug-ins and apply() them again after changing the pipeline"

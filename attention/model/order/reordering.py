@@ -14,7 +14,7 @@ from genkit.attention.calls.run import RunRecord
 from genkit.attention.facts.model_card import ModelCard
 from genkit.attention.geometry.grid import VideoGrid
 from genkit.attention.geometry.layout import Layout, ordered
-from genkit.attention.model.forward import Here
+from genkit.attention.model.forward import ThreadState
 from genkit.attention.model.layers import Layer
 from genkit.attention.model.order.hoist import Hoist
 from genkit.attention.model.order.trial import SMALL, Trial, attempt, signature_of, small, untraced
@@ -24,8 +24,8 @@ from genkit.attention.operators.permute import inverse
 class Reordering:
     """The order of one session; without a layout, or blocks on the card, nothing is done."""
 
-    def __init__(self, card: ModelCard, layout: Layout | None, here: Here) -> None:
-        self.card, self.layout, self.here = card, layout, here
+    def __init__(self, card: ModelCard, layout: Layout | None, thread: ThreadState) -> None:
+        self.card, self.layout, self.thread = card, layout, thread
         self.hoists: list[Hoist] = []
         self.trials: dict[Any, Trial] = {}
 
@@ -59,11 +59,11 @@ class Reordering:
                     )
 
     def _inside(self) -> bool:
-        return self.here.forward is not None or self.here.trying
+        return self.thread.forward is not None or self.thread.trying
 
     def _enter(self, hidden: Tensor) -> Tensor | None:
         """The order for the hidden states of a first block; None where they are not the tokens of the video."""
-        forward = self.here.forward
+        forward = self.thread.forward
         if forward is None or forward.devices is not None:
             return None  # devices that share the tokens split them before the first block: each layer orders its own
         frames, rows, cols = forward.volume
@@ -75,18 +75,18 @@ class Reordering:
         return forward.run.memory.table(key, lambda: ordered(grid, layout).to(hidden.device))
 
     def _trial(self, model: nn.Module, hoist: Hoist, arguments: dict[str, Any]) -> Trial:
-        here, forward = self.here, self.here.forward
+        thread, forward = self.thread, self.thread.forward
         assert forward is not None
         if forward.devices is not None:
             return Trial(None, "devices share its tokens")
         order = torch.randperm(prod(SMALL[0]), generator=torch.Generator().manual_seed(0))
 
         def in_every_layer(run: Callable[[], Any]) -> Any:
-            here.trial = partial(_ordered_in_layer, order, self.card.text_first)
+            thread.trial = partial(_ordered_in_layer, order, self.card.text_first)
             return run()
 
         try:
-            here.forward, here.foreign, here.trying = None, True, True
+            thread.forward, thread.foreign, thread.trying = None, True, True
             with untraced(model):
                 sizes = [small(model, arguments, self.card.volume, volume) for volume in SMALL]
                 tokens, order = (prod(SMALL[0]), prod(SMALL[1])), order.to(arguments["hidden_states"].device)
@@ -95,8 +95,8 @@ class Reordering:
             reason = (str(error) or type(error).__name__).splitlines()[0]
             return Trial(None, f"no small trial of it can be made ({reason})")
         finally:
-            hoist.shapes = hoist.axes = here.trial = None
-            here.forward, here.foreign, here.trying = forward, False, False
+            hoist.shapes = hoist.axes = thread.trial = None
+            thread.forward, thread.foreign, thread.trying = forward, False, False
 
 
 def _ordered_in_layer(
