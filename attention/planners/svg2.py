@@ -1,8 +1,8 @@
 """SVG2's choice: tokens are clustered by what they are, and clusters of queries choose clusters of keys.
 
 Source: "Sparse VideoGen2", arXiv 2505.18875, section 3, and its published code (k-means, top-p over cluster centres
-weighted by cluster size, a least share of clusters). From the same centres the same clusters are chosen. Different from
-the source, each for a reason:
+weighted by cluster size, a minimum share of clusters). From the same centres the same clusters are chosen. Different
+from the source, each for a reason:
 
 - k-means begins with evenly spaced tokens and makes a fixed number of rounds: no random numbers, no waiting for a GPU;
 - centres are kept by guidance branch (published: shared by both);
@@ -34,7 +34,7 @@ class Svg2Settings(Settings, Protocol):
     @property
     def top_p(self) -> float: ...
     @property
-    def least(self) -> float: ...
+    def min_share(self) -> float: ...
     @property
     def query_cluster(self) -> int: ...
     @property
@@ -58,7 +58,7 @@ class Svg2Planner(MethodPlanner[Svg2Settings]):
 
     def levels(self, recall: float | None = None) -> tuple[dict[str, Any], ...]:
         """Settings from sparse to dense."""
-        return tuple({"top_p": share, "least": share**4} for share in (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 1.0))
+        return tuple({"top_p": share, "min_share": share**4} for share in (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 1.0))
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, here: PlannerCall) -> tuple[Tensor, Tensor]:
         """Cluster, choose, order, attend, and put the tokens back."""
@@ -77,7 +77,7 @@ class Svg2Planner(MethodPlanner[Svg2Settings]):
         logits = centre_q @ centre_k.mT * scale + size.log()[:, :, None]
         ordered, place = logits.softmax(-1).sort(-1, descending=True)
         taken = ordered.cumsum(-1) - ordered < self.settings.top_p
-        taken[..., : max(1, int(self.settings.least * centre_k.shape[2]))] = True
+        taken[..., : max(1, int(self.settings.min_share * centre_k.shape[2]))] = True
         return torch.zeros_like(taken).scatter_(-1, place, taken)
 
     def _clusters(self, x: Tensor, average: int, here: PlannerCall, which: str) -> tuple[Tensor, Tensor]:

@@ -131,7 +131,11 @@ CHANGES: dict[int, dict[str, Change]] = {
             differs=lambda values, made: True,
             reason="read key frames further apart than its source",
         ),
-        "svg2": Change(renamed=MOST, differs=lambda values, made: True, reason="numbered clusters as they were found"),
+        "svg2": Change(
+            renamed={**MOST, "least": "min_share"},
+            differs=lambda values, made: True,
+            reason="numbered clusters as they were found",
+        ),
         "vmoba": Change(
             renamed=MOST, differs=lambda values, made: True, reason="cut chunks of 64 tokens, unlike its source"
         ),
@@ -183,7 +187,10 @@ def seed_today(seed: Any, schema: int) -> Any:
     return seed % SEEDS_1 if schema == 1 and type(seed) is int and seed >= SEEDS_1 else seed
 
 
-LAYERS: Mapping[str, Mapping[str, str]] = {"radial": {"sink": "first_frame", "block_rule": "rule"}}
+LAYERS: Mapping[str, Mapping[str, str]] = {
+    "radial": {"sink": "first_frame", "block_rule": "rule"},
+    "svg2": {"least": "min_share"},
+}
 """Fields of a layer in budgets of release 0.1.0 that have another name today, by method."""
 
 

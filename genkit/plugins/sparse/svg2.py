@@ -21,14 +21,14 @@ class SVG2(Sparse):
     title: ClassVar[str] = "Sparse VideoGen2"
     paper: ClassVar[str] = "arXiv 2505.18875"
     hides_frames: ClassVar[bool] = False
-    sparse_example: ClassVar[str] = "top_p=0.3,least=0.05,query_cluster=12,key_cluster=6"
-    dense_example: ClassVar[str] = "top_p=1,least=1,query_cluster=12,key_cluster=6"
+    sparse_example: ClassVar[str] = "top_p=0.3,min_share=0.05,query_cluster=12,key_cluster=6"
+    dense_example: ClassVar[str] = "top_p=1,min_share=1,query_cluster=12,key_cluster=6"
     tiny_example: ClassVar[str] = "top_p=0.6,query_cluster=32,key_cluster=16"
 
     top_p: float = 0.9
     """Share of each query cluster's softmax over key clusters to keep, in (0, 1]; the one that crosses it is taken."""
-    least: float = 0.1
-    """Share of the key clusters that each query cluster reads at least, in [0, 1]; 1 is dense."""
+    min_share: float = 0.1
+    """Minimum share of the key clusters that each query cluster reads, in [0, 1]; 1 is dense."""
     query_cluster: int = 256
     """Tokens of a cluster of queries, on average."""
     key_cluster: int = 76
@@ -45,8 +45,8 @@ class SVG2(Sparse):
     def check(self) -> None:
         """Shares, counts, and what can compute a tail."""
         self.check_shares("top_p")
-        if not 0 <= self.least <= 1:
-            raise UsageError(f"svg2: least={self.least} is a share of the clusters and must lie in [0, 1]")
+        if not 0 <= self.min_share <= 1:
+            raise UsageError(f"svg2: min_share={self.min_share} is a share of the clusters and must lie in [0, 1]")
         self.check_least(1, "query_cluster", "key_cluster")
         self.check_least(0, "first_rounds", "rounds")
         if self.tail and self.impl in ("flex", "xformers"):

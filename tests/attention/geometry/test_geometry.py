@@ -23,7 +23,7 @@ VARIANTS = {
     "sparge-morton": "sparge:density=0.2,order=morton",
     "frame-anchors-near": "frame-anchors:near=1",
     "sliding-tile-large": "sliding-tile:window=1x1x1",
-    "svg2-large": "svg2:top_p=0.3,least=0.05",
+    "svg2-large": "svg2:top_p=0.3,min_share=0.05",
 }
 PLANNERS = {name: methods.text(name, "sparse") for name in methods.names()} | VARIANTS
 SAMPLES = 40

@@ -93,6 +93,7 @@ def test_a_planner_of_another_package_is_read_by_its_own_class(tmp_path: Path) -
     ("method", "fields", "today"),
     [
         ("radial", {"sink": True, "block_rule": "published"}, {"first_frame": True, "rule": "published"}),
+        ("svg2", {"top_p": 0.5, "least": 0.0625}, {"top_p": 0.5, "min_share": 0.0625}),
         ("adaspa", {"recall": None, "density": 0.3}, {"density": 0.3}),
         ("adaspa", {"recall": 0.9}, {"recall": 0.9}),
         ("threshold", {"tau": -math.inf}, {"tau": -1000.0}),

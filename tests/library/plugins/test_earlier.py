@@ -66,7 +66,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "svg2": {
         "dense_steps": 0.2,
         "top_p": 0.9,
-        "least": 0.1,
+        "min_share": 0.1,
         "query_cluster": 256,
         "key_cluster": 76,
         "first_rounds": 10,
@@ -233,6 +233,8 @@ def test_a_recipe_of_the_first_release_is_read_in_todays_terms(tmp_path: Path, m
 def test_a_parameter_with_another_name_today_is_told() -> None:
     with pytest.raises(UsageError, match="freelong has no parameter 'window' any more; it is called 'near' now"):
         catalogue.parse("freelong:window=4")
+    with pytest.raises(UsageError, match="svg2 has no parameter 'least' any more; it is called 'min_share' now"):
+        catalogue.parse("svg2:least=0.2")
     with pytest.raises(UsageError, match="freelong has no parameter 'wondow'; known: "):
         catalogue.parse("freelong:wondow=4")
 

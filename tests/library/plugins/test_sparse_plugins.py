@@ -29,7 +29,7 @@ PAPERS: dict[str, dict[str, Any]] = {
     "sliding-tile": {"tile": (6, 8, 8), "window": (3, 3, 3), "dense_steps": 12 / 50, "dense_layers": 0},
     "sparge": {"choose": "topk", "density": 0.5, "mass": 0.98, "similarity": -0.1, "first_frame": False},
     "svg": {"density": 0.3, "rows": 64, "first_frame": None, "dense_steps": 0.2, "dense_layers": 1},
-    "svg2": {"top_p": 0.9, "least": 0.1, "query_cluster": 256, "key_cluster": 76, "rounds": 2, "dense_steps": 0.2},
+    "svg2": {"top_p": 0.9, "min_share": 0.1, "query_cluster": 256, "key_cluster": 76, "rounds": 2, "dense_steps": 0.2},
     "threshold": {"tau": 1.0, "first_frame": False, "dense_steps": 0.2, "dense_layers": 1},
     "vmoba": {
         "threshold": 0.25, "time": 2, "space": (3, 4), "both": (4, 6, 4), "dense_steps": 0.25, "dense_layers": 0,
@@ -50,7 +50,7 @@ OTHERS: dict[str, dict[str, Any]] = {
     },
     "svg": {"density": 0.4, "rows": 16, "first_frame": False},
     "svg2": {
-        "top_p": 0.8, "least": 0.2, "query_cluster": 64, "key_cluster": 32, "first_rounds": 4, "rounds": 1,
+        "top_p": 0.8, "min_share": 0.2, "query_cluster": 64, "key_cluster": 32, "first_rounds": 4, "rounds": 1,
         "tail": True,
     },
     "threshold": {"tau": -1.5, "first_frame": True, "order": "morton"},
@@ -211,7 +211,7 @@ def test_unets_are_refused(name: str) -> None:
         ("adaspa:searches=soon", "adaspa: searches='soon' is not of type shares joined by x, or none"),
         ("threshold:impl=flex", "threshold: impl='flex' is not of type 'auto' or 'triton' or 'gather' or 'reference'"),
         ("svg2:top_p=0", r"svg2: top_p=0.0 must lie in \(0, 1\]"),
-        ("svg2:least=-1", r"svg2: least=-1.0 is a share of the clusters and must lie in \[0, 1\]"),
+        ("svg2:min_share=-1", r"svg2: min_share=-1.0 is a share of the clusters and must lie in \[0, 1\]"),
         ("svg2:query_cluster=0", "svg2: query_cluster=0 must be at least 1"),
         ("svg2:key_cluster=0", "svg2: key_cluster=0 must be at least 1"),
         ("svg2:first_rounds=-1", "svg2: first_rounds=-1 must be at least 0"),
