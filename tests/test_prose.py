@@ -12,6 +12,7 @@ from tree import TOP
 
 FOLDERS: tuple[str, ...] = (
     "apps",
+    "attention/calls",
     "attention/facts/volume.py",
     "attention/geometry/blocks.py",
     "attention/geometry/layout.py",

@@ -1,1 +1,1 @@
-"""One attention call as rules see it, dense attention, and the record of what ran."""
+"""One attention call as rules see it, dense attention, and the record of a run."""

@@ -1,4 +1,4 @@
-"""The innermost attention: everything, or the key frames that ``call.visible`` allows."""
+"""The innermost attention: dense, or over the key frames that ``call.visible`` allows."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +11,7 @@ from genkit.attention.calls.call import Call
 
 
 def dense(q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:
-    """Attend with the arguments that the model gave, on the backend that the user chose; ``[B, H, N, D]``."""
+    """Attend with the arguments that the model passed, on the user's backend; ``[B, H, N, D]``."""
     assert call.positions is None, "the rule that cuts windows adds the positions of each"
     backend = call.options.get("backend")
     how = "windowed" if call.visible is not None else backend
@@ -23,7 +23,7 @@ def dense(q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:
 
 
 def sdpa(q: Tensor, k: Tensor, v: Tensor, call: Call, mask: Tensor | None, backend: str | None = None) -> Tensor:
-    """Attention of some queries and keys of a call under ``mask``, otherwise as the model asked for it."""
+    """Compute attention for some queries and keys of a call under ``mask``, with the model's other arguments."""
     options: dict[str, Any] = {name: value for name, value in call.options.items() if name != "backend"}
     if backend is None:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=call.scale, **options)
@@ -39,7 +39,7 @@ def _windowed(q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:
     grid = call.grid
     if grid.fold == "time":
         raise ValueError(
-            f"{call.layer} sees one frame at a time, so no frames can be hidden from it; leave visible at None"
+            f"{call.layer} reads one frame at a time, so frames cannot be hidden from it; leave visible at None"
         )
     if grid.fold == "space":
         return sdpa(q, k, v, call, both(call.mask, call.visible.to(q.device)))
@@ -56,7 +56,7 @@ def _windowed(q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:
 
 
 def _groups(visible: Tensor, per_frame: int) -> Iterator[tuple[slice, Tensor]]:
-    """Runs of query frames that see the same key frames, as token slices with the video tokens that they see."""
+    """Runs of query frames that read the same key frames, as token slices, each with the video tokens it reads."""
     table = visible.cpu()
     for begin, end in equal_rows(table):
         frames = table[begin].nonzero().flatten()
@@ -65,7 +65,7 @@ def _groups(visible: Tensor, per_frame: int) -> Iterator[tuple[slice, Tensor]]:
 
 
 def equal_rows(table: Tensor) -> Iterator[tuple[int, int]]:
-    """Begin and end (exclusive) of each run of equal rows of a table on the CPU."""
+    """Yield begin and end (exclusive) of each run of equal rows in a table on the CPU."""
     begin = 0
     for end in range(1, len(table) + 1):
         if end == len(table) or not torch.equal(table[end], table[begin]):
@@ -74,12 +74,12 @@ def equal_rows(table: Tensor) -> Iterator[tuple[int, int]]:
 
 
 def mask_rows(mask: Tensor | None, rows: slice) -> Tensor | None:
-    """The part of a mask ``[.., queries or 1, keys]`` that belongs to some queries."""
+    """Return the rows of a mask ``[.., queries or 1, keys]`` for some queries."""
     return mask if mask is None or mask.ndim < 2 or mask.shape[-2] == 1 else mask[..., rows, :]
 
 
 def both(mask: Tensor | None, visible: Tensor) -> Tensor:
-    """One mask that hides what either hides; ``mask`` may be bool, additive or None."""
+    """Combine two masks: a key must be visible in each; ``mask`` may be bool, additive or None."""
     if mask is None:
         return visible
     if mask.dtype == torch.bool:

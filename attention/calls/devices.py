@@ -1,7 +1,7 @@
 """Devices that share the heads of each attention call: diffusers' Ulysses context parallelism, and tensor parallelism.
 
-Between the layers each device holds a part of the tokens. For self-attention they exchange: each device sees all tokens
-and a part of the heads, so that whoever compares heads has to ask the others.
+Between the layers each device has a part of the tokens. For self-attention they exchange: each device gets all tokens
+of a part of the heads, so comparing heads requires communication.
 """
 
 from dataclasses import dataclass
@@ -17,15 +17,15 @@ class Devices:
     """The devices that share the heads of one model."""
 
     group: Any
-    """Their process group; None where they cannot be asked."""
+    """Their process group; None in tensor parallelism, where heads cannot be gathered."""
     rank: int
-    """Number of this device among them."""
+    """Rank of this device."""
     count: int
 
     def gather_heads(self, x: Tensor) -> tuple[Tensor, slice]:
-        """``[B, H, ..]`` of all heads from ``[B, heads of this device, ..]``, and which of them are this device's.
+        """Gather ``[B, H, ..]`` from ``[B, heads of this device, ..]``; return it and the slice of this device's heads.
 
-        A collective: every device must call it as often as the others.
+        A collective operation: every device must call it equally often.
         """
         import torch.distributed as dist
 
@@ -40,16 +40,16 @@ class Devices:
         return rows.unflatten(1, (x.shape[0], *x.shape[2:])).transpose(0, 1), slice(begin, begin + x.shape[1])
 
     def tokens_here(self, tokens: int) -> range:
-        """Which of ``tokens`` this device holds between the calls of self-attention; all in tensor parallelism."""
+        """Return which of ``tokens`` this device has between self-attention calls; all in tensor parallelism."""
         if self.group is None:
             return range(tokens)
-        share, more = divmod(tokens, self.count)  # the first ones hold one more where the number does not divide
+        share, more = divmod(tokens, self.count)  # the first ``more`` devices have one more
         begin = self.rank * share + min(self.rank, more)
         return range(begin, begin + share + (self.rank < more))
 
 
 def devices_of(model: nn.Module) -> Devices | None:
-    """The devices that share the heads of ``model``; None for a model on one device."""
+    """Return the devices that share the heads of ``model``; None for a model on one device."""
     config: Any = getattr(model, "_parallel_config", None)
     context: Any = getattr(config, "context_parallel_config", None)
     count = getattr(context, "ulysses_degree", None) or 1

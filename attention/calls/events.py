@@ -1,4 +1,4 @@
-"""The events of a prompt: when each of them is to be seen."""
+"""Events of a prompt: when each of them happens."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -11,14 +11,14 @@ Spans = Sequence[tuple[float, float]]
 
 @dataclass
 class Events:
-    """Events whose seconds are worked out once, when the geometry of the whole video is known."""
+    """Events of one run; their seconds are resolved once, when the geometry of the whole video is known."""
 
     resolve: Callable[[VideoGrid], Spans]
-    """Returns the spans in a video, given its geometry; raises ``ValueError`` where they do not fit it."""
+    """Returns the spans in a video of this geometry; raises ``ValueError`` if they do not fit."""
     texts: Sequence[str] = ()
     """Text of each event."""
     prompt: str = ""
-    """The one text that stands for all of them where a pipeline takes a text."""
+    """Single text for all events, for pipelines that take one."""
     _known: dict[tuple[int, int, int, float], Spans] = field(default_factory=dict)
 
     def spans(self, whole: VideoGrid) -> Spans:

@@ -1,4 +1,4 @@
-"""What rules remember while one video is made: tables that follow from shapes, and what each attention call found."""
+"""State of rules during one run: tables derived from shapes, and what each attention call found."""
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """One attention call of a run, the same in every solver step: a part of the key of all that it remembers."""
+    """Identity of one attention call, the same in every solver step; part of its state keys."""
 
     model: str
     """Name of the pipeline's component."""
@@ -20,40 +20,40 @@ class Place:
     branches: tuple[str, ...]
     """Guidance branches in the batch."""
     number: int
-    """Number of the call among those of its layer in one forward."""
+    """Index of the call among those of its layer in one forward."""
     video: int | None
-    """The only video of the batch that the call was cut down to; None is not cut."""
+    """Video of the batch to which the call was cut down; None: the whole batch."""
     window: Window | None
-    """Window of the whole model that the forward was about; None is the whole video."""
+    """Window of the video that the forward denoised; None: the whole video."""
     start: int
-    """Latent frame of the whole video at which the call begins, windows inside attention counted."""
+    """First latent frame of the call in the whole video, including windows inside attention."""
     near: bool
-    """Whether frames are hidden from one another: a layer may be asked twice, for all frames and for near ones."""
+    """True if frames are hidden from one another; a layer may be called twice, for all frames and for near ones."""
 
 
 @dataclass
 class Memory:
-    """What rules remember during one run; made anew with its record."""
+    """State of rules for one run; created with its record."""
 
     tables: dict[Hashable, Any] = field(default_factory=dict)
-    """What follows from shapes and settings alone and is shared by all layers, such as masks and orders of tokens."""
+    """Values that depend on shapes and settings only, shared by all layers, such as masks and token orders."""
     found: dict[tuple[Place, Hashable], Any] = field(default_factory=dict)
-    """What an attention call found out in one step and uses in later ones, such as a plan."""
+    """Values that an attention call found in one step and uses in later ones, such as a plan."""
 
     def table(self, key: Hashable, make: Callable[[], T]) -> T:
-        """Return the table of ``key``, which must name everything that ``make()`` depends on."""
+        """Return the cached ``make()`` of ``key``, which must include everything that it depends on."""
         if key not in self.tables:
             self.tables[key] = make()
         found: T = self.tables[key]
         return found
 
     def at(self, place: Place, key: Hashable, make: Callable[[], T]) -> T:
-        """Return what the call at ``place`` remembers under ``key``; ``make()`` at first."""
+        """Return the value that the call at ``place`` stored under ``key``, or store and return ``make()``."""
         if (place, key) not in self.found:
             self.found[place, key] = make()
         found: T = self.found[place, key]
         return found
 
     def put(self, place: Place, key: Hashable, value: object) -> None:
-        """Replace what the call at ``place`` remembers under ``key``."""
+        """Store the value of the call at ``place`` under ``key``."""
         self.found[place, key] = value

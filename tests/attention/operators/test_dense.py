@@ -151,5 +151,5 @@ def test_the_users_backend_runs_the_plain_call():
 
 def test_frames_cannot_be_hidden_where_only_one_is_seen():
     grid = VideoGrid(frames=5, rows=2, cols=3, fold="time")
-    with pytest.raises(ValueError, match="block sees one frame at a time.*leave visible at None"):
+    with pytest.raises(ValueError, match="block reads one frame at a time.*leave visible at None"):
         dense(*qkv(grid), call_of(grid, visible=TABLES["band"]))
