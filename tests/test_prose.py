@@ -13,10 +13,8 @@ from tree import TOP
 FOLDERS: tuple[str, ...] = (
     "apps",
     "attention/calls",
-    "attention/facts/volume.py",
-    "attention/geometry/blocks.py",
-    "attention/geometry/layout.py",
-    "attention/geometry/plan.py",
+    "attention/facts",
+    "attention/geometry",
     "attention/operators",
     "benchmarks",
     "genkit/__init__.py",

@@ -1,4 +1,4 @@
-"""What is known of each model family; the configuration of a pipeline has the last word. A new family is one card."""
+"""Facts of each model family, overridden by a pipeline's configuration. A new family is one card."""
 
 from dataclasses import replace
 from typing import Any
@@ -26,7 +26,7 @@ _DIT_LAYERS: dict[str, dict[Kind, str]] = {
 
 
 def _is_embedded(pipe: Any) -> bool:
-    """Its autoencoder is one matrix, of a class that no other model has."""
+    """Only the embedded model has an autoencoder of this class, a single matrix."""
     vae = plain_model(getattr(pipe, "vae", None))
     return "PatchAutoencoder" in (kind.__name__ for kind in type(vae).__mro__)
 
@@ -46,7 +46,7 @@ def _has_time_patches(pipe: Any) -> bool:
 
 
 def _cogvideox(card: ModelCard, pipe: Any) -> ModelCard:
-    """A checkpoint that was trained on longer clips says so; one without rotary positions adds a sinusoid."""
+    """Longer training clips are read from the configuration; a checkpoint without rotary positions adds a sinusoid."""
     model = card.model(pipe)
     frames = configured(model, "sample_frames") or 0
     rotary = configured(model, "use_rotary_positional_embeddings")
@@ -55,13 +55,13 @@ def _cogvideox(card: ModelCard, pipe: Any) -> ModelCard:
 
 
 def _sliced_positions(pipe: Any) -> tuple[int, int]:
-    """CogVideoX 1.5 cuts its rotary table out of one of the usual size, which its configuration has in latents."""
+    """CogVideoX 1.5 slices its rotary table from one of the usual size, configured in latents."""
     rows, cols = (configured(pipe.transformer, name) for name in ("sample_height", "sample_width"))
     return rows * pipe.vae_scale_factor_spatial, cols * pipe.vae_scale_factor_spatial
 
 
 def _animatediff(card: ModelCard, pipe: Any) -> ModelCard:
-    """No motion module was trained on more frames than it has positions."""
+    """A motion module was trained on no more frames than it has positions."""
     return replace(card, native_frames=min(card.native_frames, card.longest(pipe) or card.native_frames))
 
 
@@ -100,7 +100,7 @@ _COGVIDEOX = ModelCard(
     hub_ids=("THUDM/CogVideoX-2b", "THUDM/CogVideoX-5b"),
 )
 
-CARDS: tuple[ModelCard, ...] = (  # of one pipeline class, the more particular first
+CARDS: tuple[ModelCard, ...] = (  # within one pipeline class, the most specific first
     replace(
         _WAN,
         family="tiny",
@@ -243,10 +243,10 @@ CARDS: tuple[ModelCard, ...] = (  # of one pipeline class, the more particular f
 
 
 def card_of(pipe: Any) -> ModelCard:
-    """The card of a diffusers pipeline, or of a subclass of one, with what its configuration says.
+    """Return the card of a diffusers pipeline, or of a subclass, updated from its configuration.
 
     Raises:
-        LookupError: no card has this pipeline class; the sentence says what a new card needs.
+        LookupError: no card has this pipeline class; the message lists what a new card needs.
     """
     check_class(type(pipe))
     classes = _names(type(pipe))
@@ -257,10 +257,10 @@ def card_of(pipe: Any) -> ModelCard:
 
 
 def check_class(pipeline: type) -> None:
-    """Refuse a class of pipelines that no card is for, before a model is opened with it.
+    """Refuse a pipeline class without a card, before a model is loaded.
 
     Raises:
-        LookupError: as :func:`card_of`.
+        LookupError: see :func:`card_of`.
     """
     if not _names(pipeline) & {card.pipeline for card in CARDS}:
         raise _unknown(pipeline)
@@ -273,7 +273,7 @@ def _names(pipeline: type) -> set[str]:
 def _unknown(pipeline: type) -> LookupError:
     known = ", ".join(dict.fromkeys(card.pipeline for card in CARDS))
     return LookupError(
-        f"{pipeline.__name__} is of no known family (known: {known}); to support it, add a ModelCard to "
+        f"{pipeline.__name__} is not a known family (known: {known}); to support it, add a ModelCard to "
         "attention/facts/cards.py with the names of its attention modules, its token order, its latent frame rate "
         "and its training length"
     )

@@ -1,6 +1,6 @@
-"""How time enters the attention of a model family: where its positions are made, and with which frequencies.
+"""Temporal positions of each model family: where they are computed, and with which frequencies.
 
-What stands here is compared with the model's own tables before anything is changed in them.
+They are compared with the model's own tables before anything in those is changed.
 """
 
 from collections.abc import Callable
@@ -14,41 +14,41 @@ from torch import Tensor, nn
 from genkit.attention.facts.volume import Arguments, configured
 
 Making = Literal["rotary module", "rotary argument", "learned", "sinusoid", "patch sinusoid", "none"]
-"""``rotary module``: a part of the model makes the table of cosines and sines; ``rotary argument``: the pipeline makes
-it; ``learned``: a part of the model makes it, of frequencies that are weights, and every channel turns with time, rows
-and columns; ``sinusoid``: a table is added in front of attention along time; ``patch sinusoid``: one is added to the
-tokens before the first block; ``none``: convolutions carry time."""
+"""``rotary module``: a module of the model computes the table of cosines and sines; ``rotary argument``: the pipeline
+computes it; ``learned``: a module computes it from frequencies that are weights, and each channel rotates with time,
+rows and columns; ``sinusoid``: a table is added before temporal attention; ``patch sinusoid``: a table is added to the
+tokens before the first block; ``none``: only convolutions encode time."""
 
 
 @dataclass(frozen=True)
 class Rotation:
-    """The angles by which the frames of one table are turned: ``phases + frame * inverse_frequencies``."""
+    """Rotation angles of the frames in one table: ``phases + frame * inverse_frequencies``."""
 
     inverse_frequencies: Tensor
-    """Radians a token frame, float64 ``[P]``, or ``[heads, P]`` where each head has its own; on the CPU."""
+    """Radians per token frame, float64 ``[P]``, or ``[heads, P]`` if each head has its own; on the CPU."""
     phases: Tensor | None = None
-    """Angles at frame 0, of the same shape; None is 0."""
+    """Angles at frame 0, of the same shape; None: 0."""
     channels: Tensor | None = None
-    """Channels of the table that each frequency fills, int64 ``[P, repeats]``; None is that channel ``p`` holds
-    frequency ``p`` of time, turned by rows and columns as well."""
+    """Channels of the table with each frequency, int64 ``[P, repeats]``; None: channel ``p`` has temporal frequency
+    ``p``, and rotates with rows and columns as well."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PositionFacts:
-    """How time enters one family's attention."""
+    """Temporal positions of one family."""
 
     making: Making
     where: str = ""
-    """Name of the part that makes or adds the table, inside the model or in front of an attention module; for
-    ``rotary argument`` the argument of the model's forward that holds it."""
+    """Name of the module that computes or adds the table, inside the model or before an attention module; for
+    ``rotary argument`` the argument of the model's forward that passes it."""
     rotation: Callable[[nn.Module, Arguments], Rotation] | None = None
-    """Reads the angles from a model and the arguments of the call that makes the table, or that takes it."""
+    """Returns the angles, given a model and the arguments of the call that computes or takes the table."""
     token_axis: int = -2
     """Axis of the tokens in the table."""
 
     @property
     def absolute(self) -> bool:
-        """Whether positions are added to the hidden states, and end where their table ends."""
+        """True if positions are added to the hidden states, so that their table limits the length."""
         return self.making in ("sinusoid", "patch sinusoid")
 
 
@@ -63,7 +63,7 @@ def _first_channels(width: int, theta: float) -> Rotation:
 
 
 def _wan(model: nn.Module, arguments: Arguments) -> Rotation:
-    """A third of a head for each axis, even, and the rest for time."""
+    """Rows and columns take a third of a head each, rounded to even; time takes the rest."""
     width: int = configured(model, "attention_head_dim")
     return _first_channels(width - 4 * (width // 6), 10000.0)
 
@@ -77,15 +77,15 @@ def _cogvideox(model: nn.Module, arguments: Arguments) -> Rotation:
 
 
 def _ltx(model: nn.Module, arguments: Arguments) -> Rotation:
-    """Coordinates in [-1, 1] in place of whole numbers; time, rows and columns take turns in the channels.
+    """Coordinates in [-1, 1] instead of integers; time, rows and columns alternate in the channels.
 
     Raises:
-        ValueError: the caller gives coordinates of its own.
+        ValueError: the caller passes its own coordinates.
     """
     if arguments.get("video_coords") is not None:
         raise ValueError(
-            "video_coords are given, which say themselves where each frame stands, so no plug-in can change positions; "
-            "leave one of the two out"
+            "video_coords set the position of each frame, so a plug-in cannot change positions; leave out video_coords "
+            "or the plug-in"
         )
     rope: Any = model.rope
     turns = torch.linspace(0, 1, rope.dim // 6, dtype=torch.float64)

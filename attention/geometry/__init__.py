@@ -1,1 +1,1 @@
-"""Where tokens stand: the grid of a video, static orders, blocks, and which blocks are read."""
+"""Geometry of the tokens: the grid of a video, static orders, blocks, and which blocks are read."""

@@ -1,7 +1,7 @@
 """Static orders of the tokens of a video, in which neighbours in a block are neighbours in space and time.
 
-Positions are rotated into queries and keys before attention, so a model's blocks give the same for tokens in any order,
-up to rounding. A static order is therefore applied once in a forward of the model where possible (``hoist``).
+Positions are rotated into queries and keys before attention, so a model's blocks return the same for tokens in any
+order, up to rounding. A static order is therefore applied once per forward where possible (``hoist``).
 """
 
 from dataclasses import dataclass

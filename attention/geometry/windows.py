@@ -1,4 +1,4 @@
-"""Overlapping windows of frames: where each begins, and how much each of its frames counts."""
+"""Overlapping windows of frames: their first frames and the weights of their frames."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Window:
-    """Neighbouring latent frames of a video, counted as attention counts them (after temporal patching)."""
+    """Consecutive latent frames of a video, after temporal patching."""
 
     begin: int
     """First frame."""
@@ -19,12 +19,12 @@ class Window:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the window contains every frame."""
+        """True if the window contains every frame."""
         return self.begin == 0 and self.end == self.frames
 
 
 def window_starts(frames: int, window: int, stride: int) -> list[int]:
-    """First frames of windows that cover ``frames`` completely; ``[0]`` where one window is enough."""
+    """Return the first frames of windows that cover ``frames`` completely; ``[0]`` if one window is enough."""
     if frames <= window:
         return [0]
     starts = list(range(0, frames - window + 1, stride))
@@ -32,6 +32,6 @@ def window_starts(frames: int, window: int, stride: int) -> list[int]:
 
 
 def window_weights(window: int) -> Tensor:
-    """Triangle ``1, 2, ..., 2, 1`` of ``window`` float32 weights (FreeNoise, arXiv 2310.15169, eq. 9)."""
+    """Return triangular weights ``1, 2, ..., 2, 1``, float32 ``[window]`` (FreeNoise, arXiv 2310.15169, eq. 9)."""
     ramp = torch.arange(window)
     return (torch.minimum(ramp, window - 1 - ramp) + 1).float()

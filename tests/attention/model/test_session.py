@@ -129,7 +129,7 @@ def test_an_unknown_family_is_refused_with_what_is_missing():
     class OtherPipeline:
         vae = None
 
-    with pytest.raises(genkit.UsageError, match="OtherPipeline is of no known family.*add a ModelCard"):
+    with pytest.raises(genkit.UsageError, match="OtherPipeline is not a known family.*add a ModelCard"):
         genkit.apply(OtherPipeline())
 
 

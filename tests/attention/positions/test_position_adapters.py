@@ -384,7 +384,7 @@ def test_positions_that_the_caller_gives_are_his_own() -> None:
             "width": 2,
             "video_coords": torch.ones(1, 3, 8),
         }
-        with torch.no_grad(), pytest.raises(ValueError, match="video_coords are given, which say themselves where"):
+        with torch.no_grad(), pytest.raises(ValueError, match="video_coords set the position of each frame"):
             pipe.transformer(**given)
         assert handle.session.run.came["position-interpolation", "positions"] == 0
 
