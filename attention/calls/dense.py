@@ -44,11 +44,11 @@ def _windowed(q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:
     if grid.fold == "space":
         return sdpa(q, k, v, call, both(call.mask, call.visible.to(q.device)))
     out = torch.empty_like(q)
-    if grid.text_tokens:
-        out[:, :, grid.text] = sdpa(q[:, :, grid.text], k, v, call, mask_rows(call.mask, grid.text))
+    for side in grid.others:
+        out[:, :, side] = sdpa(q[:, :, side], k, v, call, mask_rows(call.mask, side))
     for queries, keys in _groups(call.visible, grid.tokens_per_frame):
         rows = slice(grid.video.start + queries.start, grid.video.start + queries.stop)
-        index = torch.cat([keys + grid.video.start, torch.arange(grid.text.start, grid.text.stop)]).to(q.device)
+        index = torch.cat([keys + grid.video.start, grid.index_of_others()]).to(q.device)
         mask = mask_rows(call.mask, rows)
         mask = mask[..., index] if mask is not None and mask.shape[-1] != 1 else mask
         out[:, :, rows] = sdpa(q[:, :, rows], k[:, :, index], v[:, :, index], call, mask)

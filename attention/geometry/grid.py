@@ -11,7 +11,7 @@ Fold = Literal["none", "space", "time"]
 
 @dataclass(frozen=True, kw_only=True)
 class VideoGrid:
-    """Latent frames, rows and columns of the tokens in one attention call, and the position of its text tokens.
+    """Latent frames, rows and columns of the tokens in one attention call, and the other tokens around them.
 
     Tokens are ordered frame by frame, row by row. Latent frame 0 decodes to ``first_pixels`` pixel frames, each later
     one to ``stride``.
@@ -23,10 +23,10 @@ class VideoGrid:
     """Token rows of a frame."""
     cols: int
     """Token columns of a frame."""
-    text_tokens: int = 0
-    """Text tokens in the same sequence; 0 if text has its own attention."""
-    text_first: bool = False
-    """True if the text tokens precede the video tokens."""
+    before: int = 0
+    """Other tokens in front of the video in the same sequence, such as text or earlier frames; 0 without."""
+    after: int = 0
+    """Other tokens behind the video in the same sequence, such as text or images; 0 without."""
     fold: Fold = "none"
     """Axes folded into the batch: ``"space"``, rows and columns (temporal attention of a UNet), or ``"time"``."""
     stride: int = 4
@@ -51,21 +51,30 @@ class VideoGrid:
         return self.tokens_per_frame * (1 if self.fold == "time" else self.frames)
 
     @property
+    def other_tokens(self) -> int:
+        """Tokens of one sequence that are not the video's: text, images, earlier frames."""
+        return self.before + self.after
+
+    @property
     def tokens(self) -> int:
         """All tokens of one sequence."""
-        return self.video_tokens + self.text_tokens
+        return self.video_tokens + self.other_tokens
 
     @property
     def video(self) -> slice:
-        """Slice of the video tokens."""
-        begin = self.text_tokens if self.text_first else 0
-        return slice(begin, begin + self.video_tokens)
+        """Positions of the video tokens."""
+        return slice(self.before, self.before + self.video_tokens)
 
     @property
-    def text(self) -> slice:
-        """Slice of the text tokens; empty without text."""
-        begin = 0 if self.text_first else self.video_tokens
-        return slice(begin, begin + self.text_tokens)
+    def others(self) -> tuple[slice, ...]:
+        """Positions of the other tokens: one slice for each side of the video that has some."""
+        sides = (slice(0, self.before), slice(self.video.stop, self.tokens))
+        return tuple(side for side in sides if side.stop > side.start)
+
+    def index_of_others(self, device: torch.device | str = "cpu") -> Tensor:
+        """Return the positions of the other tokens, int64 ``[other_tokens]``."""
+        places = torch.arange(self.tokens, device=device)
+        return torch.cat([places[: self.before], places[self.video.stop :]])
 
     @property
     def pixel_frames(self) -> int:
@@ -78,16 +87,16 @@ class VideoGrid:
         return begin / self.fps, (self.first_pixels + frame * self.stride) / self.fps
 
     def frame_of_token(self, device: torch.device | str = "cpu") -> Tensor:
-        """Return the latent frame of each token inside this grid, int64 ``[tokens]``; -1 for text.
+        """Return the latent frame of each token inside this grid, int64 ``[tokens]``; -1 for other tokens.
 
         With ``fold="time"`` a sequence is one frame, so all video tokens are 0.
         """
-        frames = torch.arange(self.video_tokens, device=device) // self.tokens_per_frame
-        text = torch.full((self.text_tokens,), -1, device=device)
-        return torch.cat([text, frames] if self.text_first else [frames, text])
+        frames = torch.full((self.tokens,), -1, device=device)
+        frames[self.video] = torch.arange(self.video_tokens, device=device) // self.tokens_per_frame
+        return frames
 
     def crop(self, begin: int, end: int) -> "VideoGrid":
-        """Return the grid of the frames ``begin`` to ``end`` (exclusive), with the same text."""
+        """Return the grid of the frames ``begin`` to ``end`` (exclusive), with the same other tokens."""
         return replace(self, frames=end - begin, start=self.start + begin)
 
 

@@ -56,12 +56,12 @@ class Forward:
             stride=card.stride(pipe),
             fps=fps,
             native_frames=card.token_frames(pipe, card.native_frames),
-            text_first=card.text_first,
             start=0 if self.window is None else self.window.begin,
         )
         if card.stride_attribute is None:
             return _unet_grid(grid, kind, q, self.batch)
-        return replace(grid, text_tokens=q.shape[2] - grid.video_tokens if kind == "joint" else 0)
+        others = q.shape[2] - grid.video_tokens if kind == "joint" else 0
+        return replace(grid, before=others) if card.text_first else replace(grid, after=others)
 
     def step_of(self, q: Tensor, number: int) -> Step:
         """Return the step with the branches of a layer's call ``number``; Mochi calls once a sample."""

@@ -133,10 +133,10 @@ class Forwards(Applied):
             if cached or name not in calls:
                 self.run.skipped[key] += 0 if name in calls else self.run.calls_per_forward[key]
 
-    def grid_of(self, kind: Kind, text_tokens: int) -> VideoGrid:
+    def grid_of(self, kind: Kind, other_tokens: int) -> VideoGrid:
         """The grid that a call of this kind would have in the forward that runs now; ``self`` and ``joint`` alone."""
         assert self._forward is not None
-        tokens = prod(self._forward.volume) + text_tokens
+        tokens = prod(self._forward.volume) + other_tokens
         return self._grid(kind, torch.empty(1, 1, tokens, 1, device="meta"))
 
     def _grid(self, kind: Kind, q: Tensor) -> VideoGrid:

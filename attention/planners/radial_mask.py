@@ -88,7 +88,7 @@ def radial_plan(
     """
     _check(grid, block, decay, density, rule)
     pieces = _Pieces.of(grid, block)
-    sink = grid.text_tokens == 0 if sink is None else sink
+    sink = grid.other_tokens == 0 if sink is None else sink
 
     def plan_at(decay: float, spacing: float) -> BlockPlan:
         keep = _text_blocks(grid, block, rule) | _video_blocks(pieces, _bands(pieces, decay, spacing, rule), sink, rule)
@@ -202,9 +202,9 @@ def _text_blocks(grid: VideoGrid, block: int, rule: BlockRule) -> Tensor:
     """Rows and columns of the blocks that hold text; published, of everything after the last full video block."""
     blocks = -(-grid.tokens // block)
     dense = torch.zeros(blocks, dtype=torch.bool)
-    if grid.text_tokens:
-        dense[grid.text.start // block : -(-grid.text.stop // block)] = True
-    if rule == "published" and not grid.text_first:
+    for side in grid.others:
+        dense[side.start // block : -(-side.stop // block)] = True
+    if rule == "published" and not grid.before:
         dense[grid.video_tokens // block :] = True
     return dense[:, None] | dense
 

@@ -76,7 +76,7 @@ class SlidingTilePlanner(InOrder[SlidingTileSettings]):
     def _straddling(self, grid: VideoGrid, block: int, density: float, ideal: float) -> str:
         """What blocks do that lie in several tiles, what that costs, and how to avoid it."""
         tokens, fix = math.prod(self.settings.tile), "smaller blocks come nearer"
-        what = f"what stands before the tiles ({grid.text_tokens} tokens of text)"
+        what = f"what stands beside the tiles ({grid.other_tokens} other tokens)"
         if any(n % side for n, side in zip((grid.frames, grid.rows, grid.cols), self.settings.tile, strict=True)):
             what = f"the smaller tiles at the ends of {grid.frames} x {grid.rows} x {grid.cols} tokens"
         elif tokens % block:

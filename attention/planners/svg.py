@@ -99,7 +99,7 @@ def band_of(grid: VideoGrid, block: int, density: float) -> Tensor:
     ``n (1 - sqrt(1 - rho))`` tokens to either side, with ``rho`` the density less the share of text rows and columns.
     """
     tokens = grid.tokens
-    share = 1.0 if density == 1 else max(0.0, density - 2 * grid.text_tokens / tokens)
+    share = 1.0 if density == 1 else max(0.0, density - 2 * grid.other_tokens / tokens)
     reach = math.ceil(tokens * (1 - math.sqrt(1 - share)) / block - 1e-9)
     index = torch.arange(-(-tokens // block))
     return (index[:, None] - index).abs() <= reach

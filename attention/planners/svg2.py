@@ -94,10 +94,9 @@ class Svg2Planner(MethodPlanner[Svg2Settings]):
 
     def _order(self, label: Tensor, here: PlannerCall) -> Tensor:
         """All tokens with the video's sorted by cluster, int64 ``[B, H, N]``; text stays where it is."""
-        start, order = here.grid.video.start, label.argsort(dim=-1, stable=True)
-        text = [torch.arange(s.start, s.stop, device=label.device) for s in (here.grid.text,) if s.stop > s.start]
-        parts = [order + start, *(t.expand(*label.shape[:2], -1) for t in text)]
-        return torch.cat(parts[::-1] if here.grid.text_first else parts, -1)
+        order = torch.arange(here.grid.tokens, device=label.device).repeat(*label.shape[:2], 1)
+        order[..., here.grid.video] = label.argsort(dim=-1, stable=True) + here.grid.before
+        return order
 
     def _plan(
         self, label_q: Tensor, label_k: Tensor, order_q: Tensor, order_k: Tensor, chosen: Tensor, here: PlannerCall

@@ -86,6 +86,6 @@ class ThresholdPlanner(InOrder[ThresholdSettings]):
 
     def _find_sinks(self, here: PlannerCall) -> Tensor:
         grid, block = here.grid, here.block(self.settings.block)
-        text = spanned(grid.text, block, -(-grid.tokens // block))
+        text = spanned(grid.others, block, -(-grid.tokens // block))
         first = here.reads_first_frame(self.settings.first_frame)
         return text | in_first_frame(grid, block, here.layout) if first else text

@@ -170,7 +170,7 @@ class SparseRule(Rule):
         return PlannerCall(
             planner=planner,
             call=call,
-            grid=replace(call.grid, text_tokens=q.shape[2] - call.grid.video_tokens, start=0),
+            grid=replace(call.grid, after=q.shape[2] - call.grid.before - call.grid.video_tokens, start=0),
             scale=q.shape[-1] ** -0.5 if call.scale is None else call.scale,
             valid=None if call.mask is None else padding(call.mask, q.shape[2]),
             impl=self.impl,

@@ -1,5 +1,7 @@
 """What planners share: the size of blocks, the blocks that all of them keep, and the greatest of a row."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
@@ -20,13 +22,14 @@ def default_block(grid: VideoGrid, max_block: int = 128) -> int:
 def always_kept(grid: VideoGrid, block: int, layout: Layout | None = None, *, first_frame: bool) -> Tensor:
     """Bool ``[blocks, blocks]`` on the CPU.
 
-    A query block reads its own keys, so that no row is ever empty. Blocks with text in them are read by all and read
-    all. With ``first_frame`` all read the first latent frame, which causal video autoencoders code by itself.
+    A query block reads its own keys, so that no row is ever empty. Blocks with other tokens in them, such as text, are
+    read by all and read all. With ``first_frame`` all read the first latent frame, which causal video autoencoders code
+    by itself.
     """
     blocks = -(-grid.tokens // block)
     keep = torch.eye(blocks, dtype=torch.bool)
-    text = spanned(grid.text, block, blocks)
-    keep |= text[:, None] | text
+    others = spanned(grid.others, block, blocks)
+    keep |= others[:, None] | others
     return keep | in_first_frame(grid, block, layout) if first_frame else keep
 
 
@@ -37,12 +40,12 @@ def in_first_frame(grid: VideoGrid, block: int, layout: Layout | None) -> Tensor
     return count_in_blocks(first, block) > 0
 
 
-def spanned(tokens: slice, block: int, blocks: int) -> Tensor:
-    """Which of ``blocks`` blocks hold one of ``tokens``; bool ``[blocks]``."""
-    index = torch.arange(blocks)
-    if tokens.start == tokens.stop:
-        return torch.zeros(blocks, dtype=torch.bool)
-    return (index >= tokens.start // block) & (index < -(-tokens.stop // block))
+def spanned(sides: Iterable[slice], block: int, blocks: int) -> Tensor:
+    """Return which of ``blocks`` blocks contain a token of ``sides``, none of them empty; bool ``[blocks]``."""
+    found = torch.zeros(blocks, dtype=torch.bool)
+    for side in sides:
+        found[side.start // block : -(-side.stop // block)] = True
+    return found
 
 
 def top_share(score: Tensor, share: float | Tensor) -> Tensor:

@@ -36,7 +36,7 @@ class WindowRule(Rule):
         return self.window
 
     def wrap(self, attend: Attend) -> Attend:
-        """Call ``attend`` once a window and fuse; text queries, if any, read all frames in a call of their own."""
+        """Call ``attend`` once a window and fuse; other queries, if any, read all frames in a call of their own."""
 
         def windowed(q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:
             if call.grid.frames <= self.window:
@@ -66,13 +66,14 @@ class WindowRule(Rule):
             total[:, :, rows] += weight * out[:, :, inner.grid.video]
             count[rows] += weight
         fused = (total / count.clamp_min(1)).to(q.dtype)
-        if grid.text_tokens:
-            fused[:, :, grid.text] = attend(q, k, v, _text_only(call))[:, :, grid.text]
+        if grid.other_tokens:
+            others = grid.index_of_others(q.device)
+            fused[:, :, others] = attend(q, k, v, _others_only(call))[:, :, others]
         return fused
 
 
-def _text_only(call: Call) -> Call:
-    """A call for the sake of its text queries: they read everything, video queries no more than they must."""
+def _others_only(call: Call) -> Call:
+    """Return a call for its other queries: they read everything, video queries no more than they must."""
     frames = call.grid.frames
     # The same table for every call, so that sparse rules can know it again.
     nothing = call.run.memory.table(("windows", frames), lambda: torch.zeros(frames, frames, dtype=torch.bool))
@@ -80,12 +81,12 @@ def _text_only(call: Call) -> Call:
 
 
 def cropped(call: Call, begin: int, end: int, device: torch.device | str = "cpu") -> tuple[Tensor, Call]:
-    """Token indices of frames ``begin`` to ``end`` and of all text, and the call that describes them."""
+    """Token indices of frames ``begin`` to ``end`` and of all others, and the call that describes them."""
     grid = call.grid
     first = grid.video.start
     video = torch.arange(first + begin * grid.tokens_per_frame, first + end * grid.tokens_per_frame, device=device)
-    text = torch.arange(grid.text.start, grid.text.stop, device=device)
-    index = torch.cat([text, video] if grid.text_first else [video, text])
+    others = grid.index_of_others(device)
+    index = torch.cat([others[: grid.before], video, others[grid.before :]])
     mask = call.mask
     if mask is not None:
         for axis in (-1, -2):

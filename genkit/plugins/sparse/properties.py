@@ -33,10 +33,11 @@ Property = Callable[[Sparse, Sparse], None]
 """``(sparse, dense)``: raises ``AssertionError`` unless the method has the property."""
 GRIDS = (
     VideoGrid(frames=11, rows=3, cols=5, native_frames=5),
-    VideoGrid(frames=11, rows=3, cols=5, native_frames=5, text_tokens=7, text_first=True),
-    VideoGrid(frames=11, rows=3, cols=5, native_frames=5, text_tokens=20),
+    VideoGrid(frames=11, rows=3, cols=5, native_frames=5, before=7),
+    VideoGrid(frames=11, rows=3, cols=5, native_frames=5, after=20),
+    VideoGrid(frames=11, rows=3, cols=5, native_frames=5, before=7, after=20),
 )
-"""Without text, and with text before and after the video."""
+"""Without other tokens, and with some before, after and on both sides of the video."""
 OTHER = VideoGrid(frames=9, rows=4, cols=4, native_frames=5)
 EVERYWHERE: dict[str, Any] = {"block": 16, "min_tokens": 1, "dense_steps": 0.0, "dense_layers": 0, "impl": "reference"}
 
@@ -72,8 +73,8 @@ def much_is_left_out_but_no_query_is_without_its_own_block(sparse: Sparse, dense
 def words_are_read_by_all_and_padding_by_none(sparse: Sparse, dense: Sparse) -> None:
     """Check that every query reads every real word of the text, and none reads a padded one."""
     for first in (True, False):
-        grid = replace(GRIDS[0], text_tokens=20, text_first=first)
-        (q, k, v), attend, begin = drawn(grid, batch=2), attention(sparse, grid), grid.text.start
+        grid = replace(GRIDS[0], before=20 if first else 0, after=0 if first else 20)
+        (q, k, v), attend, begin = drawn(grid, batch=2), attention(sparse, grid), grid.others[0].start
         mask = torch.ones(2, 1, 1, grid.tokens, dtype=torch.bool)
         mask[0, ..., begin + 9 : begin + 20] = False
         out = attend(q, k, v, call_of(grid, mask=mask))
@@ -168,7 +169,7 @@ def plans(plugin: Sparse, grid: VideoGrid, q: Tensor, k: Tensor, v: Tensor) -> l
 
 def target_of(grid: VideoGrid) -> Target:
     """Return a model with the text of ``grid`` in its self-attention or apart from it."""
-    kind = "joint" if grid.text_tokens else "self"
+    kind = "joint" if grid.other_tokens else "self"
     return Target(family="test", title="test", native_frames=grid.native_frames, kinds=frozenset({kind}))
 
 
@@ -197,7 +198,7 @@ def drawn(grid: VideoGrid, batch: int = 1, seed: int = 0) -> tuple[Tensor, Tenso
 
 def call_of(grid: VideoGrid, **change: Any) -> Call:
     """Return a call late in a run."""
-    kind: Kind = "joint" if grid.text_tokens else "self"
+    kind: Kind = "joint" if grid.other_tokens else "self"
     call = Call(layer="blocks.3.attn1", depth=3, kind=kind, grid=grid, step=_step("cond"), run=RunRecord())
     return replace(call, **change)
 

@@ -52,10 +52,9 @@ def grids(seed: int) -> list[VideoGrid]:
         side = draw.choice([3, 9, 22, 64])
         rows, cols, text = draw.randint(1, side), draw.randint(1, side), draw.choice([0, 0, 7, 226])
         frames = draw.randint(1, min(128, max(1, MOST_TOKENS // (rows * cols))))
-        first = draw.random() < 0.5
-        found.append(
-            VideoGrid(frames=frames, rows=rows, cols=cols, native_frames=5, text_tokens=text, text_first=first)
-        )
+        before = draw.choice([0, text, text // 3])
+        sides = {"before": before, "after": text - before}
+        found.append(VideoGrid(frames=frames, rows=rows, cols=cols, native_frames=5, **sides))
     return found
 
 
@@ -81,7 +80,7 @@ def test_every_query_block_keeps_its_own(name: str) -> None:
 
 def watched(planner: Any, grid: VideoGrid) -> Watched:
     """A call of the eighth of ten steps."""
-    kind: Kind = "joint" if grid.text_tokens else "self"
+    kind: Kind = "joint" if grid.other_tokens else "self"
     call = Call(layer="blocks.3.attn1", depth=3, kind=kind, grid=grid, step=Step(index=8, total=10), run=RunRecord())
     device = torch.device("cpu")
     return Watched(planner=planner, call=call, grid=grid, scale=0.25, valid=None, impl="auto", device=device)

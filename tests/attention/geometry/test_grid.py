@@ -1,4 +1,4 @@
-"""Geometry: where text and video tokens stand, and when a latent frame is."""
+"""Geometry: where video and other tokens stand, and when a latent frame is."""
 
 import pytest
 import torch
@@ -10,22 +10,23 @@ def grid(**changes):
     return VideoGrid(**({"frames": 3, "rows": 2, "cols": 4} | changes))
 
 
-def test_text_stands_after_or_before_the_video():
-    last, first = grid(text_tokens=5), grid(text_tokens=5, text_first=True)
-    assert (last.video, last.text) == (slice(0, 24), slice(24, 29))
-    assert (first.video, first.text) == (slice(5, 29), slice(0, 5))
+def test_other_tokens_stand_after_or_before_the_video_or_on_both_sides():
+    last, first, both = grid(after=5), grid(before=5), grid(before=2, after=3)
+    assert (last.video, last.others) == (slice(0, 24), (slice(24, 29),))
+    assert (first.video, first.others) == (slice(5, 29), (slice(0, 5),))
+    assert (both.video, both.others) == (slice(2, 26), (slice(0, 2), slice(26, 29)))
+    assert both.index_of_others().tolist() == [0, 1, 26, 27, 28] and both.other_tokens == 5
+    assert both.frame_of_token().tolist() == [-1] * 2 + [0] * 8 + [1] * 8 + [2] * 8 + [-1] * 3
     assert last.tokens == first.tokens == 29
     assert last.frame_of_token().tolist() == [0] * 8 + [1] * 8 + [2] * 8 + [-1] * 5
     assert first.frame_of_token().tolist() == [-1] * 5 + [0] * 8 + [1] * 8 + [2] * 8
 
 
-def test_without_text_its_slice_is_empty():
-    tokens = torch.arange(24)
-    for text_first in (False, True):
-        none = grid(text_first=text_first)
-        assert tokens[none.text].numel() == 0
-        assert torch.equal(tokens[none.video], tokens)
-        assert none.frame_of_token().dtype == torch.int64
+def test_without_other_tokens_all_are_the_videos():
+    tokens, none = torch.arange(24), grid()
+    assert none.others == () and none.index_of_others().numel() == 0
+    assert torch.equal(tokens[none.video], tokens)
+    assert none.frame_of_token().dtype == none.index_of_others().dtype == torch.int64
 
 
 def test_folded_grids_count_the_tokens_of_one_sequence():
@@ -51,7 +52,7 @@ def test_the_first_latent_frame_is_one_pixel_frame_long():
 
 
 def test_a_crop_keeps_its_place_in_the_video_and_its_text():
-    inner = grid(frames=21, text_tokens=5).crop(4, 12).crop(2, 5)
-    assert (inner.start, inner.frames, inner.text_tokens) == (6, 3, 5)
+    inner = grid(frames=21, after=5).crop(4, 12).crop(2, 5)
+    assert (inner.start, inner.frames, inner.other_tokens) == (6, 3, 5)
     assert inner.pixel_frames == 12
     assert grid(frames=21).crop(0, 3).pixel_frames == 9

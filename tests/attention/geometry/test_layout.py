@@ -28,12 +28,12 @@ SPARSE: dict[str, Any] = {"min_tokens": 1, "dense_steps": 0, "dense_layers": 0, 
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=str)
-@pytest.mark.parametrize("text_first", [True, False])
-def test_an_order_holds_every_token_once_and_leaves_text(layout: Layout, text_first: bool) -> None:
-    grid = VideoGrid(frames=5, rows=3, cols=7, text_tokens=4, text_first=text_first)
+@pytest.mark.parametrize(("before", "after"), [(4, 0), (0, 4), (1, 3)])
+def test_an_order_holds_every_token_once_and_leaves_others(layout: Layout, before: int, after: int) -> None:
+    grid = VideoGrid(frames=5, rows=3, cols=7, before=before, after=after)
     order = ordered(grid, layout)
     assert order.sort().values.equal(torch.arange(grid.tokens))
-    assert order[grid.text].equal(torch.arange(grid.tokens)[grid.text])
+    assert order[grid.index_of_others()].equal(grid.index_of_others())
     frame = (order[grid.video] - grid.video.start) // 21
     assert frame.equal(frame.sort().values) == (not layout.mixes_frames)
 
@@ -49,7 +49,7 @@ def test_the_z_curve_by_hand() -> None:
 
 
 def test_tiles_by_hand() -> None:
-    order = ordered(VideoGrid(frames=4, rows=4, cols=6, text_tokens=3), Tiles((2, 2, 3)))
+    order = ordered(VideoGrid(frames=4, rows=4, cols=6, after=3), Tiles((2, 2, 3)))
     assert order[:12].tolist() == [0, 1, 2, 6, 7, 8, 24, 25, 26, 30, 31, 32] and order[96:].tolist() == [96, 97, 98]
     odd = ordered(VideoGrid(frames=2, rows=3, cols=2), Tiles((2, 2, 2)))
     assert odd.tolist() == [0, 1, 2, 3, 6, 7, 8, 9, 4, 5, 10, 11]

@@ -103,8 +103,8 @@ def test_the_grid_is_the_familys_geometry(family):
             if kind in ("self", "joint"):
                 assert (call.grid.rows, call.grid.cols) == (expected.rows, expected.cols)
             if kind == "joint":
-                assert call.grid.text_first == expected.text_first
-                assert call.grid.text_tokens == expected.text_of(call.step.branches)
+                text = expected.text_of(call.step.branches)
+                assert (call.grid.before, call.grid.after) == ((text, 0) if expected.text_first else (0, text))
         assert {call.step.index for call, *_ in calls} == set(range(calls[0][0].step.total))
         sigmas = [call.step.sigma for call, *_ in calls]
         assert all(0 < sigma <= 1 for sigma in sigmas) and sigmas == sorted(sigmas, reverse=True)

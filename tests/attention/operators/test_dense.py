@@ -12,8 +12,9 @@ from genkit.attention.geometry.grid import VideoGrid
 HEADS, WIDTH = 2, 8
 GRIDS = {
     "no text": VideoGrid(frames=5, rows=2, cols=3),
-    "text last": VideoGrid(frames=5, rows=2, cols=3, text_tokens=4),
-    "text first": VideoGrid(frames=5, rows=2, cols=3, text_tokens=4, text_first=True),
+    "text last": VideoGrid(frames=5, rows=2, cols=3, after=4),
+    "text first": VideoGrid(frames=5, rows=2, cols=3, before=4),
+    "text on both sides": VideoGrid(frames=5, rows=2, cols=3, before=3, after=4),
     "space": VideoGrid(frames=5, rows=2, cols=3, fold="space"),
 }
 NEAR = (torch.arange(5)[:, None] - torch.arange(5)).abs()
@@ -29,7 +30,7 @@ TABLES = {
 
 
 def call_of(grid, **changes):
-    kind = "joint" if grid.text_tokens else "temporal" if grid.fold == "space" else "self"
+    kind = "joint" if grid.other_tokens else "temporal" if grid.fold == "space" else "self"
     return Call(layer="block", depth=0, kind=kind, grid=grid, step=Step(), run=RunRecord(), **changes)
 
 

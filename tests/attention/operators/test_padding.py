@@ -151,7 +151,7 @@ def test_no_sparse_method_is_led_by_what_stands_in_the_padding(name: str) -> Non
     valid[:, 38:] = False
     bad, found = ~valid[:, None, :, None], []
     for poison in (0.0, float("nan"), 1e4):
-        grid = VideoGrid(frames=3, rows=3, cols=4, text_tokens=4, native_frames=2)
+        grid = VideoGrid(frames=3, rows=3, cols=4, after=4, native_frames=2)
         call = Call(
             layer="a", depth=1, kind="joint", grid=grid, step=Step(), run=RunRecord(), mask=valid[:, None, None]
         )

@@ -92,7 +92,7 @@ def test_radial_has_the_density_of_the_authors_mask(setting: str, density: float
 def test_sliding_tiles_on_real_sizes_read_more_than_tiles_and_say_so(
     size: tuple[int, int, int], text: int, executed: float | None, ideal: float | None
 ) -> None:
-    grid = VideoGrid(frames=size[0], rows=size[1], cols=size[2], text_tokens=text)
+    grid = VideoGrid(frames=size[0], rows=size[1], cols=size[2], after=text)
     planner, here, _, _ = planned("sliding-tile", grid)
     density, whole = float(planner._planned(here)[1]), planner.ideal_density(grid)
     if executed is not None:

@@ -46,8 +46,9 @@ SPARSE = {name: replace(case[0], block=16).planner() for name, case in CASES.ite
 FULL = {name: replace(case[1], block=16).planner() for name, case in CASES.items()}
 GRIDS = {
     "video": VideoGrid(frames=11, rows=3, cols=5, native_frames=5),
-    "text first": VideoGrid(frames=11, rows=3, cols=5, native_frames=5, text_tokens=7, text_first=True),
-    "text last": VideoGrid(frames=11, rows=3, cols=5, native_frames=5, text_tokens=20),
+    "text first": VideoGrid(frames=11, rows=3, cols=5, native_frames=5, before=7),
+    "text last": VideoGrid(frames=11, rows=3, cols=5, native_frames=5, after=20),
+    "text on both sides": VideoGrid(frames=11, rows=3, cols=5, native_frames=5, before=7, after=20),
 }
 
 
@@ -62,7 +63,7 @@ def draw(grid: VideoGrid, batch: int = 1, heads: int = 2, seed: int = 0) -> tupl
 
 
 def call_of(grid: VideoGrid, **change: Any) -> Call:
-    kind: Kind = "joint" if grid.text_tokens else "self"
+    kind: Kind = "joint" if grid.other_tokens else "self"
     call = Call(layer="blocks.3.attn1", depth=3, kind=kind, grid=grid, step=Step(index=8, total=10), run=RunRecord())
     return replace(call, **change)
 
@@ -140,7 +141,7 @@ def test_the_greatest_of_each_row_are_kept() -> None:
 
 
 def test_text_and_the_first_frame_are_kept() -> None:
-    grid = VideoGrid(frames=4, rows=2, cols=4, text_tokens=5)
+    grid = VideoGrid(frames=4, rows=2, cols=4, after=5)
     keep = always_kept(grid, 8, first_frame=True)
     assert keep[:, 0].all() and keep[:, 4].all() and keep[4].all()
     assert keep[1:4, 1:4].equal(torch.eye(3, dtype=torch.bool))
@@ -255,8 +256,8 @@ def test_k_means_gives_the_same_a_few_tokens_at_a_time(monkeypatch: pytest.Monke
         (VideoGrid(frames=9, rows=8, cols=8), "the smaller tiles at the ends of 9 x 8 x 8 tokens"),
         (VideoGrid(frames=8, rows=6, cols=8), "the smaller tiles at the ends of 8 x 6 x 8 tokens"),
         (
-            VideoGrid(frames=8, rows=8, cols=8, text_tokens=21, text_first=True),
-            r"what stands before the tiles \(21 tokens of text\)",
+            VideoGrid(frames=8, rows=8, cols=8, before=21),
+            r"what stands beside the tiles \(21 other tokens\)",
         ),
     ],
 )

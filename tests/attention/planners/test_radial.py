@@ -117,13 +117,14 @@ def test_no_query_is_empty_and_the_diagonal_is_kept() -> None:
     for _ in range(150):
         s = draw.choice([draw.randint(1, 64), draw.randint(1, 300), draw.randint(1, 4096)])
         frames = draw.randint(1, min(128, max(1, 30_000 // s)))
-        text, first, block = draw.choice([0, 0, 7, 226]), draw.random() < 0.5, draw.choice([16, 64, 128])
+        text, block = draw.choice([0, 0, 7, 226]), draw.choice([16, 64, 128])
+        before = draw.choice([0, text, text // 3])
         if s * frames // block > 700:
             block = 128
-        grid = VideoGrid(frames=frames, rows=1, cols=s, text_tokens=text, text_first=first)
+        grid = VideoGrid(frames=frames, rows=1, cols=s, before=before, after=text - before)
         keep = radial_plan(grid, block=block, decay=draw.choice([0.0, 0.2, 1.0, 3.0]), sink=draw.random() < 0.5).keep
         assert keep[0, 0].diagonal().all(), (grid, block)
-        dense = torch.arange(grid.text.start // block, -(-grid.text.stop // block)) if text else torch.arange(0)
+        dense = (grid.index_of_others() // block).unique()
         assert keep[0, 0, dense].all() and keep[0, 0][:, dense].all(), (grid, block)
 
 
@@ -131,7 +132,7 @@ def test_every_query_reads_the_first_frame_with_a_sink() -> None:
     grid = VideoGrid(frames=33, rows=4, cols=4)
     assert radial_plan(grid, block=16, decay=1.0).keep[0, 0, :, 0].all()
     assert not radial_plan(grid, block=16, decay=1.0, sink=False).keep[0, 0, :, 0].all()
-    text = replace(grid, text_tokens=16)
+    text = replace(grid, after=16)
     assert not radial_plan(text, block=16, decay=1.0).keep[0, 0, :, 0].all(), "no sink beside text by default"
 
 
@@ -297,7 +298,7 @@ def test_frames_that_are_not_visible_are_not_read_and_not_counted() -> None:
 
 def test_text_padding_is_exact() -> None:
     """Two samples with 3 and 20 real words of 24: padded words change nothing, real ones are read by all."""
-    grid = replace(GRID, text_tokens=24)
+    grid = replace(GRID, after=24)
     q, k, v = draw_qkv(grid.tokens, batch=2)
     mask = torch.ones(2, 1, 1, grid.tokens, dtype=torch.bool)
     mask[0, ..., 528 + 3 :] = mask[1, ..., 528 + 20 :] = False
@@ -314,11 +315,11 @@ def test_text_padding_is_exact() -> None:
 
 def test_text_without_its_padding_is_understood() -> None:
     """Some models drop padded words before attention: fewer text tokens than the grid says."""
-    grid = replace(GRID, text_tokens=24)
+    grid = replace(GRID, after=24)
     q, k, v = draw_qkv(528 + 7)
     call = make_call(grid, kind="joint")
     out = rule_of(density=0.5).wrap(dense)(q, k, v, call)
-    plan = radial_plan(replace(grid, text_tokens=7), block=16, density=0.5)
+    plan = radial_plan(replace(grid, after=7), block=16, density=0.5)
     torch.testing.assert_close(out, masked(q, k, v, plan.keep, 16), atol=2e-6, rtol=1e-5)
     assert not call.run.refusals
 
@@ -361,7 +362,7 @@ def test_shares_that_are_whole_steps_are_not_rounded_up() -> None:
         ({"mask": torch.zeros(1, 1, 1, 528)}, {}, "the model's mask [1, 1, 1, 528] torch.float32 is more than"),
         ({"options": {"is_causal": True}}, {}, "the model asks for is_causal"),
         ({"grid": VideoGrid(frames=32, rows=4, cols=4)}, {}, "528 queries and 528 keys are not the 512 tokens of all"),
-        ({"grid": replace(GRID, text_tokens=8)}, {}, "528 queries and 528 keys are not the 536 tokens of all frames"),
+        ({"grid": replace(GRID, after=8)}, {}, "528 queries and 528 keys are not the 536 tokens of all frames"),
     ],
 )
 def test_what_cannot_run_as_asked_passes_and_is_recorded(

@@ -155,7 +155,7 @@ def test_what_a_rule_hides_is_one_table_in_all_calls_of_a_run():
         tables.append(call.visible)
         return q
 
-    text = replace(GRID, text_tokens=2)
+    text = replace(GRID, after=2)
     for rule in (freelong(), WindowRule(window=4, stride=2)):
         tables.clear()
         call = call_of(text)

@@ -16,7 +16,7 @@ from genkit.plugins.longer.freelong import FreeLong
 
 
 def call_of(grid, step=None, **changes):
-    kind = "joint" if grid.text_tokens else "temporal" if grid.fold == "space" else "self"
+    kind = "joint" if grid.other_tokens else "temporal" if grid.fold == "space" else "self"
     return Call(layer="block", depth=0, kind=kind, grid=grid, step=step or Step(), run=RunRecord(), **changes)
 
 
@@ -107,7 +107,7 @@ def test_low_frequencies_come_from_all_frames_and_high_ones_from_the_window():
     torch.testing.assert_close(out, expected, atol=1e-9, rtol=0)
 
 
-LAYOUTS = [{}, {"text_tokens": 3}, {"text_tokens": 3, "text_first": True}, {"fold": "space"}]
+LAYOUTS = [{}, {"after": 3}, {"before": 3}, {"before": 2, "after": 1}, {"fold": "space"}]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
@@ -136,7 +136,7 @@ def test_the_blend_is_local_plus_the_blurred_difference(layout):
     target, source = pattern.split("->")
     smooth = torch.einsum(f"{source}->{target}", smooth).reshape(wide[:, :, video].shape)
     torch.testing.assert_close(out[:, :, video], near[:, :, video] + smooth)
-    torch.testing.assert_close(out[:, :, grid.text], wide[:, :, grid.text])
+    torch.testing.assert_close(out[:, :, grid.index_of_others()], wide[:, :, grid.index_of_others()])
 
 
 def test_a_folded_layout_equals_the_unfolded_one():
@@ -166,7 +166,7 @@ def test_the_gate_closes_after_its_share_of_the_steps():
 
 def test_native_length_is_not_touched():
     for frames in (1, 3, 4):
-        grid = VideoGrid(frames=frames, rows=2, cols=2, text_tokens=3)
+        grid = VideoGrid(frames=frames, rows=2, cols=2, after=3)
         q, k, v = qkv(grid, torch.float32)
         call = call_of(grid)
         assert torch.equal(rule(until=0.0).wrap(dense)(q, k, v, call), dense(q, k, v, call_of(grid)))

@@ -15,7 +15,7 @@ from genkit.plugins.longer.freenoise import FreeNoise
 
 
 def call_of(grid, **changes):
-    kind = "joint" if grid.text_tokens else "temporal" if grid.fold == "space" else "self"
+    kind = "joint" if grid.other_tokens else "temporal" if grid.fold == "space" else "self"
     return Call(layer="block", depth=0, kind=kind, grid=grid, step=Step(), run=RunRecord(), **changes)
 
 
@@ -76,7 +76,7 @@ def test_fusion_weighs_by_the_distance_to_the_windows_end():
 
 
 @pytest.mark.parametrize(
-    "text", [{}, {"text_tokens": 3}, {"text_tokens": 3, "text_first": True}, {"fold": "space"}], ids=str
+    "text", [{}, {"after": 3}, {"before": 3}, {"before": 2, "after": 1}, {"fold": "space"}], ids=str
 )
 def test_fusion_equals_separate_attention_in_each_window(text):
     grid, window, stride = VideoGrid(frames=7, rows=2, cols=2, **text), 3, 2
@@ -96,9 +96,9 @@ def test_fusion_equals_separate_attention_in_each_window(text):
     torch.testing.assert_close(out, expected)
 
 
-@pytest.mark.parametrize("text_first", [False, True])
-def test_text_reads_every_frame_without_dense_attention_of_the_video(text_first):
-    grid = VideoGrid(frames=7, rows=2, cols=2, text_tokens=3, text_first=text_first)
+@pytest.mark.parametrize(("before", "after"), [(0, 3), (3, 0), (1, 2)])
+def test_text_reads_every_frame_without_dense_attention_of_the_video(before, after):
+    grid = VideoGrid(frames=7, rows=2, cols=2, before=before, after=after)
     q, k, v = qkv(grid)
     pairs = []
 
@@ -107,13 +107,14 @@ def test_text_reads_every_frame_without_dense_attention_of_the_video(text_first)
         return dense(q, k, v, call)
 
     out = windowed(3, 2, counting)(q, k, v, call_of(grid))
-    torch.testing.assert_close(out[:, :, grid.text], dense(q, k, v, call_of(grid))[:, :, grid.text])
+    others = grid.index_of_others()
+    torch.testing.assert_close(out[:, :, others], dense(q, k, v, call_of(grid))[:, :, others])
     assert sum(pairs) == 3 * 9
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_video_of_one_window_is_not_touched(dtype):
-    grid = VideoGrid(frames=5, rows=2, cols=2, text_tokens=3)
+    grid = VideoGrid(frames=5, rows=2, cols=2, after=3)
     q, k, v = qkv(grid, dtype)
     for window in (5, 6):
         assert torch.equal(windowed(window, 2)(q, k, v, call_of(grid)), dense(q, k, v, call_of(grid)))
@@ -121,7 +122,7 @@ def test_a_video_of_one_window_is_not_touched(dtype):
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
 def test_constant_values_stay_constant(dtype):
-    grid = VideoGrid(frames=9, rows=2, cols=2, text_tokens=3)
+    grid = VideoGrid(frames=9, rows=2, cols=2, after=3)
     q, k, _ = qkv(grid, dtype)
     out = windowed(4, 3)(q, k, torch.ones_like(q), call_of(grid))
     assert out.dtype == dtype
@@ -140,22 +141,23 @@ def test_half_precision_is_rounded_once(dtype):
 
 
 @pytest.mark.parametrize("additive", [False, True], ids=["bool", "additive"])
-@pytest.mark.parametrize("text_first", [False, True])
-def test_masks_are_cut_to_the_window(text_first, additive):
-    grid = VideoGrid(frames=7, rows=1, cols=2, text_tokens=3, text_first=text_first)
+@pytest.mark.parametrize(("before", "after"), [(0, 3), (3, 0), (1, 2)])
+def test_masks_are_cut_to_the_window(before, after, additive):
+    grid = VideoGrid(frames=7, rows=1, cols=2, before=before, after=after)
+    hidden = grid.index_of_others()[-2:]
     padding = torch.ones(2, 1, 1, grid.tokens, dtype=torch.bool)
-    padding[0, ..., grid.text.stop - 2 : grid.text.stop] = False
+    padding[0, ..., hidden] = False
     mask = torch.zeros(padding.shape, dtype=torch.float64).masked_fill(~padding, -1e4) if additive else padding
     q, k, v = qkv(grid)
-    before = windowed(3, 2)(q, k, v, call_of(grid, mask=mask))
-    k[0, :, grid.text.stop - 2 : grid.text.stop] = 0.5
-    v[0, :, grid.text.stop - 2 : grid.text.stop] = 1e3
-    assert torch.equal(windowed(3, 2)(q, k, v, call_of(grid, mask=mask)), before)
-    assert not torch.equal(windowed(3, 2)(q, k, v, call_of(grid)), before)
+    unchanged = windowed(3, 2)(q, k, v, call_of(grid, mask=mask))
+    k[0, :, hidden] = 0.5
+    v[0, :, hidden] = 1e3
+    assert torch.equal(windowed(3, 2)(q, k, v, call_of(grid, mask=mask)), unchanged)
+    assert not torch.equal(windowed(3, 2)(q, k, v, call_of(grid)), unchanged)
 
 
 def test_a_window_knows_its_tokens_mask_and_place():
-    grid = VideoGrid(frames=4, rows=1, cols=2, text_tokens=2, text_first=True)
+    grid = VideoGrid(frames=4, rows=1, cols=2, before=2)
     mask = torch.arange(100.0).view(1, 1, 10, 10)
     visible = torch.arange(16).view(4, 4) % 3 == 0
     index, inner = cropped(call_of(grid, mask=mask, visible=visible), 1, 3)

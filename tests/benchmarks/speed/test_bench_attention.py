@@ -46,18 +46,18 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("name", "heads", "tokens", "width", "text"),
     [
-        ("wan-1.3b-480p", 12, 32_760, 128, slice(32_760, 32_760)),
-        ("wan-14b-720p", 40, 75_600, 128, slice(75_600, 75_600)),
+        ("wan-1.3b-480p", 12, 32_760, 128, None),
+        ("wan-14b-720p", 40, 75_600, 128, None),
         ("hunyuan-720p", 24, 118_800 + 256, 128, slice(118_800, 119_056)),
         ("cogvideox-2b", 30, 17_550 + 226, 64, slice(0, 226)),
         ("cogvideox", 48, 17_550 + 226, 64, slice(0, 226)),
-        ("ltx", 32, 21 * 16 * 22, 64, slice(7_392, 7_392)),
+        ("ltx", 32, 21 * 16 * 22, 64, None),
     ],
 )
-def test_shapes_are_those_of_the_models(name: str, heads: int, tokens: int, width: int, text: slice) -> None:
+def test_shapes_are_those_of_the_models(name: str, heads: int, tokens: int, width: int, text: slice | None) -> None:
     model = MODELS[name]
     assert (model.heads, model.grid.tokens, model.width) == (heads, tokens, width)
-    assert model.grid.text == text
+    assert model.grid.others == ((text,) if text else ())
 
 
 def test_every_pixel_frame_of_the_usual_video_is_in_the_grid() -> None:
@@ -225,7 +225,7 @@ def test_what_cannot_be_measured_is_one_sentence(words: list[str], sentence: str
 
 
 def test_structured_tensors_are_alike_where_they_are_near() -> None:
-    grid = VideoGrid(frames=8, rows=8, cols=8, text_tokens=4, text_first=True)
+    grid = VideoGrid(frames=8, rows=8, cols=8, before=4)
     q, k, v = query_key_value(grid, 2, 64, torch.float32, CPU, 3)
     again = query_key_value(grid, 2, 64, torch.float32, CPU, 3)
     assert all(torch.equal(x, y) for x, y in zip((q, k, v), again, strict=True))
@@ -252,7 +252,7 @@ def test_scattered_masks_differ_by_head_and_bands_hold_neighbours() -> None:
     band = mask_of("band", grid, 3, block=16, density=0.05, seed=0).keep
     assert band.shape[1] == 1 and band[0, 0, 40].nonzero().flatten().tolist() == [38, 39, 40, 41]
     assert band[0, 0, 0].nonzero().flatten().tolist() == [0, 1, 2, 3]
-    text = VideoGrid(frames=8, rows=16, cols=10, text_tokens=16, text_first=True)
+    text = VideoGrid(frames=8, rows=16, cols=10, before=16)
     assert mask_of("band", text, 3, block=16, density=0.05, seed=0).keep[0, 0, :, 0].all()
     assert mask_of("scattered", grid, 3, block=16, density=1.0, seed=0).keeps_all
 

@@ -63,7 +63,7 @@ def test_a_step_stands_past_the_warm_up_with_the_grid_of_its_family(name: str) -
     assert torch.isfinite(out).all() and len(seen) == sum(model.layers.values())
     for call, shape in seen:
         assert (call.grid.frames, call.grid.rows, call.grid.cols) == model.volume
-        assert call.step.index == STEP and call.grid.text_tokens == model.text
+        assert call.step.index == STEP and call.grid.other_tokens == model.text
         assert shape == (model.batch, 1, model.grid.tokens, model.width)
         assert call.step.branches == (("uncond", "cond") if model.batch == 2 else ("cond",))
 
