@@ -4,11 +4,12 @@
 tells apart, to a ``SmallPipeline``. ``WITHOUT`` lists the classes that have none, each with the reason.
 """
 
-from small_pipelines import ltx, others, wan
+from small_pipelines import helios, ltx, others, skyreels, wan, wan_kin
 from small_pipelines.form import SmallPipeline
 from small_pipelines.without import PENDING, WITHOUT
 
-SMALL: dict[str, SmallPipeline] = {**wan.PIPELINES, **ltx.PIPELINES, **others.PIPELINES}
+_FILES = (wan, wan_kin, skyreels, helios, ltx, others)
+SMALL: dict[str, SmallPipeline] = {name: small for file in _FILES for name, small in file.PIPELINES.items()}
 
 __all__ = ["PENDING", "SMALL", "WITHOUT", "SmallPipeline", "class_of"]
 

@@ -12,6 +12,10 @@ from torch import Tensor, nn
 
 Builder = Callable[[], DiffusionPipeline]
 
+TEXTS = {"prompt": PROMPT, "negative_prompt": NEGATIVE}
+CLIP = {"num_frames": 17, "height": 48, "width": 64, "num_inference_steps": 2, "output_type": "latent"}
+"""Sizes of most calls: 5 x 3 x 4 tokens where the strides are 4 and 8 and a token is 2 x 2 latents."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SmallPipeline:
@@ -82,5 +86,5 @@ def open_gates(model: nn.Module) -> None:
 
 def family(name: str, **changes: Any) -> SmallPipeline:
     """Return the entry of a pipeline that ``families`` builds already."""
-    texts = {"prompt": PROMPT, "negative_prompt": NEGATIVE, "output_type": "latent"}
-    return SmallPipeline(build={**FAMILIES, **VARIANTS}[name], call={**texts, **sizes(name)}, **changes)
+    call = {**TEXTS, **sizes(name), "output_type": "latent"}
+    return SmallPipeline(build={**FAMILIES, **VARIANTS}[name], call=call, **changes)
