@@ -4,11 +4,11 @@
 tells apart, to a ``SmallPipeline``. ``WITHOUT`` lists the classes that have none, each with the reason.
 """
 
-from small_pipelines import helios, ltx, others, skyreels, wan, wan_kin
+from small_pipelines import helios, ltx, ltx2, others, skyreels, wan, wan_kin
 from small_pipelines.form import SmallPipeline
 from small_pipelines.without import PENDING, WITHOUT
 
-_FILES = (wan, wan_kin, skyreels, helios, ltx, others)
+_FILES = (wan, wan_kin, skyreels, helios, ltx, ltx2, others)
 SMALL: dict[str, SmallPipeline] = {name: small for file in _FILES for name, small in file.PIPELINES.items()}
 
 __all__ = ["PENDING", "SMALL", "WITHOUT", "SmallPipeline", "class_of"]
