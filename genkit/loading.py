@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from genkit.attention.private import BACKEND_NAMES, CLASS_KEY, default_backend_kept
 from genkit.checks.devices import check_device
 from genkit.checks.values import quote
 from genkit.errors import GenkitError, UsageError, first_line, is_out_of_memory, nearest
@@ -144,9 +145,7 @@ def _check_offload(offload: Any, where: str) -> None:
 
 
 def _check_backend(backend: Any) -> None:
-    from diffusers.models.attention_dispatch import AttentionBackendName
-
-    known = [name.value for name in AttentionBackendName]
+    known = [name.value for name in BACKEND_NAMES.load()]
     if backend not in known:
         raise UsageError(f"attention_backend={quote(backend)} is unknown to diffusers; {nearest(str(backend), known)}")
 
@@ -173,15 +172,11 @@ def _set_backend(pipe: Any, backend: str) -> None:
         raise UsageError(
             f"attention_backend={backend!r}: {type(pipe).__name__} has no transformer to set it on; leave it out"
         )
-    from diffusers.models.attention_dispatch import _AttentionBackendRegistry
-
-    before = _AttentionBackendRegistry._active_backend
     try:
-        model.set_attention_backend(backend)
+        with default_backend_kept():
+            model.set_attention_backend(backend)
     except (ImportError, RuntimeError, ValueError) as error:
         raise UsageError(f"attention_backend={backend!r} cannot be used here: {str(error).splitlines()[0]}") from error
-    finally:
-        _AttentionBackendRegistry._active_backend = before  # diffusers also makes it the default of the whole process
 
 
 def _check_index(where: str) -> None:
@@ -190,7 +185,7 @@ def _check_index(where: str) -> None:
 
     from genkit.attention.facts.cards import check_class
 
-    name = diffusers.DiffusionPipeline.load_config(where).get("_class_name")
+    name = diffusers.DiffusionPipeline.load_config(where).get(CLASS_KEY)
     pipeline = getattr(diffusers, name, None) if isinstance(name, str) else None
     if isinstance(pipeline, type):  # anything else is for diffusers to judge
         try:

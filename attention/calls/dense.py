@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genkit.attention.calls.call import Call
+from genkit.attention.private import BACKEND_NAMES, DISPATCH
 
 
 def dense(q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:
@@ -27,10 +28,8 @@ def sdpa(q: Tensor, k: Tensor, v: Tensor, call: Call, mask: Tensor | None, backe
     options: dict[str, Any] = {name: value for name, value in call.options.items() if name != "backend"}
     if backend is None:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=call.scale, **options)
-    from diffusers.models.attention_dispatch import AttentionBackendName, dispatch_attention_fn
-
-    options |= {"attn_mask": mask, "scale": call.scale, "backend": AttentionBackendName(backend)}
-    out: Tensor = dispatch_attention_fn(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), **options)
+    options |= {"attn_mask": mask, "scale": call.scale, "backend": BACKEND_NAMES.load()(backend)}
+    out: Tensor = DISPATCH.load()(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), **options)
     return out.transpose(1, 2)
 
 

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from genkit.attention.private import ULYSSES_MESH, context_parallel, tensor_parallel
+
 
 @dataclass(frozen=True)
 class Devices:
@@ -50,11 +52,10 @@ class Devices:
 
 def devices_of(model: nn.Module) -> Devices | None:
     """Return the devices that share the heads of ``model``; None for a model on one device."""
-    config: Any = getattr(model, "_parallel_config", None)
-    context: Any = getattr(config, "context_parallel_config", None)
+    context = context_parallel(model)
     count = getattr(context, "ulysses_degree", None) or 1
     if count > 1:
-        mesh = context._ulysses_mesh
+        mesh = ULYSSES_MESH.read(context)
         return Devices(mesh.get_group(), mesh.get_local_rank(), count)
-    tensors = getattr(config, "tensor_parallel_config", None)
+    tensors = tensor_parallel(model)
     return None if tensors is None else Devices(None, 0, getattr(tensors, "tp_degree", 2))

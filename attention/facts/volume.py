@@ -4,6 +4,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from genkit.attention.private import COMPILED
+
 Arguments = dict[str, Any]
 Volume = tuple[int, int, int]
 """Frames, rows and columns of tokens (of the finest level, in a UNet)."""
@@ -11,7 +13,7 @@ Volume = tuple[int, int, int]
 
 def plain_model(part: Any) -> Any:
     """Return a model without the wrapper of ``torch.compile``."""
-    return getattr(part, "_orig_mod", part)
+    return COMPILED.read(part) if COMPILED.is_in(part) else part
 
 
 def configured(part: Any, name: str) -> Any:

@@ -17,6 +17,14 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from genkit.attention.model.forward import Forward
+from genkit.attention.private import (
+    INNER_FORWARD,
+    OFFLOADED_FORWARD,
+    REFERENCES,
+    REGISTRY,
+    context_parallel,
+    hooks_on,
+)
 
 Through = Callable[..., Any]
 """Given the forward that was to be run and its arguments; gives the output."""
@@ -44,18 +52,18 @@ class AsItWas:
 
     def tidy(self) -> None:
         """Take away the attributes that hooks need, if they were not there before and no hook is left."""
-        registry = getattr(self.module, "_diffusers_hook", None)
-        if registry is not None and not registry.hooks and not self.had_registry:
-            del self.module._diffusers_hook
+        hooked = bool(hooks_on(self.module))
+        if not hooked and not self.had_registry:
+            REGISTRY.drop(self.module)
         forward = self.module.__dict__.get("forward")
         plain = getattr(forward, "__func__", None) is type(self.module).forward
-        if plain and not self.had_forward and not (registry and registry.hooks):
+        if plain and not self.had_forward and not hooked:
             del self.module.__dict__["forward"]
 
 
 def as_it_is(module: nn.Module) -> AsItWas:
     """What a module looks like before hooks are registered on it."""
-    return AsItWas(module, hasattr(module, "_diffusers_hook"), "forward" in module.__dict__)
+    return AsItWas(module, REGISTRY.is_in(module), "forward" in module.__dict__)
 
 
 class Passage:
@@ -107,10 +115,10 @@ class Passage:
 def _links_to(passage: Passage) -> Iterator[tuple[Any, str]]:
     """Where a module's chain of forwards holds ``passage``: an object and the name of its attribute."""
     module: Any = passage.module
-    registry = module.__dict__.get("_diffusers_hook")
-    holders = [(module, "forward"), (module, "_old_forward")]
-    for reference in registry._fn_refs if registry else ():
-        holders += [(reference, "forward"), (reference, "original_forward")]
+    registry = module.__dict__.get(REGISTRY.name)
+    holders = [(module, "forward"), (module, OFFLOADED_FORWARD.name)]
+    for reference in REFERENCES.read(registry) if registry else ():
+        holders += [(reference, "forward"), (reference, INNER_FORWARD.name)]
     for holder, name in holders:
         held = vars(holder).get(name)
         while isinstance(held, Passage) and held is not passage:
@@ -196,21 +204,10 @@ class Context:
 
 def refuse_ring(component: str, model: nn.Module) -> None:
     """Raise ``ValueError`` where diffusers' context parallelism hands parts of the keys around."""
-    config: Any = getattr(getattr(model, "_parallel_config", None), "context_parallel_config", None)
-    degree = getattr(config, "ring_degree", None) or 1
+    degree = getattr(context_parallel(model), "ring_degree", None) or 1
     if degree > 1:
         raise ValueError(
             f"{component} runs in ring context parallelism (ring_degree={degree}), where no device sees all keys of a "
             "call, so nothing can be planned there; use ContextParallelConfig(ulysses_degree=...) instead, or leave "
             "the plug-ins out"
         )
-
-
-def cache_hooks(model: nn.Module) -> Iterator[Any]:
-    """Hooks of diffusers' caches on a model's layers, in the order of the layers."""
-    for module in model.modules():
-        registry = getattr(module, "_diffusers_hook", None)
-        for hook in registry.hooks.values() if registry else ():
-            origin = type(hook).__module__
-            if origin.startswith("diffusers.hooks.") and origin.endswith(("_cache", "_broadcast")):
-                yield hook

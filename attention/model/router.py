@@ -7,6 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from genkit.attention.private import BACKEND, default_backend
+
 NATIVE = "native"
 Answer = Callable[[str | None, Tensor, Tensor, Tensor, dict[str, Any]], Tensor]
 """Given the backend (None is PyTorch's own), ``q``, ``k``, ``v`` ``[B, H, N, D]`` and the other arguments."""
@@ -15,10 +17,9 @@ Answer = Callable[[str | None, Tensor, Tensor, Tensor, dict[str, Any]], Tensor]
 def routed(module: nn.Module, forward: Callable[[], Any], answer: Answer) -> Any:
     """``forward()`` of an attention module, with ``answer`` in the place of ``scaled_dot_product_attention``."""
     processor: Any = getattr(module, "processor", None)
-    chosen = getattr(processor, "_attention_backend", None)
-    has_choice = hasattr(processor, "_attention_backend")
+    chosen, has_choice = BACKEND.find(processor), BACKEND.is_in(processor)
     if has_choice:
-        processor._attention_backend = NATIVE
+        BACKEND.write(processor, NATIVE)
     try:
         with _Router(answer, _backend(chosen, has_choice)):
             return forward()
@@ -46,17 +47,14 @@ def _backend(chosen: Any, has_choice: bool) -> str | None:
     """The attention backend that the user chose for a layer, or None for PyTorch's own."""
     if not has_choice:
         return None
-    if chosen is None:
-        from diffusers.models.attention_dispatch import _AttentionBackendRegistry
-
-        chosen = _AttentionBackendRegistry.get_active_backend()[0]
+    chosen = default_backend() if chosen is None else chosen
     name = str(getattr(chosen, "value", chosen))
     return None if name == NATIVE else name
 
 
 def _restore(processor: Any, chosen: Any) -> None:
     """Put a processor's choice back; the class attribute counts when the instance had none."""
-    if chosen is None and type(processor)._attention_backend is None:
-        processor.__dict__.pop("_attention_backend", None)
+    if chosen is None and BACKEND.read(type(processor)) is None:
+        BACKEND.drop(processor)
     else:
-        processor._attention_backend = chosen
+        BACKEND.write(processor, chosen)

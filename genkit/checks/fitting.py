@@ -8,6 +8,7 @@ import torch
 
 from genkit.attention.facts.model_card import ModelCard
 from genkit.attention.facts.volume import configured, patch_of
+from genkit.attention.private import EXECUTION_DEVICE
 from genkit.checks.latents import latents_like, size_of
 from genkit.checks.memory import free_memory
 from genkit.errors import UsageError, first_line
@@ -29,7 +30,7 @@ def check_memory(
     Raises:
         UsageError: it cannot fit; the message names the number of frames that would.
     """
-    size, device = size_of(pipe, card, arguments), torch.device(pipe._execution_device)
+    size, device = size_of(pipe, card, arguments), torch.device(EXECUTION_DEVICE.read(pipe))
     if len(size) < 3:
         return
     for where, need in needed_bytes(pipe, card, arguments, size, device, window, streams).items():
@@ -80,7 +81,7 @@ def out_of_memory(pipe: Any, card: ModelCard, arguments: dict[str, Any], error: 
     traceback.clear_frames(error.__traceback__)
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    size, device = size_of(pipe, card, arguments), str(pipe._execution_device)
+    size, device = size_of(pipe, card, arguments), str(EXECUTION_DEVICE.read(pipe))
     offload = "" if device == "cpu" else ", or offload='model'"
     video = f"{size['num_frames']} frames of {size['height']}x{size['width']}" if len(size) == 3 else "the video"
     fewer = _suggest(pipe, card, size, 0.5) if len(size) == 3 else "make fewer frames"

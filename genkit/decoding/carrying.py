@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from genkit.decoding.cut import spans
+from genkit.decoding.twin import decode
 
 
 class Carrying(nn.Module):
@@ -43,4 +44,4 @@ def carried(twin: Any, carrying: Carrying, z: Tensor, first: int, step: int) -> 
     """
     for start, end in spans(z.shape[2], first, step):
         carrying.begin(first=start == 0)
-        yield twin._decode(z[:, :, start:end]).sample
+        yield decode(twin, z[:, :, start:end])

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from genkit.decoding.carrying import Carrying
 from genkit.decoding.cut import Cut, spans
-from genkit.decoding.twin import twin_of
+from genkit.decoding.twin import decode, twin_of
 from genkit.errors import GenkitError
 
 
@@ -69,4 +69,4 @@ def mochi(vae: Any, z: Tensor, cut: Cut) -> Iterator[Tensor]:
         twin.drop_last_temporal_frames = vae.drop_last_temporal_frames and start == 0
         if carrying is not None:
             carrying.begin(first=start == 0)
-        yield twin._decode(z[:, :, start:end]).sample
+        yield decode(twin, z[:, :, start:end])

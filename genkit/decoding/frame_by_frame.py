@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from genkit.decoding.cut import Cut, spans
-from genkit.decoding.twin import twin_of
+from genkit.decoding.twin import decode, twin_of
 
 IMAGES, PATCHES = 4, 16
 """Frames of a piece where the user does not say how many."""
@@ -16,7 +16,7 @@ def images(vae: Any, z: Tensor, cut: Cut) -> Iterator[Tensor]:
     """Decode latents ``[B F, C, H, W]`` in batches."""
     step, twin = cut.frames or IMAGES, twin_of(vae)
     for start, end in spans(len(z), step, step):
-        yield twin._decode(z[start:end]).sample
+        yield decode(twin, z[start:end])
 
 
 def patches(vae: Any, z: Tensor, cut: Cut) -> Iterator[Tensor]:
@@ -24,5 +24,5 @@ def patches(vae: Any, z: Tensor, cut: Cut) -> Iterator[Tensor]:
     step, twin = cut.frames or PATCHES, twin_of(vae)
     for start, end in spans(z.shape[2], step, step):
         begin = max(start - 1, 0)
-        pixels: Tensor = twin._decode(z[:, :, begin:end]).sample
+        pixels = decode(twin, z[:, :, begin:end])
         yield pixels[:, :, start - begin :]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from genkit.decoding.cut import Cut, spans
-from genkit.decoding.twin import twin_of
+from genkit.decoding.twin import decode, twin_of
 
 PIECE = 16
 """Latent frames of a piece where neither user nor autoencoder says how many."""
@@ -40,10 +40,10 @@ def _own_tiles(vae: Any, z: Tensor, further: tuple[Any, ...], alone: int) -> Ite
     length, overlap = vae.tile_sample_min_num_frames // ratio, vae.tile_sample_min_num_frames - stride
     twin, before, left = twin_of(vae, use_framewise_decoding=False), None, 1 + (z.shape[2] - 1) * ratio
     if z.shape[2] <= length:
-        yield twin._decode(z, *further).sample
+        yield decode(twin, z, *further)
         return
     for start in range(0, z.shape[2], stride // ratio):
-        tile = twin._decode(z[:, :, start : start + length + 1], *further).sample
+        tile = decode(twin, z[:, :, start : start + length + 1], *further)
         if before is not None:
             tile = twin.blend_t(before, tile[:, :, 1:] if alone == 0 else tile[:, :, :-1], overlap)
         piece = tile[:, :, : min(left, stride + (before is None))]
@@ -58,7 +58,7 @@ def _overlapping(vae: Any, z: Tensor, cut: Cut, temb: Tensor | None) -> Iterator
     ratio, step, twin = vae.temporal_compression_ratio, cut.frames or PIECE, twin_of(vae)
     for start, end in spans(z.shape[2], step, step):
         begin = max(start - cut.overlap, 0)
-        pixels = twin._decode(z[:, :, begin : end + cut.overlap], temb).sample
+        pixels = decode(twin, z[:, :, begin : end + cut.overlap], temb)
         yield begin * ratio, pixels, 1 + (end - 1) * ratio
 
 

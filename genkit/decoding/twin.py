@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
+
+from genkit.attention.private import DECODE, SUBMODULES
 
 
 def twin_of(vae: nn.Module, modules: Mapping[str, nn.Module] = MappingProxyType({}), **settings: Any) -> Any:
@@ -20,7 +22,13 @@ def twin_of(vae: nn.Module, modules: Mapping[str, nn.Module] = MappingProxyType(
         settings: attributes that differ, for example ``use_framewise_decoding=False``.
     """
     found = copy.copy(vae)
-    found.__dict__.pop("_decode", None)
-    found.__dict__["_modules"] = {**vae._modules, **modules}
+    DECODE.drop(found)
+    found.__dict__[SUBMODULES.name] = {**SUBMODULES.read(vae), **modules}
     found.__dict__.update(settings)
     return found
+
+
+def decode(twin: Any, z: Tensor, *further: Any) -> Tensor:
+    """Return the pixels of latents, by the autoencoder's own method below slicing, with its further arguments."""
+    pixels: Tensor = DECODE.read(twin)(z, *further).sample
+    return pixels

@@ -14,6 +14,7 @@ from torch import Tensor
 from genkit.attention.facts.volume import plain_model
 from genkit.attention.model.callers import nearest_pipeline
 from genkit.attention.model.session import Session
+from genkit.attention.private import DECODE, DECODER_OUTPUT
 from genkit.generation.seams import Shadow
 from genkit.plugins.contract import Decode, DecodePlan
 
@@ -44,7 +45,7 @@ def decode_seam(pipe: Any, session: Session, plans: Sequence[DecodePlan]) -> Sha
         pixels = gathered(decode(latents, *further), axis, _expected(pipe, session, latents))
         return _output(pixels) if as_object else (pixels,)
 
-    return Shadow(vae, "_decode", decoded, owner=pipe)
+    return Shadow(vae, DECODE.name, decoded, owner=pipe)
 
 
 def check_plans(pipe: Any, plans: Sequence[DecodePlan]) -> None:
@@ -61,9 +62,7 @@ def _at_once(original: Callable[..., Any]) -> Decode:
 
 
 def _output(pixels: Tensor) -> Any:
-    from diffusers.models.autoencoders.vae import DecoderOutput
-
-    return DecoderOutput(sample=pixels)
+    return DECODER_OUTPUT.load()(sample=pixels)
 
 
 def _expected(pipe: Any, session: Session, latents: Tensor) -> int:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from genkit.attention.private import MODEL_OUTPUTS
+
 if TYPE_CHECKING:
     from genkit.video.video import Video
 
@@ -46,6 +48,6 @@ def _estimate(scheduler: Any, latents: Tensor) -> Tensor:
 
     Source: the data prediction of UniPC, arXiv 2302.04867.
     """
-    kept = (getattr(scheduler, "model_outputs", None) or [None])[-1]
+    kept = (MODEL_OUTPUTS.find(scheduler) or [None])[-1]
     clean = getattr(scheduler.config, "predict_x0", False) and isinstance(kept, Tensor) and kept.shape == latents.shape
     return kept if clean else latents

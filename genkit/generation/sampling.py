@@ -14,6 +14,7 @@ from torch import Tensor
 from genkit.attention.calls.run import RunRecord
 from genkit.attention.model.session import UnroutedError
 from genkit.attention.planning.outlook import Outlook
+from genkit.attention.private import EXECUTION_DEVICE, SOURCE
 from genkit.checks.arguments import (
     call_arguments,
     check_size,
@@ -106,7 +107,7 @@ def _preview(context: Context, fps: float) -> Callable[[Tensor], Video | None]:
 
 def _where(pipe: Any, context: Context) -> dict[str, Any]:
     """The part of the receipt that says which model ran on what."""
-    device = str(pipe._execution_device)
+    device = str(EXECUTION_DEVICE.read(pipe))
     model = next(iter(context.session.models.values()))
     return {
         "model": _model_name(pipe),
@@ -203,7 +204,7 @@ def _seconds(watch: Watch, ended: float) -> Seconds:
 def _model_name(pipe: Any) -> str:
     from genkit.tiny import TINY_WEIGHTS
 
-    path = str(getattr(pipe.config, "_name_or_path", "") or type(pipe).__name__)
+    path = str(SOURCE.find(pipe.config) or type(pipe).__name__)
     return "tiny" if path == str(TINY_WEIGHTS) else path
 
 

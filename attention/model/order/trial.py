@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from genkit.attention.facts.model_card import Volume
-from genkit.attention.model.hooks import cache_hooks
 from genkit.attention.model.order.hoist import Axes, Hoist, Place, axes_of, leaves
+from genkit.attention.private import INNER_FORWARD, REFERENCE, cache_hooks
 
 Arguments = dict[str, Any]
 VolumeOf = Callable[[nn.Module, Arguments], Volume]
@@ -176,9 +176,9 @@ def untraced(model: nn.Module) -> Iterator[None]:
         if hasattr(torch.compiler, "set_stance"):
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         for hook in cache_hooks(model):
-            reference = hook.fn_ref
+            reference = REFERENCE.read(hook)
             stack.callback(setattr, reference, "forward", reference.forward)
-            reference.forward = reference.original_forward or reference.forward
+            reference.forward = INNER_FORWARD.read(reference) or reference.forward
         for module in modes:
             stack.callback(setattr, module, "training", True)
             module.training = False

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from genkit.attention.model.callers import nearest_pipeline
 from genkit.attention.model.session import Session
+from genkit.attention.private import MODEL_OUTPUTS, RANDN, SCHEDULER_OUTPUT, STEP_INDEX
 from genkit.errors import GenkitError, UsageError
 from genkit.generation.seams import Shadow
 from genkit.generation.turns.forward import TurnForwards, framed, timestep_passage, unframed
@@ -175,7 +176,7 @@ class TurnSeam:
         found = unframed(self.turns.step(prediction, latents, self._solve), card)
         if self.turns.moved:  # what attention found out about a frame is not where that frame is now
             self.session.run.memory.found.clear()
-        self.stand_in._step_index = self.turns.turn
+        STEP_INDEX.write(self.stand_in, self.turns.turn)
         if self._bar is not None:
             self._bar.advance()
         return (found,) if given.get("return_dict") is False else _output(found)
@@ -189,8 +190,8 @@ class TurnSeam:
         self._next = step + 1
         plain = [unframed(one, card) for one in (prediction, latents)]
         found: Tensor = self.solver.step(plain[0], self.solver.timesteps[step], plain[1], return_dict=False)[0]
-        if hasattr(self.solver, "model_outputs"):
-            self.stand_in.model_outputs = self.solver.model_outputs  # previews read them
+        if MODEL_OUTPUTS.is_in(self.solver):
+            MODEL_OUTPUTS.write(self.stand_in, MODEL_OUTPUTS.read(self.solver))  # previews read them
         return framed(found, card, latents.shape[card.latent_frame_axis or 1])
 
     def _shown(self, original: Callable[..., Any], bound: inspect.BoundArguments) -> Any:
@@ -237,8 +238,6 @@ class TurnBar:
 
 def _video(latents: Tensor, axis: int | None, frames: int, first: int, arguments: dict[str, Any]) -> Video:
     """What is asked, with the noise that the caller's generator goes on to draw."""
-    from diffusers.utils.torch_utils import randn_tensor
-
     axis = 1 if axis is None else axis
     tokens = latents.shape[axis] // first
     shape, kind = list(latents.shape), {"device": latents.device, "dtype": latents.dtype}
@@ -246,13 +245,11 @@ def _video(latents: Tensor, axis: int | None, frames: int, first: int, arguments
 
     def draw(count: int) -> Tensor:
         shape[axis] = count * tokens
-        noise: Tensor = randn_tensor(tuple(shape), generator=generator, **kind)
+        noise: Tensor = RANDN.load()(tuple(shape), generator=generator, **kind)
         return noise.unflatten(axis, (count, -1))
 
     return Video(frames, first, axis, tokens, draw)
 
 
 def _output(latents: Tensor) -> Any:
-    from diffusers.schedulers.scheduling_utils import SchedulerOutput
-
-    return SchedulerOutput(prev_sample=latents)
+    return SCHEDULER_OUTPUT.load()(prev_sample=latents)

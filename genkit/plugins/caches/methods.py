@@ -12,8 +12,8 @@ from torch import nn
 
 from genkit.attention.calls.call import Step
 from genkit.attention.calls.devices import devices_of
-from genkit.attention.model.hooks import cache_hooks
 from genkit.attention.model.session import Session
+from genkit.attention.private import CROSS_ATTENTION, cache_hooks, measured_ratios
 from genkit.errors import UsageError
 from genkit.plugins.contract import CachePlan, Parts, Target
 
@@ -60,7 +60,7 @@ class PyramidAttentionBroadcast:
         return Parts(cache=CachePlan(name=self.name, config=self._config))
 
     def _config(self, session: Session, model: nn.Module, steps: int) -> Any:
-        crossed = any(getattr(module, "is_cross_attention", False) for module in model.modules())
+        crossed = any(CROSS_ATTENTION.find(module) for module in model.modules())
         if self.cross_attention_block_skip_range is not None and not crossed:
             raise UsageError(
                 f"pab: cross_attention_block_skip_range={self.cross_attention_block_skip_range} has no effect on "
@@ -182,7 +182,7 @@ def _note_ratios(session: Session, model: nn.Module, step: Step) -> None:
     """Note the measured ratios after the last step; of two guidance branches those of the prompt."""
     if step.index + 1 < step.total or "cond" not in step.branches:
         return
-    measured = next(cache_hooks(model)).state_manager.get_state().calibration_ratios
+    measured = measured_ratios(next(cache_hooks(model)))
     ratios = "x".join(f"{ratio:.5f}" for ratio in measured)
     session.run.note(f"mag-cache: measured in {step.total} steps of this model, to be given as mag_ratios={ratios}")
 

@@ -13,8 +13,17 @@ from torch import nn
 
 from genkit.attention.geometry.windows import Window
 from genkit.attention.model.forward import Forward
-from genkit.attention.model.hooks import AsItWas, as_it_is, cache_hooks
+from genkit.attention.model.hooks import AsItWas, as_it_is
 from genkit.attention.model.session import Session
+from genkit.attention.private import (
+    CACHE_CONFIG,
+    CACHE_STATE,
+    INNER_FORWARD,
+    REFERENCE,
+    RESET_CACHE,
+    cache_hooks,
+    forget_registries,
+)
 from genkit.errors import GenkitError, UsageError
 from genkit.plugins.contract import CachePlan
 
@@ -40,14 +49,14 @@ class StepCache:
         """
         for name, model in self.models.items():
             self._check(name, model)
-            if "_cache_config" in vars(model):
+            if CACHE_CONFIG.is_own(model):
                 self._marked.add(name)
             config = self.plan.config(self.session, model, self._steps)
             self._before += [as_it_is(module) for module in model.modules()]
             self._configs[name] = config
-            _forget_registries(model)
+            forget_registries(model)
             self._enable(name, model, config)
-            vars(model)["_reset_stateful_cache"] = partial(self._reset, model)
+            RESET_CACHE.write(model, partial(self._reset, model))
         self.session.watchers.append(self)
         self.session.on_copy, self.session.caches = self._refuse_copy, True
 
@@ -55,28 +64,28 @@ class StepCache:
         """Disable it again; attributes that did not exist before are deleted."""
         for name, config in self._configs.items():
             model = self.models[name]
-            vars(model).pop("_reset_stateful_cache", None)
-            if model._cache_config is config:
+            RESET_CACHE.drop(model)
+            if CACHE_CONFIG.read(model) is config:
                 model.disable_cache()
-            if model._cache_config is None and name not in self._marked:
-                vars(model).pop("_cache_config", None)
+            if CACHE_CONFIG.read(model) is None and name not in self._marked:
+                CACHE_CONFIG.drop(model)
         self._configs.clear()
         while self._before:
             self._before.pop().tidy()
         for model in self.models.values():
-            _forget_registries(model)
+            forget_registries(model)
         if self in self.session.watchers:
             self.session.watchers.remove(self)
 
     def reset(self) -> None:
         """Discard everything that was kept for reuse."""
         for model in self.models.values():
-            model._reset_stateful_cache()
+            RESET_CACHE.read(model)()
 
     def _reset(self, model: Any, recurse: bool = True) -> None:
         """Reset at the end of every call, as diffusers does; another pipeline's call does nothing."""
         if not self.session.foreign:
-            type(model)._reset_stateful_cache(model, recurse)
+            RESET_CACHE.read(type(model))(model, recurse)
 
     def begin(self, forward: Forward) -> None:
         """Lay out a cache over all steps, whose number is known only now."""
@@ -99,7 +108,7 @@ class StepCache:
                 f"{type(model).__name__}; leave {self.plan.name} out for it"
             )
         if model.is_cache_enabled or any(cache_hooks(model)):
-            kind = type(getattr(model, "_cache_config", None) or next(cache_hooks(model))).__name__
+            kind = type(CACHE_CONFIG.find(model) or next(cache_hooks(model))).__name__
             raise UsageError(
                 f"{self.plan.name}: the {component} of this pipeline already has a cache ({kind}); call "
                 f"pipe.{component}.disable_cache() before apply()"
@@ -109,7 +118,7 @@ class StepCache:
         try:
             model.enable_cache(config)
         except (ValueError, IndexError) as error:
-            model._cache_config = config  # so that disable_cache removes the hooks already added
+            CACHE_CONFIG.write(model, config)  # so that disable_cache removes the hooks already added
             reason = "it has fewer than two blocks" if isinstance(error, IndexError) else str(error)
             raise UsageError(self._unable(component, model, reason)) from error
         hooks = list(cache_hooks(model))
@@ -117,16 +126,17 @@ class StepCache:
             raise UsageError(self._unable(component, model, "it finds no layer to cache"))
         for hook in hooks:
             self._keep_apart(hook)
-            if hasattr(hook, "state"):
-                hook.state = StateByForward(self, type(hook.state))
+            if CACHE_STATE.is_in(hook):
+                CACHE_STATE.write(hook, StateByForward(self, type(CACHE_STATE.read(hook))))
 
     def _keep_apart(self, hook: Any) -> None:
         """Let a layer bypass the cache when another pipeline runs the model; count when this one does."""
-        reference, cached = hook.fn_ref, hook.fn_ref.forward
+        reference = REFERENCE.read(hook)
+        cached = reference.forward
 
         def forward(*args: Any, **kwargs: Any) -> Any:
             if not self.session.inside:
-                return reference.original_forward(*args, **kwargs)
+                return INNER_FORWARD.read(reference)(*args, **kwargs)
             self.session.run.came[self.plan.name, "cache"] += 1
             return cached(*args, **kwargs)
 
@@ -183,11 +193,3 @@ class StateByForward:
     def reset(self) -> None:
         """Discard everything."""
         self._states.clear()
-
-
-def _forget_registries(model: nn.Module) -> None:
-    """Make diffusers search for hooks again: up to 0.41 it keeps an earlier run's list when a cache is enabled."""
-    for module in model.modules():
-        registry: Any = vars(module).get("_diffusers_hook")
-        if hasattr(registry, "_child_registries_cache"):
-            registry._child_registries_cache = None

@@ -1,0 +1,238 @@
+"""Names of diffusers, accelerate and PyTorch that they do not document, each with the reason that it is read.
+
+Nowhere else are they written: a test looks for them in the source, and another one tries each out, so that a release
+that breaks one fails under its name. What belongs to one model family (arguments, parts, the axes of latents) is on its
+card, and what belongs to one autoencoder (caches, tiles, batches) is in the one module of ``genkit.decoding`` for it.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from torch import nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attribute:
+    """An attribute that is not documented."""
+
+    name: str
+    """Name in the other library."""
+    of: str
+    """What has it, as the end of a sentence."""
+    reason: str
+    """What it is read or written for."""
+    since: str | None = None
+    """First version of diffusers that has it; None is the oldest that is supported."""
+    until: str | None = None
+    """First version of diffusers that needs nothing of it any more, and may drop it; None is none."""
+
+    def read(self, owner: Any) -> Any:
+        """Return its value.
+
+        Raises:
+            AttributeError: ``owner`` has none, as in a release that has renamed it.
+        """
+        try:
+            return getattr(owner, self.name)
+        except AttributeError as error:
+            raise AttributeError(
+                f"{type(owner).__name__} has no {self.name}, which {self.of} has in the versions that are supported "
+                f"({self.reason}); install one of those in docs/versions.md"
+            ) from error
+
+    def find(self, owner: Any) -> Any:
+        """Return its value, or None where there is none."""
+        return getattr(owner, self.name, None)
+
+    def is_in(self, owner: Any) -> bool:
+        """Return whether ``owner`` has it, or its class."""
+        return hasattr(owner, self.name)
+
+    def is_own(self, owner: Any) -> bool:
+        """Return whether ``owner`` itself has it, and not only its class."""
+        return self.name in vars(owner)
+
+    def write(self, owner: Any, value: Any) -> None:
+        """Set it."""
+        setattr(owner, self.name, value)
+
+    def drop(self, owner: Any) -> None:
+        """Take it from ``owner``, whose class may still have it."""
+        vars(owner).pop(self.name, None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Import:
+    """Something of diffusers that is not documented to be importable from where it is."""
+
+    module: str
+    name: str
+    reason: str
+    """What it is used for."""
+
+    def load(self) -> Any:
+        """Return it.
+
+        Raises:
+            ImportError: it is not there, as in a release that has moved it.
+        """
+        found = getattr(import_module(self.module), self.name, None)
+        if found is None:
+            raise ImportError(
+                f"{self.module} has no {self.name}, which the versions that are supported have ({self.reason}); "
+                "install one of those in docs/versions.md"
+            )
+        return found
+
+
+REGISTRY = Attribute(name="_diffusers_hook", of="a module with hooks of diffusers", reason="finds and removes them")
+REGISTRY_HOOKS = Attribute(name="hooks", of="diffusers' HookRegistry", reason="finds the hooks of a module")
+REFERENCES = Attribute(name="_fn_refs", of="diffusers' HookRegistry", reason="finds a forward in a chain of forwards")
+REFERENCE = Attribute(name="fn_ref", of="a hook of diffusers", reason="bypasses a step cache in another pipeline")
+INNER_FORWARD = Attribute(
+    name="original_forward", of="a link in diffusers' chain of forwards", reason="holds the forward below a hook"
+)
+CHILD_REGISTRIES = Attribute(
+    name="_child_registries_cache",
+    of="diffusers' HookRegistry",
+    reason="a list of hooks from an earlier run is not made again when a cache is enabled",
+    until="0.41",
+)
+OFFLOADED_FORWARD = Attribute(
+    name="_old_forward", of="a module with a hook of accelerate", reason="holds the forward below the hook"
+)
+CACHE_CONFIG = Attribute(
+    name="_cache_config", of="a model that diffusers can cache", reason="says which cache is enabled"
+)
+RESET_CACHE = Attribute(
+    name="_reset_stateful_cache",
+    of="a model that diffusers can cache",
+    reason="is called at the end of every call of a pipeline, also of another one that shares the model",
+)
+CACHE_STATE = Attribute(
+    name="state", of="diffusers' hook for Pyramid Attention Broadcast", reason="keeps branches and windows apart"
+)
+CACHE_STATES = Attribute(
+    name="state_manager", of="diffusers' hooks for other caches", reason="has what MagCache measured"
+)
+MAG_RATIOS = Attribute(name="calibration_ratios", of="the state of MagCache", reason="is what MagCache measured")
+BACKEND = Attribute(
+    name="_attention_backend", of="an attention processor", reason="is native while we answer for the layer"
+)
+DEFAULT_BACKEND = Attribute(
+    name="_active_backend", of="diffusers' registry of attention backends", reason="is the choice of layers without one"
+)
+PARALLEL = Attribute(name="_parallel_config", of="a model of diffusers", reason="says which devices share its tokens")
+CONTEXT_PARALLEL = Attribute(
+    name="context_parallel_config", of="a model's parallel configuration", reason="says how the tokens are shared"
+)
+ULYSSES_MESH = Attribute(
+    name="_ulysses_mesh", of="ContextParallelConfig", reason="is the group of devices that share heads"
+)
+TENSOR_PARALLEL = Attribute(
+    name="tensor_parallel_config",
+    of="a model's parallel configuration",
+    reason="says which devices share heads",
+    since="0.40",
+)
+CROSS_ATTENTION = Attribute(
+    name="is_cross_attention", of="an attention module", reason="says what a step cache takes for attention to the text"
+)
+EXECUTION_DEVICE = Attribute(name="_execution_device", of="a pipeline", reason="is the device of a run, also offloaded")
+SOURCE = Attribute(name="_name_or_path", of="the configuration of a pipeline", reason="names the model in a receipt")
+DECODE = Attribute(name="_decode", of="an autoencoder", reason="is what every way of decoding goes through")
+STEP_INDEX = Attribute(name="_step_index", of="a scheduler", reason="counts turns where a turn is not a step")
+MODEL_OUTPUTS = Attribute(name="model_outputs", of="a UniPC scheduler", reason="has the clean latents of a preview")
+COMPILED = Attribute(name="_orig_mod", of="a module in torch.compile's wrapper", reason="finds the model itself")
+SUBMODULES = Attribute(name="_modules", of="a module", reason="gives a copy other parts than the module it is made of")
+
+BACKENDS = Import(
+    module="diffusers.models.attention_dispatch",
+    name="_AttentionBackendRegistry",
+    reason="knows the attention backend of layers without a choice of their own",
+)
+BACKEND_NAMES = Import(
+    module="diffusers.models.attention_dispatch", name="AttentionBackendName", reason="knows all attention backends"
+)
+DISPATCH = Import(
+    module="diffusers.models.attention_dispatch",
+    name="dispatch_attention_fn",
+    reason="computes dense attention on the backend that the user chose",
+)
+DECODER_OUTPUT = Import(
+    module="diffusers.models.autoencoders.vae", name="DecoderOutput", reason="is what an autoencoder returns"
+)
+SCHEDULER_OUTPUT = Import(
+    module="diffusers.schedulers.scheduling_utils", name="SchedulerOutput", reason="is what a scheduler returns"
+)
+RANDN = Import(
+    module="diffusers.utils.torch_utils", name="randn_tensor", reason="draws noise as the pipelines do, on any device"
+)
+
+CLASS_KEY = "_class_name"
+"""Key of the pipeline's class in ``model_index.json``."""
+CACHE_MODULES = ("_cache", "_broadcast")
+"""Endings of the modules in ``diffusers.hooks`` that hold the hooks of step caches."""
+
+ENTRIES: dict[str, Attribute | Import] = {
+    name: entry for name, entry in list(globals().items()) if isinstance(entry, (Attribute, Import))
+}
+"""Everything above, by our name for it."""
+
+
+def hooks_on(module: nn.Module) -> list[Any]:
+    """Return the hooks of diffusers on a module."""
+    registry = REGISTRY.find(module)
+    return [] if registry is None else list(REGISTRY_HOOKS.read(registry).values())
+
+
+def cache_hooks(model: nn.Module) -> Iterator[Any]:
+    """Yield the hooks of diffusers' caches on a model's layers, in the order of the layers."""
+    for module in model.modules():
+        for hook in hooks_on(module):
+            origin = type(hook).__module__
+            if origin.startswith("diffusers.hooks.") and origin.endswith(CACHE_MODULES):
+                yield hook
+
+
+def forget_registries(model: nn.Module) -> None:
+    """Make diffusers search for hooks again; see ``CHILD_REGISTRIES``."""
+    for module in model.modules():
+        registry: Any = vars(module).get(REGISTRY.name)
+        if CHILD_REGISTRIES.is_in(registry):
+            CHILD_REGISTRIES.write(registry, None)
+
+
+def default_backend() -> Any:
+    """Return the attention backend of layers without a choice of their own."""
+    return DEFAULT_BACKEND.read(BACKENDS.load())
+
+
+@contextmanager
+def default_backend_kept() -> Iterator[None]:
+    """Undo what diffusers does besides: a backend chosen for one model becomes that of the whole process."""
+    registry = BACKENDS.load()
+    before = DEFAULT_BACKEND.read(registry)
+    try:
+        yield
+    finally:
+        DEFAULT_BACKEND.write(registry, before)
+
+
+def context_parallel(model: nn.Module) -> Any:
+    """Return how devices share the tokens of a model, diffusers' ``ContextParallelConfig``; None on one device."""
+    return CONTEXT_PARALLEL.find(PARALLEL.find(model))
+
+
+def tensor_parallel(model: nn.Module) -> Any:
+    """Return how devices share the weights of a model, diffusers' ``TensorParallelConfig``; None on one device."""
+    return TENSOR_PARALLEL.find(PARALLEL.find(model))
+
+
+def measured_ratios(hook: Any) -> list[float]:
+    """Return what MagCache has measured in a run with ``calibrate``, a ratio for each step so far."""
+    found: list[float] = MAG_RATIOS.read(CACHE_STATES.read(hook).get_state())
+    return found
