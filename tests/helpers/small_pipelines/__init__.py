@@ -4,11 +4,11 @@
 tells apart, to a ``SmallPipeline``. ``WITHOUT`` lists the classes that have none, each with the reason.
 """
 
-from small_pipelines import helios, ltx, ltx2, others, skyreels, wan, wan_kin
+from small_pipelines import cosmos, helios, ltx, ltx2, others, sana, skyreels, wan, wan_kin
 from small_pipelines.form import SmallPipeline
 from small_pipelines.without import PENDING, WITHOUT
 
-_FILES = (wan, wan_kin, skyreels, helios, ltx, ltx2, others)
+_FILES = (wan, wan_kin, skyreels, helios, ltx, ltx2, cosmos, sana, others)
 SMALL: dict[str, SmallPipeline] = {name: small for file in _FILES for name, small in file.PIPELINES.items()}
 
 __all__ = ["PENDING", "SMALL", "WITHOUT", "SmallPipeline", "class_of"]
