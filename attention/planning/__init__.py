@@ -1,1 +1,1 @@
-"""What all planners share: the rule around them, their context, the measurement of what they keep."""
+"""Shared parts of all planners: the rule around them, their context, and the measurement of what they keep."""

@@ -1,4 +1,4 @@
-"""How much of the softmax a planner keeps in one call, and what that does to the output."""
+"""Recall and output error of a planner in one call."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
@@ -11,47 +11,46 @@ from genkit.attention.planning.planner import Planner
 from genkit.attention.planning.planner_call import PlannerCall
 
 ROUNDING = 1e-6
-"""What rounding may take from a recall, or add to a density."""
+"""Rounding error allowed in a recall or density."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """One planner in one call, against dense attention."""
+    """One planner in one call, compared with dense attention."""
 
     density: Tensor
-    """Share of the token pairs that were computed, one number."""
+    """Share of the token pairs that were computed, a scalar."""
     recall: Tensor
-    """Share of the softmax in what was read exactly, ``[B, H]``, a mean over queries."""
+    """Share of the softmax mass in the blocks that were read, ``[B, H]``, mean over queries."""
     error: Tensor
-    """Norm of what the output lacks as a share of the norm of the dense output, ``[B, H]``."""
+    """Relative error of the output, ``[B, H]``: norm of the difference over norm of the dense output."""
     dense: Tensor
-    """The dense output ``[B, H, N, D]``."""
+    """Dense output ``[B, H, N, D]``."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecallRecorder(PlannerCall):
-    """A place whose plans are judged."""
+    """Context of a planner that records the recall of each executed plan."""
 
     whole: tuple[Tensor, Tensor]
-    """The queries as the model gave them, and their log-sum-exp over all keys."""
+    """Queries in the model's order, and their log-sum-exp over all keys."""
     recalls: list[Tensor]
-    """Recall ``[B, H]`` of each plan that was followed."""
+    """Recall ``[B, H]`` of each executed plan."""
 
     def on_plan(self, q: Tensor, k: Tensor, v: Tensor, plan: Callable[[], BlockPlan]) -> None:
-        """A query's share of the softmax is the quotient of two sums of exponentials: what is read over all."""
+        """Append the recall of a plan: per query, the exponentials summed over what is read, over the sum of all."""
         kept = self.dense(q, k, v, plan=plan())[1]
         queries, whole = self.whole
         if q is not queries:
-            whole = self.dense(q, k, v)[1]  # tokens in an order of the planner's own
+            whole = self.dense(q, k, v)[1]  # the planner reordered the tokens
         share = (kept - whole).exp().masked_fill(whole == float("-inf"), 1)
         self.recalls.append(share.mean(-1))
 
 
 def measure(planner: Planner, q: Tensor, k: Tensor, v: Tensor, here: PlannerCall) -> Measured:
-    """Attend by ``planner`` and judge it.
+    """Attend by ``planner`` and compare with dense attention.
 
-    What the planner remembers is kept apart from what it remembers in the generation itself, and from what other
-    settings of it remember.
+    The planner's state is separate from that in the generation itself and from that of its other settings.
     """
     run = here.per_run(RunRecord, "measured", planner)
     given = {field.name: getattr(here, field.name) for field in fields(PlannerCall)}
@@ -65,16 +64,16 @@ def measure(planner: Planner, q: Tensor, k: Tensor, v: Tensor, here: PlannerCall
 
 
 class UnreachableError(ValueError):
-    """A recall that no allowed setting of a planner keeps."""
+    """No allowed setting of a planner reaches the requested recall."""
 
 
 def reaching(
     planner: Planner, recall: float, max_density: float, q: Tensor, k: Tensor, v: Tensor, here: PlannerCall
 ) -> Planner:
-    """The sparsest setting of ``planner`` whose every head keeps ``recall`` of its softmax here.
+    """Return the sparsest setting of ``planner`` at which every head of this call reaches ``recall``.
 
     Raises:
-        UnreachableError: none does with a density of at most ``max_density``.
+        UnreachableError: none reaches it with a density of at most ``max_density``.
     """
     best, densest = 0.0, 0.0
     for level in planner.levels(recall):
@@ -82,15 +81,15 @@ def reaching(
         found = measure(tried, q, k, v, here)
         recalls, _ = here.all_heads(found.recall)
         densities, _ = here.all_heads(found.density.expand_as(found.recall))
-        density, least = float(densities.mean()), float(recalls.min())
+        density, lowest = float(densities.mean()), float(recalls.min())
         if density > max_density + ROUNDING:
             break
-        if least >= recall - ROUNDING:
+        if lowest >= recall - ROUNDING:
             here.call.run.measured(planner.name, "recall", found.recall)
             return tried
-        best, densest = max(best, least), max(densest, density)
+        best, densest = max(best, lowest), max(densest, density)
     raise UnreachableError(
-        f"{planner.name}: recall={recall} cannot be kept in {here.call.model}.{here.call.layer} with at most "
+        f"{planner.name}: recall={recall} cannot be reached in {here.call.model}.{here.call.layer} with at most "
         f"max_density={max_density} of the pairs; the best is {best:.3f} at density {densest:.3f}: lower recall, or "
         "raise max_density"
     )

@@ -1,4 +1,4 @@
-"""What is known before the first step: sparse methods that will be dense in every call, plug-ins without effect."""
+"""Warnings before the first step: sparse methods that will be dense in every call, plug-ins without effect."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -18,26 +18,26 @@ from genkit.attention.planning.rule import ALL_WARM_UP, SparseRule
 from genkit.attention.planning.stand_in import StandIn
 
 MOST_TEXT = 512
-"""Text tokens that are assumed beside the video's in joint attention, so that no method is called idle that is not."""
+"""Text tokens assumed in joint attention: many, so that a method is not called idle by mistake."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Asked(StandIn):
-    """A planner that is asked what it refuses, and computes nothing."""
+    """Planner that is only asked for its refusals and computes nothing."""
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, here: PlannerCall) -> Attended:
-        """Return an output without numbers."""
+        """Return an output without values (on the meta device)."""
         return torch.empty_like(q), torch.ones(())
 
 
 class Outlook:
-    """Watches for the first forward of a run, and tells of idle methods before its first layer."""
+    """Watcher that reports idle methods in the first forward of a run, before its first layer."""
 
     def __init__(self, session: Session, tell: Callable[[tuple[str, ...]], None]) -> None:
         self.session, self.tell, self._told = session, tell, False
 
     def begin(self, forward: Forward) -> None:
-        """Before the first layer of a model's forward."""
+        """Report idle methods, once per run."""
         if self._told:
             return
         self._told = True
@@ -47,15 +47,14 @@ class Outlook:
         self.tell(notes)
 
     def end(self, forward: Forward) -> None:
-        """After its last."""
+        """Do nothing."""
 
 
 def idle(session: Session, component: str, step: Step) -> Iterator[str]:
-    """Tell, in a sentence each, of the sparse methods that would not compute a single call of this run, and of what
-    the rules note of themselves.
+    """Yield a sentence for each sparse method that would be dense in every call of this run, and the rules' own notes.
 
-    Every layer is asked in the last step, and the last layer in every step, with tensors without numbers that pass
-    through all rules, so that windows count.
+    Every layer is tried in the last step, and the last layer in every step, with meta tensors that pass through all
+    rules, windows included.
     """
     run, names = RunRecord(), []
     for rule in session.rules:
@@ -83,7 +82,7 @@ def _asked_of(session: Session, component: str, step: Step) -> Iterator[tuple[La
 
 
 def _ask(session: Session, layer: Layer, step: Step, run: RunRecord) -> None:
-    """One call of a layer, through all rules, with nothing computed."""
+    """Pass one call of a layer through all rules without computing anything."""
     kind: Kind = layer.kind
     grid = session.grid_of(kind, MOST_TEXT if kind == "joint" else 0)
     q = torch.empty(len(step.branches), 1, grid.tokens, 8, device="meta")

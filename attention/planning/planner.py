@@ -1,4 +1,4 @@
-"""What a planner is, and what planners that follow the fields of a method share."""
+"""The protocol of planners, and the parent class of planners that are configured by a plug-in."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from genkit.attention.planning.planner_call import Attended, PlannerCall
 
 
 class Planner(Protocol):
-    """A method that leaves out a part of the attention. Equal planners have equal hashes: they key what is stored."""
+    """Method that skips a part of the attention. Planners are keys of their state, so equal ones need equal hashes."""
 
     def __hash__(self) -> int: ...
 
@@ -22,12 +22,12 @@ class Planner(Protocol):
 
     @property
     def across_heads(self) -> bool:
-        """Whether what is read in one head depends on other heads, compared by ``PlannerCall.all_heads``."""
+        """True if the plan of a head depends on other heads, gathered by ``PlannerCall.all_heads``."""
         ...
 
     @property
     def layout(self) -> Layout | None:
-        """Order in which the planner wants the tokens; None is frame by frame, or an order of its own in each head."""
+        """Token order that the planner requests; None: frame by frame, or a separate order in each head."""
         ...
 
     def refusal(self, here: PlannerCall) -> str | None:
@@ -35,23 +35,23 @@ class Planner(Protocol):
         ...
 
     def levels(self, recall: float | None = None) -> tuple[dict[str, Any], ...]:
-        """Return fields to try in turn, from sparse to dense; ``recall`` is the target if it is one of recall.
+        """Return settings for ``having``, from sparse to dense; ``recall`` is the target if it is a recall.
 
-        ``having`` puts them in; the last is dense, or the only one that keeps the recall by itself.
+        The last is dense, unless a single setting reaches the recall by itself.
         """
         ...
 
     def having(self, **fields: Any) -> "Planner":
-        """Return the planner with other values of some fields."""
+        """Return the planner with some fields replaced."""
         ...
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, here: PlannerCall) -> Attended:
-        """Return the attention over what is read here, and the share of the token pairs that it is."""
+        """Return the sparse attention of this call and its density."""
         ...
 
 
 class Settings(Protocol):
-    """Fields of a method, in a frozen dataclass; the plug-in itself is one."""
+    """Fields of a method: a frozen dataclass such as the plug-in itself."""
 
     def __hash__(self) -> int: ...
     @property
@@ -65,7 +65,7 @@ S = TypeVar("S", bound=Settings)
 
 @dataclass(frozen=True)
 class MethodPlanner(ABC, Generic[S]):
-    """A planner of a method: it takes tokens frame by frame and refuses no call, unless the method says otherwise."""
+    """Planner of a method; by default it takes tokens frame by frame and does not refuse any call."""
 
     settings: S
 
@@ -77,7 +77,7 @@ class MethodPlanner(ABC, Generic[S]):
     @property
     @abstractmethod
     def across_heads(self) -> bool:
-        """Whether what is read in one head depends on other heads; each planner says so: ``across_heads = False``."""
+        """True if the plan of a head depends on other heads; each planner declares it: ``across_heads = False``."""
 
     @property
     def layout(self) -> Layout | None:
@@ -85,17 +85,17 @@ class MethodPlanner(ABC, Generic[S]):
         return None
 
     def refusal(self, here: PlannerCall) -> str | None:
-        """Refuse no call."""
+        """Accept every call."""
         return None
 
     @abstractmethod
     def levels(self, recall: float | None = None) -> tuple[dict[str, Any], ...]:
-        """Return fields to try in turn, from sparse to dense; see ``Planner.levels``."""
+        """Return settings from sparse to dense; see ``Planner.levels``."""
 
     def having(self, **fields: Any) -> Self:
-        """Return the planner with other values of some fields of its method."""
+        """Return the planner with some fields of its method replaced."""
         return replace(self, settings=replace(self.settings, **fields))  # type: ignore[type-var]
 
     @abstractmethod
     def attend(self, q: Tensor, k: Tensor, v: Tensor, here: PlannerCall) -> Attended:
-        """Return the attention over what is read here, and the share of the token pairs that it is."""
+        """Return the sparse attention of this call and its density."""

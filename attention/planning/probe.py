@@ -1,4 +1,4 @@
-"""Measures what a planner would leave out, at several settings at once, in a run that stays dense."""
+"""Measurement of a planner at several settings in one run that stays dense."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,40 +18,40 @@ from genkit.attention.planning.stand_in import StandIn
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """What one setting of a planner would have done in one attention call, for one guidance branch."""
+    """Measurement of one setting of a planner in one attention call, for one guidance branch."""
 
     layer: str
     """Component and attention module: ``transformer.blocks.3.attn1``."""
     step: int
-    """Solver step, 0 first."""
+    """Solver step, from 0."""
     branch: str
     """Guidance branch, such as ``cond``."""
     level: int
-    """Number of the setting, 0 is the sparsest."""
+    """Index of the setting; 0 is the sparsest."""
     density: float
-    """Share of the token pairs that the call would have computed."""
+    """Density of the call at this setting."""
     recall: tuple[float, ...]
-    """Share of the softmax that each head would have kept; the least of several videos in a batch."""
+    """Recall of each head; the min over the videos of a batch."""
     error: tuple[float, ...]
-    """Norm of what the output of each head would have lacked, as a share of the dense output's; the greatest."""
+    """Relative error of each head's output; the max over the videos of a batch."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ProbingPlanner(StandIn):
-    """A planner that measures another in every call and then attends to everything, so that nothing drifts."""
+    """Planner that measures another one in every call and returns dense attention, so that errors do not accumulate."""
 
     settings: tuple[dict[str, Any], ...]
     """Fields of the planner to try, from sparse to dense."""
     found: list[tuple[str, Step, int, Tensor]] = field(default_factory=list, repr=False)
-    """Layers, steps, numbers of settings and what was measured: density, recall and error ``[3, B, H]``."""
+    """Layer, step, index of the setting and measurements (density, recall and error ``[3, B, H]``) of each call."""
 
     @cached_property
     def _tried(self) -> list[Planner]:
-        """The planner at each setting."""
+        """Planner at each setting."""
         return [self.planner.having(**setting) for setting in self.settings]
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, here: PlannerCall) -> Attended:
-        """Measure every setting; the output is the dense one, bit for bit."""
+        """Measure every setting and return the dense output, bit for bit."""
         for level, tried in enumerate(self._tried):
             seen = measure(tried, q, k, v, here)
             numbers = (seen.density.expand_as(seen.recall), seen.recall, seen.error)
@@ -60,7 +60,7 @@ class ProbingPlanner(StandIn):
         return dense(q, k, v, here.call), torch.ones(())
 
     def samples(self) -> Iterator[Sample]:
-        """Everything that was measured so far, in the order of the calls; a GPU is waited for here only."""
+        """Yield all measurements so far, in the order of the calls; only this synchronises with a GPU."""
         for layer, step, level, numbers in self.found:
             parts = numbers.cpu().chunk(len(step.branches), 1)
             for branch, (density, recall, error) in zip(step.branches, parts, strict=True):

@@ -1,4 +1,4 @@
-"""The rule that every planner shares: which calls are sparse, what a planner is told, and what the record says."""
+"""The rule around every planner: which calls are sparse, the planner's context, and the entries in the record."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
@@ -17,37 +17,37 @@ from genkit.attention.planning.planner import Planner
 from genkit.attention.planning.planner_call import Attended, PlannerCall
 
 WARM_UP = "dense (warm-up)"
-"""What the record calls dense steps and layers that were asked for."""
+"""Receipt label of calls that the warm-up runs dense."""
 ALL_WARM_UP = "every call is dense, as dense_steps, dense_sigma and dense_layers ask"
-"""What is noted where they are all of them."""
+"""Note of the receipt if those are all calls."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SparseRule(Rule):
-    """Attend by a planner where it applies, and by the wrapped attention where it does not.
+    """Attention by a planner where it applies, otherwise by the wrapped attention.
 
-    Calls that could not run as asked are recorded as refused, with the reason: too few tokens, a mask of the model that
-    is no key padding, causal attention, a sequence that is not the grid's.
+    Calls that cannot run as requested are recorded as refused, with the reason: too few tokens, a mask of the model
+    other than key padding, causal attention, or a sequence that does not match the grid.
     """
 
     planner: Planner
     dense_steps: float = 0.25
     """Share of the steps, from the first, that run dense, in [0, 1]; rounded up to whole steps."""
     dense_sigma: float | None = None
-    """Noise level in [0, 1] above which steps run dense, whatever their number; None goes by the number alone."""
+    """Noise level in [0, 1] above which steps run dense as well; None: only ``dense_steps`` decides."""
     dense_layers: int = 1
     """Layers, from the first, that run dense."""
     min_tokens: int = 256
-    """Tokens below which calls run dense."""
+    """Min tokens of a sparse call; shorter sequences run dense."""
     impl: Impl = "auto"
-    """Which implementation of ``block_sparse``; an explicit choice never falls back."""
+    """Implementation of ``block_sparse``; an explicit choice never falls back."""
     recall: float | None = None
-    """Least share of each head's softmax to keep, in (0, 1]; found layer by layer in the first sparse step. None
-    follows the planner's own setting."""
+    """Min recall of each head, in (0, 1]; the setting that reaches it is searched for in each layer, in the first
+    sparse step. None: the planner's own setting."""
     max_density: float = 1.0
-    """Greatest density that ``recall`` may take, in (0, 1]."""
+    """Max density under ``recall``, in (0, 1]."""
     budget: Mapping[str, Mapping[str, Any]] | None = None
-    """Fields of the planner that are different in a layer, by ``component.layer``; None changes none."""
+    """Fields of the planner to override in a layer, by ``component.layer``; None: no overrides."""
     order: Literal["support", "logits", "branches", "sharing"] = "support"
     kinds: frozenset[Kind] = frozenset({"self", "joint"})
 
@@ -58,11 +58,11 @@ class SparseRule(Rule):
 
     @property
     def layout(self) -> Layout | None:
-        """Order in which the planner wants the tokens; None is frame by frame, or an order that each head has."""
+        """Token order that the planner requests; None: frame by frame, or a separate order in each head."""
         return self.planner.layout
 
     def wrap(self, attend: Attend) -> Attend:
-        """The attention that this rule makes of ``attend``."""
+        """Return ``attend`` with the planner's attention in the calls that it takes."""
 
         def sparse(q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:
             if self._warming_up(call):
@@ -83,17 +83,17 @@ class SparseRule(Rule):
         return sparse
 
     def _unshared(self, planner: Planner, call: Call) -> str | None:
-        """Why the heads cannot be planned where devices share them; None when they can."""
+        """Reason that heads which devices share cannot be planned, or None."""
         if call.devices is None:
             return None
         compares = self.recall is not None or planner.across_heads
         if compares and call.devices.group is None:
-            return "heads are compared, and those of tensor parallelism lie on devices that cannot be asked"
+            return "heads are compared, and devices in tensor parallelism cannot exchange them"
         return None
 
     def _attend(self, planner: Planner, q: Tensor, k: Tensor, v: Tensor, here: PlannerCall) -> Attended:
-        """Attend by the planner; a recall is asked for of each video by itself, as if it were made alone."""
-        if here.valid is not None:  # what stands in the padding must not decide what is read
+        """Attend by the planner; a recall is reached for each video separately, as if it were generated alone."""
+        if here.valid is not None:  # the content of the padding must not influence the plan
             k, v = (without_padding(x, here.valid) for x in (k, v))
         if self.recall is None:
             return planner.attend(q, k, v, here)
@@ -109,14 +109,14 @@ class SparseRule(Rule):
         return out, torch.stack(densities).mean()
 
     def _budgeted(self, call: Call) -> Planner:
-        """The planner as the budget sets it in this layer."""
+        """Planner with the fields that the budget sets in this layer."""
         layer = f"{call.model}.{call.layer}"
         if self.budget is not None and layer not in self.budget:
-            call.run.note(f"{self.name}: the budget says nothing of {layer}, so it ran as set")
+            call.run.note(f"{self.name}: the budget has no entry for {layer}, so it ran with the plug-in's settings")
         return self.planner_in(layer)
 
     def planner_in(self, layer: str) -> Planner:
-        """The planner as the budget, if there is one, sets it in a ``component.layer``."""
+        """Return the planner with the fields that the budget sets in a ``component.layer``."""
         return self._by_layer.get(layer, self.planner)
 
     @cached_property
@@ -124,16 +124,16 @@ class SparseRule(Rule):
         return {layer: self.planner.having(**fields) for layer, fields in (self.budget or {}).items()}
 
     def check_layers(self, layers: Collection[str]) -> None:
-        """Make sure that a model has the layers of the budget; ``layers`` are its own, as ``component.layer``.
+        """Check that a model has all layers of the budget; ``layers`` are the model's, as ``component.layer``.
 
         Raises:
-            ValueError: the budget sets something in a layer that is not among them.
+            ValueError: the budget has a layer that the model has not.
         """
         strange = [layer for layer in self.budget or {} if layer not in layers]
         if strange:
             raise ValueError(
-                f"{self.name}: the budget sets {strange[0]}, and this model has no such layer, so it was made for "
-                "another one; run `genkit probe` with this model"
+                f"{self.name}: the budget sets {strange[0]}, which this model does not have, so it was made for "
+                "another model; run `genkit probe` with this one"
             )
 
     def _reaching(self, planner: Planner, recall: float, q: Tensor, k: Tensor, v: Tensor, here: PlannerCall) -> Planner:
@@ -148,7 +148,7 @@ class SparseRule(Rule):
             return False
         if call.step.sigma is None:
             call.run.note(
-                f"{self.name}: the scheduler tells no noise level, so dense_sigma={self.dense_sigma} did nothing"
+                f"{self.name}: the scheduler has no noise levels, so dense_sigma={self.dense_sigma} had no effect"
             )
             return False
         return call.step.sigma > self.dense_sigma
@@ -161,12 +161,12 @@ class SparseRule(Rule):
         if k.shape[2] != tokens or not fewest <= tokens <= call.grid.tokens or call.grid.fold != "none":
             return f"{tokens} queries and {k.shape[2]} keys are not the {call.grid.tokens} tokens of all frames"
         if call.mask is not None and padding(call.mask, tokens) is None:
-            return f"the model's mask {list(call.mask.shape)} {call.mask.dtype} is more than a padding of the keys"
+            return f"the model's mask {list(call.mask.shape)} {call.mask.dtype} is not a key padding mask"
         asked = [name for name, value in call.options.items() if name != "backend" and value]
-        return f"the model asks for {', '.join(asked)}" if asked else None
+        return f"the model sets {', '.join(asked)}" if asked else None
 
     def planner_call(self, planner: Planner, q: Tensor, call: Call) -> PlannerCall:
-        """Return the context of ``planner`` in a call."""
+        """Return the context of ``planner`` for a call."""
         return PlannerCall(
             planner=planner,
             call=call,
@@ -179,12 +179,12 @@ class SparseRule(Rule):
 
 
 def videos(batch: int, branches: int) -> list[Tensor]:
-    """Rows of a batch that belong to each video, int64; guidance branches are equal parts of the batch."""
+    """Return the rows of the batch for each video, int64; guidance branches are equal parts of the batch."""
     return list(torch.arange(batch).view(branches if batch % branches == 0 else batch, -1).unbind(1))
 
 
 def padding(mask: Tensor, keys: int) -> Tensor | None:
-    """``[B, keys]`` of a mask that only hides whole keys, bool ``[B, 1, 1, keys]``; None for any other."""
+    """Return ``[B, keys]`` for a key padding mask, bool ``[B, 1, 1, keys]``; None for any other mask."""
     if mask.dtype == torch.bool and mask.ndim == 4 and mask.shape[1:] == (1, 1, keys):
         return mask[:, 0, 0]
     return None

@@ -1,4 +1,4 @@
-"""What planners share: the size of blocks, the blocks that all of them keep, and the greatest of a row."""
+"""Shared parts of planners: the size of blocks, the blocks that all of them keep, and the top entries of a row."""
 
 from collections.abc import Iterable
 
@@ -10,21 +10,21 @@ from genkit.attention.geometry.grid import VideoGrid
 from genkit.attention.geometry.layout import Layout, ordered
 
 DENSITIES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 1.0)
-"""What is tried, from sparse to dense, when a recall is asked for of a planner that follows a density."""
+"""Densities to try under a requested recall, from sparse to dense."""
 
 
 def default_block(grid: VideoGrid, max_block: int = 128) -> int:
-    """Tokens of a block where none is named: ``max_block``, or less where a quarter of a frame is less; at least 16."""
+    """Return the default tokens per block: a power of two from 16 to ``max_block``, at most a quarter of a frame."""
     quarter = max(16, grid.tokens_per_frame // 4)
     return min(max_block, 1 << (quarter.bit_length() - 1))
 
 
 def always_kept(grid: VideoGrid, block: int, layout: Layout | None = None, *, first_frame: bool) -> Tensor:
-    """Bool ``[blocks, blocks]`` on the CPU.
+    """Return the block pairs that every planner keeps, bool ``[blocks, blocks]`` on the CPU.
 
-    A query block reads its own keys, so that no row is ever empty. Blocks with other tokens in them, such as text, are
-    read by all and read all. With ``first_frame`` all read the first latent frame, which causal video autoencoders code
-    by itself.
+    A query block reads its own keys, so that a row is never empty. Blocks with other tokens than video, such as text, are read
+    by all and read all. With ``first_frame`` all read the first latent frame, which causal video autoencoders encode
+    separately.
     """
     blocks = -(-grid.tokens // block)
     keep = torch.eye(blocks, dtype=torch.bool)
@@ -34,14 +34,14 @@ def always_kept(grid: VideoGrid, block: int, layout: Layout | None = None, *, fi
 
 
 def in_first_frame(grid: VideoGrid, block: int, layout: Layout | None) -> Tensor:
-    """Which blocks hold a token of the first latent frame; bool ``[blocks]``, tokens in the order of ``layout``."""
+    """Return the blocks with tokens of the first latent frame, bool ``[blocks]``; tokens in the order of ``layout``."""
     token = torch.arange(grid.tokens) if layout is None else ordered(grid, layout)
     first = (token >= grid.video.start) & (token < grid.video.start + grid.tokens_per_frame)
     return count_in_blocks(first, block) > 0
 
 
 def spanned(sides: Iterable[slice], block: int, blocks: int) -> Tensor:
-    """Return which of ``blocks`` blocks contain a token of ``sides``, none of them empty; bool ``[blocks]``."""
+    """Return the blocks with tokens of ``sides``, slices that are not empty, bool ``[blocks]``."""
     found = torch.zeros(blocks, dtype=torch.bool)
     for side in sides:
         found[side.start // block : -(-side.stop // block)] = True
@@ -49,7 +49,7 @@ def spanned(sides: Iterable[slice], block: int, blocks: int) -> Tensor:
 
 
 def top_share(score: Tensor, share: float | Tensor) -> Tensor:
-    """The ``share`` of the entries of each row of ``score`` [.., rows, columns] that are greatest, at least one.
+    """Return a mask of the top ``share`` of each row of ``score`` [.., rows, columns], at least one entry.
 
     ``share`` in (0, 1] may differ by head, ``[B or 1, H]``.
     """

@@ -1,4 +1,4 @@
-"""A planner in the place of another, for runs in which that one is asked or measured and does not act."""
+"""A planner that replaces another one in runs that only query or measure that one."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
@@ -13,23 +13,23 @@ from genkit.attention.planning.planner_call import Attended, PlannerCall
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StandIn(ABC):
-    """A planner that refuses what ``planner`` refuses, and attends in a way of its own, to tokens frame by frame."""
+    """Planner with the refusals of ``planner`` and its own attention, on tokens frame by frame."""
 
     planner: Planner
 
     @property
     def name(self) -> str:
-        """Name of the planner that it stands for."""
+        """Name of the replaced planner."""
         return self.planner.name
 
     @property
     def across_heads(self) -> bool:
-        """As the planner that it stands for."""
+        """As the replaced planner."""
         return self.planner.across_heads
 
     @property
     def layout(self) -> Layout | None:
-        """Frame by frame: the model runs as it does without the planner."""
+        """Frame by frame, as without the planner."""
         return None
 
     def refusal(self, here: PlannerCall) -> str | None:
@@ -41,9 +41,9 @@ class StandIn(ABC):
         return self.planner.levels(recall)
 
     def having(self, **fields: Any) -> Self:
-        """Return the same in the place of the planner with other values of some fields."""
+        """Return the same for the planner with some fields replaced."""
         return replace(self, planner=self.planner.having(**fields))
 
     @abstractmethod
     def attend(self, q: Tensor, k: Tensor, v: Tensor, here: PlannerCall) -> Attended:
-        """Return an output, and the share of the token pairs that it took."""
+        """Return the output and its density."""

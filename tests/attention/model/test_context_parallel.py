@@ -111,7 +111,7 @@ def test_heads_that_cannot_be_asked_run_dense_and_say_so() -> None:
         run = RunRecord()
         attended(planned(catalogue.parse(PLUGINS[name])), q, k, v, run=run, devices=Devices(None, 0, 2))
         ((_, reason),) = run.refusals
-        assert "lie on devices that cannot be asked" in reason
+        assert "devices in tensor parallelism cannot exchange them" in reason
 
 
 class Undeclared(MethodPlanner[Any]):

@@ -85,7 +85,7 @@ def test_a_recall_out_of_reach_names_the_best() -> None:
     rule = replace(sparse(SpargeAttention(block=16).planner()), recall=0.99, max_density=0.5)
     with pytest.raises(
         UnreachableError,
-        match=r"sparge: recall=0.99 cannot be kept in transformer.blocks.3.attn1 with "
+        match=r"sparge: recall=0.99 cannot be reached in transformer.blocks.3.attn1 with "
         r"at most max_density=0.5 of the pairs; the best is 0\.\d{3} at density 0\.\d{3}: lower recall",
     ):
         rule.wrap(dense)(*draw(GRIDS["video"]), call_of(GRIDS["video"]))
@@ -111,4 +111,5 @@ def test_a_budget_sets_a_layer_and_says_where_it_says_nothing() -> None:
     assert float(call.run.densities["radial"][0]) == 1 and not call.run.notes
     attend(*draw(GRIDS["video"]), replace(call, layer="blocks.4.attn1"))
     assert float(call.run.densities["radial"][1]) < 0.9
-    assert call.run.notes == ["radial: the budget says nothing of transformer.blocks.4.attn1, so it ran as set"]
+    note = "radial: the budget has no entry for transformer.blocks.4.attn1, so it ran with the plug-in's settings"
+    assert call.run.notes == [note]

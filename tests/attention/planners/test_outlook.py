@@ -94,7 +94,7 @@ def test_a_budget_that_makes_every_layer_refuse_is_told_before_the_first_step(tm
 def test_a_budget_for_another_model_is_refused_before_the_run(tmp_path):
     pipe = families.FAMILIES["wan"]()
     layers = {"transformer.blocks.0.attn1": {}, "transformer.blocks.39.attn1": {"density": 0.5}}
-    sentence = "sparge: the budget sets transformer.blocks.39.attn1, and this model has no such layer"
+    sentence = "sparge: the budget sets transformer.blocks.39.attn1, which this model does not have"
     with pytest.raises(genkit.UsageError, match=sentence):
         genkit.apply(pipe, genkit.SpargeAttention(budget=budget_of(tmp_path, layers)))
     assert not hasattr(pipe, "_genkit_handle")

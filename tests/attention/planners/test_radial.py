@@ -343,7 +343,7 @@ def test_noisy_steps_run_dense_whatever_their_number(sigma: float | None, warm: 
     call = replace(make_call(GRID), step=Step(index=1, total=4, sigma=sigma))
     rule_of(dense_steps=0.0, dense_sigma=0.5).wrap(dense)(*draw_qkv(GRID.tokens), call)
     assert ("dense (warm-up)" in call.run.backends) == warm
-    told = "radial: the scheduler tells no noise level, so dense_sigma=0.5 did nothing"
+    told = "radial: the scheduler has no noise levels, so dense_sigma=0.5 had no effect"
     assert (told in call.run.notes) == (sigma is None)
 
 
@@ -358,9 +358,9 @@ def test_shares_that_are_whole_steps_are_not_rounded_up() -> None:
     ("change", "rule", "reason"),
     [
         ({}, {"min_tokens": 600}, "528 tokens are fewer than min_tokens=600"),
-        ({"mask": torch.ones(528, 528, dtype=torch.bool)}, {}, "the model's mask [528, 528] torch.bool is more than"),
-        ({"mask": torch.zeros(1, 1, 1, 528)}, {}, "the model's mask [1, 1, 1, 528] torch.float32 is more than"),
-        ({"options": {"is_causal": True}}, {}, "the model asks for is_causal"),
+        ({"mask": torch.ones(528, 528, dtype=torch.bool)}, {}, "the model's mask [528, 528] torch.bool is not a key"),
+        ({"mask": torch.zeros(1, 1, 1, 528)}, {}, "the model's mask [1, 1, 1, 528] torch.float32 is not a key"),
+        ({"options": {"is_causal": True}}, {}, "the model sets is_causal"),
         ({"grid": VideoGrid(frames=32, rows=4, cols=4)}, {}, "528 queries and 528 keys are not the 512 tokens of all"),
         ({"grid": replace(GRID, after=8)}, {}, "528 queries and 528 keys are not the 536 tokens of all frames"),
     ],

@@ -124,7 +124,7 @@ def test_a_layer_that_is_not_in_the_budget_keeps_its_setting_and_is_noted(
     assert receipt is not None
     told = receipt.attention.densities["radial"]
     assert (told.min, told.max) == (pytest.approx(0.7, abs=0.05), 1)
-    assert [note for note in receipt.notes if f"the budget says nothing of {LAYERS[1]}" in note]
+    assert [note for note in receipt.notes if f"the budget has no entry for {LAYERS[1]}" in note]
 
 
 def test_what_a_file_says_of_its_measurement(found: Probe) -> None:
