@@ -16,6 +16,7 @@ FOLDERS: tuple[str, ...] = (
     "attention/facts",
     "attention/geometry",
     "attention/operators",
+    "attention/planners",
     "attention/planning",
     "benchmarks",
     "genkit/__init__.py",

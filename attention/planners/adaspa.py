@@ -1,11 +1,14 @@
-"""AdaSpa's choice of blocks: by the exact mass of the softmax, found in a few steps and kept between them.
+"""AdaSpa: blocks by exact softmax mass, searched in a few steps and reused in between.
 
-Source: "AdaSpa", arXiv 2502.21079, sections 4.2 and 4.3; no code was published. The first search comes after the
-warm-up and needs the log-sum-exp of dense attention; later ones take that of the first, so that one pass is enough.
-Their mass is then no share of a softmax any more: it ranks blocks and heads, and no recall is put into the record.
-Different from the source: searches are given as shares of the run (the paper: steps 10 and 30 of 50); a block of
-queries always reads its own keys; ``first_frame`` is an addition, and off; instead of a density a recall can be asked
-for, which the exact mass answers by itself, with a log-sum-exp of its own at every search.
+Source: "AdaSpa", arXiv 2502.21079, sections 4.2 and 4.3; no code was published. The first search follows the warm-up
+and needs the log-sum-exp of dense attention; later ones reuse it, so that one pass is enough. Their mass is therefore
+not a share of a softmax: it still ranks blocks and heads, but a recall is not recorded. Different from the source:
+
+- searches are given as shares of the run (the paper: steps 10 and 30 of 50);
+- a block of queries always reads its own keys;
+- ``first_frame`` is an addition, off by default;
+- a recall can be requested instead of a density; the exact mass reaches it directly, with a new log-sum-exp at every
+  search.
 """
 
 from typing import Any, Protocol
@@ -22,7 +25,7 @@ from genkit.attention.planning.planner_call import Attended, PlannerCall
 from genkit.attention.planning.shared import DENSITIES, top_share
 
 GOOD_RECALL = 0.8
-"""Heads that keep more than this at the common density may give some of it away."""
+"""Recall at the common density above which a head may give some of it away."""
 
 
 class AdaSpaSettings(Settings, Protocol):
@@ -43,26 +46,26 @@ class AdaSpaSettings(Settings, Protocol):
 
 
 class AdaSpaPlanner(InOrder[AdaSpaSettings]):
-    """Blocks by exact mass, per head; found at the first sparse step and at ``searches``."""
+    """Blocks by exact mass, per head; searched in the first sparse step and at ``searches``."""
 
     @property
     def across_heads(self) -> bool:
-        """Heads give density to one another."""
+        """True if heads exchange density."""
         return self.settings.adaptive and self.settings.recall is None
 
     @property
     def layout(self) -> Layout | None:
-        """The order that tokens are given in."""
+        """Token order of the ``order`` field."""
         return layout_of(self.settings.order)
 
     def levels(self, recall: float | None = None) -> tuple[dict[str, Any], ...]:
-        """Settings from sparse to dense."""
+        """Return settings from sparse to dense."""
         if recall is not None:
             return ({"recall": recall},)
         return tuple({"density": density} for density in DENSITIES)
 
     def attend_ordered(self, q: Tensor, k: Tensor, v: Tensor, here: PlannerCall) -> Attended:
-        """Search where it is due, and attend by the last plan."""
+        """Search if a search is due, and attend by the latest plan."""
         phase = self._phase(here)
         found: tuple[int, BlockPlan, Tensor] | None = here.per_layer(lambda: None, "plan")
         if found is None or found[0] != phase:
@@ -78,7 +81,7 @@ class AdaSpaPlanner(InOrder[AdaSpaSettings]):
         return here.attend(q, k, v, found[1]), found[2]
 
     def plan(self, q: Tensor, k: Tensor, lse: Tensor, here: PlannerCall) -> tuple[BlockPlan, Tensor]:
-        """The blocks ``[B, H, blocks, blocks]``, and the share of the softmax ``[B, H]`` that they keep."""
+        """Return the plan ``[B, H, blocks, blocks]`` and its recall ``[B, H]``."""
         block = here.block(self.settings.block)
         mass = block_mass(q, k, lse, block, scale=here.scale, valid=here.valid)
         keep = self._enough(mass) if self.settings.recall is not None else self._densest(mass, here)
@@ -93,7 +96,7 @@ class AdaSpaPlanner(InOrder[AdaSpaSettings]):
         return top_share(mass, head_densities(kept, self.settings.density)[:, own])
 
     def _enough(self, mass: Tensor) -> Tensor:
-        """The fewest blocks of each head that hold ``recall`` of its mass; rows share the budget."""
+        """Min number of blocks of each head with ``recall`` of its mass; rows share them."""
         assert self.settings.recall is not None
         flat = mass.flatten(-2)
         ordered, place = flat.sort(-1, descending=True)
@@ -106,11 +109,11 @@ class AdaSpaPlanner(InOrder[AdaSpaSettings]):
 
 
 def head_densities(kept: Tensor, density: float) -> Tensor:
-    """Density of each head ``[B, H]`` from the share of the softmax that it keeps at ``density``.
+    """Return the density of each head ``[B, H]``, given its recall ``kept`` at ``density``.
 
-    With ``n`` heads above ``GOOD_RECALL`` the ``n`` best give away half of their density and the ``n`` worst get it, at
-    most half of all heads each; the paper's ``(1 + s) / 2`` and ``(3 s - 1) / 2`` for a sparsity ``s``. No more is
-    given away than can be taken: less above a density of 2/3, nothing at 1.
+    With ``n`` heads above ``GOOD_RECALL``, at most half of all, the ``n`` best give half of their density to the ``n``
+    worst; the paper's ``(1 + s) / 2`` and ``(3 s - 1) / 2`` for a sparsity ``s``. No head exceeds 1: above a density of
+    2/3 less is given away, at 1 nothing.
     """
     heads = kept.shape[1]
     good = (kept > GOOD_RECALL).sum(1, keepdim=True).clamp_max(heads // 2)

@@ -1,17 +1,16 @@
-"""Frame anchors: every frame reads its neighbours, the first frames, and key frames that move from step to step.
+"""Frame anchors: every frame reads its neighbours, the first frames, and key frames that shift from step to step.
 
-Source: "LVSA", arXiv 2605.31057, and its published code: a bounded number of frames is read whatever the length, and
-the grid of key frames moves on by one in every step, so that no frame is left out for long.
+Source: "LVSA", arXiv 2605.31057, and its published code: the number of frames read is bounded at any length, and the
+grid of key frames shifts by one in every step, so that every frame is read regularly.
 
 For ``T`` frames of a model trained on ``R`` the anchors are the first ``first`` frames and the frames ``(turn + i k) %
-T`` for ``i < ceil(T / k)``, whose number does not depend on the turn. The interval ``k`` is the largest whose anchors
-and window still make up ``R`` frames, but not below ``ceil((T - m) / (R - m))`` with ``m = 2 near + first``: videos
-just above ``R`` stay sparse. A frame reads the anchors and the ``2 near + 1`` other frames around it: with the
-defaults 21 to 24 frames of 41, 61, 83 or 126 for a model trained on 21.
+T`` for ``i < ceil(T / k)``, whose number does not depend on the turn. The interval ``k`` is the largest at which
+anchors and window still add up to ``R`` frames, but at least ``ceil((T - m) / (R - m))`` with ``m = 2 near + first``,
+so that videos just above ``R`` stay sparse. A frame reads the anchors and the ``2 near + 1`` other frames around it:
+with the defaults 21 to 24 frames of 41, 61, 83 or 126 for a model trained on 21.
 
-Different from the source: a frame always reads itself (there only ``near=0`` leaves it out), videos of the training
-length or shorter are not touched at all, and ``key_frames`` asks for a number of key frames where the published code
-asks for their interval.
+Different from the source: a frame always reads itself (there, not with ``near=0``), videos up to the training length
+are not changed at all, and ``key_frames`` is the number of key frames; in the published code it is their interval.
 """
 
 from math import ceil
@@ -44,21 +43,21 @@ class FrameAnchorsSettings(Settings, Protocol):
 
 
 class FrameAnchorsPlanner(MethodPlanner[FrameAnchorsSettings]):
-    """Whole frames of keys, chosen by time alone."""
+    """Whole frames of keys, selected by time only."""
 
     across_heads = False
 
     def refusal(self, here: PlannerCall) -> str | None:
-        """Nothing can be left out of a video that is no longer than what the model was trained on."""
+        """Refuse videos up to the training length, of which nothing can be left out."""
         frames, native = here.grid.frames, here.grid.native_frames
         return f"{frames} latent frames are no more than the {native} of the training" if frames <= native else None
 
     def levels(self, recall: float | None = None) -> tuple[dict[str, Any], ...]:
-        """Settings from sparse to dense: key frames grow with the window, not to the length of the training."""
+        """Return settings from sparse to dense; the key frames grow with the window."""
         return tuple({"near": n, "key_frames": n} for n in (1, 2, 3, 5, 8, 13, 21, 34, 55, 89, EVERY_FRAME))
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, here: PlannerCall) -> tuple[Tensor, Tensor]:
-        """Attention by the mask of this step."""
+        """Attend by the mask of this step."""
         turn = here.call.step.index if self.settings.rotate else 0
         plan, density = here.per_run(lambda: self._planned(here, turn), "plan", turn, here.call.visible is None)
         return here.attend(q, k, v, plan), density if here.call.visible is None else here.density(plan)
@@ -71,7 +70,7 @@ class FrameAnchorsPlanner(MethodPlanner[FrameAnchorsSettings]):
         return plan, here.density(plan)
 
     def frames_read(self, grid: VideoGrid, turn: int) -> Tensor:
-        """Which key frames (columns) a query frame reads, bool ``[frames, frames]``."""
+        """Return the key frames (columns) that each query frame reads, bool ``[frames, frames]``."""
         frames, width = grid.frames, 2 * self.settings.near + 1
         anchors = torch.arange(frames) < self.settings.first
         if interval := self.interval(grid):
@@ -84,14 +83,14 @@ class FrameAnchorsPlanner(MethodPlanner[FrameAnchorsSettings]):
         return read
 
     def interval(self, grid: VideoGrid) -> int:
-        """Latent frames from one key frame to the next; 0 is no key frames."""
+        """Return the latent frames from one key frame to the next; 0: there are no key frames."""
         if self.settings.key_frames is not None:
             return ceil(grid.frames / self.settings.key_frames) if self.settings.key_frames else 0
         return key_frame_interval(grid.frames, grid.native_frames, self.settings.near, self.settings.first)
 
 
 def key_frame_interval(frames: int, native: int, near: int, first: int) -> int:
-    """Return the largest interval of key frames at which a frame reads ``native`` frames, as the module says."""
+    """Return the largest interval of key frames at which a frame reads ``native`` frames; see the module."""
     wanted = max(first, native - 2 * near - 1)
     grids = ((interval, len({*range(first), *range(0, frames, interval)})) for interval in range(frames, 0, -1))
     reaching = next((interval for interval, anchors in grids if anchors >= wanted), 1)
@@ -100,10 +99,10 @@ def key_frame_interval(frames: int, native: int, near: int, first: int) -> int:
 
 
 def window_around(frame: int, near: int, wanted: int, anchors: Tensor) -> tuple[int, int]:
-    """First frame, and the one after the last, of the window of a frame.
+    """Return begin and end (exclusive) of the window of a frame.
 
-    It begins as ``near`` frames to either side, moved inside the video, and grows by a frame to the left and to the
-    right in turn until ``wanted`` of its frames are not ``anchors`` (bool ``[frames]``).
+    It starts as ``near`` frames to either side, shifted inside the video, and grows by one frame to the left and right
+    in turn until ``wanted`` of its frames are not ``anchors`` (bool ``[frames]``).
     """
     frames, others = len(anchors), (~anchors).tolist()
     low = max(0, min(frame - near, frames - 1 - 2 * near))
@@ -123,9 +122,9 @@ def window_around(frame: int, near: int, wanted: int, anchors: Tensor) -> tuple[
 
 
 def frame_blocks(grid: VideoGrid, read: Tensor, block: int) -> Tensor:
-    """Blocks that hold a pair of tokens of frames that read one another, bool ``[blocks, blocks]``; text in none."""
+    """Return the block pairs with tokens of frames that read one another, bool ``[blocks, blocks]``; text excluded."""
     tokens = torch.arange(grid.video.start, grid.video.stop)
     frame = (tokens - grid.video.start) // grid.tokens_per_frame
-    holds = torch.zeros(-(-grid.tokens // block), grid.frames)
-    holds[tokens // block, frame] = 1
-    return holds @ read.float() @ holds.T > 0
+    overlap = torch.zeros(-(-grid.tokens // block), grid.frames)
+    overlap[tokens // block, frame] = 1
+    return overlap @ read.float() @ overlap.T > 0

@@ -17,7 +17,7 @@ PAPER_DECAY = 1.0
 
 @dataclass
 class _Last:
-    """The density for the frames that were visible last; counting it for every layer would cost more than it tells."""
+    """Density for the most recent set of visible frames; counting it in every layer would be too expensive."""
 
     visible: Tensor | None = None
     density: Tensor | None = None
@@ -37,16 +37,16 @@ class RadialSettings(Settings, Protocol):
 
 
 class RadialPlanner(MethodPlanner[RadialSettings]):
-    """The static mask of the grid, the same for every layer, head and step; see ``radial_mask``."""
+    """Static mask of the grid, the same for every layer, head and step; see ``radial_mask``."""
 
     across_heads = False
 
     def levels(self, recall: float | None = None) -> tuple[dict[str, Any], ...]:
-        """Settings from sparse to dense."""
+        """Return settings from sparse to dense."""
         return tuple({"density": density} for density in DENSITIES)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, here: PlannerCall) -> tuple[Tensor, Tensor]:
-        """Attention by the mask, which is made once a generation and grid."""
+        """Attend by the mask, which is computed once per generation and grid."""
         plan = here.per_run(lambda: self._plan(here), "plan")
         last = here.per_run(_Last, "density")
         if last.density is None or last.visible is not here.call.visible:

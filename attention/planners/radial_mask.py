@@ -1,37 +1,37 @@
-"""Radial attention: a static mask whose bands thin out as frames lie further apart.
+"""Radial attention: a static mask whose bands become narrower as the distance between frames grows.
 
 Source: "Radial Attention: O(n log n) Sparse Attention with Energy Decay for Long Video Generation", arXiv 2506.19852,
-section 4 and the authors' published code, whose constants are kept.
+section 4 and the authors' published code, whose constants are used.
 
 Rule for the tokens. A frame has ``s`` tokens, ``P`` is the smallest power of two above ``s``, ``B`` the block size.
-Query frame ``i`` and key frame ``j`` lie ``d = |i - j|`` apart, in group ``g = bit_length(d)``. Token ``k`` of frame
-``i`` reads token ``l`` of frame ``j`` when both hold:
+Query frame ``i`` and key frame ``j`` are ``d = |i - j|`` apart, in group ``g = bit_length(d)``. Token ``k`` of frame
+``i`` reads token ``l`` of frame ``j`` if both conditions are met:
 
 - band: ``|k - l| <= s`` for ``d <= 1``, else ``|k - l| <= max(B, decay * P / 2**g)``;
 - pair: ``L = P / 2**g`` is at least one block, or ``d`` is a multiple of ``block / L``.
 
 With ``sink`` every query reads the whole first frame.
 
-From tokens to blocks. Blocks and frames do not line up in general, so the video is cut into pieces wherever a block or
-a frame begins. Each pair of pieces lies in one block and one pair of frames, and the band inside is known in closed
-form: no ``s x s`` tile is ever made. A pair of pieces is on when more than 60 % of the key columns that it touches keep
-more than a third of their rows, and a block is on when any pair of its pieces is.
+From tokens to blocks. Blocks and frames are not aligned in general, so the video is cut into pieces at the beginning of
+each block and each frame. A pair of pieces is inside one block and one pair of frames, and its band is known in closed
+form: an ``s x s`` tile is never allocated. A pair of pieces is on if more than 60 % of the key columns that it touches
+keep more than a third of their rows, and a block is on if any pair of its pieces is.
 
-``rule="published"`` decides as the authors' code does, to reproduce its densities. ``rule="corrected"`` differs:
+``rule="published"`` follows the authors' code, to reproduce its densities. ``rule="corrected"`` differs:
 
-- a piece is judged by its own rows, not by those of a whole block, and the pieces beyond ``ceil(s / B)`` blocks of a
-  frame are not dropped: published, a block that straddles two frames can be switched off by both of them, and whole
-  query blocks are left without a key (544 x 960, 125 frames: 8 of 510);
-- the diagonal block is always on, because every piece reads itself whole;
-- the pair rule counts in blocks of ``B``; published, in 128 tokens whatever ``B`` is;
-- a last, ragged video block without text is decided like any other; published, it is dense;
-- above 1, ``decay`` also halves the gaps between frame pairs with each doubling, near groups first, so that a large
-  one keeps everything.
+- a piece counts its own rows, not those of a whole block, and the pieces beyond ``ceil(s / B)`` blocks of a frame are
+  not dropped: published, a block that straddles two frames can be switched off by both of them, which leaves whole
+  query blocks without a key (544 x 960, 125 frames: 8 of 510);
+- the diagonal block is always on, because every piece reads all of itself;
+- the pair rule counts in blocks of ``B``; published, in 128 tokens for any ``B``;
+- a ragged last video block without text is treated like any other; published, it is dense;
+- above 1, each doubling of ``decay`` also halves the gaps between frame pairs, near groups first, so that a large
+  ``decay`` keeps everything.
 
-A target density is looked for along one line on which blocks are only ever added: from bands of one block and frame
-pairs two and more apart thinned until none is left, far ones first; by the paper's pairs with bands that widen from
-``decay`` 0 to 1; to ``decay`` above 1 as just said. On short videos of small frames only the pairs can give way: 33
-frames of 36 tokens have a density of 0.51 at any ``decay`` up to 1.
+A target density is searched for along one path on which blocks are only added: first bands of one block, with fewer or
+more of the frame pairs two and more apart, far ones thinned first; then all of the paper's pairs, with bands that widen
+from ``decay`` 0 to 1; then ``decay`` above 1 as described. On short videos of small frames only the pairs make a
+difference: 33 frames of 36 tokens have a density of 0.51 at any ``decay`` up to 1.
 """
 
 import math
@@ -47,13 +47,13 @@ from genkit.attention.geometry.plan import BlockPlan
 
 BlockRule = Literal["corrected", "published"]
 SEARCH_STEPS = 16
-"""Most halvings of the interval that the search for a density makes; the mask is a step function, so few do."""
+"""Max halvings of the interval in the search for a density; the mask is a step function, so few are enough."""
 SEARCH_WIDTH = 0.002
 """Densities this close on both sides of the target end the search."""
 PUBLISHED_PAIR_LENGTH = 128
-"""Tokens below which the published code starts to leave out frame pairs."""
+"""Band width in tokens below which the published code starts to skip frame pairs."""
 PAIRS_AT_ONCE = 1 << 22
-"""Pairs of pieces that are judged together; bounds the memory for long videos of small blocks."""
+"""Pairs of pieces that are processed together; bounds the memory for long videos of small blocks."""
 
 
 def radial_plan(
@@ -65,26 +65,26 @@ def radial_plan(
     sink: bool | None = None,
     rule: BlockRule = "corrected",
 ) -> BlockPlan:
-    """The Radial mask of ``grid`` as a plan ``[1, 1, blocks, blocks]`` on the CPU, the same for every head.
+    """Return the Radial mask of ``grid`` as a plan ``[1, 1, blocks, blocks]`` on the CPU, the same for every head.
 
     Args:
         grid: geometry of a self-attention over all frames, with or without text.
-        block: tokens of a block.
-        decay: how fast the bands thin out; 1 is the paper's, less is sparser. None with ``density``.
-        density: share of the token pairs to execute, in (0, 1]; the nearest mask is searched for. Bands are at least a
-            block wide and frame pairs come and go as a whole, so it is met in steps: below a point for hundreds of
-            blocks, several points for tens. 1 keeps everything. None with ``decay``.
-        sink: whether the first frame of the grid is read by every query. None is yes for grids without text, as the
-            published code has it (Wan yes, HunyuanVideo no).
-        rule: how tokens become blocks; see the module.
+        block: tokens per block.
+        decay: width of the bands relative to the paper's; less than 1 is sparser. None with ``density``.
+        density: share of the token pairs to compute, in (0, 1]; the nearest mask is searched for. Bands are at least a
+            block wide and frame pairs are kept or skipped as a whole, so it is reached in steps: less than 0.01 for
+            hundreds of blocks, several 0.01 for tens. 1 keeps everything. None with ``decay``.
+        sink: True if every query reads the first frame of the grid. None: True for grids without text, as in the
+            published code (Wan yes, HunyuanVideo no).
+        rule: conversion from tokens to blocks; see the module.
 
     Returns:
-        The plan. Blocks with text in them are read by all and read all. ``note`` says so when ``density`` is below the
-        least that the rule can reach; the plan is then that least one.
+        The plan. Blocks with text are read by all and read all. If ``density`` is below the minimum of the rule, the
+        plan is that minimum and its ``note`` reports it.
 
     Raises:
         ValueError: a value outside its range, neither or both of ``decay`` and ``density``, or a grid whose sequences
-            do not hold all frames in order.
+            do not contain all frames in order.
     """
     _check(grid, block, decay, density, rule)
     pieces = _Pieces.of(grid, block)
@@ -105,7 +105,7 @@ def radial_plan(
 
 @dataclass(frozen=True)
 class _Pieces:
-    """The video cut wherever a block or a frame begins; int32 ``[pieces]`` each, for speed."""
+    """The video cut at the beginning of each block and frame; int32 ``[pieces]`` each, for speed."""
 
     frame: Tensor
     """Frame of each piece."""
@@ -114,13 +114,13 @@ class _Pieces:
     end: Tensor
     """Token after the last, counted inside the frame."""
     block: Tensor
-    """Block of the whole sequence, text included, in which the piece lies."""
+    """Block of the piece in the whole sequence, text included."""
     rank: Tensor
-    """Number of the block among those of its frame."""
+    """Index of the block among those of its frame."""
     tokens_per_frame: int
     frames: int
     size: int
-    """Tokens of a block."""
+    """Tokens per block."""
     blocks: int
     """Blocks of the whole sequence."""
 
@@ -156,10 +156,10 @@ def _video_blocks(pieces: _Pieces, bands: tuple[Tensor, Tensor], sink: bool, rul
 
 
 def _bands(pieces: _Pieces, decay: float, spacing: float, rule: BlockRule) -> tuple[Tensor, Tensor]:
-    """Half-width of the band, and whether the pair is kept, for each distance ``[frames]``.
+    """Half-width of the band, and True if the pair is kept, for each distance ``[frames]``.
 
-    ``spacing`` doublings of the gaps between kept pairs are added to the paper's; less than 0 closes gaps. A share of a
-    doubling goes to that share of the groups: the far ones when gaps grow, the near ones when they shrink.
+    ``spacing`` doublings are added to the paper's gaps between kept pairs; less than 0 closes gaps. A fraction of a
+    doubling applies to that share of the groups: the far ones if gaps grow, the near ones if they shrink.
     """
     s, size = pieces.tokens_per_frame, pieces.size
     power = s.bit_length()
@@ -176,7 +176,7 @@ def _bands(pieces: _Pieces, decay: float, spacing: float, rule: BlockRule) -> tu
 
 
 def _pieces_on(pieces: _Pieces, rows: Tensor, bands: tuple[Tensor, Tensor], sink: bool, rule: BlockRule) -> Tensor:
-    """Whether each pair of a query piece of ``rows`` and a key piece is on, bool ``[rows, pieces]``."""
+    """True for pairs of a query piece of ``rows`` and a key piece that are on, bool ``[rows, pieces]``."""
     distance = (pieces.frame[rows, None] - pieces.frame[None]).abs()
     first = pieces.frame == 0 if sink else torch.zeros_like(pieces.frame, dtype=torch.bool)
     width, kept = bands
@@ -184,11 +184,11 @@ def _pieces_on(pieces: _Pieces, rows: Tensor, bands: tuple[Tensor, Tensor], sink
     a, b = pieces.begin[rows, None], pieces.end[rows, None]
     judged = torch.full_like(a, pieces.size) if rule == "published" else b - a
 
-    def columns(least: Tensor | int) -> Tensor:
-        """Key tokens of each piece that ``least`` or more of the rows read; they are an interval."""
-        begin = torch.maximum(a + least - 1 - w, pieces.begin)
-        end = torch.minimum(b - least + w + 1, pieces.end)
-        return (end - begin).clamp_min(0) * (b - a >= least)
+    def columns(min_rows: Tensor | int) -> Tensor:
+        """Key tokens of each piece that ``min_rows`` or more rows read; they are an interval."""
+        begin = torch.maximum(a + min_rows - 1 - w, pieces.begin)
+        end = torch.minimum(b - min_rows + w + 1, pieces.end)
+        return (end - begin).clamp_min(0) * (b - a >= min_rows)
 
     on = 10 * columns(judged // 3 + 1) > 6 * columns(1)
     on &= kept[distance] | first
@@ -199,7 +199,7 @@ def _pieces_on(pieces: _Pieces, rows: Tensor, bands: tuple[Tensor, Tensor], sink
 
 
 def _text_blocks(grid: VideoGrid, block: int, rule: BlockRule) -> Tensor:
-    """Rows and columns of the blocks that hold text; published, of everything after the last full video block."""
+    """Rows and columns of the blocks with text; published, of everything after the last full video block."""
     blocks = -(-grid.tokens // block)
     dense = torch.zeros(blocks, dtype=torch.bool)
     for side in grid.others:
@@ -212,7 +212,7 @@ def _text_blocks(grid: VideoGrid, block: int, rule: BlockRule) -> Tensor:
 def _search(
     plan_at: Callable[[float, float], BlockPlan], density: float, grid: VideoGrid, rule: BlockRule
 ) -> BlockPlan:
-    """The plan whose density is nearest to ``density``; the density never falls as the position grows."""
+    """The plan with the density nearest to ``density``; density grows monotonically with the position."""
 
     def at(position: float) -> BlockPlan:
         if position <= 0:
@@ -237,9 +237,9 @@ def _search(
 
 
 def _with_note(plan: BlockPlan, density: float, grid: VideoGrid) -> BlockPlan:
-    """The same plan with the reason why it is denser than asked for."""
+    """The same plan with a note that it is denser than requested."""
     note = (
-        f"radial: density {density:g} was asked for, {plan.density:.3f} is the least that its mask reaches on "
+        f"radial: density {density:g} was requested, {plan.density:.3f} is the minimum of its mask on "
         f"{grid.frames} frames of {grid.tokens_per_frame} tokens in blocks of {plan.block}"
     )
     return BlockPlan(plan.keep, plan.block, plan.queries, plan.keys, note)
@@ -247,7 +247,7 @@ def _with_note(plan: BlockPlan, density: float, grid: VideoGrid) -> BlockPlan:
 
 def _check(grid: VideoGrid, block: int, decay: float | None, density: float | None, rule: str) -> None:
     if grid.fold != "none":
-        raise ValueError(f"radial needs every frame in one sequence, this attention has its {grid.fold} in the batch")
+        raise ValueError(f"radial needs all frames in one sequence, but this attention has {grid.fold} in the batch")
     if block < 1:
         raise ValueError(f"block={block} must be at least 1 token; 64 and 128 are usual")
     if (decay is None) == (density is None):
@@ -255,6 +255,6 @@ def _check(grid: VideoGrid, block: int, decay: float | None, density: float | No
     if decay is not None and not (decay >= 0 and math.isfinite(decay)):
         raise ValueError(f"decay={decay} must be 0 or more and finite; the paper's is 1")
     if density is not None and not 0 < density <= 1:
-        raise ValueError(f"density={density} must lie in (0, 1]; 1 keeps everything")
+        raise ValueError(f"density={density} must be in (0, 1]; 1 keeps everything")
     if rule not in ("corrected", "published"):
         raise ValueError(f"rule={rule!r} is unknown; known: corrected, published")

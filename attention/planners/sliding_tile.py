@@ -1,15 +1,14 @@
-"""Sliding tiles: tokens are ordered in cubes of space and time, and a tile of queries reads the window around it.
+"""Sliding tiles: tokens are ordered in tiles of space and time, and a tile of queries reads the window around it.
 
-Source: "Fast Video Generation with Sliding Tile Attention", arXiv 2502.04507, section 3: the centre of a window is
-moved inside the video where it would reach out, so that every tile reads the same number of tiles. On videos that
-whole tiles fill, with windows of odd sides, the mask is that of the published code block for block. Different from the
-source:
+Source: "Fast Video Generation with Sliding Tile Attention", arXiv 2502.04507, section 3: windows that would extend
+beyond the video are shifted inside, so that every tile reads the same number of tiles. On videos of whole tiles, with
+windows of odd sides, the mask equals that of the published code block for block. Different from the source:
 
-- published kernels take three fixed sizes; here the tiles at the end of an axis may be smaller. A block of the kernel
-  that lies in several tiles reads the windows of all of them: the density is 1.06 to 1.16 times that of whole tiles on
-  Wan at 480p and 720p, HunyuanVideo at 720p and CogVideoX, which the record says with both numbers;
-- a window of an even side reads as many tiles as it says (published, one more);
-- one window serves all heads; the search over prompts for a window per head is not done.
+- published kernels support three fixed sizes; here the tiles at the end of an axis may be smaller. A block of the
+  kernel that overlaps several tiles reads the windows of all of them: the density is 1.06 to 1.16 times that of whole
+  tiles on Wan at 480p and 720p, HunyuanVideo at 720p and CogVideoX; the receipt reports both numbers;
+- a window of an even side reads exactly that many tiles (published: one more);
+- all heads share one window; the search over prompts for a window per head is not implemented.
 """
 
 import math
@@ -26,9 +25,9 @@ from genkit.attention.planning.planner import Settings
 from genkit.attention.planning.planner_call import Attended, PlannerCall
 
 EVERY_TILE = 1 << 20
-"""A window wider than any video."""
+"""Window wider than any video."""
 NOTED = 1.01
-"""How much more than whole tiles blocks may read without a note."""
+"""Ratio of the density to that of whole tiles above which a note is made."""
 
 
 class SlidingTileSettings(Settings, Protocol):
@@ -47,11 +46,11 @@ class SlidingTilePlanner(InOrder[SlidingTileSettings]):
 
     @property
     def layout(self) -> Tiles:
-        """Tokens come tile by tile."""
+        """Tile by tile."""
         return Tiles(self.settings.tile)
 
     def levels(self, recall: float | None = None) -> tuple[dict[str, Any], ...]:
-        """Settings from sparse to dense."""
+        """Return settings from sparse to dense."""
         return tuple({"window": (side, side, side)} for side in (1, 3, 5, 7, 9, 13, 19, 27, EVERY_TILE))
 
     def attend_ordered(self, q: Tensor, k: Tensor, v: Tensor, here: PlannerCall) -> Attended:
@@ -69,14 +68,14 @@ class SlidingTilePlanner(InOrder[SlidingTileSettings]):
         return plan, density
 
     def ideal_density(self, grid: VideoGrid) -> float:
-        """Share of the token pairs that lie in tiles that read one another, or hold text."""
+        """Return the density if tiles were read exactly: token pairs of tiles that read one another, or with text."""
         size = self.layout.rank(grid).bincount().double()
         return 1 - (grid.video_tokens**2 - float(size @ self._tiles(grid).double() @ size)) / grid.tokens**2
 
     def _straddling(self, grid: VideoGrid, block: int, density: float, ideal: float) -> str:
-        """What blocks do that lie in several tiles, what that costs, and how to avoid it."""
+        """Note about blocks that overlap several tiles, their cost, and how to avoid it."""
         tokens, fix = math.prod(self.settings.tile), "smaller blocks come nearer"
-        what = f"what stands beside the tiles ({grid.other_tokens} other tokens)"
+        what = f"the {grid.other_tokens} other tokens beside the tiles"
         if any(n % side for n, side in zip((grid.frames, grid.rows, grid.cols), self.settings.tile, strict=True)):
             what = f"the smaller tiles at the ends of {grid.frames} x {grid.rows} x {grid.cols} tokens"
         elif tokens % block:
@@ -84,19 +83,19 @@ class SlidingTilePlanner(InOrder[SlidingTileSettings]):
             fix = f"block={max(whole)} would not" if whole else f"tiles of a multiple of {block} tokens would not"
             what = f"tiles of {tokens}"
         return (
-            f"sliding-tile: blocks of {block} tokens do not divide {what}, so blocks that lie in several tiles read "
-            f"the windows of all of them, a density of {density:.3f} where whole tiles have {ideal:.3f}; {fix}"
+            f"sliding-tile: blocks of {block} tokens do not divide {what}, so blocks that overlap several tiles read "
+            f"the windows of all of them, a density of {density:.3f} instead of {ideal:.3f} for whole tiles; {fix}"
         )
 
     def _blocks(self, grid: VideoGrid, block: int) -> Tensor:
-        """Blocks of the ordered tokens that hold a pair of tiles in one another's window."""
+        """Block pairs of the ordered tokens with a pair of tiles that read one another, bool ``[blocks, blocks]``."""
         read = self._tiles(grid)
-        holds = torch.zeros(-(-grid.tokens // block), len(read))
-        holds[torch.arange(grid.video.start, grid.video.stop) // block, self.layout.rank(grid).sort().values] = 1
-        return holds @ read.float() @ holds.T > 0
+        overlap = torch.zeros(-(-grid.tokens // block), len(read))
+        overlap[torch.arange(grid.video.start, grid.video.stop) // block, self.layout.rank(grid).sort().values] = 1
+        return overlap @ read.float() @ overlap.T > 0
 
     def _tiles(self, grid: VideoGrid) -> Tensor:
-        """Which tiles (columns) a tile reads, bool ``[tiles, tiles]``."""
+        """Tiles (columns) that each tile reads, bool ``[tiles, tiles]``."""
         read = torch.ones(1, 1, dtype=torch.bool)
         for count, width in zip(self.layout.count(grid), self.settings.window, strict=True):
             index = torch.arange(count)

@@ -1,14 +1,14 @@
-"""SpargeAttention's choice of blocks: pooled scores where blocks are alike inside, everything where they are not.
+"""SpargeAttention: blocks by pooled scores; blocks whose tokens are not similar are read and read all.
 
 Source: "SpargeAttn", arXiv 2502.18137, section 3, and its published code (``meansim`` with ``topk`` or ``cdf``).
 Different from the source (figures with random queries and keys at the size of Wan at 480p, 512 blocks of 64):
 
-- not taken over: INT8 products, the second skip inside the kernel (off by default there), and 128 x 64 blocks, which
-  become square;
-- text and padding are set apart; the published code pools them like video;
-- ``topk`` rounds to the nearest number of blocks where the published code cuts (154 of 512 at 0.3, there 153);
-- a block of queries always reads its own keys, so that no row is ever empty: 1 of 700 blocks more at a density of 0.3;
-- ``first_frame`` is an addition, and off; it makes 0.336 of 0.302, and 0.525 of 0.501.
+- not implemented: INT8 products and the second skip inside the kernel (off by default there); the 128 x 64 blocks are
+  square here;
+- text and padding are excluded from pooling; the published code pools them like video;
+- ``topk`` rounds to the nearest number of blocks, the published code rounds down (154 and 153 of 512 at 0.3);
+- a block of queries always reads its own keys, so that a row is never empty: 1 more block in 700 at a density of 0.3;
+- ``first_frame`` is an addition, off by default; it raises a density of 0.302 to 0.336, and 0.501 to 0.525.
 """
 
 from typing import Any, Literal, Protocol
@@ -43,17 +43,17 @@ class SpargeSettings(Settings, Protocol):
 
 
 class SpargePlanner(InOrder[SpargeSettings]):
-    """Blocks by the softmax of pooled queries and keys, planned anew in every call."""
+    """Blocks by the softmax of pooled queries and keys, planned in every call."""
 
     across_heads = False
 
     @property
     def layout(self) -> Layout | None:
-        """The order that tokens are given in."""
+        """Token order of the ``order`` field."""
         return layout_of(self.settings.order)
 
     def levels(self, recall: float | None = None) -> tuple[dict[str, Any], ...]:
-        """Settings from sparse to dense."""
+        """Return settings from sparse to dense."""
         return tuple({"choose": "topk", "density": density} for density in DENSITIES)
 
     def attend_ordered(self, q: Tensor, k: Tensor, v: Tensor, here: PlannerCall) -> Attended:
@@ -62,18 +62,18 @@ class SpargePlanner(InOrder[SpargeSettings]):
         return here.attend(q, k, v, plan), here.density(plan)
 
     def plan(self, q: Tensor, k: Tensor, here: PlannerCall) -> BlockPlan:
-        """The blocks of one call ``[B, H, blocks, blocks]``."""
-        # Softmax does not see a constant added to all keys; without it, blocks look less alike.
+        """Return the plan of one call, ``[B, H, blocks, blocks]``."""
+        # Softmax is invariant to a constant added to all keys; without it, the tokens of a block are less similar.
         centred, block = k - k.mean(2, keepdim=True), here.block(self.settings.block)
         (query, alike_q), (key, alike_k) = pool(q, block), pool(centred, block, valid=here.valid)
         similar_q, similar_k = alike_q > self.settings.similarity, alike_k > self.settings.similarity
         score = (query @ key.mT * here.scale).masked_fill(~similar_k[:, :, None], float("-inf"))
         share = score.softmax(-1).nan_to_num(0)
-        keep = self._greatest(share) | ~similar_k[:, :, None] | ~similar_q[..., None]
+        keep = self._top(share) | ~similar_k[:, :, None] | ~similar_q[..., None]
         keep = keep | here.always_kept(block, first_frame=here.reads_first_frame(self.settings.first_frame))
         return BlockPlan(keep, block, q.shape[2], k.shape[2])
 
-    def _greatest(self, share: Tensor) -> Tensor:
+    def _top(self, share: Tensor) -> Tensor:
         if self.settings.choose == "topk":
             return top_share(share, self.settings.density)
         ordered, place = share.sort(-1, descending=True)

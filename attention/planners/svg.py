@@ -1,10 +1,10 @@
-"""Sparse VideoGen's choice: each head looks either along space or along time, found out in every call.
+"""Sparse VideoGen: each head attends along either space or time, classified in every call.
 
 Source: "Sparse VideoGen", arXiv 2502.01776, section 3, and its published code. Differences, each for a reason:
 
-- heads are judged by the masks that are executed (published: by masks of a fixed width of about two frames);
-- the judging queries are drawn from all frames (published: from the first 10,000 tokens) with a generator of their own,
-  so that the caller's random numbers stay as they were;
+- heads are classified with the masks that are executed (published: with masks of a fixed width of about two frames);
+- the sampled queries come from all frames (published: from the first 10,000 tokens) and from a separate generator, so
+  that the caller's random state does not change;
 - the first frame is a sink of the spatial heads only: once tokens are ordered by place, the published "first ``s``
   keys" of a temporal head are not the first frame.
 """
@@ -35,29 +35,29 @@ class SvgSettings(Settings, Protocol):
 
 
 class SvgPlanner(MethodPlanner[SvgSettings]):
-    """A band around the diagonal, of tokens ordered by frame for spatial heads and by place for temporal ones."""
+    """Band around the diagonal, with tokens ordered by frame for spatial heads and by place for temporal ones."""
 
     across_heads = False
 
     def refusal(self, here: PlannerCall) -> str | None:
-        """Orders by place have no windows of frames."""
+        """Refuse calls that hide frames: tokens ordered by place mix them."""
         return "it reorders tokens by place and cannot hide frames" if here.call.visible is not None else None
 
     def levels(self, recall: float | None = None) -> tuple[dict[str, Any], ...]:
-        """Settings from sparse to dense."""
+        """Return settings from sparse to dense."""
         return tuple({"density": density} for density in DENSITIES)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, here: PlannerCall) -> tuple[Tensor, Tensor]:
-        """Judge the heads, order the tokens of the temporal ones, and attend."""
+        """Classify the heads, reorder the tokens of the temporal ones, and attend."""
         orders, masks = here.per_run(lambda: self._kinds(here), "kinds")
-        temporal = self._judge(q, k, v, here)
+        temporal = self._is_temporal(q, k, v, here)
         order = orders[temporal.long()]
         plan = BlockPlan(masks[temporal.long()], here.block(self.settings.block), q.shape[2], k.shape[2])
         out = here.attend(permute(q, order), permute(k, order), permute(v, order), plan)
         return permute(out, inverse(order)), here.density(plan)
 
-    def _judge(self, q: Tensor, k: Tensor, v: Tensor, here: PlannerCall) -> Tensor:
-        """Which heads err less with the temporal mask, bool ``[B, H]``."""
+    def _is_temporal(self, q: Tensor, k: Tensor, v: Tensor, here: PlannerCall) -> Tensor:
+        """True for heads with a smaller error under the temporal mask, bool ``[B, H]``."""
         orders, masks = here.per_run(lambda: self._kinds(here), "kinds")
         rows = here.per_run(lambda: self._rows(here), "rows")
         logits = q[:, :, rows].float() @ k.float().mT * here.scale
@@ -73,13 +73,13 @@ class SvgPlanner(MethodPlanner[SvgSettings]):
         return errors[1] < errors[0]
 
     def _rows(self, here: PlannerCall) -> Tensor:
-        """Video tokens drawn with a generator of our own."""
+        """Random video tokens, from a separate generator."""
         generator = torch.Generator().manual_seed(0)
         drawn = torch.randperm(here.grid.video_tokens, generator=generator)[: self.settings.rows]
         return (drawn + here.grid.video.start).to(here.device)
 
     def _kinds(self, here: PlannerCall) -> tuple[Tensor, Tensor]:
-        """Order ``[2, N]`` and mask ``[2, blocks, blocks]`` of spatial and temporal heads."""
+        """Token orders ``[2, N]`` and masks ``[2, blocks, blocks]`` of spatial and temporal heads."""
         grid, block = here.grid, here.block(self.settings.block)
         by_frame = torch.arange(grid.tokens)
         by_place = by_frame.clone()
@@ -94,9 +94,9 @@ class SvgPlanner(MethodPlanner[SvgSettings]):
 
 
 def band_of(grid: VideoGrid, block: int, density: float) -> Tensor:
-    """Blocks at most so far from the diagonal that the band holds ``density`` of all token pairs, text counted in.
+    """Return the band of blocks around the diagonal with ``density`` of all token pairs, text included.
 
-    ``n (1 - sqrt(1 - rho))`` tokens to either side, with ``rho`` the density less the share of text rows and columns.
+    ``n (1 - sqrt(1 - rho))`` tokens to either side, with ``rho`` the density minus the share of text rows and columns.
     """
     tokens = grid.tokens
     share = 1.0 if density == 1 else max(0.0, density - 2 * grid.other_tokens / tokens)

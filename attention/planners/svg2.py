@@ -1,17 +1,18 @@
-"""SVG2's choice: tokens are clustered by what they are, and clusters of queries choose clusters of keys.
+"""SVG2: tokens are clustered by content, and clusters of queries select clusters of keys.
 
 Source: "Sparse VideoGen2", arXiv 2505.18875, section 3, and its published code (k-means, top-p over cluster centres
-weighted by cluster size, a minimum share of clusters). From the same centres the same clusters are chosen. Different
-from the source, each for a reason:
+weighted by cluster size, a minimum share of clusters). The same centres select the same clusters. Different from the
+source, each for a reason:
 
-- k-means begins with evenly spaced tokens and makes a fixed number of rounds: no random numbers, no waiting for a GPU;
-- centres are kept by guidance branch (published: shared by both);
-- the kernel reads blocks of equal size (published: whole clusters), and a block is read when any of its pairs of
-  clusters is chosen. Clusters therefore stand in a chain in which each is followed by the nearest that is left, so that
-  neighbours are chosen together. What is executed is still more than the clusters alone: on tokens that vary smoothly
-  over the 32,760 places of Wan at 480p, 1.4 times their density with blocks of 64 (1.9 without the chain), less with
-  smaller ones. At equal densities SVG2 is thus judged here by fewer clusters than in its paper;
-- k-means looks at some tokens at a time, so that its table of distances stays small.
+- k-means starts from evenly spaced tokens and runs a fixed number of rounds: no random numbers, no synchronisation with
+  the GPU;
+- centres are stored per guidance branch (published: shared by both);
+- the kernel reads blocks of equal size (published: whole clusters), and a block is read if any of its pairs of clusters
+  is selected. Clusters are therefore ordered in a chain, each followed by the nearest remaining one, so that neighbours
+  are selected together. Still more is executed than the clusters alone: on tokens that vary smoothly over the 32,760
+  places of Wan at 480p, 1.4 times their density with blocks of 64 (1.9 without the chain), less with smaller ones. At
+  equal densities SVG2 therefore reads fewer clusters here than in its paper;
+- k-means processes some tokens at a time, so that its table of distances stays small.
 """
 
 from typing import Any, Protocol
@@ -25,7 +26,7 @@ from genkit.attention.planning.planner import MethodPlanner, Settings
 from genkit.attention.planning.planner_call import PlannerCall
 
 DISTANCES_AT_ONCE = 1 << 26
-"""Of tokens to centres, that k-means holds in float32: a quarter of a GiB."""
+"""Max size of k-means' table of distances from tokens to centres, float32: a quarter of a GiB."""
 
 
 class Svg2Settings(Settings, Protocol):
@@ -48,20 +49,20 @@ class Svg2Settings(Settings, Protocol):
 
 
 class Svg2Planner(MethodPlanner[Svg2Settings]):
-    """Clusters by k-means, chosen by their share of the softmax."""
+    """Clusters by k-means, selected by their share of the softmax."""
 
     across_heads = False
 
     def refusal(self, here: PlannerCall) -> str | None:
-        """Clusters mix frames."""
+        """Refuse calls that hide frames, because clusters mix frames."""
         return "it orders tokens by cluster and cannot hide frames" if here.call.visible is not None else None
 
     def levels(self, recall: float | None = None) -> tuple[dict[str, Any], ...]:
-        """Settings from sparse to dense."""
+        """Return settings from sparse to dense."""
         return tuple({"top_p": share, "min_share": share**4} for share in (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 1.0))
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, here: PlannerCall) -> tuple[Tensor, Tensor]:
-        """Cluster, choose, order, attend, and put the tokens back."""
+        """Cluster, select, reorder, attend, and restore the order."""
         video = here.grid.video
         label_q, centre_q = self._clusters(q[:, :, video], self.settings.query_cluster, here, "queries")
         label_k, centre_k = self._clusters(k[:, :, video], self.settings.key_cluster, here, "keys")
@@ -72,7 +73,7 @@ class Svg2Planner(MethodPlanner[Svg2Settings]):
         return permute(out, inverse(order_q)), here.density(plan)
 
     def chosen(self, centre_q: Tensor, centre_k: Tensor, label_k: Tensor, scale: float) -> Tensor:
-        """Which key clusters each query cluster reads, bool ``[B, H, QC, KC]``."""
+        """Return the key clusters that each query cluster reads, bool ``[B, H, QC, KC]``."""
         size = _sizes(label_k, centre_k.shape[2])
         logits = centre_q @ centre_k.mT * scale + size.log()[:, :, None]
         ordered, place = logits.softmax(-1).sort(-1, descending=True)
@@ -93,7 +94,7 @@ class Svg2Planner(MethodPlanner[Svg2Settings]):
         return label, centre
 
     def _order(self, label: Tensor, here: PlannerCall) -> Tensor:
-        """All tokens with the video's sorted by cluster, int64 ``[B, H, N]``; text stays where it is."""
+        """Token order with the video tokens sorted by cluster, int64 ``[B, H, N]``; other tokens are not moved."""
         order = torch.arange(here.grid.tokens, device=label.device).repeat(*label.shape[:2], 1)
         order[..., here.grid.video] = label.argsort(dim=-1, stable=True) + here.grid.before
         return order
@@ -101,14 +102,14 @@ class Svg2Planner(MethodPlanner[Svg2Settings]):
     def _plan(
         self, label_q: Tensor, label_k: Tensor, order_q: Tensor, order_k: Tensor, chosen: Tensor, here: PlannerCall
     ) -> BlockPlan:
-        rows = self._holds(label_q, order_q, chosen.shape[2], here)
-        cols = self._holds(label_k, order_k, chosen.shape[3], here)
+        rows = self._overlap(label_q, order_q, chosen.shape[2], here)
+        cols = self._overlap(label_k, order_k, chosen.shape[3], here)
         block = here.block(self.settings.block)
         keep = (rows @ chosen.float() @ cols.mT > 0) | here.always_kept(block, first_frame=False)
         return BlockPlan(keep, block, here.grid.tokens, here.grid.tokens)
 
-    def _holds(self, label: Tensor, order: Tensor, clusters: int, here: PlannerCall) -> Tensor:
-        """Whether a block of the ordered tokens holds one of a cluster, float ``[B, H, blocks, clusters]``."""
+    def _overlap(self, label: Tensor, order: Tensor, clusters: int, here: PlannerCall) -> Tensor:
+        """1 where a block of the ordered tokens contains one of a cluster, float ``[B, H, blocks, clusters]``."""
         grid, block = here.grid, here.block(self.settings.block)
         blocks = -(-grid.tokens // block)
         sorted_label = label.gather(-1, order[..., grid.video] - grid.video.start)
@@ -118,9 +119,9 @@ class Svg2Planner(MethodPlanner[Svg2Settings]):
 
 
 def k_means(x: Tensor, centre: Tensor, rounds: int) -> tuple[Tensor, Tensor]:
-    """Labels int64 ``[B, H, N]`` and centres ``[B, H, C, D]`` after ``rounds`` of Lloyd's algorithm.
+    """Return labels, int64 ``[B, H, N]``, and centres ``[B, H, C, D]`` after ``rounds`` of Lloyd's algorithm.
 
-    A cluster that loses all its tokens keeps its centre.
+    An empty cluster keeps its centre.
     """
     for _ in range(rounds):
         label = _nearest(x, centre)
@@ -137,8 +138,8 @@ def _nearest(x: Tensor, centre: Tensor) -> Tensor:
 
 
 def in_chain(label: Tensor, centre: Tensor) -> tuple[Tensor, Tensor]:
-    """The same clusters, numbered so that each is followed by the nearest of those that are left; the first stays."""
-    # Each distance by itself: a product of matrices may round otherwise in another batch.
+    """Renumber the clusters into a chain in which each is followed by the nearest remaining one; the first stays."""
+    # Without matrix products, whose rounding may depend on the batch.
     far = torch.cdist(centre, centre, compute_mode="donot_use_mm_for_euclid_dist")
     place = torch.zeros(centre.shape[:2], dtype=torch.long, device=centre.device)
     order = [place]

@@ -3,10 +3,10 @@
 Source: "Sol-Attn", arXiv 2607.24027. With random queries and keys at the size of Wan at 480p (512 blocks of 64) it
 reads 16, 7 and 3 % of the blocks exactly at ``tau`` 1, 1.5 and 2, as published. Different from the source:
 
-- means are float32 (there bfloat16), which moves less than 1 of 1,000 blocks over the threshold at that size;
-- blocks with text in them, padded words included, are read exactly by all and read all exactly;
-- ``first_frame`` is an addition, and off: with it the first of 21 latent frames alone is 9.5 % of the blocks, and the
-  densities above are 24, 16 and 12 %.
+- means are float32 (there bfloat16), which moves fewer than 1 in 1,000 blocks across the threshold at that size;
+- blocks with text, padding included, are read exactly by all and read all exactly;
+- ``first_frame`` is an addition, off by default: with it the first of 21 latent frames alone is 9.5 % of the blocks,
+  and the densities above are 24, 16 and 12 %.
 """
 
 from typing import Any, Protocol
@@ -37,24 +37,24 @@ class ThresholdSettings(Settings, Protocol):
 
 
 class ThresholdPlanner(InOrder[ThresholdSettings]):
-    """Blocks whose pooled score stands out are read exactly, all others by their mean."""
+    """Blocks whose pooled score is above the threshold are read exactly, all others by their mean."""
 
     across_heads = False
 
     @property
     def layout(self) -> Layout | None:
-        """The order that tokens are given in."""
+        """Token order of the ``order`` field."""
         return layout_of(self.settings.order)
 
     def levels(self, recall: float | None = None) -> tuple[dict[str, Any], ...]:
-        """Settings from sparse to dense."""
+        """Return settings from sparse to dense."""
         return tuple({"tau": tau} for tau in (2.0, 1.5, 1.0, 0.5, 0.0, -0.5, -1.0, -1.5, -2.0, -3.0, ALL))
 
     def attend_ordered(self, q: Tensor, k: Tensor, v: Tensor, here: PlannerCall) -> Attended:
-        """Attend; a call whose frames are not all visible is planned and cut, without the tail."""
+        """Attend; a call that hides frames is planned and computed without the tail."""
         if here.call.visible is not None:
             plan = self.plan(q, k, here)
-            here.call.run.note("threshold: where frames are hidden, blocks left out are not counted by their means")
+            here.call.run.note("threshold: in calls that hide frames, skipped blocks do not count by their means")
             return here.attend(q, k, v, plan), here.density(plan)
         if here.impl == "flex" or here.impl == "xformers":
             raise ValueError(
@@ -76,12 +76,12 @@ class ThresholdPlanner(InOrder[ThresholdSettings]):
         return out, exact.double().mean() / exact.shape[-1]
 
     def plan(self, q: Tensor, k: Tensor, here: PlannerCall) -> BlockPlan:
-        """The blocks that are read exactly, ``[B, H, blocks, blocks]``."""
+        """Return the blocks that are read exactly, ``[B, H, blocks, blocks]``."""
         block, sinks = here.block(self.settings.block), self._sinks(here)
         return threshold_plan(q, k, block=block, tau=self.settings.tau, scale=here.scale, sinks=sinks, valid=here.valid)
 
     def _sinks(self, here: PlannerCall) -> Tensor:
-        """Blocks with text or the first frame in them, bool ``[blocks]``."""
+        """Blocks with text or the first frame, bool ``[blocks]``."""
         return here.per_run(lambda: self._find_sinks(here).to(here.device), "sinks")
 
     def _find_sinks(self, here: PlannerCall) -> Tensor:

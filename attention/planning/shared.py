@@ -22,9 +22,9 @@ def default_block(grid: VideoGrid, max_block: int = 128) -> int:
 def always_kept(grid: VideoGrid, block: int, layout: Layout | None = None, *, first_frame: bool) -> Tensor:
     """Return the block pairs that every planner keeps, bool ``[blocks, blocks]`` on the CPU.
 
-    A query block reads its own keys, so that a row is never empty. Blocks with other tokens than video, such as text, are read
-    by all and read all. With ``first_frame`` all read the first latent frame, which causal video autoencoders encode
-    separately.
+    A query block reads its own keys, so that a row is never empty. Blocks with other tokens than video, such as text,
+    are read by all and read all. With ``first_frame`` all read the first latent frame, which causal video autoencoders
+    encode separately.
     """
     blocks = -(-grid.tokens // block)
     keep = torch.eye(blocks, dtype=torch.bool)

@@ -98,7 +98,7 @@ def test_sliding_tiles_on_real_sizes_read_more_than_tiles_and_say_so(
     if executed is not None:
         assert (density, whole) == (pytest.approx(executed, abs=1e-3), pytest.approx(ideal, abs=1e-3))
     assert 1.05 < density / whole < 1.17
-    assert f"a density of {density:.3f} where whole tiles have {whole:.3f}" in here.call.run.notes[0]
+    assert f"a density of {density:.3f} instead of {whole:.3f} for whole tiles" in here.call.run.notes[0]
 
 
 def shares_by_hand(q: Tensor, k: Tensor, chunk: Tensor, threshold: float) -> Tensor:

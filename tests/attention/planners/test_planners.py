@@ -162,7 +162,7 @@ def test_temporal_heads_are_found() -> None:
     v = torch.randn(1, 2, 256, 16, generator=torch.Generator().manual_seed(0))
     planner = SVG(density=0.2, block=16, first_frame=False).planner()
     here = sparse(planner).planner_call(planner, q, call_of(grid))
-    assert planner._judge(q, q, v, here).tolist() == [[True, False]]
+    assert planner._is_temporal(q, q, v, here).tolist() == [[True, False]]
 
 
 def test_anchors_are_bounded_whatever_the_length_and_move_on() -> None:
@@ -228,7 +228,7 @@ def test_blocks_that_do_not_divide_tiles_are_told(
     call = call_of(grid)
     sparse(SlidingTile(tile=tile, window=(1, 1, 1), block=block).planner()).wrap(dense)(*draw(grid), call)
     told = [note for note in call.run.notes if note.startswith("sliding-tile")]
-    start = f"sliding-tile: blocks of {block} tokens do not divide tiles of {math.prod(tile)}, so blocks that lie in"
+    start = f"sliding-tile: blocks of {block} tokens do not divide tiles of {math.prod(tile)}, so blocks that overlap"
     assert [note.startswith(start) and note.endswith(f"; {fix}") for note in told] == ([True] if fix else [])
 
 
@@ -257,7 +257,7 @@ def test_k_means_gives_the_same_a_few_tokens_at_a_time(monkeypatch: pytest.Monke
         (VideoGrid(frames=8, rows=6, cols=8), "the smaller tiles at the ends of 8 x 6 x 8 tokens"),
         (
             VideoGrid(frames=8, rows=8, cols=8, before=21),
-            r"what stands beside the tiles \(21 other tokens\)",
+            r"the 21 other tokens beside the tiles",
         ),
     ],
 )
@@ -272,7 +272,7 @@ def test_what_blocks_across_tiles_read_is_told_beside_what_tiles_would(grid: Vid
     ran = float(call.run.densities["sliding-tile"][0])
     assert ran > 1.01 * ideal
     (note,) = call.run.notes
-    said = f"do not divide {what}, so .* a density of {ran:.3f} where whole tiles have {ideal:.3f}; smaller blocks come"
+    said = f"do not divide {what}, so .* a density of {ran:.3f} instead of {ideal:.3f} for whole tiles; smaller"
     assert re.search(said, note)
 
 

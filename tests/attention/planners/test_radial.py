@@ -177,7 +177,7 @@ def test_the_least_density_keeps_neighbours_and_is_reported() -> None:
     grid, frames = VideoGrid(frames=33, rows=4, cols=4), torch.arange(33)
     plan = radial_plan(grid, block=16, density=0.01)
     assert torch.equal(plan.keep[0, 0], ((frames[:, None] - frames).abs() <= 1) | (frames == 0))
-    assert plan.note is not None and "density 0.01 was asked for, 0.118 is the least" in plan.note
+    assert plan.note is not None and "density 0.01 was requested, 0.118 is the minimum" in plan.note
     assert "33 frames of 16 tokens in blocks of 16" in plan.note
 
 
