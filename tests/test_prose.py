@@ -18,6 +18,8 @@ FOLDERS: tuple[str, ...] = (
     "attention/operators",
     "attention/planners",
     "attention/planning",
+    "attention/positions",
+    "attention/rules",
     "benchmarks",
     "genkit/__init__.py",
     "genkit/checks",

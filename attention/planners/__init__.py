@@ -1,1 +1,1 @@
-"""Planners decide which blocks of keys are read; the rules beside them apply the decision to attention calls."""
+"""Planners: each decides which blocks of keys are read."""

@@ -1,1 +1,1 @@
-"""Plans of positions in time: an adapter for each way in which models make theirs."""
+"""Plans of temporal positions: an adapter for each way in which models compute theirs."""

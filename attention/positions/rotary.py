@@ -1,7 +1,7 @@
-"""Adapters for tables of cosines and sines: made by a part of the model, or given to it by the pipeline.
+"""Adapters for tables of cosines and sines, computed by a module of the model or passed to it by the pipeline.
 
-They act in torch's own hooks, which stay when a model is moved, offloaded or compiled, and only inside forwards of the
-pipeline that the plan is for. A table is never written to: the model gets another one.
+They are plain torch hooks, which remain when a model is moved, offloaded or compiled, and act only in forwards of the
+plan's own pipeline. A table is never modified in place: the model gets another one.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ Table = tuple[Tensor, Tensor]
 
 
 class RotaryModule:
-    """Changes what a part of the model makes, of fixed or learned frequencies (Wan, HunyuanVideo, LTX, Mochi)."""
+    """Adapter for a module that computes the table, of fixed or learned frequencies (Wan, HunyuanVideo, LTX, Mochi)."""
 
     def __init__(self, component: str, model: nn.Module, facts: PositionFacts, shift: Shift) -> None:
         self.component, self.model, self.facts, self.shift = component, model, facts, shift
@@ -34,19 +34,19 @@ class RotaryModule:
         """Register the hook.
 
         Raises:
-            LookupError: the model has no such part.
+            LookupError: the model does not have the module.
         """
         try:
             part = self.model.get_submodule(self.facts.where)
         except AttributeError:
             raise LookupError(
-                f"{self.component} has no part {self.facts.where!r} that makes its positions, so a plug-in cannot "
+                f"{self.component} has no module {self.facts.where!r} that computes its positions, so a plug-in cannot "
                 "change them; is this model of another version?"
             ) from None
         self._handles.append(part.register_forward_hook(Hook(self._made), with_kwargs=True))
 
     def remove(self) -> None:
-        """Take it out again."""
+        """Remove the hook."""
         while self._handles:
             self._handles.pop().remove()
 
@@ -58,17 +58,17 @@ class RotaryModule:
 
 
 class RotaryArgument(RotaryModule):
-    """Changes the table that the pipeline has made and gives to every forward of the model (CogVideoX)."""
+    """Adapter for a table that the pipeline computes and passes to every forward of the model (CogVideoX)."""
 
     def install(self) -> None:
         """Register the hook."""
         self._handles.append(self.model.register_forward_pre_hook(Hook(self._taken), with_kwargs=True))
 
     def _taken(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Give the forward its arguments with another table.
+        """Replace the table in the arguments of the forward.
 
         Raises:
-            ValueError: there is none.
+            ValueError: the pipeline passes none.
         """
         volume = self.shift.volume
         if volume is None:
@@ -76,7 +76,7 @@ class RotaryArgument(RotaryModule):
         arguments, name = arguments_of(model, args, kwargs), self.facts.where
         if arguments.get(name) is None:
             raise ValueError(
-                f"{self.component} was given no {name}, so there are no positions to change; leave the plug-in out"
+                f"{self.component} was called without {name}, so it has no positions to change; leave out the plug-in"
             )
         changed = shifted(self, arguments[name], volume, lambda: arguments)
         if name in kwargs:
@@ -86,10 +86,10 @@ class RotaryArgument(RotaryModule):
 
 
 def shifted(adapter: RotaryModule, table: Table, volume: Volume, arguments: Callable[[], Arguments]) -> Table:
-    """Return the table as the plan wants it.
+    """Return the table with the plan's positions.
 
     Raises:
-        ValueError: it is not what the facts say.
+        ValueError: the table does not match the facts of the family.
     """
     facts, what = adapter.facts, f"{adapter.component}.{adapter.facts.where}"
 
@@ -113,19 +113,19 @@ def by_frame(table: Tensor, token_axis: int, volume: Volume, what: str) -> Tenso
     """Return a table as ``[frames, tokens of a frame, ..., C]``.
 
     Raises:
-        ValueError: its tokens are not those of the video, as where devices share them.
+        ValueError: its tokens are not those of the video, for example because devices share them.
     """
     tokens = table.movedim(token_axis, 0)
     if len(tokens) != prod(volume):
         raise ValueError(
             f"{what} has the positions of {len(tokens)} tokens and the video has {prod(volume)} (do devices share them "
-            "in context parallelism?), so a plug-in cannot change them; leave one of the two out"
+            "in context parallelism?), so a plug-in cannot change them; leave out the plug-in or context parallelism"
         )
     return tokens.unflatten(0, (volume[0], -1))
 
 
 def rewritten(cosines: Tensor, sines: Tensor, angles: Angles) -> Table:
-    """Return tables ``[frames, tokens, ..., C]`` with other channels of time, which hold nothing but time."""
+    """Return tables ``[frames, tokens, ..., C]`` with new values in the channels that encode only time."""
     assert angles.channels is not None
     repeats = angles.channels.shape[1]
     places = angles.channels.flatten().to(cosines.device)
@@ -141,7 +141,7 @@ def rewritten(cosines: Tensor, sines: Tensor, angles: Angles) -> Table:
 
 
 def turned(cosines: Tensor, sines: Tensor, angles: Angles) -> Table:
-    """Return tables ``[frames, tokens, heads, P]`` turned by the difference; rows and columns are in them as well."""
+    """Return tables ``[frames, tokens, heads, P]`` rotated by the difference; they also encode rows and columns."""
     more = (angles.after - angles.before)[:, None]
     changed = (more != 0).to(cosines.device)
     c, s = (x.to(cosines.dtype).to(cosines.device) for x in (more.cos(), more.sin()))

@@ -1,4 +1,4 @@
-"""The angles of one table as the model has them and as a plan wants them, computed once a run."""
+"""Rotation angles of one table before and after a plan, computed once per run."""
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ from genkit.attention.facts.volume import Volume
 from genkit.attention.model.session import Session
 
 Plan = Callable[[int, Tensor], tuple[Tensor, Tensor]]
-"""Given frames and inverse frequencies ``[..., P]``, gives positions ``[frames]`` and inverse frequencies."""
+"""Returns positions ``[frames]`` and inverse frequencies, given frames and inverse frequencies ``[..., P]``."""
 Check = Callable[[Rotation], None]
-"""Raises ``ValueError`` unless the model's own table turns as a ``Rotation`` says."""
+"""Raises ``ValueError`` unless the model's own table has the angles of a ``Rotation``."""
 ROUNDINGS = 8
-"""Roundings by which a model's own table may miss its angles: frequency, position, product, phase, cosine."""
+"""Roundings allowed between a model's own table and its angles: frequency, position, product, phase, cosine."""
 
 
 @dataclass(frozen=True)
@@ -25,29 +25,29 @@ class Angles:
     before: Tensor
     after: Tensor
     channels: Tensor | None
-    """As in ``Rotation``."""
+    """See ``Rotation``."""
     last: float
     """Position of the last frame."""
 
     @property
     def changed(self) -> Tensor:
-        """Which of them the plan changes; everything else stays bit for bit."""
+        """True where the plan changes an angle; all else stays bit-identical."""
         return self.before != self.after
 
 
 class Shift:
-    """What one plan makes of the positions in the forwards of one pipeline."""
+    """Change of the positions by one plan in the forwards of one pipeline."""
 
     def __init__(self, session: Session, plan: Plan) -> None:
         self.session, self.plan = session, plan
 
     @property
     def volume(self) -> Volume | None:
-        """Frames, rows and columns of tokens that have positions; None outside of the pipeline's own forwards."""
+        """Frames, rows and columns of the tokens in the current forward; None outside the pipeline's own forwards."""
         return self.session.volume
 
     def angles(self, place: Hashable, frames: int, rotation: Callable[[], Rotation], check: Check) -> Angles:
-        """Return the angles of the table at ``place``, which is checked once a run."""
+        """Return the angles of the table at ``place``; it is checked once per run."""
 
         def make() -> Angles:
             read = rotation()
@@ -61,18 +61,18 @@ def planned(rotation: Rotation, frames: int, plan: Plan) -> Angles:
     """Return the angles before and after a plan.
 
     Raises:
-        ValueError: what the plan gives has another shape, or is not finite.
+        ValueError: the plan returned another shape or values that are not finite.
     """
     own, phases = rotation.inverse_frequencies, rotation.phases
     places = torch.arange(frames, dtype=torch.float64)
     positions, inverse_frequencies = plan(frames, own.clone())
     if positions.shape != places.shape or inverse_frequencies.shape != own.shape:
         raise ValueError(
-            f"a plan of positions gave {list(positions.shape)} positions and {list(inverse_frequencies.shape)} inverse "
-            f"frequencies for {frames} frames and {list(own.shape)}; give as many as it was given"
+            f"a position plan returned {list(positions.shape)} positions and {list(inverse_frequencies.shape)} inverse "
+            f"frequencies for {frames} frames and {list(own.shape)}; return as many as it was given"
         )
     if not (positions.isfinite().all() and inverse_frequencies.isfinite().all()):
-        raise ValueError("a plan of positions gave positions or inverse frequencies that are NaN or infinite")
+        raise ValueError("a position plan returned NaN or infinite values; positions and frequencies must be finite")
     before, after = (_outer(x, w, phases) for x, w in ((places, own), (positions, inverse_frequencies)))
     return Angles(before, after, rotation.channels, float(positions.max()))
 
@@ -83,9 +83,9 @@ def _outer(positions: Tensor, inverse_frequencies: Tensor, phases: Tensor | None
 
 
 def check_turns(rotation: Rotation, cosines: Tensor, sines: Tensor, what: str) -> None:
-    """Raise ``ValueError`` unless frame ``f`` is frame 0 turned by ``f`` times the inverse frequencies.
+    """Raise ``ValueError`` unless frame ``f`` is frame 0 rotated by ``f`` times the inverse frequencies.
 
-    ``cosines`` and ``sines`` are those of one token a frame, ``[frames, ..., C]``; ``what`` names their table.
+    ``cosines`` and ``sines`` are those of one token per frame, ``[frames, ..., C]``; ``what`` names their table.
     """
     own, channels = rotation.inverse_frequencies, rotation.channels
     table = torch.complex(cosines.detach().double().cpu(), sines.detach().double().cpu())
@@ -94,15 +94,15 @@ def check_turns(rotation: Rotation, cosines: Tensor, sines: Tensor, what: str) -
     turned = torch.arange(len(table), dtype=torch.float64).view(-1, *[1] * (table.ndim - 1)) * own
     missed = (table - table[:1] * torch.polar(torch.ones_like(turned), turned)).abs()
     phases = 0.0 if rotation.phases is None else float(rotation.phases.abs().max())
-    # A frame and frame 0 may each miss its angles by as much.
+    # A frame and frame 0 may each deviate from their angles by as much.
     check_near(missed / 2, cosines.dtype, float(turned.abs().max()) + phases, what)
 
 
 def check_near(missed: Tensor, dtype: torch.dtype, largest: float, what: str) -> None:
-    """Raise ``ValueError`` if a table of ``dtype`` misses its angles by more than rounding; ``largest`` in radians."""
+    """Raise ``ValueError`` if a table of ``dtype`` deviates by more than rounding; ``largest`` angle in radians."""
     allowed = ROUNDINGS * (torch.finfo(dtype).eps + torch.finfo(torch.float32).eps * largest)
     if not float(missed.max()) <= allowed:
         raise ValueError(
-            f"{what} is not what the card of its family says (off by {float(missed.max()):.2g}), so its positions "
-            "cannot be changed; leave the plug-in out, or correct `positions` on the card in attention/facts/cards.py"
+            f"{what} does not match the card of its family (off by {float(missed.max()):.2g}), so its positions cannot "
+            "be changed; leave out the plug-in, or correct `positions` on the card in attention/facts/cards.py"
         )

@@ -1,7 +1,7 @@
-"""Adapters for sinusoids that are added to hidden states: in front of attention along time, or to the tokens at first.
+"""Adapters for sinusoids that are added to hidden states, before temporal attention or before the first block.
 
-The added table may end (AnimateDiff's does, at 32 frames): a plan goes beyond its frames only where it keeps them at
-positions that the table has.
+The table may be finite (AnimateDiff's has 32 frames): a plan can extend the video beyond it only with positions inside
+the table.
 """
 
 from functools import partial
@@ -18,17 +18,17 @@ from genkit.attention.positions.shift import Angles, Shift, check_near
 
 
 class Sinusoids:
-    """Changes the tables in front of attention along time (AnimateDiff); windows begin them anew as without a plan."""
+    """Adapter for the tables before temporal attention (AnimateDiff); they restart in windows as without a plan."""
 
     def __init__(self, component: str, model: nn.Module, facts: PositionFacts, shift: Shift) -> None:
         self.component, self.model, self.facts, self.shift = component, model, facts, shift
         self.tables: list[nn.Module] = []
 
     def install(self) -> None:
-        """Lead the forwards of all tables through the plan; the session renews and removes that.
+        """Route the forwards of all tables through the plan; the session renews and removes the route.
 
         Raises:
-            LookupError: no layer along time has a table.
+            LookupError: no temporal layer has a table.
         """
         session = self.shift.session
         layers = [layer for layer in session.layers if layer.component == self.component and layer.kind == "temporal"]
@@ -36,7 +36,7 @@ class Sinusoids:
         self.tables = [one for one in found if one is not None]
         if not self.tables:
             raise LookupError(
-                f"no attention along time in {self.component} has positions, so a plug-in cannot change them; leave it "
+                f"no temporal attention in {self.component} has positions, so a plug-in cannot change them; leave it "
                 "out"
             )
         for table in self.tables:
@@ -44,7 +44,7 @@ class Sinusoids:
         session.table_of = self.table
 
     def remove(self) -> None:
-        """Leave the tables of windows as they were."""
+        """Restore the tables of windows."""
         self.shift.session.table_of = first_positions
 
     def _added(self, table: nn.Module, forward: Any, hidden: Tensor) -> Any:
@@ -59,10 +59,10 @@ class Sinusoids:
         return self.facts.rotation(table, {})
 
     def table(self, table: Any, frames: int) -> Tensor:
-        """Return the first ``frames`` positions of one table as the plan wants them, ``[1, frames, C]``.
+        """Return the first ``frames`` positions of one table after the plan, ``[1, frames, C]``.
 
         Raises:
-            ValueError: one lies beyond the end of the table, or the table is not a sinusoid.
+            ValueError: one is beyond the end of the table, or the table is not a sinusoid.
         """
         pe: Tensor = table.pe[0]
 
@@ -80,7 +80,7 @@ class Sinusoids:
 
 
 class PatchSinusoid:
-    """Changes the table that is added to the tokens before the first block (CogVideoX-2b)."""
+    """Adapter for the table that is added to the tokens before the first block (CogVideoX-2b)."""
 
     def __init__(self, component: str, model: nn.Module, facts: PositionFacts, shift: Shift) -> None:
         self.component, self.model, self.facts, self.shift = component, model, facts, shift
@@ -92,7 +92,7 @@ class PatchSinusoid:
         self._handles.append(part.register_forward_hook(Hook(self._added)))
 
     def remove(self) -> None:
-        """Take it out again."""
+        """Remove the hook."""
         while self._handles:
             self._handles.pop().remove()
 
@@ -116,11 +116,11 @@ class PatchSinusoid:
         return result
 
     def _check(self, part: Any, read: Rotation) -> None:
-        """Compare with the table that the model has for its usual size."""
+        """Compare with the model's own table for its default size."""
         own = getattr(part, "pos_embedding", None)
         what = f"{self.component}.{self.facts.where}.pos_embedding"
         if own is None or read.channels is None:
-            raise ValueError(f"{what} is missing, so there are no positions to change; leave the plug-in out")
+            raise ValueError(f"{what} is missing, so there are no positions to change; leave out the plug-in")
         frames = (part.sample_frames - 1) // part.temporal_compression_ratio + 1
         table = own[0, part.max_text_seq_length :].unflatten(0, (frames, -1))[:, 0]
         places = torch.arange(frames, dtype=torch.float64)[:, None] * read.inverse_frequencies
@@ -130,12 +130,12 @@ class PatchSinusoid:
 
 
 def sinusoid(angles: Tensor) -> Tensor:
-    """Return sine and cosine of angles ``[frames, P]`` in turn, float64 ``[frames, 2 P]``."""
+    """Return sine and cosine of angles ``[frames, P]``, interleaved, float64 ``[frames, 2 P]``."""
     return torch.stack([angles.sin(), angles.cos()], -1).flatten(-2)
 
 
 def in_channels(values: Tensor, angles: Angles) -> Tensor:
-    """Return sine and cosine of ``values`` ``[frames, P]`` where the table has them, float64 ``[frames, 2 P]``."""
+    """Return sine and cosine of ``values`` [frames, P] in the table's channels, float64 ``[frames, 2 P]``."""
     assert angles.channels is not None
     out = values.new_empty(len(values), angles.channels.numel())
     out[:, angles.channels[:, 0]], out[:, angles.channels[:, 1]] = values.sin(), values.cos()
@@ -143,7 +143,7 @@ def in_channels(values: Tensor, angles: Angles) -> Tensor:
 
 
 def check_end(frames: int, last: float, longest: int) -> None:
-    """Raise ``ValueError`` if the last frame stands beyond the ``longest`` positions that a table has."""
+    """Raise ``ValueError`` if the last frame is beyond the ``longest`` positions of a table."""
     if last > longest - 1:
         raise ValueError(
             f"the last of {frames} frames would be at position {last:.4g}, and the positions of this model end at "

@@ -2,13 +2,13 @@
 
 Source: FreeLong, arXiv 2407.19918, eq. 5 to 7. The paper blends with three FFTs and a Gaussian low-pass of width ``d``
 on centred frequencies in [-1, 1]. The two filters add up to 1 and the Gaussian is separable, so the blend is
-``local + G(global - local)`` with a small matrix for each axis (a blur of deviation ``1 / (pi d)`` samples where ``d``
-is small). Different from the source, on purpose:
+``local + G(global - local)`` with a small matrix for each axis (for small ``d``, a blur with a standard deviation of
+``1 / (pi d)`` samples). Deliberately different from the source:
 
-- the ends are mirrored where the FFT wraps the last frame into frame 0;
-- odd lengths keep their mean (the released code centres the filter half a bin off, which takes 1.8 % of it at 21);
-- all layers blend (the released code keeps to the window in those of full resolution, which the paper does not say);
-- the window is cut at the ends of the video, as in the code for VideoCrafter2 (the one for LaVie moves it inside).
+- the ends are mirrored; the FFT wraps the last frame into frame 0;
+- odd lengths keep their mean (the released code centres the filter half a bin off, which loses 1.8 % of it at 21);
+- all layers blend (in the released code those of full resolution are local only, which the paper does not mention);
+- the window is cut at the ends of the video, as in the code for VideoCrafter2 (the code for LaVie shifts it inside).
 """
 
 from dataclasses import dataclass, replace
@@ -21,13 +21,13 @@ from genkit.attention.calls.call import Attend, Call, Kind, Order, Rule
 
 
 def blur_matrix(size: int, cutoff: float) -> Tensor:
-    """Gaussian low-pass of ``size`` samples as a symmetric float64 matrix ``[size, size]`` whose rows sum to 1.
+    """Return a Gaussian low-pass as a symmetric float64 matrix ``[size, size]`` whose rows sum to 1.
 
-    ``cutoff`` is the filter's deviation ``d`` in normalised frequency (1 is half a cycle a sample), in (0, inf]. The
-    ends are mirrored about the half sample, so a constant stays itself at every length.
+    ``cutoff`` is the filter's standard deviation ``d`` in normalised frequency (1 is half a cycle per sample), in
+    (0, inf]. The ends are mirrored about the half sample, so constants are preserved at every length.
     """
     number = torch.arange(size, dtype=torch.float64)
-    # A filter with mirrored ends only scales these cosines (the orthonormal DCT-II); wave k has k / size of the highest
+    # A filter with mirrored ends only scales these cosines (the orthonormal DCT-II); wave k has k / size of the max
     # frequency.
     waves = torch.cos(pi / size * number[:, None] * (number + 0.5)) * sqrt(2 / size)
     waves[0] /= sqrt(2)
@@ -44,29 +44,29 @@ def low_pass(x: Tensor, cutoff_time: float, cutoff_space: float) -> Tensor:
 
 
 def band(frames: int, radius: int) -> Tensor:
-    """bool ``[frames, frames]``: which frames are at most ``radius`` apart."""
+    """Return the pairs of frames at most ``radius`` apart, bool ``[frames, frames]``."""
     frame = torch.arange(frames)
     return (frame[:, None] - frame).abs() <= radius
 
 
 @dataclass(frozen=True, kw_only=True)
 class SpectralBlendRule(Rule):
-    """Blend the attention below with itself restricted to a window."""
+    """Blend of the wrapped attention with itself restricted to a window."""
 
     radius: int
     """Half-width of the local window in latent frames."""
     until: float
-    """Share of the steps in which the global branch takes part; local only afterwards."""
+    """Share of the steps, from the first, that use the global branch; later ones are local only."""
     cutoff_time: float
     cutoff_space: float
     native_frames: int
-    """Latent frames at and below which nothing is changed."""
+    """Latent frames up to which nothing is changed."""
     name: str = "freelong"
     order: Order = "branches"
     kinds: frozenset[Kind] = frozenset({"self", "joint", "temporal"})
 
     def wrap(self, attend: Attend) -> Attend:
-        """Call ``attend`` for the window, and for everything while the gate is open."""
+        """Return ``attend`` over the window, blended with ``attend`` over all frames before ``until``."""
 
         def blended(q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:
             if call.grid.frames <= self.native_frames:
@@ -83,7 +83,7 @@ class SpectralBlendRule(Rule):
         return blended
 
     def _window(self, call: Call) -> Tensor:
-        # The same table for every call, so that sparse rules can know it again.
+        # The same tensor in every call, so that sparse rules can recognise it.
         frames = call.grid.frames
         return call.run.memory.table((self.name, frames), lambda: band(frames, self.radius))
 
@@ -102,7 +102,7 @@ def _within(visible: Tensor | None, window: Tensor) -> Tensor:
 
 
 def _as_volume(x: Tensor, call: Call) -> Tensor:
-    """``[B, H, video tokens, D]`` to ``[B', H, frames, rows, cols, D]``, space unfolded from the batch where needed."""
+    """``[B, H, video tokens, D]`` to ``[B', H, frames, rows, cols, D]``, space unfolded from the batch."""
     grid = call.grid
     if grid.fold == "none":
         return x.unflatten(2, (grid.frames, grid.rows, grid.cols))

@@ -1,8 +1,8 @@
-"""Each latent frame reads the words of its own event: per-frame bias on the text keys of cross-attention.
+"""Each latent frame reads the text of its own event: per-frame bias on the text keys of cross-attention.
 
 Source: the plateau-and-tail form of Prompt Relay, arXiv 2604.10030, with two corrections: the plateau covers the whole
-event, and the cost of a frame's nearest event is subtracted, so that no frame is left without words. The text of all
-events stands one after the other in the keys, each with its own padding.
+event, and the cost of a frame's nearest event is subtracted, so that every frame reads some text. The keys are the
+concatenated texts of all events, each with its own padding.
 """
 
 from dataclasses import dataclass
@@ -21,11 +21,11 @@ LARGEST_COST = 60.0
 
 
 def event_costs(grid: VideoGrid, spans: Spans, tail: float) -> Tensor:
-    """What reading each event costs each latent frame: ``[frames, events]`` float32, 0 on an event's plateau.
+    """Return the cost of each event for each latent frame, float32 ``[frames, events]``; 0 on an event's plateau.
 
-    A frame is where its middle is; outside a span the cost grows with the square of the distance and reaches
-    ``ln(1000)`` at ``tail`` seconds. With ``tail=0`` each frame reads its nearest event, of two equally near ones the
-    later, and the others cost infinity.
+    A frame is at its middle. Outside a span the cost grows with the square of the distance and reaches ``ln(1000)`` at
+    ``tail`` seconds. With ``tail=0`` each frame reads its nearest event, the later one of a tie, and the others cost
+    infinity.
     """
     away = _away(grid, spans)
     if tail == 0:
@@ -36,10 +36,10 @@ def event_costs(grid: VideoGrid, spans: Spans, tail: float) -> Tensor:
 
 
 def check_events(grid: VideoGrid, spans: Spans) -> None:
-    """Every event must be the nearest one of at least one latent frame of the whole video, or nobody would see it.
+    """Check that every event is the nearest one of at least one latent frame of the whole video.
 
     Raises:
-        ValueError: an event is not; the sentence names it, its seconds and the least seconds for this model.
+        ValueError: an event is not; the message has its number, its seconds and the min seconds for this model.
     """
     shown = set(_nearest(_away(grid, spans)).tolist())
     for number, (begin, end) in enumerate(spans):
@@ -60,22 +60,22 @@ def _away(grid: VideoGrid, spans: Spans) -> Tensor:
 
 
 def _nearest(away: Tensor) -> Tensor:
-    """The nearest event of each frame ``[frames]``, the later one of two: an event does not hold its own end."""
+    """The nearest event of each frame ``[frames]``, the later one of a tie: an event excludes its end."""
     return away.shape[1] - 1 - away.flip(1).argmin(dim=1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TextRoutingRule(Rule):
-    """Route text keys in cross-attention, by the events that ``run.events`` has from when the text was encoded."""
+    """Routing of text keys in cross-attention, by ``run.events``, which are set when the text is encoded."""
 
     tail: float
-    """Seconds over which a neighbouring event fades; 0 cuts hard."""
+    """Seconds over which a neighbouring event fades; 0 is a hard cut."""
     name: str = "timeline"
     order: Order = "logits"
     kinds: frozenset[Kind] = frozenset({"cross"})
 
     def wrap(self, attend: Attend) -> Attend:
-        """Leave calls with one event, or with the plain negative prompt, exactly as they are."""
+        """Return ``attend`` with routed text; calls with one event or only the negative prompt do not change."""
 
         def routed(q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:
             events = call.run.events
@@ -91,7 +91,7 @@ class TextRoutingRule(Rule):
         return routed
 
     def _costs(self, call: Call, spans: Spans) -> Tensor:
-        """Costs of the frames of this call, ``[frames, events]``; those of the whole video are made once a run."""
+        """Costs of the frames of this call, ``[frames, events]``; computed once per run, for the whole video."""
 
         def make() -> Tensor:
             check_events(whole, spans)
@@ -106,14 +106,13 @@ class TextRoutingRule(Rule):
 def _keys_of_each(call: Call, keys: int, events: int) -> int:
     if keys % events:
         raise ValueError(
-            f"{call.layer} has {keys} text keys for {events} events, which is not the same number for each; does "
-            "the model add keys of its own?"
+            f"{call.layer} has {keys} text keys, which {events} events do not divide; does the model add its own keys?"
         )
     return keys // events
 
 
 def _grouped(q: Tensor, k: Tensor, v: Tensor, call: Call, bias: Tensor) -> Tensor:
-    """One call a group of equal frames, ``bias`` ``[frames, keys]``; no queries-by-keys table is made."""
+    """One call for each run of frames with equal ``bias`` [frames, keys], without a table of queries by keys."""
     if call.grid.fold == "time":
         rows = bias.to(q).repeat(q.shape[0] // call.grid.frames, 1)[:, None, None]
         return sdpa(q, k, v, call, _added(call.mask, rows))
@@ -129,19 +128,19 @@ def _grouped(q: Tensor, k: Tensor, v: Tensor, call: Call, bias: Tensor) -> Tenso
 
 
 def _first_token(call: Call, queries: int) -> int:
-    """Number of the first query among the tokens of the video, which devices may share between them."""
+    """Index of the first query among the tokens of the video, which devices may share."""
     whole = call.grid.video_tokens
     tokens = range(whole) if call.devices is None else call.devices.tokens_here(whole)
     if queries != len(tokens):
         raise ValueError(
-            f"{call.layer} has {queries} queries where {len(tokens)} of the {whole} tokens of the video were expected, "
-            "so it is not known which frames they are; does other code split the sequence?"
+            f"{call.layer} has {queries} queries, but {len(tokens)} of the {whole} tokens of the video were expected, "
+            "so their frames are unknown; does other code split the sequence?"
         )
     return tokens.start
 
 
 def _added(mask: Tensor | None, bias: Tensor) -> Tensor:
-    """``bias`` and the model's own mask as one additive mask."""
+    """Additive mask of ``bias`` and the model's own mask."""
     bias = bias.expand(1, 1, 1, -1) if bias.ndim == 1 else bias
     if mask is None:
         return bias

@@ -1,14 +1,14 @@
-"""Attention in overlapping windows of frames, fused with weights that fall off towards each window's ends.
+"""Attention in overlapping windows of frames, fused with weights that decrease towards each window's ends.
 
 Source: FreeNoise, arXiv 2310.15169, eq. 8 and 9. Queries, keys and values are projected once and each attention is
 fused, as in the released code for VideoCrafter. Different from the source:
 
-- the released code leaves the last ``(frames - window) % stride`` frames in no window; here a last window always ends
-  at the last frame;
+- in the released code the last ``(frames - window) % stride`` frames are not in any window; here a last window always
+  ends at the last frame;
 - diffusers' own FreeNoise for AnimateDiff fuses the hidden states after both attentions of a block, so that its second
-  attention reads what the first gave in that window alone; here it reads the fused states, and positions begin anew in
-  each window in both. The two are equal where a block has one attention, and 1.6 % of the range apart on the small
-  random model of the tests, which has two.
+  attention reads the output of the first in the same window only; here it reads the fused states. Positions restart in
+  each window in both. The two are equal if a block has one attention; on the small random model of the tests, which has
+  two, they differ by 1.6 % of the range.
 """
 
 from dataclasses import dataclass, replace
@@ -22,7 +22,7 @@ from genkit.attention.geometry.windows import window_starts, window_weights
 
 @dataclass(frozen=True, kw_only=True)
 class WindowRule(Rule):
-    """Each window of ``window`` latent frames attends to itself; ``stride`` frames lie between window starts."""
+    """Self-attention of each window of ``window`` latent frames; windows start every ``stride`` frames."""
 
     window: int
     stride: int
@@ -32,11 +32,11 @@ class WindowRule(Rule):
 
     @property
     def restarts(self) -> int:
-        """Latent frames after which positions begin anew; see ``positions``."""
+        """Length in latent frames of the windows in which positions restart at 0; see ``model.positions``."""
         return self.window
 
     def wrap(self, attend: Attend) -> Attend:
-        """Call ``attend`` once a window and fuse; other queries, if any, read all frames in a call of their own."""
+        """Return ``attend`` fused from one call per window; other queries read all frames in a separate call."""
 
         def windowed(q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:
             if call.grid.frames <= self.window:
@@ -73,15 +73,15 @@ class WindowRule(Rule):
 
 
 def _others_only(call: Call) -> Call:
-    """Return a call for its other queries: they read everything, video queries no more than they must."""
+    """A call only for the queries other than video: they read everything, and frames are hidden from video queries."""
     frames = call.grid.frames
-    # The same table for every call, so that sparse rules can know it again.
+    # The same tensor in every call, so that sparse rules can recognise it.
     nothing = call.run.memory.table(("windows", frames), lambda: torch.zeros(frames, frames, dtype=torch.bool))
     return replace(call, visible=nothing)
 
 
 def cropped(call: Call, begin: int, end: int, device: torch.device | str = "cpu") -> tuple[Tensor, Call]:
-    """Token indices of frames ``begin`` to ``end`` and of all others, and the call that describes them."""
+    """Return the token indices of the frames ``begin`` to ``end`` and of all other tokens, and the call for them."""
     grid = call.grid
     first = grid.video.start
     video = torch.arange(first + begin * grid.tokens_per_frame, first + end * grid.tokens_per_frame, device=device)

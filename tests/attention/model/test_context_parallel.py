@@ -160,5 +160,5 @@ def test_words_of_a_part_of_the_tokens_that_nobody_shares_are_refused() -> None:
     run = RunRecord(events=Events(lambda whole: [(0.0, 0.5), (0.5, whole.pixel_frames / whole.fps)]))
     call = Call(layer="blocks.1.attn2", depth=1, kind="cross", grid=grid, step=Step(), run=run)
     q, k = torch.zeros(1, 2, 30, 16), torch.zeros(1, 2, 8, 16)
-    with pytest.raises(ValueError, match="has 30 queries where 60 of the 60 tokens of the video were expected"):
+    with pytest.raises(ValueError, match="has 30 queries, but 60 of the 60 tokens of the video were expected"):
         rule.wrap(dense)(q, k, k, call)
