@@ -1,4 +1,4 @@
-"""Rules in one pipeline: everything that is known of them for as long as they are in it."""
+"""Rules applied to one pipeline: their state while they are installed."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,7 +22,7 @@ from genkit.attention.model.positions import first_positions, window_of
 
 
 class Applied:
-    """Rules that are applied to one pipeline; ``run`` is replaced before each generation, a forward lives in it."""
+    """Rules applied to one pipeline; ``run`` is replaced before each generation."""
 
     def __init__(self, pipe: Any, card: ModelCard, rules: list[Rule]) -> None:
         self.pipe, self.card = pipe, card
@@ -35,25 +35,25 @@ class Applied:
         self.rules = rules
         self.window = window_of(rules)
         self.table_of: Callable[[nn.Module, int], Tensor] = first_positions
-        """Reads the first positions that a module adds to hidden states, for windows in which they begin anew."""
+        """Returns the first positions that a module adds to hidden states, for windows in which they restart."""
         self.passages: list[Passage] = []
         self.around: list[Around] = []
         self.watchers: list[Watcher] = []
         self.batch: int | None = None
         self.on_copy: Callable[[], None] = lambda: None
-        """Raises where a copy of a model would not be one."""
+        """Raises if a copy of a model would not be faithful."""
         self.wrapped = False
-        """Whether forward rules are around the models, which begin and end each forward themselves."""
+        """True if forward rules are around the models; they begin and end each forward themselves."""
         self.max_frames: int | None = None
-        """Latent frames that a forward of a model has at most; None: as many as the video."""
+        """Max latent frames in a forward of a model; None: as many as the video."""
         self.caches = False
-        """Whether a step cache of this pipeline is in the models, of which other pipelines must know nothing."""
+        """True if a step cache of this pipeline is in the models; other pipelines must not use it."""
         self._thread = ThreadState()
         self.reordering = Reordering(card, _layout_of(rules), self._thread)
 
     @contextmanager
     def within(self, name: str, facts: dict[str, Any]) -> Iterator[None]:
-        """Inside one ``cache_context`` of a model, with what the pipeline says there."""
+        """Set the ``cache_context`` of a model, and the facts that the pipeline passes to it, inside the block."""
         before, self._thread.context = self._thread.context, (name, facts)
         try:
             yield
@@ -62,18 +62,18 @@ class Applied:
 
     @property
     def foreign(self) -> bool:
-        """Whether another pipeline is at work in this thread."""
+        """True if another pipeline runs in this thread."""
         return nearest_pipeline() not in (None, self.pipe)
 
     @property
     @torch.compiler.disable
     def inside(self) -> bool:
-        """Whether this thread is inside a forward of a model that is this pipeline's own doing."""
+        """True if this thread is in a forward of a model that this pipeline runs."""
         return self._forward is not None
 
     @property
     def trying(self) -> bool:
-        """Whether this thread tries a model out."""
+        """True if this thread runs the trial of a model."""
         return self._thread.trying
 
     @property
@@ -82,5 +82,5 @@ class Applied:
 
 
 def _layout_of(rules: list[Rule]) -> Layout | None:
-    """The order of the tokens that the only rule asks for; None with other rules, which count tokens frame by frame."""
+    """Token order of a single rule; None with several rules, because others count tokens frame by frame."""
     return rules[0].layout if len(rules) == 1 else None

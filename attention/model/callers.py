@@ -1,4 +1,4 @@
-"""Whose call is running: found on the stack, so that neither an exception nor another thread can make it wrong."""
+"""The pipeline whose call is running, found on the stack, so that exceptions and other threads do not matter."""
 
 import sys
 from collections.abc import Iterator
@@ -6,23 +6,23 @@ from types import FrameType
 from typing import Any
 
 PIPELINES = {"DiffusionPipeline", "ModularPipeline"}
-"""Names of diffusers' classes of pipelines."""
+"""Names of diffusers' pipeline classes."""
 
 
 def nearest_pipeline() -> Any:
-    """The pipeline whose method runs in this thread, the innermost of them; None where no pipeline does."""
+    """Return the innermost pipeline whose method runs in this thread; None if there is none."""
     found = (owner for owner in _owners(sys._getframe(1)) if _is_pipeline(owner))
     return next(found, None)
 
 
 def works_for(thread: int, *owners: Any) -> bool:
-    """Whether a method of one of ``owners`` runs in a thread, given by its number (``threading.get_ident``)."""
+    """Return True if a method of one of ``owners`` runs in a thread, given by its ``threading.get_ident()``."""
     frame = sys._current_frames().get(thread)
     return any(any(owner is one for one in owners) for owner in _owners(frame))
 
 
 def local_of_call(pipe: Any, name: str) -> Any:
-    """Return what a local variable of a pipeline's ``__call__`` holds that runs in this thread; None without one."""
+    """Return a local variable of a pipeline's ``__call__`` that runs in this thread; None if there is none."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         if frame.f_code.co_name == "__call__" and frame.f_locals.get("self") is pipe:

@@ -1,4 +1,4 @@
-"""What is known of one forward of a model: the volume of its tokens, its step of the solver, the calls that came by."""
+"""State of one forward of a model: the volume of its tokens, the solver step, and its attention calls."""
 
 import inspect
 import threading
@@ -19,12 +19,12 @@ from genkit.attention.geometry.layout import Layout
 from genkit.attention.geometry.windows import Window
 
 Context = tuple[str, dict[str, Any]]
-"""Name and facts of the ``cache_context`` that a pipeline is in."""
+"""Name and facts of a pipeline's current ``cache_context``."""
 
 
 @dataclass(kw_only=True)
 class Forward:
-    """One forward of a model that runs now."""
+    """Running forward of a model."""
 
     component: str
     run: RunRecord
@@ -32,15 +32,15 @@ class Forward:
     step: Step
     batch: int
     window: Window | None = None
-    """Window of the video that the model is given; None is all of it."""
+    """Window of the video that the model denoises; None: the whole video."""
     devices: Devices | None = None
     layout: Layout | None = None
-    """The order in which the tokens are between the blocks; None is frame by frame."""
+    """Order of the tokens between the blocks; None: frame by frame."""
     calls: dict[str, int] = field(default_factory=dict)
-    """How often each layer has called attention."""
+    """Attention calls so far, by layer."""
 
     def counted(self, layer: str) -> int:
-        """Count one more call of a layer; gives how many there were before."""
+        """Count one more call of a layer and return the number before it."""
         number = self.calls.get(layer, 0)
         self.calls[layer] = number + 1
         self.run.routed[f"{self.component}.{layer}"] += 1
@@ -64,7 +64,7 @@ class Forward:
         return replace(grid, before=others) if card.text_first else replace(grid, after=others)
 
     def step_of(self, q: Tensor, number: int) -> Step:
-        """Return the step with the branches of a layer's call ``number``; Mochi calls once a sample."""
+        """Return the step with the branches of a layer's call ``number``; Mochi makes a call for each sample."""
         branches = self.step.branches
         if q.shape[0] == 1 and self.batch > 1 and len(branches) > 1:
             return replace(self.step, branches=(branches[number * len(branches) // self.batch],))
@@ -72,15 +72,15 @@ class Forward:
 
 
 class ThreadState(threading.local):
-    """What one thread is doing: two threads may run two pipelines that share a model."""
+    """State of one thread: two threads may run two pipelines that share a model."""
 
     forward: Forward | None = None
     foreign: bool = False
-    """Whether a model runs for another pipeline."""
+    """True if a model runs for another pipeline."""
     trying: bool = False
-    """Whether a trial of the order of the tokens runs."""
+    """True if a trial of the token order runs."""
     trial: Callable[..., Tensor] | None = None
-    """Answers the attention calls of a trial instead of the rules."""
+    """Answers the attention calls of a trial, instead of the rules."""
     context: Context | None = None
 
 
@@ -91,13 +91,13 @@ def arguments_of(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
 
 
 def _unet_grid(grid: VideoGrid, kind: Kind, q: Tensor, batch: int) -> VideoGrid:
-    """The grid of one level of a UNet, where rows and columns are halved (rounding up) from level to level."""
+    """Grid of one level of a UNet; each level halves rows and columns (rounding up)."""
     pixels = q.shape[0] // batch if kind == "temporal" else q.shape[2]
     rows, cols = grid.rows, grid.cols
     while rows * cols > pixels and rows * cols > 1:
         rows, cols = -(-rows // 2), -(-cols // 2)
     if prod((rows, cols)) != pixels:
         raise RuntimeError(
-            f"no level of a {grid.rows}x{grid.cols} latent has {pixels} places; is the UNet of a new kind?"
+            f"no level of a {grid.rows}x{grid.cols} latent has {pixels} tokens; is this a new kind of UNet?"
         )
     return replace(grid, rows=rows, cols=cols, fold="space" if kind == "temporal" else "time")

@@ -1,4 +1,4 @@
-"""Where each forward of a pipeline's models begins and ends, and what must have happened in between."""
+"""Begin and end of each forward of a pipeline's models, and checks of what happened in between."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -22,19 +22,19 @@ from genkit.attention.model.progress import sigma_at, step_at, timestep_at
 
 
 class UnroutedError(RuntimeError):
-    """An attention layer computed without passing through the rules."""
+    """Attention layer that was not routed through the rules."""
 
 
 class Forwards(Applied):
-    """Begins and ends the forwards of the models, by hooks on the models or by the forward rules around them."""
+    """Begin and end of forwards, called by hooks on the models or by the forward rules around them."""
 
     @property
     def volume(self) -> Volume | None:
-        """Frames, rows and columns of tokens in the forward that this thread runs for this pipeline; None outside."""
+        """Frames, rows and columns of tokens in this thread's forward for this pipeline; None outside of one."""
         return None if self._forward is None else self._forward.volume
 
     def begin(self, component: str, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Read shape and step once, before the model's forward; of another pipeline's, nothing.
+        """Read shape and step once, before the model's forward, unless it runs for another pipeline.
 
         Raises:
             ValueError: the model splits the keys of a call over devices.
@@ -64,9 +64,9 @@ class Forwards(Applied):
             watcher.begin(self._thread.forward)
 
     def end(self, component: str, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
-        """After the model's forward: every layer must have come by, or have been skipped by a step cache.
+        """Check after the model's forward that every layer was routed, or skipped by a step cache.
 
-        A cache has nothing to reuse at first, so a layer that never came by in this run is out of reach.
+        A cache is empty in the first step, so a layer that was never routed bypasses SDPA.
 
         Raises:
             UnroutedError: a layer's forward never reached ``scaled_dot_product_attention``.
@@ -75,7 +75,7 @@ class Forwards(Applied):
             return
         forward = self._forward
         self._thread.forward, self._thread.foreign = None, False
-        if forward is not None and out is not None:  # not another pipeline's, and not ended in an exception
+        if forward is not None and out is not None:  # not another pipeline's, and without an exception
             self._end(forward)
 
     def _end(self, forward: Forward) -> None:
@@ -95,10 +95,10 @@ class Forwards(Applied):
     def forward_in(
         self, component: str, model: nn.Module, arguments: dict[str, Any], step: Step, window: Window
     ) -> Iterator[None]:
-        """Let what runs inside the block be one forward of a model, about the frames of ``window`` alone.
+        """Treat the block as one forward of a model that denoises only the frames of ``window``.
 
         Raises:
-            ValueError, UnroutedError: as where a forward of the model begins and ends by itself.
+            ValueError, UnroutedError: see ``begin`` and ``end``.
         """
         with self._cache_context(component, window):
             if step.frame_progress is not None and len(step.frame_progress) == window.frames:
@@ -113,7 +113,7 @@ class Forwards(Applied):
             self._end(forward)
 
     def _cache_context(self, component: str, window: Window) -> AbstractContextManager[None]:
-        """A ``cache_context`` for each window, so that diffusers' caches remember each apart."""
+        """Separate ``cache_context`` of each window, so that diffusers' caches keep separate state."""
         around = next(around for around in self.around if around.model is self.models[component])
         if not self.caches or self._thread.context is None or around.context is None:
             return nullcontext()
@@ -124,7 +124,7 @@ class Forwards(Applied):
         return known
 
     def _count(self, component: str, names: list[str], calls: dict[str, int]) -> None:
-        """Keep in the record which layers were skipped, where the model has a step cache."""
+        """Record which layers a step cache skipped."""
         cached = getattr(self.models[component], "is_cache_enabled", False)
         for name in names:
             key = f"{component}.{name}"
@@ -134,7 +134,7 @@ class Forwards(Applied):
                 self.run.skipped[key] += 0 if name in calls else self.run.calls_per_forward[key]
 
     def grid_of(self, kind: Kind, other_tokens: int) -> VideoGrid:
-        """The grid that a call of this kind would have in the forward that runs now; ``self`` and ``joint`` alone."""
+        """Return the grid of a ``self`` or ``joint`` call with ``other_tokens`` in the current forward."""
         assert self._forward is not None
         tokens = prod(self._forward.volume) + other_tokens
         return self._grid(kind, torch.empty(1, 1, tokens, 1, device="meta"))
@@ -144,17 +144,17 @@ class Forwards(Applied):
         return self._forward.grid(self.card, self.pipe, self.fps, kind, q)
 
     def step_of(self, model: nn.Module, arguments: dict[str, Any]) -> Step:
-        """Return where the sampler is in a forward that is given ``arguments``."""
+        """Return the position of the sampler in a forward with ``arguments``."""
         batch, (frames, _, _) = len(latents_of(arguments)), self.card.volume(model, arguments)
         doubled = self.card.batched_guidance and self.batch is not None and batch == 2 * self.batch
         context = self._thread.context
         return step_at(self.pipe.scheduler, self.card, context, arguments["timestep"], frames, doubled=doubled)
 
     def timestep(self) -> float:
-        """Return the timestep of the schedule that the noisiest frame of the forward that runs now has reached."""
+        """Return the timestep of the schedule that the noisiest frame of the current forward has reached."""
         assert self._forward is not None
         return timestep_at(self.pipe.scheduler, self._forward.step)
 
     def sigma(self, index: int) -> float | None:
-        """Noise level of a step in [0, 1]; None for schedulers whose sigmas mean something else."""
+        """Return the noise level of a step in [0, 1]; None if the scheduler's sigmas mean something else."""
         return sigma_at(self.pipe.scheduler, self.card, index)

@@ -1,4 +1,4 @@
-"""The arguments and the prediction of a model's forward by frames: taken apart, and cut to a window."""
+"""Arguments and prediction of a model's forward: split into frames and cut to a window."""
 
 from dataclasses import dataclass
 from math import prod
@@ -13,7 +13,7 @@ from genkit.attention.geometry.windows import Window
 LATENTS = ("hidden_states", "sample")
 """Names of the argument with the latents."""
 POSITIONS = frozenset({"image_rotary_emb"})
-"""Tables of positions by token, of which each window takes the first ones: it counts from its own first frame."""
+"""Tables of positions by token; each window takes the first ones, because positions restart in windows."""
 APART = frozenset({
     "encoder_hidden_states",
     "encoder_attention_mask",
@@ -28,28 +28,28 @@ APART = frozenset({
     "cross_attention_kwargs",
     "added_cond_kwargs",
 })  # fmt: skip
-"""Arguments about the text or the whole video; where they are repeated for each frame, a window takes its own."""
+"""Arguments for the text or the whole video; if they are repeated for each frame, a window takes its own."""
 
 
 @dataclass(frozen=True)
 class Frames:
-    """How the latents of one forward are divided into frames of tokens."""
+    """Division of the latents of one forward into token frames."""
 
     volume: Volume
     """Frames, rows and columns of tokens."""
     axis: int | None
     """Axis of the latent frames; None: the latents are tokens ``[B, tokens, C]``, frame by frame."""
     patch: int
-    """Latent frames that share a token."""
+    """Latent frames per token."""
 
     def split(self, latents: Tensor) -> Tensor:
-        """Return latents or a prediction as a view ``[B, frames, ...]``, in frames as attention counts them."""
+        """Return latents or a prediction as a view ``[B, frames, ...]`` by token frame."""
         if self.axis is None:
             return latents.unflatten(1, (-1, prod(self.volume[1:])))
         return latents.movedim(self.axis, 1).unflatten(1, (-1, self.patch))
 
     def join(self, latents: Tensor) -> Tensor:
-        """Return what ``split`` made its view of; the number of frames may differ."""
+        """Undo ``split``; the number of frames may differ."""
         joined = latents.flatten(1, 2)
         return joined if self.axis is None else joined.movedim(1, self.axis)
 
@@ -60,7 +60,7 @@ def frames_of(card: ModelCard, model: nn.Module, arguments: dict[str, Any]) -> F
 
 
 def latents_of(arguments: dict[str, Any]) -> Tensor:
-    """Return the latents that a model is given."""
+    """Return the latents among the arguments of a model."""
     found: Tensor = arguments[next(name for name in LATENTS if name in arguments)]
     return found
 
@@ -69,7 +69,7 @@ def cut(arguments: dict[str, Any], latents: Tensor, frames: Frames, window: Wind
     """Return a forward's arguments for the frames of ``window``, with ``latents`` in the model's own layout.
 
     Raises:
-        ValueError: an argument whose frames are not known.
+        ValueError: an argument whose frame axis is unknown.
     """
     return {name: _cut_one(name, value, latents, frames, window) for name, value in arguments.items()}
 
@@ -88,27 +88,27 @@ def _cut_one(name: str, value: Any, latents: Tensor, frames: Frames, window: Win
         return _each(value, lambda one: _repeated(one, len(latents), window))
     if _has_tensor(value):
         raise ValueError(
-            f"the model is given {name!r}, and it is not known which of its numbers belong to which frames, so it "
-            "cannot be cut into windows; leave it out, or leave out the plug-in that makes windows"
+            f"the model gets {name!r}, whose frame axis is unknown, so it cannot be cut into windows; leave out "
+            f"{name!r} or the plug-in that makes windows"
         )
     return value
 
 
 def _first_tokens(name: str, table: Tensor, frames: Frames, length: int) -> Tensor:
-    """A table by token, of which a window has fewer."""
+    """First entries of a table by token, as many as a window has tokens."""
     if prod(frames.volume) not in table.shape:
-        raise ValueError(f"{name} has {list(table.shape)} where {prod(frames.volume)} tokens were expected in one axis")
+        raise ValueError(f"{name} {list(table.shape)} has no axis of {prod(frames.volume)} tokens, so it cannot be cut")
     return table.narrow(table.shape.index(prod(frames.volume)), 0, length * prod(frames.volume[1:]))
 
 
 def _levels(timestep: Any, frames: Frames, window: Window) -> Any:
-    """Noise levels of each video, latent frame or token."""
+    """Noise levels of a window, given one for each video, latent frame or token."""
     if not isinstance(timestep, Tensor) or timestep.ndim < 2 or timestep[0].numel() == 1:
         return timestep
     if timestep.shape[1] % frames.volume[0]:
         raise ValueError(
-            f"timestep has {list(timestep.shape)}, which is not a noise level for each of {frames.volume[0]} frames or "
-            "of their tokens, so it cannot be cut into windows; leave out the plug-in that makes them"
+            f"timestep {list(timestep.shape)} is not one noise level for each of {frames.volume[0]} frames or their "
+            "tokens, so it cannot be cut into windows; leave out the plug-in that makes windows"
         )
     by_frame = timestep.unflatten(1, (frames.volume[0], -1))
     return by_frame[:, window.begin : window.end].flatten(1, 2)
@@ -121,7 +121,7 @@ def _repeated(value: Tensor, batch: int, window: Window) -> Tensor:
 
 
 def _each(value: Any, change: Any) -> Any:
-    """``change`` of each tensor in nested containers."""
+    """``change`` applied to each tensor in nested containers."""
     if isinstance(value, Tensor):
         return change(value)
     if isinstance(value, (tuple, list)):
@@ -143,22 +143,22 @@ def _has_tensor(value: Any) -> bool:
 
 
 def prediction_of(output: Any) -> Tensor:
-    """Return the one tensor that a model gives.
+    """Return the single tensor that a model returns.
 
     Raises:
-        ValueError: it gives several, of which only the first could be put together from windows.
+        ValueError: the model returns several, which cannot be fused from windows.
     """
     tensors = [output] if isinstance(output, Tensor) else list(output if isinstance(output, tuple) else output.values())
     if len(tensors) != 1:
         raise ValueError(
-            f"the model gives {len(tensors)} tensors and not one prediction, so windows of it cannot be put together; "
+            f"the model returns {len(tensors)} tensors instead of one prediction, so its windows cannot be fused; "
             "leave out the plug-in that makes windows"
         )
     return tensors[0]
 
 
 def with_prediction(output: Any, prediction: Tensor) -> Any:
-    """Return a model's output with ``prediction`` in the place of its own."""
+    """Return a model's output with its prediction replaced."""
     if isinstance(output, Tensor):
         return prediction
     if isinstance(output, tuple):

@@ -1,8 +1,8 @@
-"""What enters a module and leaves it as it was, whoever else puts hooks there or takes them away meanwhile.
+"""Hooks that can be removed without a trace, also if others add or remove theirs in the meantime.
 
-A model's forward is begun and ended in torch's own hooks. An attention module's forward is replaced on the instance;
-accelerate and diffusers do the same, above and below, and take theirs out at any time. A copy of a module, or a pickle,
-holds nothing of ours.
+Begin and end of a model's forward are plain torch hooks. An attention module's forward is replaced on the instance;
+accelerate and diffusers do the same, above and below, and may remove theirs at any time. A copy or pickle of a module
+contains none of these hooks.
 """
 
 import copy
@@ -27,31 +27,31 @@ from genkit.attention.private import (
 )
 
 Through = Callable[..., Any]
-"""Given the forward that was to be run and its arguments; gives the output."""
+"""Called with the original forward and its arguments; returns the output."""
 
 
 class Watcher(Protocol):
-    """Something that wants to know about each forward of a model."""
+    """Observer of each forward of a model."""
 
     def begin(self, forward: Forward) -> None:
-        """Before the model's first layer."""
+        """Run before the model's first layer."""
         ...
 
     def end(self, forward: Forward) -> None:
-        """After its last."""
+        """Run after the model's last layer."""
         ...
 
 
 @dataclass
 class AsItWas:
-    """Which attributes for hooks a module had before."""
+    """Hook attributes that a module had before."""
 
     module: nn.Module
     had_registry: bool
     had_forward: bool
 
     def tidy(self) -> None:
-        """Take away the attributes that hooks need, if they were not there before and no hook is left."""
+        """Remove the attributes that hooks need, if they were not there before and no hook is left."""
         hooked = bool(hooks_on(self.module))
         if not hooked and not self.had_registry:
             REGISTRY.drop(self.module)
@@ -62,12 +62,12 @@ class AsItWas:
 
 
 def as_it_is(module: nn.Module) -> AsItWas:
-    """What a module looks like before hooks are registered on it."""
+    """Return the state of a module before hooks are registered on it."""
     return AsItWas(module, REGISTRY.is_in(module), "forward" in module.__dict__)
 
 
 class Passage:
-    """The forward of one module, led through ``through``; eager even in a compiled model."""
+    """Forward of one module, routed through ``through``; eager even in a compiled model."""
 
     __slots__ = ("__weakref__", "had_forward", "inner", "module", "through")
 
@@ -88,13 +88,13 @@ class Passage:
         return self.inner
 
     def renew(self) -> None:
-        """Go in again, outermost, if somebody else threw this out."""
+        """Install this again, outermost, if other code removed it."""
         if not list(_links_to(self)):
             self.inner, self.had_forward = self.module.forward, "forward" in self.module.__dict__
             self.module.forward = self  # type: ignore[assignment]
 
     def remove(self) -> None:
-        """Leave the chain of forwards, wherever in it this is by now."""
+        """Remove this from the chain of forwards, at any place in it."""
         self.through = None
         for holder, name in list(_links_to(self)):
             plain = getattr(self.inner, "__func__", None) is type(self.module).forward
@@ -113,7 +113,7 @@ class Passage:
 
 
 def _links_to(passage: Passage) -> Iterator[tuple[Any, str]]:
-    """Where a module's chain of forwards holds ``passage``: an object and the name of its attribute."""
+    """References to ``passage`` in a module's chain of forwards: an object and the name of its attribute."""
     module: Any = passage.module
     registry = module.__dict__.get(REGISTRY.name)
     holders = [(module, "forward"), (module, OFFLOADED_FORWARD.name)]
@@ -128,9 +128,9 @@ def _links_to(passage: Passage) -> Iterator[tuple[Any, str]]:
 
 
 class Around:
-    """Tells a session where each forward of a model begins and ends, and in which guidance branch it is.
+    """Hooks that report begin and end of each forward of a model, and its guidance branch, to a session.
 
-    Torch's own hooks do not depend on ``model.forward``, which offloading replaces after every call of a pipeline.
+    Plain torch hooks do not depend on ``model.forward``, which offloading replaces after every call of a pipeline.
     """
 
     def __init__(self, component: str, model: Any, session: Any) -> None:
@@ -143,7 +143,7 @@ class Around:
         self.context = Context(model, session) if hasattr(model, "cache_context") else None
 
     def remove(self) -> None:
-        """Take the hooks out again."""
+        """Remove the hooks."""
         while self._handles:
             self._handles.pop().remove()
         if self.context is not None:
@@ -152,7 +152,7 @@ class Around:
 
 
 class Hook:
-    """A hook of torch, eager even in a compiled model; a copy of the module has none."""
+    """Torch hook, eager even in a compiled model; copies of the module do not have it."""
 
     def __init__(self, call: Callable[..., Any], on_copy: Callable[[], None] = lambda: None) -> None:
         self.call, self.on_copy = call, on_copy
@@ -163,14 +163,14 @@ class Hook:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         self.on_copy()
-        return nullcontext().__exit__  # takes whatever it is given, does nothing, and needs nothing of ours
+        return nullcontext().__exit__  # a no-op with any arguments that does not refer to genkit
 
     def __reduce__(self) -> Any:
         return self.__deepcopy__({}).__reduce_ex__(4)
 
 
 class Context:
-    """A model's ``cache_context``, by which a pipeline tells the branch, the step and the noise level of a call."""
+    """Wrapper of a model's ``cache_context``, to which a pipeline passes branch, step and noise level of a call."""
 
     def __init__(self, model: Any, session: Any) -> None:
         self.model, self.session, self.inner = model, session, model.cache_context
@@ -179,12 +179,12 @@ class Context:
 
     @contextmanager
     def __call__(self, name: str, **facts: Any) -> Iterator[None]:
-        own = self.session.caches and self.session.foreign  # the memory of our cache is not for others
+        own = self.session.caches and self.session.foreign  # another pipeline must not use the state of our cache
         with self.session.within(name, facts), nullcontext() if own else self.inner(name, **facts):
             yield
 
     def remove(self) -> None:
-        """Uncover what was there before; another session may have come in above meanwhile."""
+        """Restore the previous ``cache_context``; another session may have wrapped this one in the meantime."""
         held = self.model.__dict__.get("cache_context")
         if held is self and not self.had:
             del self.model.__dict__["cache_context"]
@@ -203,11 +203,11 @@ class Context:
 
 
 def refuse_ring(component: str, model: nn.Module) -> None:
-    """Raise ``ValueError`` where diffusers' context parallelism hands parts of the keys around."""
+    """Raise ``ValueError`` if diffusers' context parallelism passes parts of the keys between devices."""
     degree = getattr(context_parallel(model), "ring_degree", None) or 1
     if degree > 1:
         raise ValueError(
-            f"{component} runs in ring context parallelism (ring_degree={degree}), where no device sees all keys of a "
-            "call, so nothing can be planned there; use ContextParallelConfig(ulysses_degree=...) instead, or leave "
-            "the plug-ins out"
+            f"{component} runs in ring context parallelism (ring_degree={degree}), where no device has all keys of a "
+            "call, so it cannot be planned; use ContextParallelConfig(ulysses_degree=...) instead, or leave out the "
+            "plug-ins"
         )

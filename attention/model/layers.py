@@ -10,7 +10,7 @@ from genkit.attention.facts.model_card import ModelCard
 
 @dataclass(frozen=True)
 class Layer:
-    """One attention module."""
+    """Attention module of a model."""
 
     component: str
     name: str
@@ -20,7 +20,7 @@ class Layer:
 
 
 def layers_of(component: str, model: nn.Module, card: ModelCard) -> list[Layer]:
-    """Return the attention modules of ``model`` that its family's card names, from the first to the last."""
+    """Return the attention modules of ``model`` that its family's card names, in order."""
     depth: dict[Kind, int] = {}
     found = []
     for name, module in model.named_modules():

@@ -1,11 +1,10 @@
-"""Positions in time that begin anew in each window of frames, where a model adds them to its hidden states.
+"""Temporal positions that restart in each window of frames, for models that add them to the hidden states.
 
-AnimateDiff adds a table of sinusoids to the hidden states in front of its attention along time, and the table ends (at
-32 frames for most adapters). Attention in windows counts positions from the beginning of each window, as the released
-codes of FreeNoise and diffusers' own do, so that a video of any length needs no more of the table than a window does.
-The modules that add the table are therefore told to let longer videos through as they are, and since queries, keys and
-values are affine in the hidden states, the projected table is added to those of each window instead: they are still
-projected once.
+AnimateDiff adds a table of sinusoids to the hidden states before temporal attention, and the table is finite (32 frames
+for most adapters). Attention in windows counts positions from the beginning of each window, as in the released code of
+FreeNoise and in diffusers, so that a video of any length needs only the part of the table for one window. The modules
+that add the table therefore do not add it to longer videos. Queries, keys and values are affine in the hidden states,
+so the projected table is added to those of each window instead, and they are still projected once.
 """
 
 from collections.abc import Callable, Iterable
@@ -18,11 +17,11 @@ from genkit.attention.calls.call import Rule
 from genkit.attention.model.hooks import Passage
 
 Positions = tuple[Tensor, Tensor, Tensor]
-"""What positions add to queries, keys and values: ``[heads, frames of a window, D]`` each."""
+"""Contribution of positions to queries, keys and values, ``[heads, frames of a window, D]`` each."""
 
 
 def window_of(rules: Iterable[Rule]) -> int | None:
-    """Return the latent frames of the windows in which positions begin anew; None if no rule has such windows."""
+    """Return the latent frames of the windows in which positions restart; None if no rule has such windows."""
     windows = [rule.restarts for rule in rules if rule.restarts is not None]
     return min(windows, default=None)
 
@@ -34,7 +33,7 @@ def embedding_of(model: nn.Module, layer: str) -> nn.Module | None:
 
 
 def leave_out(embedding: nn.Module, window: int, active: Callable[[], bool]) -> Passage:
-    """Let hidden states of more than ``window`` frames through ``embedding`` as they are, while ``active()``."""
+    """Bypass ``embedding`` for hidden states of more than ``window`` frames while ``active()``."""
 
     def through(forward: Callable[[Tensor], Any], hidden: Tensor) -> Any:
         return hidden if active() and hidden.shape[1] > window else forward(hidden)
@@ -43,23 +42,23 @@ def leave_out(embedding: nn.Module, window: int, active: Callable[[], bool]) -> 
 
 
 def first_positions(embedding: Any, window: int) -> Tensor:
-    """Return the first ``window`` positions that ``embedding`` adds, ``[1, window, C]``; fewer where its table ends."""
+    """Return the first ``window`` positions that ``embedding`` adds, ``[1, window, C]``; fewer if it has fewer."""
     table: Tensor = embedding.pe[:, :window]
     return table
 
 
 @torch.no_grad()
 def projected(attention: Any, table: Tensor, window: int, like: Tensor) -> Positions:
-    """Return what the positions in ``table`` ``[1, window, C]`` add to an attention module's queries, keys and values.
+    """Return the contribution of ``table`` [1, window, C] to an attention module's queries, keys and values.
 
     Raises:
         ValueError: the projections are not affine, or the table has fewer positions.
     """
     if any(getattr(attention, name, None) is not None for name in ("norm_q", "norm_k")):
-        raise ValueError("queries and keys are normalised, so positions cannot begin anew in windows of this model")
+        raise ValueError("queries and keys are normalised, so positions cannot restart in windows of this model")
     table = table.to(like)
     if table.shape[1] < window:
-        raise ValueError(f"windows of {window} frames are more than the {table.shape[1]} positions of this model")
+        raise ValueError(f"windows of {window} frames exceed the {table.shape[1]} positions of this model")
     both = torch.cat([torch.zeros_like(table[:, :1]), table], 1)
     added = []
     for project in (attention.to_q, attention.to_k, attention.to_v):

@@ -1,4 +1,4 @@
-"""Where the sampler is in one forward of a model: solver step, noise level, share of the schedule that is done."""
+"""Position of the sampler in one forward of a model: solver step, noise level, share of the schedule."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -12,7 +12,7 @@ from genkit.attention.facts.model_card import ModelCard
 from genkit.attention.model.forward import Context
 
 ROUNDING = 2**-7
-"""Relative error of a timestep that a pipeline hands to its model in bfloat16."""
+"""Relative error of a timestep that a pipeline passes to its model in bfloat16."""
 
 
 def step_at(
@@ -20,8 +20,8 @@ def step_at(
 ) -> Step:
     """Return the solver step of a forward over ``frames`` latent frames.
 
-    ``timestep`` is what the model was given: one number for each video, latent frame or token. ``doubled``: the forward
-    contains both branches of guidance.
+    ``timestep`` is the model's argument: one number for each video, latent frame or token. ``doubled``: the batch
+    contains both guidance branches.
     """
     name, facts = context or ("cond", {})
     index = facts.get("step_index")
@@ -44,7 +44,7 @@ def timestep_at(scheduler: Any, step: Step) -> float:
 
 
 def _reached(scheduler: Any, step: Step) -> int:
-    """The number of the schedule's step that the noisiest frame is in."""
+    """Index of the schedule's step that the noisiest frame has reached."""
     if step.frame_progress is None:
         return step.index
     steps = len(schedule_of(scheduler))
@@ -52,17 +52,17 @@ def _reached(scheduler: Any, step: Step) -> int:
 
 
 def schedule_of(scheduler: Any) -> Tensor:
-    """Return the timesteps that one frame goes through, from noise to the finished video.
+    """Return the timesteps of one frame, from noise to the finished video.
 
-    They are ``scheduler.timesteps``, unless a scheduler whose loop has more turns than a frame has steps gives them as
-    ``frame_timesteps``.
+    They are ``scheduler.frame_timesteps`` if its loop has more turns than a frame has steps, else
+    ``scheduler.timesteps``.
     """
     found: Tensor = getattr(scheduler, "frame_timesteps", scheduler.timesteps)
     return found
 
 
 def sigma_at(scheduler: Any, card: ModelCard, index: int) -> float | None:
-    """Return the noise level of a step in [0, 1]; None for schedulers whose sigmas mean something else."""
+    """Return the noise level of a step in [0, 1]; None if the scheduler's sigmas mean something else."""
     if hasattr(scheduler, "sigmas") and index < len(scheduler.sigmas):
         sigma = float(scheduler.sigmas[index])
         sigma = 1 - sigma if card.ascending_sigmas else sigma
@@ -73,10 +73,10 @@ def sigma_at(scheduler: Any, card: ModelCard, index: int) -> float | None:
 
 
 def progress_of(levels: Tensor, schedule: Tensor, end: float = 0.0) -> Tensor:
-    """Return the share of ``schedule`` that lies behind noise levels given as timesteps; float64, as ``levels``.
+    """Return the completed share of ``schedule`` at noise levels given as timesteps; float64, shaped like ``levels``.
 
-    Timestep ``i`` of ``n`` has ``i / n`` behind it, ``end`` (the finished video) 1; between two it is interpolated, and
-    beyond the ends it is 0 or 1. ``schedule`` falls or rises towards ``end``.
+    It is ``i / n`` at timestep ``i`` of ``n``, 1 at ``end`` (the finished video), interpolated in between, and 0 or 1
+    beyond the ends. ``schedule`` falls or rises towards ``end``.
     """
     sign = 1.0 if end > float(schedule[0]) else -1.0
     knots = sign * torch.cat([schedule.double().cpu(), torch.tensor([end], dtype=torch.float64)])
@@ -88,14 +88,14 @@ def progress_of(levels: Tensor, schedule: Tensor, end: float = 0.0) -> Tensor:
 
 
 def _frame_progress(timestep: Any, schedule: Tensor, frames: int, index: int, end: float) -> Tensor | None:
-    """What ``Step.frame_progress`` is for a model that was given ``timestep``."""
+    """``Step.frame_progress`` of a model that was given ``timestep``."""
     given = torch.as_tensor(timestep).detach().double().cpu()
     lowest, highest = float(given.min()), float(given.max())
     usual = float(schedule[index]) if index < len(schedule) else None
     if usual is not None and max(abs(lowest - usual), abs(highest - usual)) <= ROUNDING * abs(usual):
         return None
     if not _is_monotone(schedule, end) or not _is_within(lowest, highest, schedule, end):
-        return None  # the model is given noise levels on another scale
+        return None  # the model's timesteps are on another scale
     of_token = progress_of(given, schedule, end)
     if lowest == highest or given.ndim < 2 or given[0].numel() % frames:
         return of_token.min()[None]
@@ -115,12 +115,12 @@ def _is_within(lowest: float, highest: float, schedule: Tensor, end: float) -> b
 
 
 def _end(scheduler: Any, card: ModelCard) -> float:
-    """The timestep of the finished video."""
+    """Timestep of the finished video."""
     return float(getattr(scheduler.config, "num_train_timesteps", 1000)) if card.ascending_sigmas else 0.0
 
 
 def _scheduler_index(scheduler: Any, timestep: Any) -> int:
-    """The solver step, from the scheduler's own counter or by looking its timestep up."""
+    """Solver step, from the scheduler's own counter or by looking up its timestep."""
     if hasattr(scheduler, "step_index"):
         return int(scheduler.step_index or 0)
     now = timestep.flatten()[0] if isinstance(timestep, Tensor) else torch.tensor(timestep)

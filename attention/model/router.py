@@ -1,4 +1,4 @@
-"""Routes ``scaled_dot_product_attention`` of one attention module, whatever backend the user chose for it."""
+"""Routing of ``scaled_dot_product_attention`` in one attention module, on any backend that the user chose."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,11 +11,11 @@ from genkit.attention.private import BACKEND, default_backend
 
 NATIVE = "native"
 Answer = Callable[[str | None, Tensor, Tensor, Tensor, dict[str, Any]], Tensor]
-"""Given the backend (None is PyTorch's own), ``q``, ``k``, ``v`` ``[B, H, N, D]`` and the other arguments."""
+"""Called with the backend (None: PyTorch's own), ``q``, ``k``, ``v`` ``[B, H, N, D]`` and the other arguments."""
 
 
 def routed(module: nn.Module, forward: Callable[[], Any], answer: Answer) -> Any:
-    """``forward()`` of an attention module, with ``answer`` in the place of ``scaled_dot_product_attention``."""
+    """Return ``forward()`` of an attention module, with ``answer`` in place of ``scaled_dot_product_attention``."""
     processor: Any = getattr(module, "processor", None)
     chosen, has_choice = BACKEND.find(processor), BACKEND.is_in(processor)
     if has_choice:
@@ -44,7 +44,7 @@ class _Router(TorchFunctionMode):
 
 
 def _backend(chosen: Any, has_choice: bool) -> str | None:
-    """The attention backend that the user chose for a layer, or None for PyTorch's own."""
+    """Attention backend that the user chose for a layer, or None for PyTorch's own."""
     if not has_choice:
         return None
     chosen = default_backend() if chosen is None else chosen
@@ -53,7 +53,7 @@ def _backend(chosen: Any, has_choice: bool) -> str | None:
 
 
 def _restore(processor: Any, chosen: Any) -> None:
-    """Put a processor's choice back; the class attribute counts when the instance had none."""
+    """Restore a processor's choice; if the instance had none, the class attribute applies."""
     if chosen is None and BACKEND.read(type(processor)) is None:
         BACKEND.drop(processor)
     else:

@@ -1,7 +1,7 @@
-"""The hook that enters a model: routes its attention calls through rules, and leaves no trace when removed.
+"""Installation of rules in a pipeline's models: attention calls are routed through them, and removal leaves no trace.
 
 The forward of each attention module runs inside a ``TorchFunctionMode`` that routes ``scaled_dot_product_attention``;
-projections, norms and rotary stay the model's own. Another pipeline that shares a model computes as without us.
+projections, norms and rotary embeddings stay the model's own. Another pipeline that shares a model is not affected.
 """
 
 from collections.abc import Callable
@@ -21,17 +21,17 @@ from genkit.attention.model.router import routed
 
 
 class ReplacedError(RuntimeError):
-    """A part of the pipeline is not the one any more that the rules went into; its only argument is the part's name."""
+    """The pipeline's part in which rules are installed was replaced; the only argument is the name of the part."""
 
 
 class Session(Forwards):
-    """Installs rules in one pipeline, answers its attention calls, and removes them."""
+    """Installation of rules in one pipeline: answers its attention calls until removed."""
 
     def install(self) -> None:
         """Register the hooks on every attention module and on the models themselves.
 
         Raises:
-            LookupError: the pipeline has no attention module of its family's card.
+            LookupError: the pipeline has no attention module that its family's card names.
             ValueError: a model splits the keys of a call over devices.
         """
         for name, model in self.models.items():
@@ -39,7 +39,7 @@ class Session(Forwards):
         if not self.layers:
             raise LookupError(
                 f"no attention module of {type(self.pipe).__name__} matches the card of {self.card.title}; "
-                "is this model of another version?"
+                "is this another version of the model?"
             )
         for layer in self.layers:
             self.passages.append(Passage(layer.module, partial(self.route, layer)))
@@ -49,17 +49,17 @@ class Session(Forwards):
         self.reordering.install(self.models)
 
     def _restart_positions(self) -> None:
-        """Leave the positions of long videos to the rule whose windows begin them anew."""
+        """Leave the positions of long videos to the rule in whose windows they restart."""
         for embedding in self._restarting():
             self.passages.append(leave_out(embedding, self.window or 0, lambda: self._forward is not None))
 
     @property
     def bounded(self) -> bool:
-        """Whether the positions of the model bound the length of a video; not where they restart in windows."""
+        """True if the model's positions limit the length of a video; False if they restart in windows."""
         return not self._restarting() and self.max_frames is None
 
     def _restarting(self) -> list[nn.Module]:
-        """The modules that add positions in time, if a rule begins them anew in windows."""
+        """Modules that add temporal positions, if these restart in the windows of a rule."""
         layers = [layer for layer in self.layers if layer.kind == "temporal" and self.window is not None]
         found = (self._embedding(layer) for layer in layers)
         return list(dict.fromkeys(one for one in found if one is not None))
@@ -68,7 +68,7 @@ class Session(Forwards):
         return embedding_of(self.models[layer.component], layer.name)
 
     def _positions(self, layer: Layer, q: Tensor) -> Positions | None:
-        """What the model left out of a call along time that is longer than a window."""
+        """Positions that the model did not add in a temporal call longer than a window."""
         if self.window is None or layer.kind != "temporal" or q.shape[2] <= self.window:
             return None
         embedding, key = self._embedding(layer), ("positions", layer.component, layer.name, q.dtype, str(q.device))
@@ -78,7 +78,7 @@ class Session(Forwards):
         return self.run.memory.table(key, lambda: projected(layer.module, table, window, q))
 
     def remove(self) -> None:
-        """Take every hook out again, last in first out."""
+        """Remove all hooks, last in first out."""
         self.reordering.remove()
         while self.around:
             self.around.pop().remove()
@@ -86,11 +86,10 @@ class Session(Forwards):
             self.passages.pop().remove()
 
     def check_parts(self) -> None:
-        """The pipeline must still have the models and layers that the rules went into; who only took a hook of ours
-        out gets it back.
+        """Check that the pipeline still has the models and layers with the rules, and renew hooks that were removed.
 
         Raises:
-            ReplacedError: it has others.
+            ReplacedError: a model or layer was replaced.
         """
         for name, model in self.models.items():
             if plain_model(getattr(self.pipe, name, None)) is not model:
@@ -102,14 +101,14 @@ class Session(Forwards):
             passage.renew()
 
     def copied(self) -> None:
-        """Somebody copies or pickles a model."""
+        """Report that a model is being copied or pickled."""
         self.on_copy()
 
     def route(self, layer: Layer, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Run one attention module with its attention routed; in another pipeline's forward, untouched.
+        """Run one attention module with its attention routed, or unchanged in another pipeline's forward.
 
         Raises:
-            UnroutedError: it runs for this pipeline, and nothing told where its model's forward began.
+            UnroutedError: it runs for this pipeline, but the beginning of its model's forward was not seen.
         """
         if self._thread.trial is not None:
             return routed(layer.module, partial(forward, *args, **kwargs), partial(self._thread.trial, layer))

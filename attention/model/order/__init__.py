@@ -1,1 +1,1 @@
-"""Tokens kept in a static order through all blocks of a model, where a trial has shown that it may be."""
+"""Static token order through all blocks of a model, if a trial has shown that the model permits it."""

@@ -11,26 +11,26 @@ from genkit.attention.model.hooks import Hook
 from genkit.attention.operators.permute import inverse
 
 Enter = Callable[[Tensor], Tensor | None]
-"""Given the hidden states of the first block; gives the order of their tokens, int64 ``[N]``, or None to leave them."""
+"""Returns the token order of the first block's hidden states, int64 ``[N]``, or None to leave them."""
 Place = tuple[Any, ...]
-"""Number of a block and the way to one of its arguments, or ``"out"`` and the way to an output of the last one."""
+"""Index of a block and the path to one of its arguments, or ``"out"`` and the path to an output of the last one."""
 Axes = dict[Place, int]
-"""The axis of the video's tokens of everything that has one."""
+"""Axis of the video tokens in each tensor that has one."""
 
 
 class Hoist:
-    """The hooks on the blocks of one model; tokens stay as they are until it is known where they stand."""
+    """Hooks on the blocks of one model; tokens are not reordered until their axes are known."""
 
     def __init__(
         self, component: str, blocks: list[nn.Module], enter: Enter, inside: Callable[[], bool] = lambda: True
     ) -> None:
         self.component, self.blocks, self.enter = component, blocks, enter
         self.inside = inside
-        """Whether this thread runs the model for the pipeline that the order is for."""
+        """Returns True if this thread runs the model for the order's own pipeline."""
         self.axes: Axes | None = None
-        """Where the tokens are; None leaves them."""
+        """Axes of the tokens; None: they are not reordered."""
         self.shapes: dict[Place, tuple[int, ...]] | None = None
-        """Shapes of everything that blocks are given and the last one gives, while they are asked for."""
+        """Shapes of all arguments of blocks and outputs of the last one; None: not recorded."""
         self.handles: list[RemovableHandle] = []
         self._order: Tensor | None = None
         self._done: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
@@ -42,12 +42,12 @@ class Hoist:
         self.handles.append(self.blocks[-1].register_forward_hook(Hook(self._after)))
 
     def remove(self) -> None:
-        """Take them out again."""
+        """Remove the hooks."""
         while self.handles:
             self.handles.pop().remove()
 
     def _before(self, block: nn.Module, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
-        """Order the arguments of a block; what all blocks share is ordered once."""
+        """Reorder the arguments of a block; tensors that all blocks share are reordered once."""
         if not self.inside():
             return None
         number = next(i for i, one in enumerate(self.blocks) if one is block)
@@ -65,7 +65,7 @@ class Hoist:
         return bound.args[1:], bound.kwargs
 
     def _entered(self, given: dict[str, Any]) -> Tensor | None:
-        """The order for the arguments of the first block; None where one is not as it was in the trial."""
+        """Order for the arguments of the first block; None if one differs from the trial."""
         if self.axes is None:
             return None
         tensors = dict(leaves(given))
@@ -78,12 +78,12 @@ class Hoist:
 
     @staticmethod
     def _carried(axes: Axes) -> str | None:
-        """The argument that goes from block to block: the hidden states."""
+        """Argument that is passed from block to block: the hidden states."""
         names = [place[1] for place in axes if place[0] == 0]
         return "hidden_states" if "hidden_states" in names else next(iter(names), None)
 
     def _after(self, block: nn.Module, args: Any, out: Any) -> Any:
-        """Put the video tokens back."""
+        """Restore the order of the video tokens."""
         if not self.inside():
             return None
         if self.shapes is not None:
@@ -104,8 +104,8 @@ class Hoist:
             return value
         if value.ndim <= axis or value.shape[axis] != len(order):
             raise RuntimeError(
-                f"{self.component}: {place} has {list(value.shape)} where {len(order)} tokens were expected in axis "
-                f"{axis}, as in the trial of this model; leave the order of tokens out for it"
+                f"{self.component}: {place} has {list(value.shape)}, but {len(order)} tokens were expected in axis "
+                f"{axis}, as in the trial of this model; use order=frames with it"
             )
         if (id(value), axis) not in self._done:
             self._done[id(value), axis] = value, value.index_select(axis, order)
@@ -113,7 +113,7 @@ class Hoist:
 
 
 def leaves(value: Any, way: Place = ()) -> Iterator[tuple[Place, Tensor]]:
-    """Every tensor in arguments or outputs, and the way to it."""
+    """Yield every tensor in arguments or outputs with the path to it."""
     if isinstance(value, Tensor):
         yield way, value
     elif isinstance(value, dict):
@@ -125,7 +125,7 @@ def leaves(value: Any, way: Place = ()) -> Iterator[tuple[Place, Tensor]]:
 
 
 def axes_of(one: dict[Place, tuple[int, ...]], other: dict[Place, tuple[int, ...]], tokens: tuple[int, int]) -> Axes:
-    """Where the tokens stand: the axis that has as many places as tokens in two forwards of different length."""
+    """Return the axes of the tokens: those with as many entries as tokens in two forwards of different length."""
     axes: Axes = {}
     for place, shape in one.items():
         pairs = list(zip(shape, other.get(place, ()), strict=False))

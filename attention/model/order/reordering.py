@@ -22,7 +22,7 @@ from genkit.attention.operators.permute import inverse
 
 
 class Reordering:
-    """The order of one session; without a layout, or blocks on the card, nothing is done."""
+    """Token order of one session; does nothing without a layout, or without blocks on the card."""
 
     def __init__(self, card: ModelCard, layout: Layout | None, thread: ThreadState) -> None:
         self.card, self.layout, self.thread = card, layout, thread
@@ -39,12 +39,12 @@ class Reordering:
             self.hoists[-1].install()
 
     def remove(self) -> None:
-        """Take them out again."""
+        """Remove the hooks."""
         while self.hoists:
             self.hoists.pop().remove()
 
     def begin(self, component: str, model: nn.Module, arguments: dict[str, Any], run: RunRecord) -> None:
-        """Let the order of the tokens be kept through all blocks if a trial of the model, once, has shown it may be."""
+        """Enable the order through all blocks if a trial, run once per model and arguments, shows that it is safe."""
         for hoist in self.hoists:
             if hoist.component == component and hoist.handles:
                 key = (component, signature_of(arguments))
@@ -62,10 +62,10 @@ class Reordering:
         return self.thread.forward is not None or self.thread.trying
 
     def _enter(self, hidden: Tensor) -> Tensor | None:
-        """The order for the hidden states of a first block; None where they are not the tokens of the video."""
+        """Order for the hidden states of a first block; None if they are not the tokens of the video."""
         forward = self.thread.forward
         if forward is None or forward.devices is not None:
-            return None  # devices that share the tokens split them before the first block: each layer orders its own
+            return None  # devices share the tokens before the first block: each layer reorders
         frames, rows, cols = forward.volume
         grid = VideoGrid(frames=frames, rows=rows, cols=cols)
         if self.layout is None or hidden.shape[1] != grid.tokens:
@@ -93,7 +93,7 @@ class Reordering:
                 return attempt(model, hoist, (sizes[0], sizes[1]), tokens, order, in_every_layer)
         except Exception as error:
             reason = (str(error) or type(error).__name__).splitlines()[0]
-            return Trial(None, f"no small trial of it can be made ({reason})")
+            return Trial(None, f"a small trial of it failed ({reason})")
         finally:
             hoist.shapes = hoist.axes = thread.trial = None
             thread.forward, thread.foreign, thread.trying = forward, False, False
@@ -102,7 +102,7 @@ class Reordering:
 def _ordered_in_layer(
     order: Tensor, text_first: bool, layer: Layer, backend: str | None, q: Tensor, k: Tensor, v: Tensor, given: Any
 ) -> Tensor:
-    """Dense attention to the video's tokens in another order, put back; other kinds of attention as they are."""
+    """Dense attention to the video tokens in another order, then restored; other kinds of attention unchanged."""
     options = {name: value for name, value in given.items() if name not in ("attn_mask", "scale")}
     grid = VideoGrid(frames=1, rows=1, cols=len(order))
     call = Call(

@@ -1,8 +1,8 @@
-"""Whether a model may be given its tokens in another order: it is tried, on small arguments, before that is done.
+"""Trial of a token order: small forwards that show if a model returns the same for its tokens in another order.
 
-Three forwards of two latent frames: as they are, with tokens put in order in every layer, which is right in any model,
-and with the order kept through all blocks. The last two must agree up to what rounding alone changes, which the first
-two tell. A model whose blocks are given something else between them (VACE), or tell tokens by their place, does not.
+Three forwards of two latent frames: without an order, with tokens reordered in every layer, which is correct in any
+model, and with the order through all blocks. The last two must agree up to rounding, which the first two measure. They
+do not if the model inserts other tensors between blocks (VACE) or depends on the place of a token in the sequence.
 """
 
 import inspect
@@ -22,27 +22,27 @@ from genkit.attention.private import INNER_FORWARD, REFERENCE, cache_hooks
 Arguments = dict[str, Any]
 VolumeOf = Callable[[nn.Module, Arguments], Volume]
 SMALL: tuple[Volume, Volume] = ((2, 3, 4), (2, 3, 6))
-"""Volumes that are tried; the second tells the axis of the tokens from others that are as long by chance."""
+"""Volumes of the trial; the second one excludes axes that have the length of the tokens by chance."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What came of it."""
+    """Outcome of a trial."""
 
     axes: Axes | None
-    """Where the tokens stand; None: the model must not be reordered."""
+    """Axes of the tokens; None: the model must not be reordered."""
     reason: str = ""
-    """Why not, as the end of a sentence."""
+    """Reason not to reorder, as the end of a sentence."""
 
 
 def signature_of(arguments: Arguments) -> tuple[Any, ...]:
-    """What a trial depends on: which arguments are there, and how many axes they have."""
+    """Return the key of a trial: the arguments that are present and their numbers of axes."""
     ways = [(way, x.ndim) for way, x in leaves(arguments)]
     return (*ways, *(name for name, value in arguments.items() if value is not None))
 
 
 def small(model: nn.Module, arguments: Arguments, volume_of: VolumeOf, wanted: Volume) -> Arguments:
-    """Arguments like the ones given for a video of ``wanted`` tokens, with random content where they hold the video."""
+    """Return similar arguments for a video of ``wanted`` tokens, with random values in place of the video."""
     return _Shrinking(model, arguments, volume_of, wanted).all()
 
 
@@ -56,7 +56,7 @@ class _Shrinking:
         self.axes = {axis: part for axis, part in parts.items() if part is not None}
 
     def _part_of_axis(self, axis: int) -> int | None:
-        """Which of frames, rows and columns an axis of the latents is."""
+        """Index of an axis of the latents among frames, rows and columns."""
         shape = list(self.latents.shape)
         shape[axis] *= 2
         return self._part({"hidden_states": torch.empty(shape, device="meta")})
@@ -69,7 +69,7 @@ class _Shrinking:
         return next((i for i, (a, b) in enumerate(zip(self.volume, doubled, strict=True)) if b >= 2 * a - 1 > 0), None)
 
     def all(self) -> Arguments:
-        """Everything, smaller."""
+        """Return all arguments, smaller."""
         return {name: self._smaller(name, value) for name, value in self.arguments.items()}
 
     def _smaller(self, name: str, value: Any) -> Any:
@@ -124,12 +124,12 @@ def attempt(
     order: Tensor,
     in_every_layer: Callable[[Callable[[], Any]], Any],
 ) -> Trial:
-    """Try ``order`` [N] on two sizes of arguments; ``in_every_layer`` runs a forward whose layers each order tokens."""
+    """Try ``order`` [N] on two sizes of arguments; ``in_every_layer`` runs a forward that reorders in each layer."""
     hoist.axes = None
     (plain, shapes), (_, longer) = (_watched(model, hoist, one) for one in arguments)
     axes = axes_of(shapes, longer, tokens)
     if not any(place[0] == 0 for place in axes) or not any(place[0] == "out" for place in axes):
-        return Trial(None, "no argument of its first block or output of its last one is found to hold the tokens")
+        return Trial(None, "its tokens are not in the arguments of its first block or the output of its last one")
     right = in_every_layer(lambda: _outputs(model, arguments[0]))
     before, hoist.axes, hoist.enter = hoist.enter, axes, lambda hidden: order
     try:
@@ -138,13 +138,13 @@ def attempt(
         hoist.axes, hoist.enter = None, before
     rounding, found = (_difference(right, other) for other in (plain, kept))
     if not found <= 4 * rounding + 2 * torch.finfo(plain[0].dtype).eps:  # also where something is not finite
-        share = f"by {found:.2g} in a trial, where rounding changes {rounding:.1g}"
-        return Trial(None, f"its output is another one then ({share})")
+        share = f"by {found:.2g} in a trial, where rounding alone changes {rounding:.1g}"
+        return Trial(None, f"its output then changes ({share})")
     return Trial(axes)
 
 
 def _watched(model: nn.Module, hoist: Hoist, arguments: Arguments) -> tuple[list[Tensor], dict[Place, tuple[int, ...]]]:
-    """The output of a forward, and the shapes of what its blocks were given."""
+    """Output of a forward, and the shapes of the arguments of its blocks."""
     shapes: dict[Place, tuple[int, ...]] = {}
     hoist.shapes = shapes
     try:
@@ -160,14 +160,14 @@ def _outputs(model: nn.Module, arguments: Arguments) -> list[Tensor]:
 
 
 def _difference(one: list[Tensor], other: list[Tensor]) -> float:
-    """Norm of the difference as a share of the norm; the greatest of all outputs."""
+    """Norm of the difference over the norm; the max over all outputs."""
     pairs = [(a.double(), b.double()) for a, b in zip(one, other, strict=True)]
     return max(float((a - b).norm() / a.norm().clamp_min(1e-30)) for a, b in pairs)
 
 
 @contextmanager
 def untraced(model: nn.Module) -> Iterator[None]:
-    """Forwards that leave nothing behind: no gradient, random number, mode, compiled graph or remembered value."""
+    """Run forwards without side effects: gradients, random state, modes, compiled graphs and caches do not change."""
     modes = [module for module in model.modules() if module.training]
     device = next((p.device for p in model.parameters() if p.device.type == "cuda"), None)
     with ExitStack() as stack:

@@ -36,8 +36,8 @@ from genkit.plugins.sparse import methods
 RING = ParallelConfig(context_parallel_config=ContextParallelConfig(ring_degree=2))
 TARGET = Target(family="wan", title="Wan", native_frames=2, kinds=frozenset({"self", "cross"}))
 SENTENCE = (
-    r"transformer runs in ring context parallelism \(ring_degree=2\), where no device sees all keys of a call, so "
-    r"nothing can be planned there; use ContextParallelConfig\(ulysses_degree=\.\.\.\) instead"
+    r"transformer runs in ring context parallelism \(ring_degree=2\), where no device has all keys of a call, so "
+    r"it cannot be planned; use ContextParallelConfig\(ulysses_degree=\.\.\.\) instead"
 )
 
 

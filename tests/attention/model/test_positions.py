@@ -1,4 +1,4 @@
-"""Positions in time that begin anew in each window, against diffusers' own FreeNoise for AnimateDiff."""
+"""Temporal positions that restart in each window, against diffusers' own FreeNoise for AnimateDiff."""
 
 import copy
 from typing import Any
@@ -136,7 +136,7 @@ def test_what_positions_add_is_what_the_projections_make_of_them() -> None:
     for project, part in zip((layer.to_q, layer.to_k, layer.to_v), added, strict=True):
         whole = project(hidden + table.pe).unflatten(-1, (2, 2)).transpose(1, 2)
         torch.testing.assert_close(project(hidden).unflatten(-1, (2, 2)).transpose(1, 2) + part, whole)
-    with pytest.raises(ValueError, match="windows of 6 frames are more than the 5 positions"):
+    with pytest.raises(ValueError, match="windows of 6 frames exceed the 5 positions"):
         projected(layer, table.pe, 6, torch.zeros(1, 2, 6, 2))
     layer.norm_q = nn.Identity()
     with pytest.raises(ValueError, match="queries and keys are normalised"):

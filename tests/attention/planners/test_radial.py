@@ -189,8 +189,8 @@ def test_blocks_follow_short_frames() -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"density": 0.0}, r"density=0.0 must lie in \(0, 1\]"),
-        ({"density": 1.5}, r"density=1.5 must lie in \(0, 1\]"),
+        ({"density": 0.0}, r"density=0.0 must be in \(0, 1\]"),
+        ({"density": 1.5}, r"density=1.5 must be in \(0, 1\]"),
         ({"decay": -1.0}, "decay=-1.0 must be 0 or more"),
         ({"decay": float("inf")}, "decay=inf must be 0 or more and finite"),
         ({}, "give either decay or density"),
