@@ -12,14 +12,7 @@ from tree import TOP
 
 FOLDERS: tuple[str, ...] = (
     "apps",
-    "attention/calls",
-    "attention/facts",
-    "attention/geometry",
-    "attention/operators",
-    "attention/planners",
-    "attention/planning",
-    "attention/positions",
-    "attention/rules",
+    "attention",
     "benchmarks",
     "genkit/__init__.py",
     "genkit/checks",

@@ -106,7 +106,8 @@ class TextRoutingRule(Rule):
 def _keys_of_each(call: Call, keys: int, events: int) -> int:
     if keys % events:
         raise ValueError(
-            f"{call.layer} has {keys} text keys, which {events} events do not divide; does the model add its own keys?"
+            f"{call.layer} has {keys} text keys, not the same number for each of {events} events; does the model add "
+            "keys of its own?"
         )
     return keys // events
 

@@ -387,4 +387,4 @@ def test_a_density_out_of_reach_is_noted_once() -> None:
     attend, call = rule_of(density=0.01).wrap(dense), make_call(GRID)
     for _ in range(2):
         attend(*draw_qkv(GRID.tokens), call)
-    assert len(call.run.notes) == 1 and "density 0.01 was asked for" in call.run.notes[0]
+    assert len(call.run.notes) == 1 and "density 0.01 was requested" in call.run.notes[0]

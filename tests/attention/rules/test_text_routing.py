@@ -223,7 +223,7 @@ def _owners(grid, spans):
 
 def test_keys_that_are_not_the_events_texts_are_refused():
     q, k, v = qkv(GRID, 2)
-    with pytest.raises(ValueError, match="attn2 has 5 text keys for 2 events"):
+    with pytest.raises(ValueError, match="attn2 has 5 text keys, not the same number for each of 2 events"):
         routed()(q, k[:, :, :5], v[:, :, :5], call_of(GRID, HALVES))
 
 
