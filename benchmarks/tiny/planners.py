@@ -203,9 +203,9 @@ def maker(pipe: Any, config: PlannersConfig) -> Make:
     pipe.set_progress_bar_config(disable=True)
 
     def make(job: Job) -> Video:
-        with genkit.apply(pipe, *map(catalogue.parse, job.plugins)) as plan:
+        with genkit.apply(pipe, *map(catalogue.parse, job.plugins)) as handle:
             frames, steps = config.frames, config.steps
-            return plan.generate(caption(job.scene), num_frames=frames, num_inference_steps=steps, seed=job.seed)
+            return handle.generate(caption(job.scene), num_frames=frames, num_inference_steps=steps, seed=job.seed)
 
     return make
 

@@ -92,8 +92,8 @@ def test_a_model_gives_the_same_in_any_order_and_is_left_as_it_was(name: str, la
     pipe = families.FAMILIES[name]()
     plain = frames_of(pipe, name)
     seen: list[Call] = []
-    with genkit.apply(pipe) as plan:
-        session = Session(pipe, plan.card, [Watching(layout, seen)])
+    with genkit.apply(pipe) as handle:
+        session = Session(pipe, handle.card, [Watching(layout, seen)])
     session.install()
     ordered_frames = frames_of(pipe, name)
     session.remove()
@@ -130,15 +130,15 @@ def test_ordered_once_or_in_every_layer_is_the_same(name: str, plugin: Any, monk
 
     counted(planner_call, "permute")
     counted(hoist, "inverse")
-    with genkit.apply(pipe, plugin) as plan:
-        once, density = frames_of(pipe, name), plan.session.run.densities[plugin.name][0]
+    with genkit.apply(pipe, plugin) as handle:
+        once, density = frames_of(pipe, name), handle.session.run.densities[plugin.name][0]
         forwards = calls["inverse"]
     assert forwards > 0 and calls["permute"] == 0, "no layer moves tokens"
-    with genkit.apply(pipe, plugin) as plan:
-        for hoisted in plan.session.reordering.hoists:
+    with genkit.apply(pipe, plugin) as handle:
+        for hoisted in handle.session.reordering.hoists:
             hoisted.remove()
         every = frames_of(pipe, name)
-        assert float(plan.session.run.densities[plugin.name][0]) == pytest.approx(float(density))
+        assert float(handle.session.run.densities[plugin.name][0]) == pytest.approx(float(density))
     assert calls["permute"] >= 4 * forwards and float(density) < 1
     assert np.abs(once - every).max() < 2e-5
 
@@ -150,9 +150,9 @@ def test_a_layer_may_want_another_order_than_the_model_has(wanted: str, tmp_path
     layers = [f"transformer.blocks.{i}.attn1" for i in range(3)]
     settings = {layers[0]: {"order": wanted}, layers[1]: {"order": "morton"}, layers[2]: {"order": wanted}}
     budget = str(Budget(method="sparge", layers=settings).save(tmp_path / "budget.json"))
-    with genkit.apply(pipe, SpargeAttention(order="morton", density=0.4, budget=budget, **SPARSE)) as plan:
+    with genkit.apply(pipe, SpargeAttention(order="morton", density=0.4, budget=budget, **SPARSE)) as handle:
         once = frames_of(pipe, "wan")
-        for hoisted in plan.session.reordering.hoists:
+        for hoisted in handle.session.reordering.hoists:
             hoisted.remove()
         every = frames_of(pipe, "wan")
     assert np.abs(once - every).max() < 2e-5
@@ -160,8 +160,8 @@ def test_a_layer_may_want_another_order_than_the_model_has(wanted: str, tmp_path
 
 def test_beside_another_rule_tokens_come_frame_by_frame() -> None:
     pipe = families.FAMILIES["wan"]()
-    with genkit.apply(pipe, SlidingTile(), Timeline()) as plan:
-        assert plan.session.reordering.layout is None and not plan.session.reordering.hoists
+    with genkit.apply(pipe, SlidingTile(), Timeline()) as handle:
+        assert handle.session.reordering.layout is None and not handle.session.reordering.hoists
 
 
 def test_hidden_states_of_another_length_and_arguments_that_were_not_tried_are_left() -> None:

@@ -30,8 +30,8 @@ IDLE = [
 @pytest.mark.parametrize(("plugins", "note"), IDLE, ids=lambda value: str(value)[:25])
 def test_a_method_that_will_do_nothing_is_told_before_the_first_step(plugins, note):
     pipe, events = families.FAMILIES["wan"](), []
-    with genkit.apply(pipe, *plugins) as plan:
-        video = plan.generate("a red circle", on_event=events.append, **SHORT)
+    with genkit.apply(pipe, *plugins) as handle:
+        video = handle.generate("a red circle", on_event=events.append, **SHORT)
     first = next(number for number, event in enumerate(events) if event.stage == "denoise")
     told = [sentence for event in events[:first] for sentence in event.notes]
     assert [sentence for event in events[first:] for sentence in event.notes] == []
@@ -48,8 +48,8 @@ def test_what_is_told_before_is_what_the_receipt_tells_after(name):
     pipe = families.FAMILIES[name]()
     asked = {key: value for key, value in families.sizes(name).items() if "prompt" not in key}
     for least in (1, 10**6):
-        with genkit.apply(pipe, genkit.Radial(min_tokens=least, dense_steps=0, dense_layers=0)) as plan:
-            receipt = plan.generate("a red circle", seed=1, **asked).receipt
+        with genkit.apply(pipe, genkit.Radial(min_tokens=least, dense_steps=0, dense_layers=0)) as handle:
+            receipt = handle.generate("a red circle", seed=1, **asked).receipt
         idle = any(note.startswith("radial: every call is dense") for note in receipt.notes)
         assert idle == (not receipt.attention.densities) == (least > 1)
 
@@ -65,8 +65,8 @@ def test_what_is_told_before_is_what_the_receipt_tells_after(name):
 def test_windows_that_hold_the_whole_video_are_told_before_the_first_step(plugin, note):
     pipe, events = families.FAMILIES["wan"](), []
     plain = genkit.generate(pipe, "a red circle", **SHORT)
-    with genkit.apply(pipe, plugin) as plan:
-        video = plan.generate("a red circle", on_event=events.append, **SHORT)
+    with genkit.apply(pipe, plugin) as handle:
+        video = handle.generate("a red circle", on_event=events.append, **SHORT)
     told = [sentence for event in events if event.stage == "encode" for sentence in event.notes]
     assert told == ([] if note is None else [note]) == list(video.receipt.notes)
     assert np.array_equal(video.frames, plain.frames) == (note is not None)
@@ -83,8 +83,8 @@ def test_a_budget_that_makes_every_layer_refuse_is_told_before_the_first_step(tm
     pipe, told = families.FAMILIES["wan"](), []
     layers = {f"transformer.blocks.{number}.attn1": {"order": "morton"} for number in range(3)}
     sparge = genkit.SpargeAttention(min_tokens=1, dense_steps=0.24, dense_layers=0, budget=budget_of(tmp_path, layers))
-    with genkit.apply(pipe, genkit.FreeLong(until=0.25, near=1), sparge) as plan:
-        video = plan.generate(
+    with genkit.apply(pipe, genkit.FreeLong(until=0.25, near=1), sparge) as handle:
+        video = handle.generate(
             "a red circle", on_event=lambda event: told.extend(event.notes), **SHORT | {"num_frames": 97}
         )
     assert [note for note in told if note.startswith("sparge: every call is dense, because it orders tokens across")]
@@ -104,8 +104,8 @@ def test_a_method_that_left_nothing_out_says_so_in_the_receipt():
     pipe = families.FAMILIES["wan"]()
     for density, noted in ((1.0, True), (0.5, False)):
         sparse = genkit.Radial(min_tokens=1, block=16, density=density)
-        with genkit.apply(pipe, sparse) as plan:
-            receipt = plan.generate("a red circle", **SHORT).receipt
+        with genkit.apply(pipe, sparse) as handle:
+            receipt = handle.generate("a red circle", **SHORT).receipt
         said = any(note.startswith("radial: nothing was left out, as all its calls kept") for note in receipt.notes)
         assert said == noted == (receipt.attention.densities["radial"].min > 0.9995)
 
@@ -113,10 +113,10 @@ def test_a_method_that_left_nothing_out_says_so_in_the_receipt():
 def test_looking_ahead_leaves_nothing_behind_and_changes_nothing():
     pipe = families.FAMILIES["wan"]()
     plain = genkit.generate(pipe, "a red circle", **SHORT)
-    with genkit.apply(pipe, genkit.Radial()) as plan:
+    with genkit.apply(pipe, genkit.Radial()) as handle:
         for _ in range(2):
-            assert np.array_equal(plan.generate("a red circle", **SHORT).frames, plain.frames)
-        assert plan.session.watchers == []
+            assert np.array_equal(handle.generate("a red circle", **SHORT).frames, plain.frames)
+        assert handle.session.watchers == []
 
 
 def test_a_bar_without_timeline_is_told_before_the_first_step():

@@ -39,10 +39,10 @@ def made(family: str, plugin: str | None, guided: bool, seeds: tuple[int, ...]) 
     arguments["prompt"] = [PROMPTS[seed] for seed in seeds]
     arguments["negative_prompt"] = [families.NEGATIVE] * len(seeds)
     pipe = families.FAMILIES[family]()
-    with genkit.apply(pipe, *([] if plugin is None else [catalogue.parse(plugin)])) as plan:
-        plan.begin_run(fps=16)
+    with genkit.apply(pipe, *([] if plugin is None else [catalogue.parse(plugin)])) as handle:
+        handle.begin_run(fps=16)
         found: Tensor = pipe(**arguments).frames
-        run = plan.session.run
+        run = handle.session.run
     if run.densities:
         assert sum(run.backends.values()) == sum(run.routed.values()), "every call is counted once"
     assert all(min(map(float, densities)) < 1 for densities in run.densities.values())

@@ -37,10 +37,10 @@ def test_generate_is_the_same_call_for_every_family(name):
 
 
 def test_a_seed_is_drawn_reported_and_repeatable(wan):
-    with genkit.apply(wan) as plan:
-        drawn = plan.generate("a red circle", **SMALL)
-        again = plan.generate("a red circle", seed=drawn.receipt.seed, **SMALL)
-        other = plan.generate("a red circle", seed=-1, **SMALL)
+    with genkit.apply(wan) as handle:
+        drawn = handle.generate("a red circle", **SMALL)
+        again = handle.generate("a red circle", seed=drawn.receipt.seed, **SMALL)
+        other = handle.generate("a red circle", seed=-1, **SMALL)
     assert np.array_equal(drawn.frames, again.frames)
     assert other.receipt.seed != drawn.receipt.seed
     assert drawn.request["seed"] == drawn.receipt.seed
@@ -49,23 +49,23 @@ def test_a_seed_is_drawn_reported_and_repeatable(wan):
 def test_generating_leaves_the_global_random_state_alone(wan):
     torch.manual_seed(1)
     before = torch.get_rng_state()
-    with genkit.apply(wan, FreeNoise(window=2, stride=1)) as plan:
-        plan.generate("a red circle", seed=3, **SMALL)
+    with genkit.apply(wan, FreeNoise(window=2, stride=1)) as handle:
+        handle.generate("a red circle", seed=3, **SMALL)
     assert torch.equal(before, torch.get_rng_state())
 
 
 @pytest.mark.parametrize("plugin", [FreeNoise(), FreeLong()])
 def test_longer_methods_change_nothing_at_native_length(wan, plugin):
     plain = genkit.generate(wan, "a red circle", seed=3, **SMALL)
-    with genkit.apply(wan, plugin) as plan:
-        assert np.array_equal(plan.generate("a red circle", seed=3, **SMALL).frames, plain.frames)
+    with genkit.apply(wan, plugin) as handle:
+        assert np.array_equal(handle.generate("a red circle", seed=3, **SMALL).frames, plain.frames)
 
 
 def test_one_event_is_the_plain_prompt_bit_for_bit(wan):
     plain = genkit.generate(wan, "a red circle", seed=3, **SMALL)
-    with genkit.apply(wan, Timeline()) as plan:
-        assert np.array_equal(plan.generate("a red circle", seed=3, **SMALL).frames, plain.frames)
-        two = plan.generate("a red circle | a blue square", seed=3, **SMALL)
+    with genkit.apply(wan, Timeline()) as handle:
+        assert np.array_equal(handle.generate("a red circle", seed=3, **SMALL).frames, plain.frames)
+        two = handle.generate("a red circle | a blue square", seed=3, **SMALL)
     assert not np.array_equal(two.frames, plain.frames)
 
 
@@ -75,10 +75,10 @@ def test_events_with_times_equal_the_bar_when_the_times_do(wan):
         {"prompt": "a red circle", "start": 0, "end": seconds / 2},
         {"prompt": "a blue square", "start": seconds / 2, "end": seconds},
     ]
-    with genkit.apply(wan, Timeline()) as plan:
-        bar = plan.generate("a red circle | a blue square", seed=3, **SMALL)
-        timed = plan.generate(events, seed=3, **SMALL)
-        late = plan.generate([events[0], {"prompt": "a blue square", "start": 0.9}], seed=3, **SMALL)
+    with genkit.apply(wan, Timeline()) as handle:
+        bar = handle.generate("a red circle | a blue square", seed=3, **SMALL)
+        timed = handle.generate(events, seed=3, **SMALL)
+        late = handle.generate([events[0], {"prompt": "a blue square", "start": 0.9}], seed=3, **SMALL)
     assert np.array_equal(bar.frames, timed.frames)
     assert not np.array_equal(bar.frames, late.frames)
     assert timed.request["prompt"][1]["start"] == seconds / 2
@@ -93,14 +93,14 @@ def test_plugins_also_act_on_the_pipelines_own_call(wan):
 
 
 def test_remove_ends_it_and_says_so(wan):
-    plan = genkit.apply(wan)
-    assert "nothing generated yet" in plan.report()
-    plan.generate("a red circle", seed=1, **SMALL)
-    assert "seed       1" in plan.report()
-    plan.remove()
-    plan.remove()
+    handle = genkit.apply(wan)
+    assert "nothing generated yet" in handle.report()
+    handle.generate("a red circle", seed=1, **SMALL)
+    assert "seed       1" in handle.report()
+    handle.remove()
+    handle.remove()
     with pytest.raises(genkit.GenkitError, match="these plug-ins were removed"):
-        plan.generate("a red circle")
+        handle.generate("a red circle")
 
 
 @pytest.mark.parametrize(
@@ -123,17 +123,17 @@ def test_remove_ends_it_and_says_so(wan):
 )
 def test_bad_input_gets_a_sentence_before_anything_runs(wan, changes, message):
     arguments = {"prompt": "a red circle"} | SMALL | changes
-    with genkit.apply(wan) as plan:
+    with genkit.apply(wan) as handle:
         with pytest.raises(genkit.UsageError, match=message):
-            plan.generate(**arguments)
-        assert not plan.session.run.routed
+            handle.generate(**arguments)
+        assert not handle.session.run.routed
 
 
 def test_events_beyond_the_video_are_refused_before_anything_runs(wan):
-    with genkit.apply(wan, Timeline()) as plan:
+    with genkit.apply(wan, Timeline()) as handle:
         with pytest.raises(genkit.UsageError, match="event 2 runs from 3 s to 4 s.*inside the video's 1.0625 s"):
-            plan.generate([{"prompt": "a", "end": 0.5}, {"prompt": "b", "start": 3, "end": 4}], **SMALL)
-        assert not plan.session.run.routed
+            handle.generate([{"prompt": "a", "end": 0.5}, {"prompt": "b", "start": 3, "end": 4}], **SMALL)
+        assert not handle.session.run.routed
 
 
 @pytest.mark.parametrize(("name", "wrong", "right"), [("cogvideox", 21, 17), ("ltx", 32, 33), ("mochi", 24, 25)])
@@ -188,8 +188,8 @@ def test_an_interruption_stops_within_one_step_and_cleans_up(wan):
             steps.append(event.step)
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt), genkit.apply(wan, FreeNoise()) as plan:
-        plan.generate("a red circle", seed=1, on_event=interrupt, **SMALL)
+    with pytest.raises(KeyboardInterrupt), genkit.apply(wan, FreeNoise()) as handle:
+        handle.generate("a red circle", seed=1, on_event=interrupt, **SMALL)
     assert steps == [1]
     assert genkit.generate(wan, "a red circle", seed=1, **SMALL).receipt.plugins == ()
 

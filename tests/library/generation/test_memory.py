@@ -33,19 +33,19 @@ def test_what_cannot_fit_is_refused_before_anything_runs_with_what_would(
 ) -> None:
     pipe, size = families.FAMILIES[name](), asked(name)
     pixels = size["num_frames"] * size["height"] * size["width"] * 3
-    with genkit.apply(pipe) as plan:
+    with genkit.apply(pipe) as handle:
         monkeypatch.setattr(fitting, "free_bytes", lambda device: pixels * 8 * 0.75)
         with pytest.raises(
             genkit.UsageError, match=r"need .* GiB of memory on cpu or more, but .* GiB are free; "
         ) as it:
-            plan.generate("a red circle", seed=1, **size)
-        assert not plan.session.run.routed and "\n" not in str(it.value)
+            handle.generate("a red circle", seed=1, **size)
+        assert not handle.session.run.routed and "\n" not in str(it.value)
         fits = re.search(r"; (\d+) frames? would fit$", str(it.value))
         assert fits is not None and 0 < int(fits[1]) < size["num_frames"]
-        plan.generate("a red circle", seed=1, **size | {"num_frames": int(fits[1])})
+        handle.generate("a red circle", seed=1, **size | {"num_frames": int(fits[1])})
         monkeypatch.setattr(fitting, "free_bytes", lambda device: 10)
         with pytest.raises(genkit.UsageError, match="not even one frame of this size would fit, so make it smaller"):
-            plan.generate("a red circle", seed=1, **size)
+            handle.generate("a red circle", seed=1, **size)
 
 
 def test_frames_that_leave_a_gpu_piece_by_piece_need_no_room_there() -> None:

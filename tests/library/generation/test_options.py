@@ -132,12 +132,12 @@ def test_the_command_line_refuses_before_a_model_is_opened(
 
 @pytest.mark.parametrize("prompt", ["", " \n", "a\0b", "caf\udce9", 5, None, b"a", [], [5], {"prompt": "a"}, math.nan])
 def test_prompts_that_say_nothing_or_are_no_text(wan: Any, prompt: Any) -> None:
-    with genkit.apply(wan) as plan:
+    with genkit.apply(wan) as handle:
         with pytest.raises(genkit.UsageError, match="prompt") as caught:
-            plan.generate(prompt, **SMALL)
-        assert "\n" not in str(caught.value) and not plan.session.run.routed
-    with genkit.apply(wan, Timeline()) as plan, pytest.raises(genkit.UsageError, match="prompt|event"):
-        plan.generate(prompt, **SMALL)
+            handle.generate(prompt, **SMALL)
+        assert "\n" not in str(caught.value) and not handle.session.run.routed
+    with genkit.apply(wan, Timeline()) as handle, pytest.raises(genkit.UsageError, match="prompt|event"):
+        handle.generate(prompt, **SMALL)
 
 
 @pytest.mark.parametrize(
@@ -162,10 +162,10 @@ def test_prompts_that_say_nothing_or_are_no_text(wan: Any, prompt: Any) -> None:
 def test_wrong_values_of_the_library_are_one_sentence_before_anything_runs(
     wan: Any, changes: dict[str, Any], sentence: str
 ) -> None:
-    with genkit.apply(wan) as plan:
+    with genkit.apply(wan) as handle:
         with pytest.raises(genkit.UsageError, match=sentence) as caught:
-            plan.generate(**{"prompt": PROMPT} | SMALL | changes)
-        assert "\n" not in str(caught.value) and not plan.session.run.routed
+            handle.generate(**{"prompt": PROMPT} | SMALL | changes)
+        assert "\n" not in str(caught.value) and not handle.session.run.routed
 
 
 def test_numbers_of_numpy_and_torch_are_numbers(wan: Any) -> None:
@@ -248,8 +248,11 @@ def test_embeddings_of_the_callers_own_act(wan: Any) -> None:
     own = genkit.generate(wan, None, prompt_embeds=embeds, negative_prompt_embeds=negative, **SMALL)
     assert np.allclose(own.frames, plain.frames, atol=1e-5)
     assert set(own.request["options"]) == {"prompt_embeds", "negative_prompt_embeds", "max_sequence_length"}
-    with genkit.apply(wan, Timeline()) as plan, pytest.raises(genkit.UsageError, match="timeline reads the prompt as"):
-        plan.generate(None, prompt_embeds=embeds, **SMALL)
+    with (
+        genkit.apply(wan, Timeline()) as handle,
+        pytest.raises(genkit.UsageError, match="timeline reads the prompt as"),
+    ):
+        handle.generate(None, prompt_embeds=embeds, **SMALL)
     with pytest.raises(genkit.UsageError, match="prompt_embeds has shape .* its first axis must be 1"):
         genkit.generate(wan, None, prompt_embeds=embeds.repeat(2, 1, 1), **SMALL)
 

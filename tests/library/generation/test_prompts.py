@@ -36,9 +36,9 @@ def counted(monkeypatch):
 
 @pytest.mark.parametrize("prompt", ["a red circle | a blue square", EVENTS], ids=["text", "list"])
 def test_a_timeline_is_parsed_resolved_and_costed_once_a_run(counted, prompt):
-    with genkit.apply(families.FAMILIES["wan"](), genkit.Timeline()) as plan:
+    with genkit.apply(families.FAMILIES["wan"](), genkit.Timeline()) as handle:
         for run in (1, 2):
-            video = plan.generate(prompt, seed=1, **SIZES)
+            video = handle.generate(prompt, seed=1, **SIZES)
             assert video.receipt.attention.backends["text routing"] > 3
             assert set(counted.values()) == {run}
 
@@ -50,9 +50,9 @@ def test_a_call_of_the_pipeline_reads_its_own_prompt_also_after_a_run_that_faile
     def stop(event):
         raise KeyError("stop")
 
-    with genkit.apply(pipe, genkit.Timeline()) as plan:
+    with genkit.apply(pipe, genkit.Timeline()) as handle:
         with pytest.raises(KeyError):
-            plan.generate(EVENTS, seed=1, on_event=stop, **SIZES)
+            handle.generate(EVENTS, seed=1, on_event=stop, **SIZES)
         pipe(**families.call_arguments("wan", prompt="a red circle | a blue square"))
-        spans = plan.session.run.events.spans(GRID)
+        spans = handle.session.run.events.spans(GRID)
     assert spans[0][1] == pytest.approx(GRID.pixel_frames / GRID.fps / 2)

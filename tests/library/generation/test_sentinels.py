@@ -89,8 +89,8 @@ def test_with_a_timeline_too() -> None:
     pipe = families.FAMILIES["wan"]()
     with torch.no_grad():
         next(pipe.text_encoder.parameters()).fill_(float("nan"))
-    with genkit.apply(pipe, genkit.Timeline()) as plan, pytest.raises(NotFiniteError, match="NaN in the text"):
-        plan.generate("a red circle | a blue square", seed=1, **asked("wan"))
+    with genkit.apply(pipe, genkit.Timeline()) as handle, pytest.raises(NotFiniteError, match="NaN in the text"):
+        handle.generate("a red circle | a blue square", seed=1, **asked("wan"))
     assert "encode_prompt" not in pipe.__dict__
 
 

@@ -43,10 +43,10 @@ def state(pipe: Any) -> Any:
 
 def test_the_frames_asked_are_the_frames_made_and_a_step_is_a_turn(wan: Any) -> None:
     events: list[Progress] = []
-    with genkit.apply(wan, FIFO) as plan:
-        video = plan.generate(PROMPT, on_event=events.append, **LONG)
-        again = plan.generate(PROMPT, **LONG)
-        other = plan.generate(PROMPT, **LONG | {"seed": 4})
+    with genkit.apply(wan, FIFO) as handle:
+        video = handle.generate(PROMPT, on_event=events.append, **LONG)
+        again = handle.generate(PROMPT, **LONG)
+        other = handle.generate(PROMPT, **LONG | {"seed": 4})
     assert len(video.frames) == video.receipt.frames == video.receipt.frames_asked == 29
     assert [event.step for event in events if event.stage == "denoise"] == list(range(1, TURNS + 1))
     assert {event.total for event in events if event.stage == "denoise"} == {TURNS}
@@ -67,8 +67,8 @@ def test_a_longer_video_begins_with_the_shorter_one(wan: Any) -> None:
 @pytest.mark.parametrize("frames", [13, 5])
 def test_a_video_of_one_window_is_made_bit_for_bit_as_without(wan: Any, frames: int) -> None:
     plain = genkit.generate(wan, PROMPT, **LONG | {"num_frames": frames})
-    with genkit.apply(wan, FIFO) as plan:
-        video = plan.generate(PROMPT, **LONG | {"num_frames": frames})
+    with genkit.apply(wan, FIFO) as handle:
+        video = handle.generate(PROMPT, **LONG | {"num_frames": frames})
     assert np.array_equal(video.frames, plain.frames)
     assert [note for note in video.receipt.notes if "fit into one window" in note]
 
@@ -90,15 +90,15 @@ def test_nothing_of_the_scheduler_or_the_pipeline_is_changed_whatever_became_of_
     def fail(pipe: Any, index: int, timestep: Any, given: dict[str, Any]) -> dict[str, Any]:
         raise RuntimeError("in a callback")
 
-    with genkit.apply(wan, FIFO) as plan:
+    with genkit.apply(wan, FIFO) as handle:
         assert dict(wan.config) == config and type(wan.scheduler) is diffusers.UniPCMultistepScheduler
         assert isinstance(copy.deepcopy(wan.scheduler), diffusers.UniPCMultistepScheduler)
         with pytest.raises(Cancelled):
-            plan.generate(PROMPT, on_event=cancel, **LONG)
+            handle.generate(PROMPT, on_event=cancel, **LONG)
         with pytest.raises(RuntimeError, match="in a callback"):
-            plan.generate(PROMPT, callback_on_step_end=fail, **LONG)
-        assert plan.turns is not None and plan.turns.turns is None, "frames of a run that is over are kept"
-        plan.generate(PROMPT, **LONG)
+            handle.generate(PROMPT, callback_on_step_end=fail, **LONG)
+        assert handle.turns is not None and handle.turns.turns is None, "frames of a run that is over are kept"
+        handle.generate(PROMPT, **LONG)
         assert dict(wan.config) == config
     assert state(wan) == before
     assert np.array_equal(genkit.generate(wan, PROMPT, **LONG | {"num_frames": 17}).frames, plain.frames)
@@ -120,8 +120,8 @@ def test_another_pipeline_with_the_same_scheduler_and_models_computes_as_always(
 
 
 def test_copies_and_pickles_of_the_scheduler_are_schedulers(wan: Any) -> None:
-    with genkit.apply(wan, FIFO) as plan:
-        plan.generate(PROMPT, **LONG)
+    with genkit.apply(wan, FIFO) as handle:
+        handle.generate(PROMPT, **LONG)
         copies = [copy.deepcopy(wan.scheduler), pickle.loads(pickle.dumps(wan.scheduler))]  # noqa: S301
     for one in copies:
         one.set_timesteps(5)
@@ -133,8 +133,8 @@ def test_a_pipeline_that_copies_its_scheduler_in_a_run_is_refused(wan: Any) -> N
         copy.deepcopy(pipe.scheduler)
         return {}
 
-    with genkit.apply(wan, FIFO) as plan, pytest.raises(GenkitError, match="copies its scheduler while it makes"):
-        plan.generate(PROMPT, callback_on_step_end=copying, **LONG)
+    with genkit.apply(wan, FIFO) as handle, pytest.raises(GenkitError, match="copies its scheduler while it makes"):
+        handle.generate(PROMPT, callback_on_step_end=copying, **LONG)
 
 
 def test_the_callback_sees_the_queue_and_may_change_it(wan: Any) -> None:
@@ -144,9 +144,9 @@ def test_the_callback_sees_the_queue_and_may_change_it(wan: Any) -> None:
         seen.append(tuple(given["latents"].shape))
         return {"latents": given["latents"] * 0.5} if index == 5 else {}
 
-    with genkit.apply(wan, FIFO) as plan:
-        plain = plan.generate(PROMPT, **LONG)
-        changed = plan.generate(PROMPT, callback_on_step_end=change, **LONG)
+    with genkit.apply(wan, FIFO) as handle:
+        plain = handle.generate(PROMPT, **LONG)
+        changed = handle.generate(PROMPT, callback_on_step_end=change, **LONG)
     assert [shape[2] for shape in seen] == [4] * 3 + [6] * 8 + [8], "clip, queue of 2 clean and 4 noisy frames, video"
     assert not np.array_equal(plain.frames, changed.frames)
 
@@ -164,8 +164,8 @@ def test_the_model_and_the_loop_never_hold_more_than_the_queue(wan: Any, frames:
         return {}
 
     try:
-        with genkit.apply(wan, FIFO) as plan:
-            plan.generate(PROMPT, callback_on_step_end=look, **LONG | {"num_frames": frames})
+        with genkit.apply(wan, FIFO) as handle:
+            handle.generate(PROMPT, callback_on_step_end=look, **LONG | {"num_frames": frames})
     finally:
         hook.remove()
     assert widths == {4} and shapes == {4, 6, (frames - 1) // 4 + 1}
@@ -189,9 +189,9 @@ def test_the_progress_bar_counts_turns(wan: Any, monkeypatch: pytest.MonkeyPatch
             assert self.count == self.total
 
     monkeypatch.setitem(vars(wan), "progress_bar", lambda iterable=None, total=None: Bar(total))
-    with genkit.apply(wan, FIFO) as plan:
-        plan.generate(PROMPT, **LONG)
-        plan.generate(PROMPT, **LONG | {"num_frames": 13})
+    with genkit.apply(wan, FIFO) as handle:
+        handle.generate(PROMPT, **LONG)
+        handle.generate(PROMPT, **LONG | {"num_frames": 13})
     assert [bar.total for bar in bars] == [TURNS, 4]
 
 
@@ -209,18 +209,18 @@ def test_each_video_of_a_batch_is_the_one_that_its_generator_makes_alone(wan: An
 
 def test_sparse_calls_are_counted_and_the_noisy_end_of_the_queue_is_dense(wan: Any) -> None:
     sparse = genkit.Threshold(min_tokens=1, block=8, dense_layers=0, dense_steps=0.5, impl="reference")
-    with genkit.apply(wan, FIFO, sparse) as plan:
-        attention = plan.generate(PROMPT, **LONG).receipt.attention
+    with genkit.apply(wan, FIFO, sparse) as handle:
+        attention = handle.generate(PROMPT, **LONG).receipt.attention
     # 3 layers, 2 branches; the clip's last 2 of 4 steps, and in 8 turns one of 2 forwards: the noisier one is dense
     assert attention.densities["threshold"].calls == 3 * 2 * (2 + 8)
     assert attention.backends["dense (warm-up)"] == 3 * 2 * (2 + 8)
 
 
 def test_a_plan_of_turns_and_a_plan_of_decoding_do_not_know_of_each_other(wan: Any) -> None:
-    with genkit.apply(wan, FIFO) as plan:
-        at_once = plan.generate(PROMPT, **LONG)
-    with genkit.apply(wan, FIFO, genkit.StreamDecode()) as plan:
-        streamed = plan.generate(PROMPT, **LONG)
+    with genkit.apply(wan, FIFO) as handle:
+        at_once = handle.generate(PROMPT, **LONG)
+    with genkit.apply(wan, FIFO, genkit.StreamDecode()) as handle:
+        streamed = handle.generate(PROMPT, **LONG)
     assert np.array_equal(at_once.frames, streamed.frames)
 
 
@@ -231,19 +231,19 @@ def test_what_a_call_found_is_forgotten_as_frames_move_on(wan: Any) -> None:
     starts: set[Any] = set()
 
     def look(pipe: Any, index: int, timestep: Any, given: dict[str, Any]) -> dict[str, Any]:
-        found = plan.session.run.memory.found
+        found = handle.session.run.memory.found
         kept.append(len(found))
         starts.update(place.window for place, _ in found if place.window is not None)
         return {}
 
-    with genkit.apply(wan, FIFO, sparse) as plan:
-        plan.generate(PROMPT, callback_on_step_end=look, **LONG)
+    with genkit.apply(wan, FIFO, sparse) as handle:
+        handle.generate(PROMPT, callback_on_step_end=look, **LONG)
     assert kept[3:] == [0] * 9 and max(kept[:3]) > 0, "a plan of the last turn is there in the next one"
 
 
 def test_without_lookahead_each_frame_is_seen_by_one_forward(wan: Any) -> None:
-    with genkit.apply(wan, genkit.FIFO(window=4, lookahead=False)) as plan:
-        calls = plan.generate(PROMPT, **LONG).receipt.attention.calls
+    with genkit.apply(wan, genkit.FIFO(window=4, lookahead=False)) as handle:
+        calls = handle.generate(PROMPT, **LONG).receipt.attention.calls
     assert calls == 2 * 3 * 2 * (4 + 8), "self- and cross-attention of 3 layers, 2 branches, one forward a turn"
 
 
@@ -296,22 +296,22 @@ def test_solvers_without_levels_of_flow_matching_are_refused(scheduler: Any, mes
 def test_other_flow_matching_solvers_work() -> None:
     pipe = families.FAMILIES["wan"]()
     pipe.scheduler = diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0)
-    with genkit.apply(pipe, FIFO) as plan:
-        assert len(plan.generate(PROMPT, **LONG).frames) == 29
+    with genkit.apply(pipe, FIFO) as handle:
+        assert len(handle.generate(PROMPT, **LONG).frames) == 29
 
 
 def test_latents_of_the_whole_video_are_refused(wan: Any) -> None:
-    with genkit.apply(wan, FIFO) as plan, pytest.raises(UsageError, match="leave latents out"):
-        plan.generate(PROMPT, latents=torch.zeros(1, 4, 8, 6, 8), **LONG)
+    with genkit.apply(wan, FIFO) as handle, pytest.raises(UsageError, match="leave latents out"):
+        handle.generate(PROMPT, latents=torch.zeros(1, 4, 8, 6, 8), **LONG)
 
 
 def test_a_scheduler_that_was_replaced_is_not_passed_by_in_silence() -> None:
     pipe = families.FAMILIES["wan"]()
     new = diffusers.FlowMatchEulerDiscreteScheduler()
-    with genkit.apply(pipe, FIFO) as plan:
+    with genkit.apply(pipe, FIFO) as handle:
         pipe.scheduler = new
         with pytest.raises(GenkitError, match=r"pipe.scheduler was replaced after apply\(\)"):
-            plan.generate(PROMPT, **LONG)
+            handle.generate(PROMPT, **LONG)
     assert pipe.scheduler is new
 
 
@@ -320,8 +320,8 @@ def test_an_interrupted_loop_is_no_video(wan: Any) -> None:
         pipe._interrupt = index >= 6
         return {}
 
-    with genkit.apply(wan, FIFO) as plan, pytest.raises(GenkitError, match="interrupted after turn 7 of 12"):
-        plan.generate(PROMPT, callback_on_step_end=stop, **LONG)
+    with genkit.apply(wan, FIFO) as handle, pytest.raises(GenkitError, match="interrupted after turn 7 of 12"):
+        handle.generate(PROMPT, callback_on_step_end=stop, **LONG)
 
 
 def test_a_window_of_one_frame_is_refused() -> None:
@@ -341,8 +341,8 @@ def test_lengths_beyond_the_table_of_positions_are_made(wan: Any) -> None:
     def stop(event: Progress) -> None:
         raise Enough
 
-    with genkit.apply(wan, FIFO) as plan, pytest.raises(Enough):
-        plan.generate(PROMPT, on_event=stop, **LONG | {"num_frames": frames})
+    with genkit.apply(wan, FIFO) as handle, pytest.raises(Enough):
+        handle.generate(PROMPT, on_event=stop, **LONG | {"num_frames": frames})
 
 
 # --- other plans ---
@@ -379,16 +379,16 @@ def test_a_plan_of_plain_steps_is_the_stock_loop_bit_for_bit(wan: Any) -> None:
             return Parts(turns=Plan(0))
 
     plain = genkit.generate(wan, PROMPT, **LONG)
-    with genkit.apply(wan, Plain()) as plan:
-        assert np.array_equal(plan.generate(PROMPT, **LONG).frames, plain.frames)
+    with genkit.apply(wan, Plain()) as handle:
+        assert np.array_equal(handle.generate(PROMPT, **LONG).frames, plain.frames)
 
 
 @needs_weights
 def test_previews_show_the_queue() -> None:
     """Two clean frames, which are the video's, and what becomes of the four noisy ones."""
     pipe, shown = genkit.load("tiny", device="cpu", dtype="float32"), []
-    with genkit.apply(pipe, genkit.FIFO(window=3)) as plan:
-        video = plan.generate(
+    with genkit.apply(pipe, genkit.FIFO(window=3)) as handle:
+        video = handle.generate(
             PROMPT, num_frames=15, num_inference_steps=4, seed=1, on_event=lambda event: shown.append(event.preview())
         )
     frames = [one.frames for one in shown if one is not None]

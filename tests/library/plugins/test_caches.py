@@ -112,9 +112,9 @@ def result(plugin: str, name: str) -> Result:
     """Two runs with a cache."""
     pipe, _ = pipeline(name)
     before = footprint(pipe)
-    with genkit.apply(pipe, PLUGINS[plugin]) as plan:
+    with genkit.apply(pipe, PLUGINS[plugin]) as handle:
         cached = run(pipe, name)
-        skipped, calls = dict(plan.session.run.skipped), dict(plan.session.run.calls_per_forward)
+        skipped, calls = dict(handle.session.run.skipped), dict(handle.session.run.calls_per_forward)
         again = run(pipe, name)
     return Result(cached, again, skipped, calls, (before, footprint(pipe)))
 
@@ -182,18 +182,18 @@ def test_the_record_counts_what_was_skipped(plugin: str, name: str) -> None:
 @pytest.mark.parametrize(("plugin", "name"), EVERY)
 def test_a_setting_that_never_skips_changes_no_bit(plugin: str, name: str) -> None:
     pipe, plain = pipeline(name)
-    with genkit.apply(pipe, IDLE[plugin]) as plan:
+    with genkit.apply(pipe, IDLE[plugin]) as handle:
         assert np.array_equal(run(pipe, name), plain)
-        assert set(plan.session.run.skipped.values()) == {0}
+        assert set(handle.session.run.skipped.values()) == {0}
 
 
 @pytest.mark.parametrize(("plugin", "name"), EVERY)
 def test_a_pair_with_sparse_attention(plugin: str, name: str) -> None:
     """The same as diffusers' cache switched on by hand inside sparse attention."""
     pipe, plain = pipeline(name)
-    with genkit.apply(pipe, RADIAL, PLUGINS[plugin]) as plan:
+    with genkit.apply(pipe, RADIAL, PLUGINS[plugin]) as handle:
         both = run(pipe, name)
-        record = plan.session.run
+        record = handle.session.run
     with genkit.apply(pipe, RADIAL):
         pipe.transformer.enable_cache(config(plugin, name, pipe))
         by_hand = run(pipe, name)
@@ -212,9 +212,9 @@ def test_branches_do_not_answer_for_one_another(name: str) -> None:
     pipe, _ = pipeline(name)
     scale = {"guidance_scale": 5.0} if name == "wan" else {"true_cfg_scale": 2.0}
     alone = result("pab", name)
-    with genkit.apply(pipe, PLUGINS["pab"]) as plan:
+    with genkit.apply(pipe, PLUGINS["pab"]) as handle:
         guided = run(pipe, name, negative_prompt=families.PROMPT, **scale)
-        assert sum(plan.session.run.skipped.values()) == 2 * sum(alone.skipped.values())
+        assert sum(handle.session.run.skipped.values()) == 2 * sum(alone.skipped.values())
     assert np.array_equal(guided, alone.cached)
 
 
@@ -254,9 +254,9 @@ def test_a_pipeline_that_never_ran_is_left_as_it_was() -> None:
 def test_both_experts_are_cached(plugin: str) -> None:
     pipe = families.FAMILIES["wan22"]()
     plain = run(pipe, "wan22", num_inference_steps=6)
-    with genkit.apply(pipe, PLUGINS[plugin]) as plan:
+    with genkit.apply(pipe, PLUGINS[plugin]) as handle:
         assert not np.array_equal(run(pipe, "wan22", num_inference_steps=6), plain)
-        skipped = plan.session.run.skipped
+        skipped = handle.session.run.skipped
     for model in ("transformer", "transformer_2"):
         assert any(calls for layer, calls in skipped.items() if layer.startswith(f"{model}."))
     assert np.array_equal(run(pipe, "wan22", num_inference_steps=6), plain)
@@ -269,9 +269,9 @@ def test_attention_to_the_text_is_cached_where_it_is_asked_for() -> None:
         cross_attention_block_skip_range=4,
         cross_attention_timestep_skip_range=ALWAYS,
     )
-    with genkit.apply(pipe, plugin) as plan:
+    with genkit.apply(pipe, plugin) as handle:
         run(pipe, "wan")
-        assert {key[-1]: calls for key, calls in plan.session.run.skipped.items()} == {"1": 0, "2": 3}
+        assert {key[-1]: calls for key, calls in handle.session.run.skipped.items()} == {"1": 0, "2": 3}
 
 
 def test_pab_computes_outside_its_timesteps() -> None:
@@ -286,9 +286,9 @@ def test_measured_ratios_are_those_that_diffusers_prints(capsys: pytest.CaptureF
     run(pipe, "wan")
     pipe.transformer.disable_cache()
     printed = re.findall(r"[\d.]+", capsys.readouterr().out.split("[", 2)[2])
-    with genkit.apply(pipe, MagCache(calibrate=True)) as plan:
+    with genkit.apply(pipe, MagCache(calibrate=True)) as handle:
         assert np.array_equal(run(pipe, "wan"), plain)
-        (note,) = plan.session.run.notes
+        (note,) = handle.session.run.notes
     text = note.rpartition("mag_ratios=")[2]
     assert capsys.readouterr().out == ""
     assert make(MagCache, {"mag_ratios": text}).mag_ratios == pytest.approx([float(r) for r in printed], abs=1e-5)
@@ -298,19 +298,19 @@ def test_ratios_are_stretched_over_the_steps_of_the_run() -> None:
     """Half of the error budget of ratio 0.9 a step: with 2 ratios for 4 steps the second half has it."""
     pipe, plain = pipeline("wan")
     plugin = MagCache(mag_ratios=(1.0, 0.5), threshold=0.1, retention_ratio=0)
-    with genkit.apply(pipe, plugin) as plan:
+    with genkit.apply(pipe, plugin) as handle:
         assert not np.array_equal(run(pipe, "wan"), plain)
         # Ratios 1, 1, 0.5, 0.5: the first step has nothing to reuse, the second repeats it, the others err too much.
-        assert set(plan.session.run.skipped.values()) == {1}
+        assert set(handle.session.run.skipped.values()) == {1}
         run(pipe, "wan", num_inference_steps=6)
-        assert set(plan.session.run.skipped.values()) == {2}
+        assert set(handle.session.run.skipped.values()) == {2}
 
 
 def test_taylor_seers_lite_mode_skips_whole_blocks() -> None:
     pipe, _ = pipeline("ltx")
-    with genkit.apply(pipe, TaylorSeer(cache_interval=2, disable_cache_before_step=1, use_lite_mode=True)) as plan:
+    with genkit.apply(pipe, TaylorSeer(cache_interval=2, disable_cache_before_step=1, use_lite_mode=True)) as handle:
         lite = run(pipe, "ltx")
-        assert set(plan.session.run.skipped.values()) == {2}
+        assert set(handle.session.run.skipped.values()) == {2}
     pipe.transformer.enable_cache(
         diffusers.hooks.TaylorSeerCacheConfig(cache_interval=2, disable_cache_before_step=1, use_lite_mode=True)
     )
@@ -322,8 +322,8 @@ def test_taylor_seers_lite_mode_skips_whole_blocks() -> None:
 def test_the_receipt_says_what_was_skipped() -> None:
     pipe, _ = pipeline("wan")
     sizes = families.sizes("wan") | {"num_inference_steps": STEPS}
-    with genkit.apply(pipe, PLUGINS["pab"]) as plan:
-        video = plan.generate(families.PROMPT, seed=1, **sizes)
+    with genkit.apply(pipe, PLUGINS["pab"]) as handle:
+        video = handle.generate(families.PROMPT, seed=1, **sizes)
     skipped = video.receipt.attention.skipped["transformer"]
     assert (skipped.calls, skipped.of) == (2 * 2 * 3, 2 * STEPS * 6)
     assert skipped.layers["blocks.0.attn1"] == 4 and skipped.layers["blocks.0.attn2"] == 0
@@ -336,9 +336,9 @@ def test_a_users_own_cache_is_counted_and_kept() -> None:
     pipe = families.FAMILIES["wan"]()
     pipe.transformer.enable_cache(config("first-block-cache", "wan", pipe))
     alone = run(pipe, "wan")
-    with genkit.apply(pipe) as plan:
+    with genkit.apply(pipe) as handle:
         assert np.array_equal(run(pipe, "wan"), alone)
-        assert plan.session.run.skipped == result("first-block-cache", "wan").skipped
+        assert handle.session.run.skipped == result("first-block-cache", "wan").skipped
     assert pipe.transformer.is_cache_enabled
     assert np.array_equal(run(pipe, "wan"), alone)
 

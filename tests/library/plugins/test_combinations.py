@@ -80,8 +80,8 @@ def generated(pipe, name, names):
     """The video, or the sentence that refuses it."""
     arguments = {key: value for key, value in families.sizes(name).items() if "prompt" not in key}
     try:
-        with genkit.apply(pipe, *(catalogue.parse(PLUGINS[plugin]) for plugin in names)) as plan:
-            return plan.generate(PROMPT if "timeline" in names else "a red circle", seed=1, **arguments)
+        with genkit.apply(pipe, *(catalogue.parse(PLUGINS[plugin]) for plugin in names)) as handle:
+            return handle.generate(PROMPT if "timeline" in names else "a red circle", seed=1, **arguments)
     except UsageError as error:
         return str(error)
 

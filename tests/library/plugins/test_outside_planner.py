@@ -102,8 +102,8 @@ def test_it_is_probed_and_a_budget_sets_it_layer_by_layer(tmp_path: Path) -> Non
     path = found.budget(density=0.5).save(tmp_path / "budget.json")
     chosen = {layer: fields["every"] for layer, fields in json.loads(path.read_text())["layers"].items()}
     assert len(chosen) == 3 and set(chosen.values()) <= {8, 5, 3, 2, 1} and min(chosen.values()) > 1
-    with genkit.apply(pipe, catalogue.parse(f"every-other:budget={path},{settings}")) as plan:
-        told = plan.generate("a", num_inference_steps=1, seed=1, **CLIP).receipt.attention.densities["every-other"]
+    with genkit.apply(pipe, catalogue.parse(f"every-other:budget={path},{settings}")) as handle:
+        told = handle.generate("a", num_inference_steps=1, seed=1, **CLIP).receipt.attention.densities["every-other"]
     assert told.max < 0.8 and told.mean <= 0.5 + 1e-3
     path.write_text(path.read_text().replace('"every": ', '"every": -'))
     with pytest.raises(UsageError, match="what cannot be: every-other: every=-[0-9] must be at least 1; probe again"):

@@ -25,11 +25,11 @@ def long_clips() -> Any:
         yield
 
 
-def latents(pipe: Any, family: str = "wan", plan: Any = None, **changes: Any) -> Tensor:
+def latents(pipe: Any, family: str = "wan", handle: Any = None, **changes: Any) -> Tensor:
     """What the pipeline makes; the caller's random numbers must not be touched."""
     before = torch.get_rng_state()
-    if plan is not None:
-        plan.begin_run(fps=16)
+    if handle is not None:
+        handle.begin_run(fps=16)
     found: Tensor = pipe(**families.call_arguments(family, **changes)).frames
     assert torch.equal(torch.get_rng_state(), before)
     return found
@@ -45,9 +45,9 @@ def plain(family: str) -> Tensor:
 def fresh(name: str, **changes: Any) -> Tensor:
     """By a pipeline that never made anything else."""
     pipe = families.wan()
-    with genkit.apply(pipe, made(SPARSE, name)) as plan:
-        found = latents(pipe, plan=plan, **changes)
-        assert float(min(plan.session.run.densities[name])) < 1
+    with genkit.apply(pipe, made(SPARSE, name)) as handle:
+        found = latents(pipe, handle=handle, **changes)
+        assert float(min(handle.session.run.densities[name])) < 1
     return found
 
 
@@ -55,29 +55,29 @@ def fresh(name: str, **changes: Any) -> Tensor:
 def test_keeping_all_is_dense(name: str, family: str) -> None:
     """Text apart, last with a padding mask, first with both branches in a batch, and last without its padding."""
     pipe = families.FAMILIES[family]()
-    with genkit.apply(pipe, made(DENSE, name)) as plan:
-        found = latents(pipe, family, plan)
-        densities = [float(share) for share in plan.session.run.densities[name]]
-        assert densities == pytest.approx([1] * len(densities)) and not plan.session.run.refusals
-        assert len(densities) == sum(plan.session.run.routed[f"transformer.{layer}"] for layer in _over_all(plan))
+    with genkit.apply(pipe, made(DENSE, name)) as handle:
+        found = latents(pipe, family, handle)
+        densities = [float(share) for share in handle.session.run.densities[name]]
+        assert densities == pytest.approx([1] * len(densities)) and not handle.session.run.refusals
+        assert len(densities) == sum(handle.session.run.routed[f"transformer.{layer}"] for layer in _over_all(handle))
     torch.testing.assert_close(found, plain(family), atol=2e-4, rtol=1e-4)
 
 
-def _over_all(plan: Any) -> list[str]:
+def _over_all(handle: Any) -> list[str]:
     """Layers that attend over all frames."""
-    return [layer.name for layer in plan.session.layers if layer.kind in ("self", "joint")]
+    return [layer.name for layer in handle.session.layers if layer.kind in ("self", "joint")]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_other_sizes_and_taking_it_out_leave_no_trace(name: str) -> None:
     pipe, plugin = families.wan(), made(SPARSE, name)
-    with genkit.apply(pipe, plugin) as plan:
-        assert torch.equal(latents(pipe, plan=plan), fresh(name))
-        assert torch.equal(latents(pipe, plan=plan, **SMALL), fresh(name, **SMALL))
-        assert torch.equal(latents(pipe, plan=plan), fresh(name))
+    with genkit.apply(pipe, plugin) as handle:
+        assert torch.equal(latents(pipe, handle=handle), fresh(name))
+        assert torch.equal(latents(pipe, handle=handle, **SMALL), fresh(name, **SMALL))
+        assert torch.equal(latents(pipe, handle=handle), fresh(name))
     assert torch.equal(latents(pipe), plain("wan"))
-    with genkit.apply(pipe, plugin) as plan:
-        assert torch.equal(latents(pipe, plan=plan), fresh(name))
+    with genkit.apply(pipe, plugin) as handle:
+        assert torch.equal(latents(pipe, handle=handle), fresh(name))
     assert (fresh(name) - plain("wan")).abs().max() > 1e-4
 
 
@@ -85,14 +85,14 @@ def test_other_sizes_and_taking_it_out_leave_no_trace(name: str) -> None:
 def test_two_pipelines_take_turns(name: str, other: str) -> None:
     """The second one, of another method, makes a whole video between two steps of the first."""
     one, two, between = families.wan(), families.wan(), []
-    with genkit.apply(one, made(SPARSE, name)) as plan, genkit.apply(two, made(SPARSE, other)) as second:
+    with genkit.apply(one, made(SPARSE, name)) as handle, genkit.apply(two, made(SPARSE, other)) as second:
 
         def turn(pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
             if step == 0:
-                between.append(latents(two, plan=second))
+                between.append(latents(two, handle=second))
             return tensors
 
-        assert torch.equal(latents(one, plan=plan, callback_on_step_end=turn), fresh(name))
+        assert torch.equal(latents(one, handle=handle, callback_on_step_end=turn), fresh(name))
     (found,) = between
     assert torch.equal(found, fresh(other))
 
@@ -110,7 +110,7 @@ def branches(name: str, *order: str) -> dict[tuple[str, int], Tensor]:
     pipe, found = families.wan(), {}
     pipe.scheduler.set_timesteps(4)
     model = pipe.transformer
-    with genkit.apply(pipe, made(SPARSE, name)) as plan, torch.no_grad():
+    with genkit.apply(pipe, made(SPARSE, name)) as handle, torch.no_grad():
         for index, branch in product(range(2), order):
             pipe.scheduler._step_index = index
             draw = torch.Generator().manual_seed(10 * index + len(branch))
@@ -118,16 +118,18 @@ def branches(name: str, *order: str) -> dict[tuple[str, int], Tensor]:
             with model.cache_context(branch):
                 out = model(video, pipe.scheduler.timesteps[index : index + 1], text).sample
             found[branch, index] = out
-        assert len(plan.session.run.densities[name]) == 2 * len(order) * len(_over_all(plan))
+        assert len(handle.session.run.densities[name]) == 2 * len(order) * len(_over_all(handle))
     return found
 
 
 def test_the_record_counts_every_call_once() -> None:
     """Warm-up by layers and by steps, cross-attention, and sparse calls."""
     pipe = families.wan()
-    with genkit.apply(pipe, genkit.Radial(density=0.5, block=8, min_tokens=1, dense_steps=0.5, dense_layers=1)) as plan:
-        latents(pipe, plan=plan)
-        run = plan.session.run
+    with genkit.apply(
+        pipe, genkit.Radial(density=0.5, block=8, min_tokens=1, dense_steps=0.5, dense_layers=1)
+    ) as handle:
+        latents(pipe, handle=handle)
+        run = handle.session.run
     assert run.backends["dense (warm-up)"] > 0 < run.backends["gather"] == len(run.densities["radial"])
     assert sum(run.backends.values()) == sum(run.routed.values())
 

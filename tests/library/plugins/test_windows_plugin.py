@@ -142,15 +142,15 @@ def positional(model, by_hand):
 def test_it_is_the_windows_by_hand_one_window_changes_nothing_and_nothing_stays(short, name):
     pipe = EVERY[name]()
     plain = run(pipe, name)
-    with genkit.apply(pipe, genkit.Windows()) as plan:
+    with genkit.apply(pipe, genkit.Windows()) as handle:
         long = run(pipe, name)
-        notes, calls = plan.session.run.notes, sum(plan.session.run.routed.values())
-    with genkit.apply(pipe) as plan:
+        notes, calls = handle.session.run.notes, sum(handle.session.run.routed.values())
+    with genkit.apply(pipe) as handle:
         run(pipe, name)
-        usual = sum(plan.session.run.routed.values())
-    with mock.patch("genkit.generation.handle.card_of", card_of), genkit.apply(pipe, genkit.Windows()) as plan:
+        usual = sum(handle.session.run.routed.values())
+    with mock.patch("genkit.generation.handle.card_of", card_of), genkit.apply(pipe, genkit.Windows()) as handle:
         assert np.array_equal(run(pipe, name), plain)
-        assert "fit into one window" in plan.session.run.notes[0]
+        assert "fit into one window" in handle.session.run.notes[0]
     assert np.array_equal(run(pipe, name), plain)
     windows = int(notes[0].split(" calls, on windows of 3")[0].split()[-1])
     assert windows > 1 and calls == windows * usual and not np.array_equal(long, plain)
@@ -207,15 +207,15 @@ def test_a_cache_reuses_what_the_same_window_gave(short, cache):
     """Windows far apart do not overlap: each is the video of its own latents, made alone with the cache."""
     pipe = families.FAMILIES["wan"]()
     latents = torch.randn(1, 4, 6, 6, 8, generator=torch.Generator().manual_seed(0))
-    with genkit.apply(pipe, genkit.Windows(stride=3), cache) as plan:
+    with genkit.apply(pipe, genkit.Windows(stride=3), cache) as handle:
         both = run(pipe, "wan", num_frames=21, latents=latents, num_inference_steps=4)
-        skipped = sum(plan.session.run.skipped.values())
-    with genkit.apply(pipe, cache) as plan:
+        skipped = sum(handle.session.run.skipped.values())
+    with genkit.apply(pipe, cache) as handle:
         alone = [
             run(pipe, "wan", num_frames=9, latents=part.contiguous(), num_inference_steps=4)
             for part in latents.split(3, dim=2)
         ]
-        once = sum(plan.session.run.skipped.values())
+        once = sum(handle.session.run.skipped.values())
     assert skipped == 2 * once > 0
     np.testing.assert_allclose(both, np.concatenate(alone, 2), rtol=1e-4, atol=1e-5)
 
@@ -235,10 +235,10 @@ def test_events_begin_at_the_asked_second_of_the_whole_video(short, name):
 
         return watched
 
-    with genkit.apply(pipe, genkit.Windows(), genkit.Timeline(tail=0)) as plan:
-        plan.session.attends["cross"] = watch(plan.session.attends["cross"])
+    with genkit.apply(pipe, genkit.Windows(), genkit.Timeline(tail=0)) as handle:
+        handle.session.attends["cross"] = watch(handle.session.attends["cross"])
         sizes = families.sizes(name)
-        video = plan.generate([{"prompt": "a red circle", "end": 0.5}, "a blue square"], seed=1, **sizes)
+        video = handle.generate([{"prompt": "a red circle", "end": 0.5}, "a blue square"], seed=1, **sizes)
     assert video.receipt.attention.backends["text routing"] > 0 and len(seen) > 1
     for begin, (grid, whole, spans) in seen.items():
         assert grid.start == begin and grid.frames == 3 and whole.start == 0 and whole.frames == max(seen) + 3
@@ -278,20 +278,20 @@ def test_an_argument_whose_frames_are_not_known_is_refused_by_name(short):
     more = {"mid_block_additional_residual": torch.zeros(2 * 8, 64, 3, 4)}
     pipe.unet.register_forward_pre_hook(lambda unet, args, given: (args, given | more), with_kwargs=True)
     refused = pytest.raises(UsageError, match="'mid_block_additional_residual', and it is not known which")
-    with genkit.apply(pipe, genkit.Windows()) as plan, refused:
-        plan.generate("a red circle", seed=1, **families.sizes("animatediff"))
+    with genkit.apply(pipe, genkit.Windows()) as handle, refused:
+        handle.generate("a red circle", seed=1, **families.sizes("animatediff"))
 
 
 def test_a_model_whose_passage_was_taken_out_is_an_error_not_a_video(short):
     pipe = families.FAMILIES["wan"]()
-    with genkit.apply(pipe, genkit.Windows()) as plan:
-        begin = plan.session.check_parts
-        plan.session.check_parts = lambda: None
+    with genkit.apply(pipe, genkit.Windows()) as handle:
+        begin = handle.session.check_parts
+        handle.session.check_parts = lambda: None
         del pipe.transformer.forward
         with pytest.raises(GenkitError, match="windows was asked for|whose beginning was not seen"):
-            plan.generate("a red circle", seed=1, **families.sizes("wan"))
-        plan.session.check_parts = begin
-        assert "3 calls" in plan.generate("a red circle", seed=1, **families.sizes("wan")).receipt.notes[0]
+            handle.generate("a red circle", seed=1, **families.sizes("wan"))
+        handle.session.check_parts = begin
+        assert "3 calls" in handle.generate("a red circle", seed=1, **families.sizes("wan")).receipt.notes[0]
 
 
 def test_the_page_of_the_seam_runs(capsys):
