@@ -205,7 +205,7 @@ def test_bad_values_are_refused(wrong: dict[str, Any], message: str) -> None:
 
 
 def test_folded_attention_is_refused() -> None:
-    with pytest.raises(ValueError, match="this attention has its space in the batch"):
+    with pytest.raises(ValueError, match="this attention has space in the batch"):
         radial_plan(VideoGrid(frames=5, rows=4, cols=4, fold="space"), block=16, decay=1.0)
 
 
