@@ -1,7 +1,7 @@
-"""Names of diffusers, accelerate and PyTorch that they do not document, each with the reason that it is read.
+"""Undocumented names of diffusers, accelerate and PyTorch, each with the reason that it is needed.
 
-Nowhere else are they written: a test looks for them in the source, and another one tries each out, so that a release
-that breaks one fails under its name. What belongs to one model family (arguments, parts, the axes of latents) is on its
+They occur only here: one test searches the source for them, and another one tries each, so that a release that breaks
+one fails under its name. What belongs to one model family (arguments, parts, the axes of latents) is on its
 card, and what belongs to one autoencoder (caches, tiles, batches) is in the one module of ``genkit.decoding`` for it.
 """
 
@@ -16,24 +16,24 @@ from torch import nn
 
 @dataclass(frozen=True, kw_only=True)
 class Attribute:
-    """An attribute that is not documented."""
+    """Undocumented attribute."""
 
     name: str
     """Name in the other library."""
     of: str
-    """What has it, as the end of a sentence."""
+    """Owner of the attribute, as the end of a sentence."""
     reason: str
-    """What it is read or written for."""
+    """Reason to read or write it."""
     since: str | None = None
-    """First version of diffusers that has it; None is the oldest that is supported."""
+    """First version of diffusers that has it; None: the oldest supported one has it."""
     until: str | None = None
-    """First version of diffusers that needs nothing of it any more, and may drop it; None is none."""
+    """First version of diffusers in which it is not needed and may be missing; None: all need it."""
 
     def read(self, owner: Any) -> Any:
         """Return its value.
 
         Raises:
-            AttributeError: ``owner`` has none, as in a release that has renamed it.
+            AttributeError: ``owner`` does not have it, for example in a release that renamed it.
         """
         try:
             return getattr(owner, self.name)
@@ -44,15 +44,15 @@ class Attribute:
             ) from error
 
     def find(self, owner: Any) -> Any:
-        """Return its value, or None where there is none."""
+        """Return its value; None if it is missing."""
         return getattr(owner, self.name, None)
 
     def is_in(self, owner: Any) -> bool:
-        """Return whether ``owner`` has it, or its class."""
+        """Return True if ``owner`` or its class has it."""
         return hasattr(owner, self.name)
 
     def is_own(self, owner: Any) -> bool:
-        """Return whether ``owner`` itself has it, and not only its class."""
+        """Return True if ``owner`` itself has it, not only its class."""
         return self.name in vars(owner)
 
     def write(self, owner: Any, value: Any) -> None:
@@ -60,24 +60,24 @@ class Attribute:
         setattr(owner, self.name, value)
 
     def drop(self, owner: Any) -> None:
-        """Take it from ``owner``, whose class may still have it."""
+        """Remove it from ``owner``; its class may still have it."""
         vars(owner).pop(self.name, None)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Import:
-    """Something of diffusers that is not documented to be importable from where it is."""
+    """Object of diffusers at an undocumented import path."""
 
     module: str
     name: str
     reason: str
-    """What it is used for."""
+    """Reason to use it."""
 
     def load(self) -> Any:
         """Return it.
 
         Raises:
-            ImportError: it is not there, as in a release that has moved it.
+            ImportError: it is missing, for example in a release that moved it.
         """
         found = getattr(import_module(self.module), self.name, None)
         if found is None:
@@ -93,7 +93,7 @@ REGISTRY_HOOKS = Attribute(name="hooks", of="diffusers' HookRegistry", reason="f
 REFERENCES = Attribute(name="_fn_refs", of="diffusers' HookRegistry", reason="finds a forward in a chain of forwards")
 REFERENCE = Attribute(name="fn_ref", of="a hook of diffusers", reason="bypasses a step cache in another pipeline")
 INNER_FORWARD = Attribute(
-    name="original_forward", of="a link in diffusers' chain of forwards", reason="holds the forward below a hook"
+    name="original_forward", of="a link in diffusers' chain of forwards", reason="is the forward below a hook"
 )
 CHILD_REGISTRIES = Attribute(
     name="_child_registries_cache",
@@ -102,7 +102,7 @@ CHILD_REGISTRIES = Attribute(
     until="0.41",
 )
 OFFLOADED_FORWARD = Attribute(
-    name="_old_forward", of="a module with a hook of accelerate", reason="holds the forward below the hook"
+    name="_old_forward", of="a module with a hook of accelerate", reason="is the forward below the hook"
 )
 CACHE_CONFIG = Attribute(
     name="_cache_config", of="a model that diffusers can cache", reason="says which cache is enabled"
@@ -213,7 +213,7 @@ def default_backend() -> Any:
 
 @contextmanager
 def default_backend_kept() -> Iterator[None]:
-    """Undo what diffusers does besides: a backend chosen for one model becomes that of the whole process."""
+    """Restore the default backend after the block: diffusers makes a backend chosen for one model the default."""
     registry = BACKENDS.load()
     before = DEFAULT_BACKEND.read(registry)
     try:
@@ -223,16 +223,16 @@ def default_backend_kept() -> Iterator[None]:
 
 
 def context_parallel(model: nn.Module) -> Any:
-    """Return how devices share the tokens of a model, diffusers' ``ContextParallelConfig``; None on one device."""
+    """Return a model's ``ContextParallelConfig``, by which devices share tokens; None on one device."""
     return CONTEXT_PARALLEL.find(PARALLEL.find(model))
 
 
 def tensor_parallel(model: nn.Module) -> Any:
-    """Return how devices share the weights of a model, diffusers' ``TensorParallelConfig``; None on one device."""
+    """Return a model's ``TensorParallelConfig``, by which devices share weights; None on one device."""
     return TENSOR_PARALLEL.find(PARALLEL.find(model))
 
 
 def measured_ratios(hook: Any) -> list[float]:
-    """Return what MagCache has measured in a run with ``calibrate``, a ratio for each step so far."""
+    """Return the ratios that MagCache measured in a run with ``calibrate``, one for each step so far."""
     found: list[float] = MAG_RATIOS.read(CACHE_STATES.read(hook).get_state())
     return found
