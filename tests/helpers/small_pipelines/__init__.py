@@ -4,14 +4,33 @@
 tells apart, to a ``SmallPipeline``. ``WITHOUT`` lists the classes that have none, each with the reason.
 """
 
-from small_pipelines import cosmos, helios, ltx, ltx2, others, sana, skyreels, wan, wan_kin
+from small_pipelines import (
+    allegro_latte_easyanimate,
+    animatediff,
+    cogvideox,
+    cosmos,
+    helios,
+    hunyuan,
+    kandinsky,
+    ltx,
+    ltx2,
+    motif,
+    sana,
+    skyreels,
+    video_unets,
+    wan,
+    wan_kin,
+)
 from small_pipelines.form import SmallPipeline
-from small_pipelines.without import PENDING, WITHOUT
+from small_pipelines.without import WITHOUT
 
-_FILES = (wan, wan_kin, skyreels, helios, ltx, ltx2, cosmos, sana, others)
+_FILES = (
+    *(wan, wan_kin, skyreels, helios, ltx, ltx2, hunyuan, cogvideox, cosmos, sana, kandinsky, motif),
+    *(allegro_latte_easyanimate, animatediff, video_unets),
+)
 SMALL: dict[str, SmallPipeline] = {name: small for file in _FILES for name, small in file.PIPELINES.items()}
 
-__all__ = ["PENDING", "SMALL", "WITHOUT", "SmallPipeline", "class_of"]
+__all__ = ["SMALL", "WITHOUT", "SmallPipeline", "class_of"]
 
 
 def class_of(name: str) -> str:

@@ -36,6 +36,8 @@ class SmallPipeline:
     """Argument that takes the seed: a ``torch.Generator``, or the number itself."""
     output: str = "frames"
     """Field of the answer that has the video."""
+    draws_globally: bool = False
+    """True where the pipeline draws from torch's global random numbers as well; ``video`` seeds those too."""
     slow: bool = False
     """True where a build and a call take seconds."""
     note: str = ""
@@ -52,7 +54,10 @@ class SmallPipeline:
 
     def video(self, pipe: DiffusionPipeline, seed: int = 7, **changes: Any) -> Tensor:
         """Return the video of one run, latents or pixels, as one tensor."""
-        made = getattr(pipe(**self.arguments(seed, **changes)), self.output)
+        with torch.random.fork_rng(devices=[], enabled=self.draws_globally):
+            if self.draws_globally:
+                torch.manual_seed(seed)
+            made = getattr(pipe(**self.arguments(seed, **changes)), self.output)
         if isinstance(made, (list, tuple)):
             made = torch.stack([torch.as_tensor(item) for item in made])
         return torch.as_tensor(made)
