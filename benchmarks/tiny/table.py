@@ -10,6 +10,7 @@ from statistics import fmean, median
 from textwrap import fill
 
 from genkit.benchmarks.evaluate.ledger import Row
+from genkit.benchmarks.evaluate.section import insert_section
 from genkit.benchmarks.evaluate.sign_flips import LEVEL, MIN_PAIRS, chances
 from genkit.benchmarks.evaluate.stats import UNIT, Estimate, Samples, Stat, estimate, paired_changes, paired_difference
 from genkit.errors import UsageError
@@ -115,12 +116,8 @@ def write_section(path: Path, rows: Sequence[Row]) -> None:
     Raises:
         UsageError: the file has no such marks.
     """
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    if BEGIN not in text or END not in text.partition(BEGIN)[2]:
-        raise UsageError(f"{str(path)!r} has no place for the table; add the lines {BEGIN} and {END}")
-    before, _, rest = text.partition(BEGIN)
-    after = rest.partition(END)[2]
-    path.write_text(f"{before}{BEGIN}\n{table(rows)}{END}{after}", encoding="utf-8")
+    page = path.read_text(encoding="utf-8") if path.exists() else ""
+    path.write_text(insert_section(page, BEGIN, END, table(rows)), encoding="utf-8")
 
 
 def _heading(rows: Sequence[Row]) -> str:

@@ -251,7 +251,7 @@ def test_the_section_of_a_page_is_replaced(tmp_path: Path, rows: list[dict[str, 
     write_section(page, rows)
     assert page.read_text() == f"# Head\n\n{BEGIN}\n{table(rows)}{END}\n\nTail\n"
     page.write_text("no marks")
-    with pytest.raises(UsageError, match="page.md' has no place for the table; add the lines"):
+    with pytest.raises(UsageError, match=f"the page has no place for the table; write {BEGIN} and {END}"):
         write_section(page, rows)
 
 
