@@ -12,6 +12,11 @@ LN2 = tl.constexpr(0.6931471805599453)
 """Logits are in the log2 domain inside the kernels; ``LOG2E.value`` is the number outside of them."""
 
 
+def strides(*tensors: Tensor) -> tuple[int, ...]:
+    """Return the strides of all axes of each tensor in turn, as kernels take them."""
+    return tuple(stride for x in tensors for stride in x.stride())
+
+
 def batch_stride(x: Tensor, axis: int = 0) -> int:
     """Return the stride of a batch axis; 0 where one entry serves all of the batch."""
     return 0 if x.shape[axis] == 1 else x.stride(axis)

@@ -6,7 +6,7 @@ import triton.language as tl
 from torch import Tensor
 
 from genkit.attention.operators import triton as shared
-from genkit.attention.operators.triton import LOG2E, batch_stride, load_queries
+from genkit.attention.operators.triton import LOG2E, batch_stride, load_queries, strides
 
 KEYS = 64
 """Keys read at once, or fewer if a block has fewer."""
@@ -36,8 +36,7 @@ def mass_of_blocks(q: Tensor, k: Tensor, lse: Tensor, valid: Tensor, block: int,
         lse,
         valid,
         mass,
-        *q.stride(),
-        *k.stride(),
+        *strides(q, k),
         batch_stride(valid),
         heads,
         queries,

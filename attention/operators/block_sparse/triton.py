@@ -14,7 +14,14 @@ from genkit.attention.geometry.plan import Lists, split_lists
 from genkit.attention.operators import triton as shared
 from genkit.attention.operators.block_sparse.launch import Launch, launch_for
 from genkit.attention.operators.block_sparse.read_mask import ReadMask
-from genkit.attention.operators.triton import LN2, LOG2E, batch_stride, load_queries, online_softmax_update
+from genkit.attention.operators.triton import (
+    LN2,
+    LOG2E,
+    batch_stride,
+    load_queries,
+    online_softmax_update,
+    strides,
+)
 
 
 def refusal(q: Tensor) -> str | None:
@@ -88,10 +95,7 @@ def attend(
         tail_values if tail_values is not None else v,
         tail_count if tail_count is not None else lse,
         keep if keep is not None else valid,
-        *q.stride(),
-        *k.stride(),
-        *v.stride(),
-        *out.stride(),
+        *strides(q, k, v, out),
         batch_stride(whole_count),
         batch_stride(whole_count, 1),
         batch_stride(valid),

@@ -27,7 +27,7 @@ def gather_tokens(x: Tensor, order: Tensor) -> Tensor:
         x,
         order,
         out,
-        *x.stride(),
+        *shared.strides(x),
         shared.batch_stride(order),
         shared.batch_stride(order, 1),
         heads,

@@ -32,7 +32,7 @@ def pool_blocks(x: Tensor, valid: Tensor, block: int) -> tuple[Tensor, Tensor]:
         valid,
         mean,
         similarity,
-        *x.stride(),
+        *shared.strides(x),
         shared.batch_stride(valid),
         heads,
         tokens,

@@ -13,7 +13,7 @@ from genkit.attention.geometry.blocks import count_in_blocks
 from genkit.attention.operators import triton as shared
 from genkit.attention.operators.pool import pool
 from genkit.attention.operators.threshold.plan import spread_of
-from genkit.attention.operators.triton import LOG2E, batch_stride, load_queries, online_softmax_update
+from genkit.attention.operators.triton import LOG2E, batch_stride, load_queries, online_softmax_update, strides
 
 GROUP = 32
 """Key blocks whose means are read together."""
@@ -73,9 +73,7 @@ def attend(
         var,
         sinks,
         valid,
-        *q.stride(),
-        *k.stride(),
-        *v.stride(),
+        *strides(q, k, v),
         batch_stride(count),
         batch_stride(valid),
         heads,
