@@ -112,18 +112,10 @@ class Asked:
 
 
 def _seams(parts: Sequence[tuple[str, Parts]]) -> Iterator[tuple[str, str]]:
+    """Yield each plug-in with each seam that it uses."""
     for plugin, part in parts:
-        asked = {
-            "attention": part.rules,
-            "noise": part.noise,
-            "forward": part.forward,
-            "text": part.text,
-            "cache": part.cache,
-            "positions": part.positions,
-            "turns": part.turns,
-            "decode": part.decode,
-        }
-        yield from ((plugin, seam) for seam, thing in asked.items() if thing)
+        used = {"attention": part.rules} | vars(part)
+        yield from ((plugin, seam) for seam in PASSED_BY if used[seam])
 
 
 def begin_record(session: Session) -> None:

@@ -1,50 +1,106 @@
-"""What one run of a pipeline needs to know of the plug-ins that are in it."""
+"""The plug-ins of one pipeline, sorted by seam."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from genkit.attention.calls.run import RunRecord
+from genkit.attention.facts.cards import card_of
 from genkit.attention.facts.model_card import ModelCard
 from genkit.attention.model.session import Session
+from genkit.errors import UsageError
+from genkit.generation.asked import Counted
 from genkit.generation.models.positions import PositionSeam
 from genkit.generation.turns.seam import TurnSeam
-from genkit.plugins.contract import DecodePlan, Plugin, TextPlan
+from genkit.plugins.caches.step_cache import StepCache
+from genkit.plugins.contract import DecodePlan, ForwardRule, NoisePlan, Parts, Plugin, Target, TextPlan
 
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """A pipeline with its plug-ins, without the handle that installs and removes them."""
+    """A pipeline and what its plug-ins do in it, without the handle that installs and removes them."""
 
     pipe: Any
     card: ModelCard
     session: Session
     plugins: tuple[Plugin, ...]
+    parts: tuple[tuple[str, Parts], ...]
+    """Name and parts of each plug-in."""
+    noise: NoisePlan | None
+    """Changes the initial latents; None leaves them as drawn."""
     text: TextPlan | None
     """Splits the prompt into events; None takes it as one text."""
+    forwards: tuple[ForwardRule, ...]
+    """Rules around each call of the denoiser."""
+    cache: StepCache | None
+    """diffusers' step cache; None is none."""
     positions: PositionSeam | None
-    """Says where frames stand; None leaves them where the model has them."""
-    turns: TurnSeam | None = None
-    """What one turn of the sampling loop means; None: a solver step."""
-    decoding: tuple[DecodePlan, ...] = ()
-    """How latents become frames, the innermost first; empty leaves it to the pipeline."""
+    """Places frames in time; None keeps the model's own positions."""
+    turns: TurnSeam | None
+    """Defines one turn of the sampling loop; None is a solver step."""
+    decoding: tuple[DecodePlan, ...]
+    """Plans that turn latents into frames, innermost first; empty leaves it to the pipeline."""
 
     @property
     def longest(self) -> int | None:
-        """Pixel frames at which the positions of the model end; None: nowhere, or windows or a plan set them."""
+        """Pixel frames at which the model's positions end; None is nowhere, or set by windows or a position plan."""
         return self.card.longest(self.pipe) if self.session.bounded and self.positions is None else None
 
     @property
     def window(self) -> int | None:
-        """Pixel frames that the model sees at once; None: all."""
+        """Pixel frames that the model sees at once; None is all."""
         frames = self.session.max_frames
         return None if frames is None else (frames - 1) * self.card.stride(self.pipe) + 1
 
     @property
     def streams(self) -> bool:
-        """Whether the frames leave the autoencoder's device piece by piece."""
+        """True if decoded frames leave the autoencoder's device piece by piece."""
         return bool(self.decoding) and all(plan.streams for plan in self.decoding)
 
     def begin_run(self, fps: float) -> RunRecord:
         """Start a fresh record for one generation and return it."""
         self.session.run, self.session.fps, self.session.batch = RunRecord(), fps, None
         return self.session.run
+
+
+def context_of(pipe: Any, plugins: Sequence[Plugin]) -> Context:
+    """Sort what plug-ins do in a pipeline by seam; nothing is installed yet.
+
+    Raises:
+        UsageError: the model is of an unknown family, or a plug-in cannot work with it.
+    """
+    try:
+        card = card_of(pipe)
+    except LookupError as error:
+        raise UsageError(str(error)) from None
+    target = target_of(pipe, card)
+    parts = tuple((plugin.name, plugin.parts(target)) for plugin in plugins)
+    each = [part for _, part in parts]
+    session = Session(pipe, card, [Counted(rule, name) for name, part in parts for rule in part.rules])
+    return Context(
+        pipe=pipe,
+        card=card,
+        session=session,
+        plugins=tuple(plugins),
+        parts=parts,
+        noise=next((part.noise for part in each if part.noise), None),
+        text=next((part.text for part in each if part.text), None),
+        forwards=tuple(part.forward for part in each if part.forward),
+        cache=next((StepCache(session, part.cache) for part in each if part.cache), None),
+        positions=next((PositionSeam(pipe, session, part.positions) for part in each if part.positions), None),
+        turns=next((TurnSeam(pipe, session, part.turns) for part in each if part.turns), None),
+        decoding=tuple(part.decode for part in each if part.decode),
+    )
+
+
+def target_of(pipe: Any, card: ModelCard) -> Target:
+    """Return a pipeline in numbers, as plug-ins see it."""
+    longest = card.longest(pipe)
+    return Target(
+        family=card.family,
+        title=card.title,
+        native_frames=card.token_frames(pipe, card.native_frames),
+        kinds=frozenset(card.layers),
+        longest=longest and card.token_frames(pipe, longest),
+        one_level=card.one_level,
+    )

@@ -15,7 +15,7 @@ from genkit.attention.facts.volume import plain_model
 from genkit.attention.model.callers import nearest_pipeline
 from genkit.attention.model.session import Session
 from genkit.attention.private import DECODE, DECODER_OUTPUT
-from genkit.generation.seams import Shadow
+from genkit.generation.shadow import Shadow
 from genkit.plugins.contract import Decode, DecodePlan
 
 

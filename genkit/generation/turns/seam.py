@@ -17,7 +17,7 @@ from genkit.attention.model.callers import nearest_pipeline
 from genkit.attention.model.session import Session
 from genkit.attention.private import MODEL_OUTPUTS, RANDN, SCHEDULER_OUTPUT, STEP_INDEX
 from genkit.errors import GenkitError, UsageError
-from genkit.generation.seams import Shadow
+from genkit.generation.shadow import Shadow
 from genkit.generation.turns.forward import TurnForwards, framed, timestep_passage, unframed
 from genkit.generation.turns.levels import check_flow, levels_of, shift_for
 from genkit.plugins.contract import TurnPlan, Turns

@@ -77,7 +77,7 @@ CHANGES: dict[str, Callable[[Any], Any]] = {
 
 
 def made(handle: Any, seed: int = 1) -> np.ndarray:
-    prompt = PROMPT if handle.text else "a red circle"
+    prompt = PROMPT if handle.context.text else "a red circle"
     sizes = {name: value for name, value in families.sizes("wan").items() if "prompt" not in name}
     return handle.generate(prompt, seed=seed, **sizes).frames
 

@@ -1,6 +1,7 @@
 """What was asked for and passed by ends in an error that names it, at every seam; never in a video."""
 
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 import families
@@ -9,7 +10,9 @@ import pytest
 import torch
 
 import genkit
+from genkit.generation.asked import PASSED_BY
 from genkit.plugins.caches.methods import FirstBlockCache
+from genkit.plugins.contract import Parts
 from genkit.plugins.longer.freenoise import FreeNoise
 from genkit.plugins.prompts.timeline import Timeline
 from genkit.plugins.sparse.radial import Radial
@@ -174,3 +177,7 @@ def test_freeing_the_models_by_hand_is_no_run(pipe: Any) -> None:
         pipe.maybe_free_model_hooks()
         made(handle)
         pipe.maybe_free_model_hooks()
+
+
+def test_every_part_of_a_plugin_is_a_seam_that_nothing_may_pass_by():
+    assert set(PASSED_BY) == {"attention"} | {field.name for field in fields(Parts)} - {"rules"}
