@@ -24,7 +24,7 @@ from genkit.apps.jobs.publishing import Cancelled, publish, reason_of
 from genkit.apps.jobs.store import Job, Store, StoreBroken, StoreError
 from genkit.apps.terminal.progress import quiet_libraries
 from genkit.errors import GenkitError
-from genkit.generation.events import Progress, nothing_to_see
+from genkit.generation.events import Progress, no_preview
 from genkit.request import Request
 from genkit.video.video import Video
 
@@ -137,7 +137,7 @@ def _do(store: Store, job: Job, maker: Maker, models: Models) -> None:
 
     try:
         video = maker(job.request, on_event, models)
-        saving = replace(last, stage="save", preview=nothing_to_see)
+        saving = replace(last, stage="save", preview=no_preview)
         on_event(saving)
         publish(video, store, job, lambda: on_event(saving))
         receipt = "" if video.receipt is None else str(video.receipt)

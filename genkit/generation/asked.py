@@ -1,4 +1,4 @@
-"""What plug-ins were asked for, run by run: nothing that they should have changed may pass them by without a word."""
+"""Check that every plug-in took part in each run: none of its seams may be bypassed silently."""
 
 import threading
 from collections.abc import Iterator, Sequence
@@ -15,26 +15,26 @@ from genkit.errors import GenkitError
 from genkit.plugins.contract import Parts
 
 PASSED_BY = {
-    "attention": "none of the model's attention calls came to it",
+    "attention": "none of the model's attention calls reached it",
     "noise": "the pipeline made its first latents without it",
     "forward": "the pipeline called its model without it",
     "text": "the pipeline encoded its prompt without it",
-    "cache": "none of the model's layers came to it",
+    "cache": "none of the model's layers reached it",
     "positions": "the model made its positions without it",
     "turns": "the pipeline made its first latents without it",
     "decode": "the pipeline decoded its latents without it",
 }
-"""What happened when nothing came to a plug-in, by seam."""
+"""How a run bypassed a plug-in, by seam."""
 NOTHING = 5e-4
-"""A share of the attention that is nothing: a receipt shows three decimals."""
+"""Share of the attention that counts as nothing, since a receipt shows three decimals."""
 BUSY = (
-    "this pipeline is making a video already, in another thread or in a callback of its own; wait for that one, or "
-    "give each thread a pipeline of its own"
+    "this pipeline is already making a video, in another thread or around this callback; wait for it, or give each "
+    "thread its own pipeline"
 )
 
 
 class Counted:
-    """A rule that counts the calls that come to it, under the name of its plug-in."""
+    """A rule that counts its calls under the name of its plug-in."""
 
     def __init__(self, rule: Rule, plugin: str) -> None:
         self.rule, self.plugin = rule, plugin
@@ -43,7 +43,7 @@ class Counted:
         return getattr(self.rule, name)
 
     def wrap(self, attend: Attend) -> Attend:
-        """The attention that the rule makes of ``attend``."""
+        """Return the attention that the rule makes of ``attend``, with its calls counted."""
         inner = self.rule.wrap(attend)
 
         def counted(q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:
@@ -54,7 +54,7 @@ class Counted:
 
 
 class Asked:
-    """The seams that plug-ins take in one pipeline, and the thread that runs it."""
+    """The seams that plug-ins use in one pipeline, and the thread that runs it."""
 
     def __init__(self, pipe: Any, owner: Any, parts: Sequence[tuple[str, Parts]]) -> None:
         self.pipe, self.owner = pipe, owner
@@ -65,14 +65,14 @@ class Asked:
 
     @property
     def busy(self) -> bool:
-        """Whether a thread is making a video with the pipeline."""
+        """True while a thread is making a video with the pipeline."""
         return self._thread is not None and works_for(self._thread, self.pipe, self.owner)
 
     def claim(self) -> None:
-        """One thread at a time runs the pipeline.
+        """Reserve the pipeline for this thread.
 
         Raises:
-            GenkitError: another one does.
+            GenkitError: another thread is running it.
         """
         with self._lock:
             me = threading.get_ident()
@@ -81,20 +81,20 @@ class Asked:
             self._thread = me
 
     def begin(self, session: Session) -> None:
-        """As a call of the pipeline begins: the record is fresh, and the models are those that the rules went into.
+        """Begin a call of the pipeline, with a fresh record and the models that the rules were installed in.
 
         Raises:
-            GenkitError: another thread runs the pipeline, or a part of it was replaced.
+            GenkitError: another thread is running the pipeline, or a component was replaced.
         """
         self.claim()
         begin_record(session)
         check_parts(session)
 
     def end(self, session: Session) -> None:
-        """As it ends: something came to every plug-in, at every seam.
+        """End a call of the pipeline: every plug-in must have taken part, at each of its seams.
 
         Raises:
-            GenkitError: nothing did, or a part of the pipeline was replaced.
+            GenkitError: one was bypassed, or a component of the pipeline was replaced.
         """
         check_parts(session)
         run, begun = session.run, not session.run.ended
@@ -119,13 +119,13 @@ def _seams(parts: Sequence[tuple[str, Parts]]) -> Iterator[tuple[str, str]]:
 
 
 def begin_record(session: Session) -> None:
-    """Start a fresh record where a pipeline was called directly, and again: nothing of the last video may stay."""
+    """Start a fresh record if a pipeline was called directly before: nothing of the last video may remain."""
     if session.run.routed or session.run.ended:
         session.run = RunRecord()
 
 
 def check_parts(session: Session) -> None:
-    """Raise ``GenkitError`` unless the pipeline still has the models and layers that the rules went into."""
+    """Raise ``GenkitError`` unless the pipeline still has the models and layers that the rules were installed in."""
     try:
         session.check_parts()
     except ReplacedError as error:
@@ -136,8 +136,7 @@ def check_parts(session: Session) -> None:
 
 
 def _note_idle(run: RunRecord, plugin: str) -> None:
-    """A sparse method may leave nothing out because that was asked for, or because it found nothing; the receipt says
-    it."""
+    """Note that a sparse method left nothing out, whether by its settings or because it found nothing."""
     refused = any(name == plugin for name, _ in run.refusals)
     shares = run.densities.get(plugin, [])
     if run.backends[WARM_UP] and not shares and not refused:

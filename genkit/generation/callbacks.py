@@ -1,4 +1,4 @@
-"""The pipeline's callback after each step: the caller's own first, then ours, which watches what came of it."""
+"""The pipeline's step callback: first the caller's own, then ours, which watches the result."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,9 +15,9 @@ MODERN, INPUTS, OLD, EVERY = "callback_on_step_end", "callback_on_step_end_tenso
 
 
 def chained(pipe: Any, watch: Watch, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments by which a pipeline calls the caller's callback, if there is one in ``arguments``, and ours.
+    """Return the arguments that make a pipeline call the callback in ``arguments``, if there is one, and then ours.
 
-    What the caller's returns acts as in a plain call of the pipeline, and what it raises is raised as it is.
+    The caller's callback acts as in a plain call of the pipeline: what it returns is used, what it raises is raised.
     """
     if MODERN in arguments_of(pipe):
         return _modern(watch, arguments)
@@ -47,7 +47,7 @@ def _modern(watch: Watch, arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _changed(theirs: Callable[..., Any], returned: Any, latents: Tensor) -> dict[str, Any]:
-    """What a callback returned as a dict; None, from one that only looks, is an empty one."""
+    """Return the tensors that a callback returned; none if it returned None."""
     if returned is None:
         return {}
     if not isinstance(returned, Mapping):

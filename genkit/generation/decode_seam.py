@@ -1,7 +1,7 @@
-"""The decode seam: how latents become frames, in the runs of one pipeline.
+"""The decode seam: how latents become frames in one pipeline.
 
-The autoencoder's own ``_decode`` is shadowed, which every way of decoding goes through after offloading has brought the
-weights to their device and slicing has taken the batch apart. The pixels leave the device piece by piece.
+It replaces the autoencoder's own ``_decode``, which every decode goes through once offloading has moved the weights to
+their device and slicing has split the batch. Pixels leave the device piece by piece.
 """
 
 import inspect
@@ -20,9 +20,7 @@ from genkit.plugins.contract import Decode, DecodePlan
 
 
 def decode_seam(pipe: Any, session: Session, plans: Sequence[DecodePlan]) -> Shadow:
-    """Let ``plans`` decode, the last of them outermost.
-
-    Another pipeline that shares the autoencoder decodes as without them.
+    """Decode with ``plans``, the last one outermost; other pipelines that share the autoencoder are not affected.
 
     Raises:
         UsageError: a plan cannot decode with this autoencoder.
@@ -31,14 +29,14 @@ def decode_seam(pipe: Any, session: Session, plans: Sequence[DecodePlan]) -> Sha
     check_plans(pipe, plans)
 
     def decoded(original: Callable[..., Any], bound: inspect.BoundArguments) -> Any:
-        if nearest_pipeline() is None:  # by hand
+        if nearest_pipeline() is None:  # called directly
             return original(*bound.args, **bound.kwargs)
         given = dict(bound.arguments)
         as_object = given.pop("return_dict", True)
         latents, *further = given.values()
         decode = _at_once(original)
         for plan in plans:
-            plan.check(vae)  # a callback may have set it otherwise
+            plan.check(vae)  # a callback may have changed its settings
             decode = plan.wrap(decode, vae)
             session.run.came[plan.name, "decode"] += 1
         axis = 2 if latents.ndim == 5 else 0
@@ -49,7 +47,7 @@ def decode_seam(pipe: Any, session: Session, plans: Sequence[DecodePlan]) -> Sha
 
 
 def check_plans(pipe: Any, plans: Sequence[DecodePlan]) -> None:
-    """Raise ``UsageError`` where a plan cannot decode with the autoencoder of a pipeline, as it is set now."""
+    """Raise ``UsageError`` if a plan cannot decode with the autoencoder of a pipeline as it is set now."""
     for plan in plans:
         plan.check(plain_model(pipe.vae))
 
@@ -66,18 +64,18 @@ def _output(pixels: Tensor) -> Any:
 
 
 def _expected(pipe: Any, session: Session, latents: Tensor) -> int:
-    """Return the pixel frames that latents usually make."""
+    """Return how many pixel frames latents usually decode to."""
     stride = session.card.stride(pipe) // session.card.time_patch(pipe)
     return 1 + (latents.shape[2] - 1) * stride if latents.ndim == 5 else len(latents)
 
 
 def gathered(pieces: Iterator[Tensor], axis: int, expected: int) -> Tensor:
-    """Return all pieces on the CPU, in their own precision, one after the other along ``axis``.
+    """Return all pieces on the CPU, concatenated along ``axis``, in their own precision.
 
     Args:
-        pieces: at least one; each is let go before the next is made.
-        axis: that of time.
-        expected: frames that room is made for at once; more are taken as well, at the price of a copy.
+        pieces: at least one; each is freed before the next is made.
+        axis: of time.
+        expected: frames to allocate at once; further frames cost a copy.
     """
     whole, done = torch.empty(0), 0
     for piece in pieces:

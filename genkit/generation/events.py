@@ -1,4 +1,4 @@
-"""What a generation tells while it runs."""
+"""Progress of a generation, as ``on_event`` receives it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,13 +8,13 @@ if TYPE_CHECKING:
     from genkit.video.video import Video
 
 
-def nothing_to_see() -> None:
-    """The preview of an event that has none."""
+def no_preview() -> None:
+    """Return None, as the preview of an event without one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """One solver step is done, or a stage has begun."""
+    """Progress of a run: a solver step is done, or a stage has begun."""
 
     step: int
     """Steps done."""
@@ -25,16 +25,16 @@ class Progress:
     left: float
     """Seconds that the remaining steps will take at the pace so far."""
     stage: str = "denoise"
-    """``load``, ``encode`` (the text), ``denoise`` or ``decode``; the last comes once for each piece decoded."""
+    """``load``, ``encode`` (the text), ``denoise`` or ``decode``; ``decode`` once for each piece."""
     notes: tuple[str, ...] = ()
-    """What is known before the first step not to run as asked, as sentences; told once, with the stage ``encode``."""
-    preview: Callable[[], "Video | None"] = field(default=nothing_to_see, repr=False, compare=False)
-    """Gives the frames that the run is heading for, at a small share of a step's cost; None where this model cannot.
-    To be called before ``on_event`` returns, if at all; it changes nothing in the run."""
+    """What will not run as asked, as sentences; reported once, before the first step, with the stage ``encode``."""
+    preview: Callable[[], "Video | None"] = field(default=no_preview, repr=False, compare=False)
+    """Returns an estimate of the finished video at a small share of a step's cost; None if this model has none. Call it
+    before ``on_event`` returns; it does not affect the run."""
 
     @classmethod
     def begin(cls, stage: str) -> "Progress":
-        """A stage before the first step begins."""
+        """Return the event of a stage that begins before the first step."""
         return cls(step=0, total=0, seconds=0.0, left=0.0, stage=stage)
 
 

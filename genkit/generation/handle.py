@@ -1,4 +1,4 @@
-"""``apply``: plug-ins go into a pipeline, and come out again leaving it as it was."""
+"""``apply``: install plug-ins in a pipeline, and remove them without a trace."""
 
 import threading
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""The frames that a run is heading for, while it runs."""
+"""A preview of the finished video, during the run."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 def preview(
     pipe: Any, latents: Tensor, fps: float, heading: Callable[[Tensor], Tensor | None] = lambda latents: None
 ) -> "Video | None":
-    """Decode what the solver takes for the finished video after its last step.
+    """Decode the solver's current estimate of the clean latents.
 
-    Only with the embedded model, whose autoencoder is one matrix: there it costs a few milliseconds. The autoencoders
-    of large models take as long as a step or more, so there is none for them.
+    Only the embedded model has a preview: its autoencoder is one matrix and takes a few milliseconds. Those of large
+    models take as long as a step or more.
 
     Args:
-        latents: after that step, ``[1, Z, F, H, W]``.
+        latents: after the last step, ``[1, Z, F, H, W]``.
         fps: of the video.
-        heading: gives the clean latents where a plan of turns knows them, and None where the solver does.
+        heading: returns the clean latents if a plan of turns knows them, and None to ask the solver.
 
     Returns:
-        The frames so far; None where they would cost too much.
+        The estimate; None if decoding would cost too much.
     """
     from genkit.decoding.twin import twin_of
     from genkit.tiny.autoencoder import PatchAutoencoder
@@ -44,7 +44,7 @@ def preview(
 
 
 def _estimate(scheduler: Any, latents: Tensor) -> Tensor:
-    """The clean latents, which UniPC keeps; with another solver the latents themselves, with the noise they still hold.
+    """Return the clean latents that UniPC stores; of another solver the noisy latents themselves.
 
     Source: the data prediction of UniPC, arXiv 2302.04867.
     """

@@ -1,4 +1,4 @@
-"""The prompt of a run: as the pipeline takes it, and checked against the video and the text encoder."""
+"""The prompt of a run: converted for the pipeline, checked against the video and the text encoder."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from genkit.generation.context import Context
 
 
 def read_events(context: Context, prompt: Any, asked: dict[str, Any]) -> Events | None:
-    """Return the events of a prompt where a plug-in reads it as such; None takes it as one text."""
+    """Return the events of a prompt if a plug-in splits it; None takes it as one text."""
     if context.text is None or "prompt_embeds" in asked:
         return None
     if isinstance(prompt, str | bytes) or not isinstance(prompt, Sequence):
@@ -21,7 +21,7 @@ def read_events(context: Context, prompt: Any, asked: dict[str, Any]) -> Events 
 
 
 def as_argument(context: Context, prompt: Any, asked: dict[str, Any], events: Events | None) -> dict[str, Any]:
-    """Return the prompt as an argument of the call; with ``prompt_embeds`` there is none."""
+    """Return the prompt as an argument of the call; nothing with ``prompt_embeds``."""
     if "prompt_embeds" not in asked:
         return {"prompt": _prompt_text(prompt, events)}
     if prompt is not None:
@@ -29,23 +29,23 @@ def as_argument(context: Context, prompt: Any, asked: dict[str, Any], events: Ev
             f"the prompt {quote(prompt)} and prompt_embeds both say what the video shows; give None as the prompt"
         )
     if context.text is not None:
-        raise UsageError(f"{context.text.name} reads the prompt as a text, and prompt_embeds is none; leave one out")
+        raise UsageError(f"{context.text.name} needs the prompt as a text, not as prompt_embeds; leave one out")
     return {}
 
 
 def _prompt_text(prompt: Any, events: Events | None) -> str:
-    """The prompt as the text that a pipeline takes; events become ``"a | b"``, the seam keeps their times."""
+    """Return the prompt as text; events become ``"a | b"``, and the text seam keeps their times."""
     if isinstance(prompt, str | bytes) or not isinstance(prompt, Sequence):
         check_prompt(prompt)
         return str(prompt)
     if events is None:
-        raise UsageError("the prompt is a list of events, and no timeline plug-in is in; add Timeline() to apply()")
+        raise UsageError("the prompt is a list of events, but there is no timeline plug-in; add Timeline() to apply()")
     check_prompt(events.prompt)
     return events.prompt
 
 
 def check_texts(context: Context, arguments: dict[str, Any], fps: float) -> None:
-    """Refuse events that do not fit the video and texts that do not fit the encoder, before anything runs."""
+    """Refuse events that do not fit the video, and texts that the encoder would truncate, before anything runs."""
     pipe, texts = context.pipe, [arguments["prompt"]] if "prompt" in arguments else []
     if (events := context.session.run.events) is not None:
         frames, card = arguments.get("num_frames") or default_of(pipe, "num_frames"), context.card
@@ -60,7 +60,7 @@ def check_texts(context: Context, arguments: dict[str, Any], fps: float) -> None
 
 
 def note_unknown_words(context: Context, prompt: Any) -> None:
-    """Note the words that the embedded model does not know; it knows few."""
+    """Note the words that are not in the small vocabulary of the embedded model."""
     if context.card.family != "tiny":
         return
     tokenizer = context.pipe.tokenizer

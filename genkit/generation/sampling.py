@@ -1,4 +1,4 @@
-"""One run of a pipeline: arguments checked, steps watched, frames and receipt put together."""
+"""One run of a pipeline: check the arguments, watch the steps, build the video and its receipt."""
 
 import inspect
 import time
@@ -49,7 +49,7 @@ def sample(
     fps: Any,
     on_event: OnEvent | None,
 ) -> Video:
-    """Run the pipeline once; see ``Handle.generate``."""
+    """RunRecord the pipeline once; see ``Handle.generate``."""
     pipe, fps = context.pipe, check_rate(context.card.fps if fps is None else fps)
     number, asked = draw_seed(seed), check_options(asked)
     if on_event is not None:
@@ -72,7 +72,7 @@ def sample(
     steps = arguments.get("num_inference_steps") or default_of(pipe, "num_inference_steps")
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
     watch = Watch(total=steps, on_event=on_event, preview=_preview(context, fps))
-    watch.tell_notes(tuple(run.notes))
+    watch.report_notes(tuple(run.notes))
     with watch.watching(pipe), _looking_ahead(context, watch):
         output = _run(context, watch, arguments, generator_of(number))
     seconds = _seconds(watch, time.perf_counter())
@@ -106,7 +106,7 @@ def _preview(context: Context, fps: float) -> Callable[[Tensor], Video | None]:
 
 
 def _where(pipe: Any, context: Context) -> dict[str, Any]:
-    """The part of the receipt that says which model ran on what."""
+    """Return the fields of the receipt that say which model ran on what."""
     device = str(EXECUTION_DEVICE.read(pipe))
     model = next(iter(context.session.models.values()))
     return {
@@ -120,19 +120,19 @@ def _where(pipe: Any, context: Context) -> dict[str, Any]:
 
 
 def _note_what_is_known(context: Context, prompt: Any, arguments: dict[str, Any]) -> None:
-    """Everything in which the video will differ from what a reader of the request would expect."""
+    """Note before the run where the video will differ from what the request suggests."""
     run, text = context.session.run, arguments.get("prompt")
     if context.text is None and text is not None and "|" in text:
-        run.note("the prompt holds '|' but no timeline plug-in is in, so it was read as part of the text")
+        run.note("the prompt contains '|' but there is no timeline plug-in, so it was read as part of the text")
     if text is not None:
         note_unknown_words(context, prompt)
     for name in ("callback_on_step_end", "callback"):
         if name in arguments:
-            run.note(f"{name}: {to_json(name, arguments[name])} ran after the steps, and no file holds what it does")
+            run.note(f"{name}: {to_json(name, arguments[name])} ran after each step, and its code is not in the recipe")
 
 
 def _note_what_differs(run: RunRecord, watch: Watch, arguments: dict[str, Any], videos: Any) -> None:
-    """The same, of what only the end shows."""
+    """Note after the run what only the result shows."""
     made, asked = len(videos[0]), arguments.get("num_frames")
     if asked not in (None, made):
         run.note(f"{asked} frames were asked for and the pipeline made {made}")
@@ -146,8 +146,8 @@ def _note_what_differs(run: RunRecord, watch: Watch, arguments: dict[str, Any], 
 
 @contextmanager
 def _looking_ahead(context: Context, watch: Watch) -> Iterator[None]:
-    """Tell before the first step which plug-ins will do nothing in this run."""
-    outlook = Outlook(context.session, watch.tell_notes)
+    """Report before the first step which plug-ins will do nothing in this run."""
+    outlook = Outlook(context.session, watch.report_notes)
     context.session.watchers.append(outlook)
     try:
         yield
@@ -156,8 +156,8 @@ def _looking_ahead(context: Context, watch: Watch) -> Iterator[None]:
 
 
 def _run(context: Context, watch: Watch, arguments: dict[str, Any], generator: torch.Generator) -> Any:
-    """Call the pipeline; what it or a rule refuses is a mistake in the request, what the caller's own functions raise
-    is raised as it is."""
+    """Call the pipeline; a refusal by it or by a rule is an error in the request, and what the caller's own functions
+    raise is raised unchanged."""
     try:
         called = arguments | chained(context.pipe, watch, arguments)
         return context.pipe(**called, generator=generator, output_type="np")
@@ -181,7 +181,7 @@ def _run(context: Context, watch: Watch, arguments: dict[str, Any], generator: t
 
 
 def _further(context: Context, arguments: dict[str, Any]) -> str:
-    """The arguments of the pipeline's own that the caller gave, in which the cause of an odd failure may lie."""
+    """Return the caller's arguments that genkit does not know, a possible cause of an unexpected failure."""
     from genkit.request import Request
 
     usual = {*Request.model_fields, *context.card.defaults, "frame_rate"}
@@ -189,7 +189,7 @@ def _further(context: Context, arguments: dict[str, Any]) -> str:
 
 
 def _frame_rate(pipe: Any, fps: float) -> dict[str, Any]:
-    """LTX takes the frame rate as an argument and reads time from it."""
+    """Return the frame rate for LTX, which takes it as an argument and derives time from it."""
     return {"frame_rate": fps} if "frame_rate" in inspect.signature(type(pipe).__call__).parameters else {}
 
 

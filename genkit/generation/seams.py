@@ -116,7 +116,7 @@ def _text(context: Context, asked: Asked) -> Installed | None:
         run.came[plan.name, "text"] += 1
         known, run.events = run.events, None
         if not isinstance(prompt, str):
-            run.note(f"{plan.name}: only a single prompt can hold events; this call was left as it is")
+            run.note(f"{plan.name}: only a single prompt can contain events; this call was left unchanged")
             return original(*bound.args, **bound.kwargs)
         run.events = plan.read(prompt) if known is None or known.prompt != prompt else known
         results = []

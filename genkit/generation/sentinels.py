@@ -1,7 +1,7 @@
-"""Sentinels: what a generation must never give, and what it seldom gives on purpose, each by its name.
+"""Detect broken text embeddings, latents and frames.
 
-Texts, latents and frames that are not finite end a run, with the stage, the usual cause and what to do. Frames that
-are black, of one colour, or all the same may be what was asked for, so they are a note.
+NaN and infinity end a run, with the stage, the usual cause and the fix. Frames that are black, of one colour or all the
+same may be intended, so they only add a note to the receipt.
 """
 
 from collections.abc import Iterator
@@ -15,16 +15,16 @@ from torch import Tensor
 from genkit.errors import NotFiniteError
 
 HALF = "the usual cause is float16, which overflows above 65504"
-"""The cause that is named where weights are in float16."""
+"""Cause that is reported if weights are in float16."""
 DARK, ALIKE = 2 / 255, 1 / 255
-"""The brightest that a black frame may be, and the most that the pixels of a frame of one colour may differ, of 1."""
+"""Max brightness of a black frame, and max difference within a frame of one colour, in [0, 1]."""
 
 
 def check_encoded(part: Any, outputs: Any) -> None:
-    """The numbers that stand for the texts must be finite.
+    """Check what the text encoder returned.
 
     Raises:
-        NotFiniteError: they are not.
+        NotFiniteError: it contains NaN or infinity.
     """
     if any(not _finite(tensor) for tensor in _tensors(outputs)):
         raise NotFiniteError(
@@ -34,10 +34,10 @@ def check_encoded(part: Any, outputs: Any) -> None:
 
 
 def check_latents(latents: Tensor, step: int, total: int) -> None:
-    """The latents after solver step ``step``, 1 first, must be finite.
+    """Check the latents after solver step ``step``, counted from 1.
 
     Raises:
-        NotFiniteError: they are not.
+        NotFiniteError: they contain NaN or infinity.
     """
     if not _finite(latents):
         raise NotFiniteError(
@@ -47,10 +47,10 @@ def check_latents(latents: Tensor, step: int, total: int) -> None:
 
 
 def check_decoded(vae: Any, frames: NDArray[Any], infinite: int = 0) -> None:
-    """The frames ``[T, H, W, 3]`` that the decoder made must be finite; ``infinite`` counts its pieces that were not.
+    """Check the decoded frames ``[T, H, W, 3]``; ``infinite`` is the number of decoded pieces that were not finite.
 
     Raises:
-        NotFiniteError: they are not.
+        NotFiniteError: they contain NaN or infinity.
     """
     broken = np.nonzero(~np.isfinite(frames).all(axis=(1, 2, 3)))[0]
     if not len(broken) and not infinite:
@@ -63,7 +63,7 @@ def check_decoded(vae: Any, frames: NDArray[Any], infinite: int = 0) -> None:
 
 
 def notes_on(frames: NDArray[Any]) -> Iterator[str]:
-    """Tell, in a sentence each, of frames ``[T, H, W, 3]`` in [0, 1] that are black, of one colour, or all the same."""
+    """Yield a sentence if frames ``[T, H, W, 3]`` in [0, 1] are black, of one colour, or all the same."""
     brightest = frames.max(axis=(1, 2, 3))
     spread = (frames.max(axis=(1, 2)) - frames.min(axis=(1, 2))).max(axis=1)
     black = brightest <= DARK

@@ -1,4 +1,4 @@
-"""Watches a run from outside: finite texts, latents and frames, progress, pace, the beginning of each stage."""
+"""Watch a run from outside: check that everything is finite, report stages, steps and pace."""
 
 import functools
 import time
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from genkit.generation.events import OnEvent, Progress, nothing_to_see
+from genkit.generation.events import OnEvent, Progress, no_preview
 from genkit.generation.sentinels import check_encoded, check_latents
 
 if TYPE_CHECKING:
@@ -22,31 +22,31 @@ Preview = Callable[[], "Video | None"]
 
 @dataclass
 class Watch:
-    """Looks at every stage and step."""
+    """Observer of every stage and step of a run."""
 
     total: int
     on_event: OnEvent | None
     preview: Callable[[Tensor], "Video | None"] = lambda latents: None
-    """Makes frames of the latents after a step."""
+    """Makes a preview of the latents after a step."""
     steps: int = 0
     begun: float = field(default_factory=time.perf_counter)
     ended: float | None = None
     stage: str = "encode"
     """``encode``, ``denoise`` or ``decode``."""
     infinite: int = 0
-    """Pieces in which the decoder gave NaN or infinity."""
+    """Number of decoded pieces with NaN or infinity."""
     raised: BaseException | None = None
-    """What a function of the caller's raised."""
+    """Exception that one of the caller's functions raised."""
 
     @property
     def when(self) -> str:
-        """Where the run is, as the end of a sentence."""
+        """Stage of the run, as the end of a sentence."""
         if self.stage == "encode":
             return "before the end of the first step"
         return "in decoding" if self.stage == "decode" else f"after step {self.steps} of {self.total}"
 
     def calling(self, theirs: Callable[..., Any], *words: Any) -> Any:
-        """Call a function of the caller's, and remember what it raises, which is then not the pipeline's."""
+        """Call one of the caller's functions; what it raises is stored, so that it is not taken for an error of the pipeline."""
         try:
             return theirs(*words)
         except BaseException as error:
@@ -54,29 +54,29 @@ class Watch:
             raise
 
     def after_step(self, pipe: Any, index: int, latents: Tensor) -> None:
-        """After solver step ``index`` (0 first) of a pipeline, whose scheduler knows how many there are."""
+        """Report solver step ``index``, counted from 0; the total is the scheduler's number of timesteps."""
         self.total = len(pipe.scheduler.timesteps)
         self(index, latents)
 
     def __call__(self, index: int, latents: Tensor) -> None:
-        """After solver step ``index`` (0 first).
+        """Check and report solver step ``index``, counted from 0.
 
         Raises:
-            NotFiniteError: the latents hold NaN or infinity.
+            NotFiniteError: the latents contain NaN or infinity.
         """
         self.steps, self.ended, self.stage = index + 1, time.perf_counter(), "denoise"
-        self.infinite = 0  # what a callback decoded meanwhile is its own affair
+        self.infinite = 0  # what a callback decoded does not count
         check_latents(latents, self.steps, self.total)
-        self._tell("denoise", partial(self.preview, latents))
+        self._report("denoise", partial(self.preview, latents))
         if self.steps == self.total:
-            self._tell("decode")
+            self._report("decode")
 
-    def tell_notes(self, notes: tuple[str, ...]) -> None:
-        """Tell, before the first step, what is known already not to run as asked."""
+    def report_notes(self, notes: tuple[str, ...]) -> None:
+        """Report what will not run as asked, before the first step."""
         if notes and self.on_event is not None:
             self.calling(self.on_event, Progress(step=0, total=0, seconds=0.0, left=0.0, stage="encode", notes=notes))
 
-    def _tell(self, stage: str, preview: Preview = nothing_to_see) -> None:
+    def _report(self, stage: str, preview: Preview = no_preview) -> None:
         self.stage = stage
         if self.on_event is None:
             return
@@ -87,13 +87,13 @@ class Watch:
 
     @contextmanager
     def watching(self, pipe: Any) -> Iterator[None]:
-        """Look at what the text encoder and the decoder give, and tell each call of the decoder, so that a decode that
-        goes piece by piece can be stopped between two."""
+        """Check the outputs of text encoder and decoder, and report each call of the decoder, so that decoding can be
+        stopped between two pieces."""
         with ExitStack() as stack:
             stack.enter_context(_looked_at(pipe, "encode_prompt", partial(check_encoded, _encoder(pipe))))
             decoder = getattr(getattr(pipe, "vae", None), "decoder", None)
             if isinstance(decoder, nn.Module):
-                before = decoder.register_forward_pre_hook(lambda module, arguments: self._tell("decode"))
+                before = decoder.register_forward_pre_hook(lambda module, arguments: self._report("decode"))
                 stack.callback(before.remove)
                 stack.callback(decoder.register_forward_hook(self._decoded).remove)
             yield
@@ -110,7 +110,7 @@ def _encoder(pipe: Any) -> Any:
 
 @contextmanager
 def _looked_at(target: Any, method: str, look: Callable[[Any], None]) -> Iterator[None]:
-    """Hand what a method of an object returns to ``look`` until the block ends; what lay over it before stays."""
+    """Pass what a method of an object returns to ``look``, until the block ends."""
     if not hasattr(target, method):
         yield
         return

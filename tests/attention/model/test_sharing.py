@@ -26,7 +26,7 @@ CACHES = [
     FirstBlockCache(threshold=9.0),
     PyramidAttentionBroadcast(spatial_attention_timestep_skip_range=(-1, 1001)),
 ]
-BUSY = "is making a video already.*wait for that one, or give each thread a pipeline of its own"
+BUSY = "is already making a video.*wait for it, or give each thread its own pipeline"
 REPLACED = r"pipe\.{} was replaced after apply\(\), so the plug-ins are not in it; call remove\(\) before replacing it"
 
 

@@ -122,7 +122,7 @@ def test_looking_ahead_leaves_nothing_behind_and_changes_nothing():
 def test_a_bar_without_timeline_is_told_before_the_first_step():
     pipe, events = families.FAMILIES["wan"](), []
     genkit.generate(pipe, "a red circle | a blue square", on_event=events.append, **SHORT)
-    assert "the prompt holds '|' but no timeline plug-in is in" in events[0].notes[0] and events[0].step == 0
+    assert "the prompt contains '|' but there is no timeline plug-in" in events[0].notes[0] and events[0].step == 0
 
 
 def test_the_command_line_tells_it_before_the_first_step(monkeypatch, capsys, tmp_path):
@@ -134,6 +134,6 @@ def test_the_command_line_tells_it_before_the_first_step(monkeypatch, capsys, tm
     words = "--num-frames 5 --height 48 --width 64 --steps 2 --set max_sequence_length=16 --with radial -o clip.mp4"
     assert main(["generate", "a | b", *words.split()]) == 0
     notes = seen[0].splitlines()
-    assert notes[0].startswith("genkit: note: the prompt holds '|' but no timeline plug-in is in")
+    assert notes[0].startswith("genkit: note: the prompt contains '|' but there is no timeline plug-in")
     assert notes[1].startswith("genkit: note: radial: every call is dense, because 24 tokens are fewer than")
     assert len(notes) == 2 and seen[1] == ""

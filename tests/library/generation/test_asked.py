@@ -62,13 +62,13 @@ def cache_lost(pipe: Any) -> None:
 
 CAUSES: list[tuple[Any, Callable[[Any], None], str]] = [
     (RADIAL, hooks_lost, "transformer.blocks.0.attn1 ran in a forward of its model whose beginning was not seen"),
-    (RADIAL, layers_forgotten, "radial was asked for, but none of the model's attention calls came to it"),
-    (FREENOISE, layers_forgotten, "freenoise was asked for, but none of the model's attention calls came to it"),
-    (Timeline(), layers_forgotten, "timeline was asked for, but none of the model's attention calls came to it"),
+    (RADIAL, layers_forgotten, "radial was asked for, but none of the model's attention calls reached it"),
+    (FREENOISE, layers_forgotten, "freenoise was asked for, but none of the model's attention calls reached it"),
+    (Timeline(), layers_forgotten, "timeline was asked for, but none of the model's attention calls reached it"),
     (RADIAL, beginning_lost, "transformer.blocks.0.attn1 ran in a forward of its model whose beginning was not seen"),
     (FREENOISE, unshadowed("prepare_latents"), "freenoise was asked for, but the pipeline made its first latents"),
     (Timeline(), unshadowed("encode_prompt"), "timeline was asked for, but the pipeline encoded its prompt without it"),
-    (CACHE, cache_lost, "first-block-cache was asked for, but none of the model's layers came to it"),
+    (CACHE, cache_lost, "first-block-cache was asked for, but none of the model's layers reached it"),
 ]
 
 

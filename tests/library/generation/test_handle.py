@@ -118,7 +118,7 @@ def test_remove_ends_it_and_says_so(wan):
         ({"steps": 3}, "WanPipeline has no argument 'steps'; did you mean 'num_inference_steps'"),
         ({"plugins": ["threshold"]}, "plugins= is not accepted here: plug-ins are applied to the pipeline first"),
         ({"num_frame": 17}, "WanPipeline has no argument 'num_frame'; did you mean 'num_frames'"),
-        ({"prompt": [{"prompt": "a red circle"}]}, "the prompt is a list of events, and no timeline plug-in is in"),
+        ({"prompt": [{"prompt": "a red circle"}]}, "the prompt is a list of events, but there is no timeline plug-in"),
     ],
 )
 def test_bad_input_gets_a_sentence_before_anything_runs(wan, changes, message):
@@ -196,7 +196,7 @@ def test_an_interruption_stops_within_one_step_and_cleans_up(wan):
 
 def test_a_bar_without_timeline_is_noted(wan):
     video = genkit.generate(wan, "a red circle | a blue square", seed=1, **SMALL)
-    assert any("no timeline plug-in is in" in note for note in video.receipt.notes)
+    assert any("there is no timeline plug-in" in note for note in video.receipt.notes)
 
 
 def test_unknown_names_of_the_package_are_attribute_errors():
