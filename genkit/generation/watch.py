@@ -46,7 +46,7 @@ class Watch:
         return "in decoding" if self.stage == "decode" else f"after step {self.steps} of {self.total}"
 
     def calling(self, theirs: Callable[..., Any], *words: Any) -> Any:
-        """Call one of the caller's functions; what it raises is stored, so that it is not taken for an error of the pipeline."""
+        """Call one of the caller's functions, and store what it raises, which is not an error of the pipeline."""
         try:
             return theirs(*words)
         except BaseException as error:
