@@ -1,7 +1,7 @@
-"""Positions in time for videos longer than the model was trained on: where frames stand, how fast frequencies turn.
+"""Positions in time for videos beyond the training length.
 
-A model turns queries and keys, or adds a sinusoid, by the angle ``position * inverse frequency`` of each frame. A plan
-answers with other positions or other inverse frequencies, and touches neither rows nor columns.
+A model rotates queries and keys, or adds a sinusoid, by the angle ``position * inverse frequency`` of each frame. A
+plan changes positions or inverse frequencies in time, and never those of rows or columns.
 """
 
 from dataclasses import dataclass
@@ -24,14 +24,14 @@ class PositionPlan(Protocol):
         """Return the positions of the frames and the inverse frequencies.
 
         Args:
-            frames: latent frames, after temporal patching, whose positions count from one beginning.
-            native: the same of the clips that the model was trained on.
-            inverse_frequencies: radians a latent frame, float64 ``[..., P]`` on the CPU; leading axes are heads that
-                have frequencies of their own. Not to be written to.
+            frames: latent frames, after temporal patching, that are positioned together.
+            native: training length, in the same unit.
+            inverse_frequencies: radians per latent frame, float64 ``[..., P]`` on the CPU; leading axes are heads with
+                separate frequencies. Read-only.
 
         Returns:
             Positions ``[frames]`` in latent frames, and inverse frequencies of the same shape; float64, finite. The
-            model's own are ``0, 1, ..., frames - 1`` and the inverse frequencies as given.
+            model's own are ``0, 1, ..., frames - 1`` and the given inverse frequencies.
         """
         ...
 
@@ -42,28 +42,28 @@ def even_positions(frames: int, factor: float = 1.0) -> Tensor:
 
 
 def periods(inverse_frequencies: Tensor) -> Tensor:
-    """Return the latent frames after which each frequency has turned once; infinite for one that stands still."""
+    """Return the period of each frequency in latent frames; infinite for frequency 0."""
     return 2 * pi / inverse_frequencies.abs()
 
 
 def intrinsic_frequency(
     inverse_frequencies: Tensor, native: int, repeats: float | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Return ``k`` and ``N_k``: which frequency makes long videos repeat, and its period.
+    """Return ``k`` and ``N_k``: the frequency that makes long videos repeat, and its period.
 
     Args:
-        inverse_frequencies: radians a latent frame, ``[..., P]``.
-        native: latent frames of the clips that the model was trained on.
-        repeats: the latent frame at which videos were first seen to repeat, ``N`` in the paper; None if nobody looked.
+        inverse_frequencies: radians per latent frame, ``[..., P]``.
+        native: training length in latent frames.
+        repeats: latent frame at which videos begin to repeat, ``N`` in the paper; None if unknown.
 
     Returns:
         ``k`` counts from 1, the fastest frequency first, int64 ``[...]``; ``N_k`` is in latent frames, float64
-        ``[...]``. With ``repeats``, the frequency whose period is nearest to it; without, the fastest one that training
-        never saw turn once, so that its period is the first at which a longer video meets angles that it has met
-        before. For HunyuanVideo (33 frames, seen at 48) and CogVideoX (13 frames, seen at 20) the two agree: 4 and 50,
-        2 and 20. Where every frequency turns faster, it is the slowest.
+        ``[...]``. With ``repeats``, the frequency with the nearest period. Without, the fastest one whose period is at
+        least the training length: the first whose angles repeat only in longer videos. For HunyuanVideo (33 frames,
+        repeats at 48) and CogVideoX (13 frames, repeats at 20) both rules agree: 4 and 50, 2 and 20. If all periods are
+        shorter, it is the slowest frequency.
 
-    Source: RIFLEx, arXiv 2502.15894, algorithm 1, which takes ``N`` from videos. The rule without it is ours.
+    Source: RIFLEx, arXiv 2502.15894, algorithm 1, which finds ``N`` by looking at videos. The rule without it is ours.
     """
     ordered = periods(inverse_frequencies).sort(-1).values
     if repeats is not None:
@@ -74,9 +74,9 @@ def intrinsic_frequency(
 
 
 def with_slower_frequency(inverse_frequencies: Tensor, k: Tensor, period: float) -> Tensor:
-    """Return inverse frequencies in which number ``k``, the fastest being 1, turns once in ``period`` latent frames.
+    """Return inverse frequencies in which number ``k``, the fastest is 1, has a period of ``period`` latent frames.
 
-    ``k`` is int64 ``[...]``, one for each head. Signs stay; a frequency that is as slow already stays as it is.
+    ``k`` is int64 ``[...]``, one for each head. Signs stay; a frequency that is already as slow is not changed.
     """
     place = periods(inverse_frequencies).argsort(-1).gather(-1, (k - 1)[..., None])
     before = inverse_frequencies.gather(-1, place)
@@ -86,32 +86,32 @@ def with_slower_frequency(inverse_frequencies: Tensor, k: Tensor, period: float)
 
 @dataclass(frozen=True, kw_only=True)
 class InterpolatedPositions:
-    """All frames at positions inside those of training, evenly spaced."""
+    """Plan that spaces all frames evenly within the positions of training."""
 
     factor: float | None = None
-    """Frames in the place of one; None is as many as put the last frame where training's last frame stood."""
+    """Divides all positions; None puts the last frame at the position of the last training frame."""
     name: str = "position-interpolation"
 
     def plan(self, frames: int, native: int, inverse_frequencies: Tensor) -> tuple[Tensor, Tensor]:
-        """Return positions divided by the factor; frequencies as given."""
+        """Return positions divided by the factor, and the given frequencies."""
         factor = max(1.0, (frames - 1) / max(1, native - 1)) if self.factor is None else self.factor
         return even_positions(frames, factor), inverse_frequencies
 
 
 @dataclass(frozen=True, kw_only=True)
 class SlowerIntrinsicFrequency:
-    """One frequency slowed so that the video ends before it has turned once; for each head where they differ."""
+    """Plan that lowers one frequency so that its period is longer than the video; for each head if heads differ."""
 
     k: int | None = None
-    """Number of the frequency, the fastest being 1; None finds it."""
+    """Index of the frequency, the fastest is 1; None finds it."""
     n_k: int | None = None
-    """Latent frames beyond which it is slowed; None is its period."""
+    """Latent frames beyond which it is lowered; None is its period."""
     margin: float = 0.9
-    """Share of a turn that the whole video takes."""
+    """Share of a period that the whole video covers."""
     name: str = "riflex"
 
     def plan(self, frames: int, native: int, inverse_frequencies: Tensor) -> tuple[Tensor, Tensor]:
-        """Return positions as they are, and the frequencies with the slower one where the video is long enough.
+        """Return unchanged positions, and the frequencies with one lowered if the video is long enough.
 
         Raises:
             ValueError: the model has fewer than ``k`` frequencies.
@@ -120,7 +120,7 @@ class SlowerIntrinsicFrequency:
         if self.k is not None:
             count = inverse_frequencies.shape[-1]
             if self.k > count:
-                raise ValueError(f"{self.name}: k={self.k} is more than the {count} frequencies in time of this model")
+                raise ValueError(f"{self.name}: k={self.k} is more than the {count} temporal frequencies of this model")
             k = torch.full_like(k, self.k)
             limit = periods(inverse_frequencies).sort(-1).values[..., self.k - 1]
         limit = limit.round() if self.n_k is None else torch.full_like(limit, float(self.n_k))
@@ -129,10 +129,10 @@ class SlowerIntrinsicFrequency:
 
 
 def said(frames: int, before: Tensor, positions: Tensor, inverse_frequencies: Tensor) -> str | None:
-    """Return what a plan changed, as the end of a sentence; None if it left everything as the model makes it."""
+    """Return what a plan changed, as the end of a sentence; None if it changed nothing."""
     parts = []
     if not torch.equal(positions, even_positions(frames)):
-        parts.append(f"positions run from {positions[0]:.4g} to {positions[-1]:.4g} and not from 0 to {frames - 1}")
+        parts.append(f"positions run from {positions[0]:.4g} to {positions[-1]:.4g} instead of 0 to {frames - 1}")
     changed = before != inverse_frequencies
     if changed.any():
         parts.append(_frequencies_said(before, inverse_frequencies, changed))
@@ -142,7 +142,7 @@ def said(frames: int, before: Tensor, positions: Tensor, inverse_frequencies: Te
 def _frequencies_said(before: Tensor, after: Tensor, changed: Tensor) -> str:
     count = int(changed.sum())
     if count > 1 or before.ndim > 1:
-        return f"{count} of {before.numel()} frequencies are others"
+        return f"{count} of {before.numel()} frequencies are different"
     old, new = float(periods(before)[changed]), float(periods(after)[changed])
     k = int((before.abs() > before[changed].abs()).sum()) + 1
-    return f"frequency {k} turns once in {new:.4g} frames and not in {old:.4g}"
+    return f"frequency {k} has a period of {new:.4g} frames instead of {old:.4g}"

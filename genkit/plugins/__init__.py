@@ -1,1 +1,1 @@
-"""One file for each published method."""
+"""Plug-ins: one file for each published method."""

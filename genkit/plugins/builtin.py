@@ -1,4 +1,4 @@
-"""The plug-ins of this package: name, and module and class. Nothing heavy is imported here."""
+"""The plug-ins of this package, by name: module and class. Nothing heavy is imported here."""
 
 PLUGINS = {
     "adaspa": "genkit.plugins.sparse.adaspa:AdaSpa",

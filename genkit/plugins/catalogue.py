@@ -1,4 +1,4 @@
-"""The plug-ins by name, and what can be told about each from its dataclass."""
+"""The plug-ins by name, and what their dataclasses say about them."""
 
 import ast
 import dataclasses
@@ -17,7 +17,7 @@ from genkit.plugins.earlier import check_name, check_parameter
 from genkit.plugins.text import join_text, split_text
 
 MEMBERS = ("name", "title", "paper", "seams", "claims", "parts")
-"""What the class of every plug-in has, see ``contract.Plugin``."""
+"""Members that the class of every plug-in has, see ``contract.Plugin``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class Parameter:
 
 @dataclass(frozen=True, kw_only=True)
 class PluginCard:
-    """What users are told about a plug-in."""
+    """Description of a plug-in for users."""
 
     name: str
     title: str
@@ -44,12 +44,12 @@ class PluginCard:
 
 
 def names() -> list[str]:
-    """Every known plug-in name, sorted."""
+    """Return the names of all known plug-ins, sorted."""
     return sorted(_known())
 
 
 def _known() -> dict[str, str]:
-    """Built-in plug-ins and those of other packages (entry-point group ``genkit.plugins``)."""
+    """Return built-in plug-ins and those of other packages (entry-point group ``genkit.plugins``)."""
     found = {entry.name: entry.value for entry in entry_points(group="genkit.plugins")}
     if clash := sorted(found.keys() & PLUGINS.keys()):
         raise UsageError(f"installed plug-ins may not replace built-in ones: {', '.join(clash)}; rename them")
@@ -60,9 +60,9 @@ def plugin_class(name: str) -> type[Plugin]:
     """Return the dataclass of a plug-in.
 
     Raises:
-        UsageError: no such plug-in; the nearest name is given. Or one of another package that lacks a member.
+        UsageError: there is no such plug-in (the message gives the nearest name), or its class lacks a member.
     """
-    known = PLUGINS if name in PLUGINS else _known()  # looking for those of other packages takes a while
+    known = PLUGINS if name in PLUGINS else _known()  # searching other packages takes a while
     if name not in known:
         check_name(name)
         raise UsageError(f"there is no plug-in called {name!r}; {nearest(name, known)}")
@@ -76,7 +76,7 @@ def plugin_class(name: str) -> type[Plugin]:
 
 
 def parse(text: str) -> Plugin:
-    """Make a plug-in from ``"name"`` or ``"name:parameter=value,parameter=value"``; a value may stand in quotes.
+    """Make a plug-in from ``"name"`` or ``"name:parameter=value,parameter=value"``; values may be quoted.
 
     Raises:
         UsageError: an unknown name or parameter, or a value of the wrong type.
@@ -86,7 +86,7 @@ def parse(text: str) -> Plugin:
 
 
 def make(cls: type[Plugin], values: dict[str, Any]) -> Plugin:
-    """Make a plug-in from values that may be texts or lists; each is checked against its field's type."""
+    """Make a plug-in from values, also texts and lists; each is converted to the type of its field."""
     hints, known = types_of(cls), {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     for key in values:
         if key not in known:
@@ -96,22 +96,22 @@ def make(cls: type[Plugin], values: dict[str, Any]) -> Plugin:
 
 
 def types_of(cls: type[Plugin]) -> dict[str, Any]:
-    """The type of each field, with what ``Annotated`` says of it."""
+    """Return the type of each field, including ``Annotated`` metadata."""
     return typing.get_type_hints(cls, include_extras=True)
 
 
 def files_of(cls: type[Plugin]) -> list[str]:
-    """The parameters of a plug-in that name files of this machine."""
+    """Return the parameters of a plug-in that are paths to local files."""
     return [name for name, hint in types_of(cls).items() if is_file(hint)]
 
 
 def is_file(hint: Any) -> bool:
-    """Whether a parameter of this type names a file of this machine."""
+    """Return True if a parameter of this type is a path to a local file."""
     return FilePath in options(hint)
 
 
 def text_of(plugin: Plugin) -> str:
-    """The shortest text that ``parse`` turns into this plug-in."""
+    """Return the shortest text that ``parse`` turns into this plug-in."""
     changed = {
         field.name: value_text(getattr(plugin, field.name))
         for field in _fields(type(plugin))
@@ -121,14 +121,14 @@ def text_of(plugin: Plugin) -> str:
 
 
 def _fields(cls: type[Plugin]) -> list[dataclasses.Field[Any]]:
-    """The fields of a plug-in: its own first, then those that it shares with others of its kind."""
+    """Return the fields of a plug-in: its own, then those of its parent classes."""
     parents = [base for base in cls.__mro__[1:] if dataclasses.is_dataclass(base)]
     shared = {field.name for base in parents for field in dataclasses.fields(base)}
     return sorted(dataclasses.fields(cls), key=lambda field: field.name in shared)  # type: ignore[arg-type]
 
 
 def describe(cls: type[Plugin]) -> PluginCard:
-    """Everything that can be read from a plug-in's dataclass and its parents."""
+    """Return the description of a plug-in, read from its dataclass and its parents."""
     hints, said = types_of(cls), _said(cls)
     parameters = tuple(
         Parameter(name=f.name, type=type_name(hints[f.name]), default=f.default, description=said.get(f.name, ""))
@@ -147,7 +147,7 @@ def describe(cls: type[Plugin]) -> PluginCard:
 
 
 def _said(cls: type) -> dict[str, str]:
-    """The sentence under each field of a dataclass and its parents."""
+    """Return the docstrings of all fields of a dataclass and its parents."""
     said: dict[str, str] = {}
     for base in reversed(cls.__mro__):
         if dataclasses.is_dataclass(base):
@@ -156,7 +156,7 @@ def _said(cls: type) -> dict[str, str]:
 
 
 def _field_docs(cls: type) -> dict[str, str]:
-    """The sentence under each field that a dataclass declares itself."""
+    """Return the docstrings of the fields that a dataclass itself declares."""
     body = ast.parse(inspect.cleandoc(inspect.getsource(cls))).body[0]
     assert isinstance(body, ast.ClassDef)
     pairs = zip(body.body, body.body[1:], strict=False)

@@ -1,4 +1,4 @@
-"""Which plug-ins cannot be combined, and why: two with one claim, and a few exceptions by name."""
+"""Conflicts of plug-ins: the same claim twice, and a few pairs by name."""
 
 from collections.abc import Sequence
 from itertools import combinations
@@ -9,25 +9,24 @@ from genkit.plugins.contract import Plugin
 from genkit.plugins.sparse.method import Sparse
 
 REASONS = {
-    frozenset(
-        {"fifo", "timeline"}
-    ): "an event holds at its time of the whole video, and a forward of FIFO sees a window that "
-    "does not know where it lies; use freenoise, or one prompt",
-    frozenset({"freelong", "freenoise"}): "both plan the noise and both put attention into windows; FreeLong already "
+    frozenset({"fifo", "timeline"}): "events have times in the whole video, and FIFO's forwards do not know which part "
+    "of it they see; use freenoise, or one prompt",
+    frozenset({"freelong", "freenoise"}): "both change the noise and restrict attention to windows; FreeLong already "
     "starts from FreeNoise's noise, so use freelong alone",
-    frozenset({"frame-anchors", "freenoise"}): "FreeNoise's windows are as long as the training, and of so few frames "
-    "frame-anchors leaves out none; leave one out",
+    frozenset(
+        {"frame-anchors", "freenoise"}
+    ): "FreeNoise's windows have the training length, and within it frame-anchors skips no frame; leave one out",
 }
-"""Pairs of plug-in names whose reason claims do not give, or give less well."""
+"""Reasons for pairs of plug-ins that claims do not explain, or not as well."""
 
 
 def check_together(plugins: Sequence[Plugin]) -> None:
-    """Raise ``UsageError`` if two of the plug-ins cannot be combined, or one does not declare its claims."""
+    """Raise ``UsageError`` if two plug-ins cannot be combined, or one does not declare its claims."""
     for plugin in plugins:
         if not hasattr(plugin, "claims"):
             raise UsageError(
                 f"the plug-in {plugin.name} does not declare what it claims; give its class a `claims: "
-                "ClassVar[frozenset[str]]`, which is frozenset() where it claims nothing"
+                "ClassVar[frozenset[str]]`, which is frozenset() if it claims nothing"
             )
     for one, other in combinations(plugins, 2):
         reason = conflict(one, other)
@@ -36,22 +35,22 @@ def check_together(plugins: Sequence[Plugin]) -> None:
 
 
 def conflict(one: Plugin | type[Plugin], other: Plugin | type[Plugin]) -> str | None:
-    """Return why two plug-ins cannot be combined; None if they can.
+    """Return the reason that two plug-ins cannot be combined; None if they can.
 
-    Of classes, only what holds for all values of their parameters is said.
+    For classes, only conflicts that do not depend on parameters count.
     """
     if one.name == other.name:
         return "a plug-in can be in a pipeline only once; leave one out"
     if reason := REASONS.get(frozenset({one.name, other.name})):
         return reason
     if claimed := sorted(one.claims & other.claims):
-        return f"both claim {' and '.join(claimed)}, and a pipeline takes one plug-in for a claim; leave one out"
+        return f"both claim {' and '.join(claimed)}, and only one plug-in can have a claim; leave one out"
     return _idle(one, other) or _idle(other, one)
 
 
 def _idle(one: Plugin | type[Plugin], freelong: Any) -> str | None:
-    """Return why a sparse method would never run: FreeLong's windows are dense to it, and its attention over all frames
-    ends before the method begins."""
+    """Return the reason that a sparse method never runs with FreeLong, because it cannot enter the windows and begins
+    after the attention over all frames has ended."""
     if not isinstance(one, Sparse) or one.can_hide_frames or freelong.name != "freelong" or isinstance(freelong, type):
         return None
     if freelong.until > one.dense_steps:

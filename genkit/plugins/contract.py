@@ -1,4 +1,4 @@
-"""What a plug-in is: a frozen dataclass that says which seams of a pipeline it uses."""
+"""The contract of a plug-in: a frozen dataclass that says what it does at which seams of a pipeline."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from genkit.schedulers.positions import PositionPlan
 from genkit.schedulers.turns import Draw, Forward, Levels, Solve
 
 FilePath = Annotated[str, "path"]
-"""A parameter that names a file of the machine that generates; what users read as its type comes second."""
+"""A parameter that is a path to a local file; users see the second argument as its type."""
 CLAIMS: Mapping[str, str] = {
     "noise": "the latents that a run begins with",
     "temporal positions": "the positions of frames in time",
@@ -27,23 +27,23 @@ CLAIMS: Mapping[str, str] = {
     "step cache": "which layers a step reuses from earlier ones",
     "decode": "how latents become frames",
 }
-"""What a plug-in can claim for itself alone, and what that is; a plug-in of another package may claim other things."""
+"""Exclusive resources of plug-ins, with what each one is; plug-ins of other packages may add their own."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """The pipeline that plug-ins are applied to, in numbers."""
+    """Facts of the pipeline that plug-ins are applied to."""
 
     family: str
     title: str
     native_frames: int
-    """Training length in latent frames, after temporal patching: what attention counts in."""
+    """Training length in latent frames, after temporal patching, as attention counts them."""
     kinds: frozenset[str]
-    """Kinds of attention that the model has."""
+    """The model's kinds of attention."""
     longest: int | None = None
-    """Latent frames at which the positions of the model end; None is nowhere."""
+    """Latent frames at which the model's positions end; None is nowhere."""
     one_level: str | None = None
-    """Reason for all frames of a forward to have one noise level; None is that each may have its own."""
+    """Reason that all frames of a forward share one noise level; None if each may have its own."""
 
 
 class NoisePlan(Protocol):
@@ -60,8 +60,8 @@ class NoisePlan(Protocol):
 
 
 Denoise = Callable[[Tensor, Step, Window], Tensor]
-"""One call of the denoiser: latents ``[B, frames, ...]`` of the frames of a window, in frames as attention counts them,
-give a prediction ``[B, frames, ...]`` for them. All else that the model is given is cut to the window by itself."""
+"""One call of the denoiser: from latents ``[B, frames, ...]`` of a window, in frames as attention counts them, to a
+prediction ``[B, frames, ...]``. All other inputs of the model are cut to the window automatically."""
 
 
 class ForwardRule(Protocol):
@@ -74,11 +74,11 @@ class ForwardRule(Protocol):
 
     @property
     def max_frames(self) -> int | None:
-        """Latent frames that the model is given at most in one forward; None: as many as the video."""
+        """Max latent frames of one forward; None is the whole video."""
         ...
 
     def note(self, frames: int) -> str | None:
-        """Return a sentence for the receipt of a video of so many latent frames; None where there is nothing to say."""
+        """Return a sentence for the receipt of a video of ``frames`` latent frames, or None."""
         ...
 
     def wrap(self, denoise: Denoise) -> Denoise:
@@ -87,34 +87,35 @@ class ForwardRule(Protocol):
 
 
 class TextPlan(Protocol):
-    """Splits a prompt into texts that are encoded one by one."""
+    """Splits a prompt into texts that are encoded separately."""
 
     name: ClassVar[str]
 
     def read(self, prompt: Any) -> Events:
-        """Return the texts of a prompt and when each is to be seen.
+        """Return the texts of a prompt, and when each is shown.
 
-        Reading raises ``UsageError`` where the prompt has no such texts; asking for the seconds in a video raises it
-        where an event could not be seen there.
+        Raises:
+            UsageError: the prompt is not a list of events; the spans of the result raise it for events that do not
+                fit the video.
         """
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class CachePlan:
-    """One of diffusers' caches, by which a model reuses what it computed in earlier steps."""
+    """One of diffusers' step caches."""
 
     name: str
     config: Callable[[Session, nn.Module, int], Any]
-    """Makes diffusers' configuration for one model of a pipeline and a number of solver steps; raises ``UsageError``
-    where the method cannot work."""
+    """Returns diffusers' configuration for one model of a pipeline and a number of solver steps; raises ``UsageError``
+    if the method cannot work."""
     after: Callable[[Session, nn.Module, Step], None] | None = None
     """Called after each forward of a model."""
 
 
 Decode = Callable[..., Iterator[Tensor]]
-"""Turns latents, as the autoencoder's own ``_decode`` takes them, into pixels in [-1, 1], piece by piece in order of
-time: ``[B, 3, T, H, W]``, or ``[T, 3, H, W]`` of images. Further arguments are those of that method."""
+"""Decodes latents, as the autoencoder's ``_decode`` takes them, to pixels in [-1, 1], piece by piece in order of time:
+``[B, 3, T, H, W]``, or ``[T, 3, H, W]`` for an image autoencoder. Further arguments are those of ``_decode``."""
 
 
 class DecodePlan(Protocol):
@@ -127,63 +128,63 @@ class DecodePlan(Protocol):
 
     @property
     def streams(self) -> bool:
-        """Whether the pixels of all frames are never on the autoencoder's device at the same time."""
+        """True if the autoencoder's device never stores the pixels of all frames at the same time."""
         ...
 
     def check(self, vae: Any) -> None:
-        """Raise ``UsageError`` where the plan cannot decode with this autoencoder as it is set."""
+        """Raise ``UsageError`` if the plan cannot decode with this autoencoder as it is configured."""
         ...
 
     def wrap(self, decode: Decode, vae: Any) -> Decode:
-        """Return what decodes in place of ``decode``, which may be called, wrapped or left alone."""
+        """Return a replacement for ``decode``, which it may call, wrap or ignore."""
         ...
 
 
 class Turns(Protocol):
-    """One run of a plan of turns; latents have their frames along an axis of their own."""
+    """One run of a plan of turns, on latents with a separate axis of frames."""
 
     turn: int
-    """Turns that are done."""
+    """Turns done."""
     total: int
     """Turns of the run."""
 
     @property
     def timesteps(self) -> Tensor:
-        """What the pipeline's loop goes through, ``[total]``."""
+        """Timesteps of the pipeline's loop, ``[total]``."""
         ...
 
     @property
     def sigmas(self) -> Tensor:
-        """The noise level of each turn in [0, 1], and a last one: ``[total + 1]``."""
+        """Noise level of each turn in [0, 1], then the final one: ``[total + 1]``."""
         ...
 
     @property
     def latent_frames(self) -> int:
-        """Frames of the latents that this turn begins with."""
+        """Frames of the latents at the beginning of this turn."""
         ...
 
     moved: bool
-    """Whether the last turn moved frames to other places of the latents."""
+    """True if the last turn moved frames to other places in the latents."""
 
     def frame_timesteps(self) -> Tensor | None:
-        """Return the timestep of each frame in this turn; None gives all the pipeline's own."""
+        """Return the timestep of each frame in this turn; None keeps the pipeline's for all."""
         ...
 
     def forwards(self) -> Sequence[Forward]:
-        """Return what the forwards of this turn see; together they keep the last frame and those before it."""
+        """Return the forwards of this turn; together they keep consecutive frames up to the last."""
         ...
 
     def step(self, prediction: Tensor, latents: Tensor, solve: Solve) -> Tensor:
-        """Return the latents with which the next turn begins; of the last turn, those of the whole video."""
+        """Return the latents for the next turn; after the last one, those of the whole video."""
         ...
 
     def estimate(self) -> Tensor | None:
-        """Return the frames that the run is heading for; None where the stock solver knows them."""
+        """Return the current estimate of the clean frames; None to ask the stock solver."""
         ...
 
 
 class TurnPlan(Protocol):
-    """Says what one turn of the pipeline's own sampling loop means."""
+    """Defines one turn of the pipeline's own sampling loop."""
 
     @property
     def name(self) -> str:
@@ -191,24 +192,24 @@ class TurnPlan(Protocol):
         ...
 
     def first_frames(self, frames: int) -> int:
-        """Return with how many latent frames the loop begins that makes a video of ``frames``."""
+        """Return how many latent frames the loop begins with, for a video of ``frames``."""
         ...
 
     def begin(self, levels: Levels, frames: int, axis: int, draw: Draw) -> Turns | None:
-        """Begin a run; None leaves the loop as it is.
+        """Begin a run; None leaves the loop unchanged.
 
         Args:
-            levels: the stock solver's own.
+            levels: of the stock solver.
             frames: latent frames of the video.
-            axis: of the latents along which the frames lie.
-            draw: gives fresh noise, drawn with the caller's generator.
+            axis: of the frames in the latents.
+            draw: returns new noise from the caller's generator.
         """
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """What one plug-in does to one target."""
+    """Parts of one plug-in for one target, by seam."""
 
     rules: Sequence[Rule] = field(default=())
     noise: NoisePlan | None = None
@@ -228,10 +229,10 @@ class Plugin(Protocol):
     title: ClassVar[str]
     paper: ClassVar[str]
     seams: ClassVar[tuple[str, ...]]
-    """Where the method acts."""
+    """Seams where the method acts."""
     claims: ClassVar[frozenset[str]]
-    """What the method needs for itself alone, see ``CLAIMS``; two plug-ins with one claim are refused together."""
+    """Resources that the method needs for itself, see ``CLAIMS``; two plug-ins with the same claim are refused."""
 
     def parts(self, target: Target) -> Parts:
-        """Make the parts for a target; raises ``UsageError`` where the method cannot work."""
+        """Return the parts for a target; raise ``UsageError`` if the method cannot work with it."""
         ...

@@ -1,9 +1,9 @@
-"""What the plug-ins of a recipe that an earlier release wrote are called today.
+"""Translate plug-ins in recipes of earlier releases, so that they make the same video today.
 
-A recipe names of each plug-in only what differs from the defaults. Where a default or a parameter has changed since,
-the text is completed with what it meant, so that the same video comes of it; where the method itself has changed, it is
-marked as ``name@schema``, which ``catalogue.parse`` refuses with the reason. Whoever changes a default or a method
-raises ``recipe.SCHEMA_VERSION`` and adds here what recipes of the schema before meant; a test holds the defaults.
+A recipe stores only parameters that differ from the defaults. If a default or a name has changed since, the original
+meaning is filled in; if the method itself has changed, the plug-in becomes ``name@schema``, which ``catalogue.parse``
+refuses with the reason. Whoever changes a default or a method raises ``recipe.SCHEMA_VERSION`` and adds the previous
+meaning here; a test compares the defaults.
 """
 
 import math
@@ -17,7 +17,7 @@ from genkit.plugins.text import join_text, split_text
 from genkit.schedulers.noise import largest_stride
 
 RELEASES = {1: "genkit-video 0.1.0"}
-"""What wrote recipes of each earlier schema."""
+"""Release that wrote recipes of each earlier schema."""
 LENGTHS_1 = {
     "tiny": (9, 2),
     "wan": (21, 4),
@@ -29,53 +29,53 @@ LENGTHS_1 = {
     "animatediff": (16, 1),
     "text-to-video-sd": (16, 1),
 }
-"""By family: latent frames of the training, and pixel frames of each of them, as schema 1 had them."""
+"""Training length in latent frames and temporal stride of each family, as in schema 1."""
 SAME_LENGTH_1 = {
     "wan": ("Wan-AI/Wan2.1-T2V-1.3B-Diffusers", "Wan-AI/Wan2.1-T2V-14B-Diffusers"),
     "cogvideox": ("THUDM/CogVideoX-2b", "THUDM/CogVideoX-5b"),
     "ltx": (),
 }
-"""Families of which models have another length today (Wan 2.2 TI2V-5B, CogVideoX 1.5, LTX-Video), and those that have
-not."""
+"""Families with models whose training length has changed since (Wan 2.2 TI2V-5B, CogVideoX 1.5, LTX-Video), each with
+its models that kept theirs."""
 SEEDS_1 = 2**32
-"""Schema 1 made one video of all seeds that agree in their remainder."""
+"""Schema 1 used seeds modulo this number."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
-    """The video that a recipe made."""
+    """What a recipe says about its video; None if it does not say."""
 
     family: str | None
-    """Family of its model; None if the recipe does not tell."""
+    """Family of the model."""
     model: str | None = None
-    """What was opened; None if the recipe does not tell."""
+    """Model that was opened."""
     frames: int | None
-    """Its pixel frames; None if the recipe does not tell."""
+    """Pixel frames."""
 
     @property
     def has_another_length(self) -> bool:
-        """Whether the model may count as trained on another length today."""
+        """True if the training length of the model may have changed since."""
         return self.family in SAME_LENGTH_1 and self.model not in SAME_LENGTH_1[self.family]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """What was different about a plug-in."""
+    """Difference between a plug-in then and now."""
 
     defaults: Mapping[str, str] = field(default_factory=dict)
-    """Parameters and what they were when a text left them out."""
+    """Earlier defaults by parameter."""
     completed: Callable[[Mapping[str, str], Made], Mapping[str, str]] = lambda values, made: {}
-    """The same for parameters that depended on the model."""
+    """Returns earlier defaults that depended on the model."""
     renamed: Mapping[str, str] = field(default_factory=dict)
-    """Parameters that have another name today."""
+    """New name of each renamed parameter."""
     differs: Callable[[Mapping[str, str], Made], bool] = lambda values, made: False
-    """Whether no parameters of today make the same video."""
+    """Returns True if no settings make the same video today."""
     reason: str = ""
-    """What it did, where that is not to be had any more."""
+    """What the method did then, as a predicate, if that is not available any more."""
 
 
 def _over(made: Made, window: str | None = None) -> int | None:
-    """Latent frames beyond a window, or beyond the training; None if the recipe does not tell."""
+    """Return latent frames beyond a window, or beyond the training length; None if unknown."""
     if made.family not in LENGTHS_1 or made.frames is None:
         return None
     native, frames = LENGTHS_1[made.family]
@@ -83,7 +83,7 @@ def _over(made: Made, window: str | None = None) -> int | None:
 
 
 def _partial_group(values: Mapping[str, str], made: Made) -> bool:
-    """Whether the shuffled noise of schema 1 ended with a part of a group, which could repeat a noise in a window."""
+    """Return True if the noise of schema 1 ended with an incomplete group, which could repeat noise in a window."""
     over = _over(made, values.get("window"))
     if over is None or made.family is None:
         return True
@@ -117,24 +117,24 @@ def _searches_for_recall(values: Mapping[str, str], made: Made) -> bool:
 
 FIRST_FRAME = {"first_frame": "none"}
 MOST = {"most": "max_density"}
-"""What the sparse methods called the bound of a density that a recall may take."""
+"""Earlier name of the max density under ``recall``."""
 CHANGES: dict[int, dict[str, Change]] = {
     1: {
         "adaspa": Change(
             defaults=FIRST_FRAME,
             renamed=MOST,
             differs=_searches_for_recall,
-            reason="searched again by a log-sum-exp of earlier steps, by which a recall is not to be had",
+            reason="repeated its search with a log-sum-exp of earlier steps, which cannot reach a given recall",
         ),
         "frame-anchors": Change(
             renamed=MOST,
             differs=lambda values, made: True,
-            reason="read key frames further apart than its source",
+            reason="placed key frames further apart than its source",
         ),
         "svg2": Change(
             renamed={**MOST, "least": "min_share"},
             differs=lambda values, made: True,
-            reason="numbered clusters as they were found",
+            reason="numbered clusters in the order they were found",
         ),
         "vmoba": Change(
             renamed=MOST, differs=lambda values, made: True, reason="cut chunks of 64 tokens, unlike its source"
@@ -142,8 +142,7 @@ CHANGES: dict[int, dict[str, Change]] = {
         "freelong": Change(
             renamed={"window": "near"},
             differs=_freelong,
-            reason="could begin with the same noise twice in the last window, or took another length for that of the "
-            "training",
+            reason="could begin with the same noise twice in the last window, or assumed another training length",
         ),
         "sliding-tile": Change(renamed=MOST),
         "svg": Change(renamed=MOST),
@@ -153,8 +152,8 @@ CHANGES: dict[int, dict[str, Change]] = {
         "freenoise": Change(
             differs=_freenoise,
             completed=_freenoise_window,
-            reason="could begin with the same noise twice in the last window, counted positions on beyond a window, or "
-            "counted frames that share a token",
+            reason="could begin with the same noise twice in the last window, did not restart positions in each "
+            "window, or counted frames that share a token separately",
         ),
     }
 }
@@ -162,7 +161,7 @@ CHANGES: dict[int, dict[str, Change]] = {
 
 
 def texts_today(texts: list[Any], schema: int, made: Made) -> list[Any]:
-    """Return plug-in texts of a recipe of ``schema`` as texts of today; what is no text of a plug-in stays as it is."""
+    """Translate the plug-in texts of a recipe of ``schema``; anything else in the list stays unchanged."""
     changes = CHANGES.get(schema, {})
     return [_today(text, changes, schema, made) if isinstance(text, str) else text for text in texts]
 
@@ -175,7 +174,7 @@ def _today(text: str, changes: Mapping[str, Change], schema: int, made: Made) ->
             return text
         if change.differs(values, made):
             return join_text(f"{name}@{schema}", values)
-    except (UsageError, ValueError):  # not written by us: refused by whoever reads it
+    except (UsageError, ValueError):  # not written by genkit: its reader refuses it
         return text
     added = {key: value for key, value in change.defaults.items() if key not in values}
     values = {change.renamed.get(key, key): value for key, value in values.items()} | added
@@ -183,7 +182,7 @@ def _today(text: str, changes: Mapping[str, Change], schema: int, made: Made) ->
 
 
 def seed_today(seed: Any, schema: int) -> Any:
-    """Return the seed of today that draws what the seed in a recipe of ``schema`` drew."""
+    """Return the seed that draws today what ``seed`` drew in a recipe of ``schema``."""
     return seed % SEEDS_1 if schema == 1 and type(seed) is int and seed >= SEEDS_1 else seed
 
 
@@ -191,12 +190,11 @@ LAYERS: Mapping[str, Mapping[str, str]] = {
     "radial": {"sink": "first_frame", "block_rule": "rule"},
     "svg2": {"least": "min_share"},
 }
-"""Fields of a layer in budgets of release 0.1.0 that have another name today, by method."""
+"""Renamed layer fields of budgets of release 0.1.0, by method."""
 
 
 def layer_today(method: str, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a budget sets in a layer in today's terms: names as today, and the densest settings as numbers that a
-    plug-in takes."""
+    """Translate a budget's settings of a layer: new names, and the densest settings as valid numbers."""
     found = {LAYERS.get(method, {}).get(name, name): value for name, value in fields.items()}
     if method == "adaspa" and found.get("recall", 0) is None:
         del found["recall"]
@@ -208,14 +206,14 @@ def layer_today(method: str, fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_parameter(name: str, key: str) -> None:
-    """Raise ``UsageError`` for a parameter that has another name today."""
+    """Raise ``UsageError`` for a parameter that was renamed."""
     for changes in CHANGES.values():
         if key in (renamed := changes.get(name, Change()).renamed):
-            raise UsageError(f"{name} has no parameter {key!r} any more; it is called {renamed[key]!r} now")
+            raise UsageError(f"{name} no longer has a parameter {key!r}; it is called {renamed[key]!r} now")
 
 
 def check_name(name: str) -> None:
-    """Raise ``UsageError`` for a plug-in ``name@schema`` that is not to be had any more, with the reason."""
+    """Raise ``UsageError`` for a plug-in ``name@schema`` that is no longer available, with the reason."""
     bare, at, number = name.partition("@")
     schema = int(number) if number.isdecimal() else 0
     change = CHANGES.get(schema, {}).get(bare)

@@ -1,4 +1,4 @@
-"""The text of a plug-in, ``name:parameter=value,parameter=value``, taken apart and put together."""
+"""Split and join the text form of a plug-in, ``name:parameter=value,parameter=value``."""
 
 import re
 from collections.abc import Mapping
@@ -9,22 +9,22 @@ _PART = re.compile(r"""(?:[^,'"]|'[^']*'|"[^"]*")+""")  # commas inside quotes d
 
 
 def split_text(text: str) -> tuple[str, dict[str, str]]:
-    """Return the name and the parameters of ``text``, values as they are written.
+    """Return the name and the parameters of ``text``, with values as written.
 
     Raises:
-        UsageError: a parameter without a value.
+        UsageError: a parameter has no value.
     """
     name, _, rest = text.partition(":")
     return name.strip().lower(), dict(_assignment(part, name) for part in _PART.findall(rest) if part.strip())
 
 
 def join_text(name: str, values: Mapping[str, str]) -> str:
-    """Return the text that ``split_text`` takes apart into ``name`` and ``values``."""
+    """Return the text that ``split_text`` splits into ``name`` and ``values``."""
     return f"{name}:{','.join(f'{key}={value}' for key, value in values.items())}" if values else name
 
 
 def _assignment(part: str, name: str) -> tuple[str, str]:
     key, equals, value = part.partition("=")
     if not equals:
-        raise UsageError(f"{name}: {part.strip()!r} is no parameter; write name=value")
+        raise UsageError(f"{name}: {part.strip()!r} is not a parameter; write name=value")
     return key.strip().replace("-", "_"), value.strip()

@@ -44,7 +44,7 @@ def main(folder: Path, rank: int, world: int, names: list[str]) -> None:
     meeting, patience = f"file://{folder / 'meeting'}", timedelta(seconds=120)
     dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=world, timeout=patience)
     pipe = four_heads()
-    with patch("genkit.generation.handle.card_of", short_native):
+    with patch("genkit.generation.context.card_of", short_native):
         dense, alone = video(pipe), {name: made(pipe, PLUGINS[name]) for name in names}
         # A CPU counts as no accelerator at all, and diffusers divides by their number.
         with (

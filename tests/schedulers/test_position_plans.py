@@ -87,7 +87,7 @@ def test_what_is_asked_of_riflex_goes_before_its_rule() -> None:
     assert torch.equal(SlowerIntrinsicFrequency(n_k=25).plan(25, 13, COGVIDEOX)[1], COGVIDEOX)
     assert int((SlowerIntrinsicFrequency(n_k=25).plan(26, 13, COGVIDEOX)[1] != COGVIDEOX).nonzero()) == 1
     assert int((SlowerIntrinsicFrequency(n_k=60).plan(80, 13, COGVIDEOX)[1] != COGVIDEOX).nonzero()) == 2
-    with pytest.raises(ValueError, match="riflex: k=9 is more than the 8 frequencies in time of this model"):
+    with pytest.raises(ValueError, match="riflex: k=9 is more than the 8 temporal frequencies of this model"):
         SlowerIntrinsicFrequency(k=9).plan(80, 13, COGVIDEOX)
 
 
@@ -104,8 +104,8 @@ def test_interpolation_puts_the_last_frame_where_training_s_last_one_stood() -> 
 def test_the_receipt_says_what_changed() -> None:
     own = even_positions(41)
     assert said(41, COGVIDEOX, own, COGVIDEOX) is None
-    assert said(41, COGVIDEOX, own / 2, COGVIDEOX) == "positions run from 0 to 20 and not from 0 to 40"
+    assert said(41, COGVIDEOX, own / 2, COGVIDEOX) == "positions run from 0 to 20 instead of 0 to 40"
     _, changed = SlowerIntrinsicFrequency(margin=1.0).plan(41, 13, COGVIDEOX)
-    assert said(41, COGVIDEOX, own, changed) == "frequency 2 turns once in 41 frames and not in 19.87"
+    assert said(41, COGVIDEOX, own, changed) == "frequency 2 has a period of 41 frames instead of 19.87"
     heads = torch.stack([COGVIDEOX, COGVIDEOX])
-    assert said(41, heads, own, torch.stack([changed, COGVIDEOX])) == "1 of 16 frequencies are others"
+    assert said(41, heads, own, torch.stack([changed, COGVIDEOX])) == "1 of 16 frequencies are different"

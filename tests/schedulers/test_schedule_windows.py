@@ -37,5 +37,5 @@ def test_a_video_of_one_window_is_whole_and_decides_all():
 
 @pytest.mark.parametrize("stride", [0, 5, -1])
 def test_a_stride_that_leaves_frames_in_no_window_is_refused(stride):
-    with pytest.raises(ValueError, match=f"stride={stride} must lie between 1 and the window of 4 latent frames"):
+    with pytest.raises(ValueError, match=f"stride={stride} must be between 1 and the window of 4 latent frames"):
         windows_over(9, 4, stride)

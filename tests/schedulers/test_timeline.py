@@ -149,7 +149,7 @@ def test_the_plugin_refuses_in_its_own_name():
         Timeline(tail=-1)
     with pytest.raises(UsageError, match="timeline: tail=nan"):
         Timeline(tail=float("nan"))
-    with pytest.raises(UsageError, match="Some Model mixes text and video in one attention; leave timeline out"):
+    with pytest.raises(UsageError, match="Some Model has text and video in one joint attention; leave timeline out"):
         Timeline().parts(target("joint"))
 
 

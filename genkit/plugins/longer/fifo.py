@@ -1,4 +1,4 @@
-"""FIFO: any number of frames from a queue of latent frames of rising noise."""
+"""FIFO: videos of any length from a queue of latent frames with increasing noise."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -10,15 +10,14 @@ from genkit.schedulers.turns import DiagonalPlan
 
 @dataclass(frozen=True, kw_only=True)
 class FIFO:
-    """Videos of any length with memory that does not grow: each turn gives a clean frame away and takes noise in.
+    """Videos of any length in constant memory: each turn outputs one clean latent frame and adds one of noise.
 
-    A video of one window or shorter is not changed. ``num_inference_steps`` is what it always is, the solver steps of
-    each frame, and so the length of the queue in latent frames; the paper takes four windows of them, and with fewer
-    the noise differs more between the frames that a forward sees. A video of ``N`` latent frames takes ``N + 2 steps -
-    window`` turns. Needs a model that takes a timestep a frame or a token (Wan, LTX) and a scheduler with the noise
-    levels of flow matching.
+    A video of one window or shorter is not changed. ``num_inference_steps`` is the number of solver steps of each frame
+    and so the length of the queue; the paper uses four windows, and with fewer steps the noise levels in a forward are
+    further apart. A video of ``N`` latent frames takes ``N + 2 steps - window`` turns. Needs a model with timesteps per
+    frame or token (Wan, LTX) and a flow-matching scheduler.
 
-    Source: arXiv 2405.11473; what differs is in ``genkit.schedulers.turns.DiagonalTurns``.
+    Source: arXiv 2405.11473; ``genkit.schedulers.turns.DiagonalTurns`` lists the differences.
     """
 
     name: ClassVar[str] = "fifo"
@@ -28,9 +27,9 @@ class FIFO:
     claims: ClassVar[frozenset[str]] = frozenset({"turns", "noise", "windows", "step cache"})
 
     window: int | None = None
-    """Latent frames that one forward sees; None is the model's training length."""
+    """Latent frames of one forward; None is the model's training length."""
     lookahead: bool = True
-    """Whether each forward moves only its noisier half and looks at the cleaner one; twice the forwards."""
+    """Whether each forward denoises only its noisier half, with the cleaner half as context; twice as many forwards."""
 
     def __post_init__(self) -> None:
         if self.window is not None and self.window < 2:
@@ -40,7 +39,7 @@ class FIFO:
         """Return the plan of turns for a target."""
         if target.one_level is not None:
             raise UsageError(
-                f"fifo needs frames of different noise in one forward of the model, and {target.title} cannot have "
-                f"them: {target.one_level}; use freenoise or freelong for a longer video"
+                f"fifo needs frames with different noise levels in one forward, which {target.title} does not support: "
+                f"{target.one_level}; use freenoise or freelong for a longer video"
             )
         return Parts(turns=DiagonalPlan(window=self.window or target.native_frames, lookahead=self.lookahead))

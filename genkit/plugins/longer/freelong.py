@@ -11,11 +11,11 @@ from genkit.schedulers.noise import ShuffledNoise, largest_stride
 
 @dataclass(frozen=True, kw_only=True)
 class FreeLong:
-    """Longer videos: attention over all frames gives the coarse motion, attention in a window the detail.
+    """Longer videos: low frequencies from attention over all frames, high frequencies from attention in a window.
 
     A video of the training length or shorter is not changed. Source: arXiv 2407.19918. The paper blends in the first
-    half of the steps, its code in all of them; ``until`` chooses. Its code also leaves the global branch out of the
-    layers of full resolution, which the paper does not say; here all layers blend.
+    half of the steps, its code in all of them: set ``until``. Its code also skips the global branch in layers of full
+    resolution, which the paper does not mention; here all layers blend.
     """
 
     name: ClassVar[str] = "freelong"
@@ -25,19 +25,19 @@ class FreeLong:
     claims: ClassVar[frozenset[str]] = frozenset({"noise", "attention windows"})
 
     near: int | None = None
-    """Latent frames to either side that the local branch reads, of ``2 near + 1``; None is half the training length."""
+    """Latent frames that the local branch reads on either side; None is half the training length."""
     until: float = 1.0
-    """Share of the steps, from the first, in which the global branch is blended in; after it local only."""
+    """Share of the steps, from the first, in which the branches are blended; later steps are local only."""
     cutoff_time: float = 0.25
-    """Deviation of the low-pass along time, in normalised frequency; larger lets more through."""
+    """Standard deviation of the low-pass filter along time, in normalised frequency; larger passes more."""
     cutoff_space: float = 0.25
     """The same along rows and columns."""
     noise: Literal["shuffled", "plain"] = "shuffled"
-    """``shuffled`` starts from FreeNoise's noise, as the paper does for one prompt; ``plain`` from independent one."""
+    """``shuffled`` starts from FreeNoise's noise, as the paper does for one prompt; ``plain`` does not."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.until <= 1:
-            raise UsageError(f"freelong: until={self.until} is a share of the steps and must lie in [0, 1]")
+            raise UsageError(f"freelong: until={self.until} is a share of the steps and must be in [0, 1]")
         for name in ("cutoff_time", "cutoff_space"):
             if not getattr(self, name) > 0:
                 raise UsageError(f"freelong: {name}={getattr(self, name)} must be more than 0")
@@ -47,7 +47,7 @@ class FreeLong:
             raise UsageError(f"freelong: noise={self.noise!r} must be 'shuffled' or 'plain'")
 
     def parts(self, target: Target) -> Parts:
-        """Noise plan and blend rule for a target."""
+        """Return the noise plan and the blend rule for a target."""
         native = target.native_frames
         rule = SpectralBlendRule(
             radius=self.near or max(1, native // 2),

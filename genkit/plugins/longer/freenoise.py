@@ -1,4 +1,4 @@
-"""FreeNoise: shuffled noise and windowed attention for videos longer than the training length."""
+"""FreeNoise: shuffled noise and windowed attention for videos beyond the training length."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -14,8 +14,8 @@ class FreeNoise:
     """Longer videos: the noise of one training length is repeated in shuffled groups, attention runs in windows.
 
     A video of one window or shorter is not changed. Source: arXiv 2310.15169, eq. 7 to 9; the windows always cover the
-    last frames, which the released code leaves out. Positions that a model adds to its hidden states (AnimateDiff)
-    begin anew in each window, so a video may be longer than they reach.
+    last frames, which the released code can miss. Positions that a model adds to its hidden states (AnimateDiff)
+    restart in each window, so a video may be longer than the model's table of positions.
     """
 
     name: ClassVar[str] = "freenoise"
@@ -27,7 +27,7 @@ class FreeNoise:
     window: int | None = None
     """Latent frames of a window; None is the model's training length."""
     stride: int | None = None
-    """Latent frames between windows; None is about a third of the window, a divisor of it if there is one."""
+    """Latent frames from one window to the next; None is about a third of the window, a divisor if possible."""
 
     def __post_init__(self) -> None:
         if self.window is not None and self.window < 2:
@@ -36,17 +36,18 @@ class FreeNoise:
             raise UsageError(f"freenoise: stride={self.stride} must be at least 1 latent frame")
 
     def parts(self, target: Target) -> Parts:
-        """Noise plan and window rule for a target."""
+        """Return the noise plan and the window rule for a target."""
         window = self.window or target.native_frames
         stride = self.stride or largest_stride(window)
         if stride > window:
             raise UsageError(
-                f"freenoise: stride={stride} is more than window={window} and would leave frames in no window"
+                f"freenoise: stride={stride} is more than window={window}, so some frames would be in no window; "
+                f"give at most {window}"
             )
         if target.longest is not None and window > target.longest:
             raise UsageError(
                 f"freenoise: window={window} is more than the {target.longest} frames at which the positions of this "
-                f"{target.title} model end; the nearest is {target.longest}"
+                f"{target.title} model end; give at most {target.longest}"
             )
         rule = WindowRule(window=window, stride=stride)
         return Parts(rules=[rule], noise=ShuffledNoise(window=window, stride=stride))

@@ -1,4 +1,4 @@
-"""PositionInterpolation: a longer video at positions that the training has seen."""
+"""PositionInterpolation: a longer video at positions within the training range."""
 
 from dataclasses import dataclass
 from math import isfinite
@@ -11,11 +11,11 @@ from genkit.schedulers.positions import InterpolatedPositions
 
 @dataclass(frozen=True, kw_only=True)
 class PositionInterpolation:
-    """Longer videos: frames stand between the positions of training, so that motion takes as many times as long.
+    """Longer videos: frames are squeezed into the positions of the training length, so motion is slower.
 
-    A video of the training length or shorter is not changed. Source: arXiv 2306.15595 (there for text), eq. 4, with one
-    difference: the last frame stands where training's last frame stood, and not a fraction of a frame beyond it, since
-    frames of a video are points in time and its first is one.
+    A video of the training length or shorter is not changed. Source: arXiv 2306.15595 (for text), eq. 4. Different from
+    the source: the last frame gets exactly the position of the last training frame, and not a fraction of a frame more,
+    because the frames of a video are points in time.
     """
 
     name: ClassVar[str] = "position-interpolation"
@@ -25,8 +25,8 @@ class PositionInterpolation:
     claims: ClassVar[frozenset[str]] = frozenset({"temporal positions"})
 
     factor: float | None = None
-    """Frames in the place of one: how many times as slow everything moves; 1 changes nothing. None is as many as put
-    the last frame where training's last frame stood: ``(frames - 1) / (training - 1)`` in latent frames, or 1."""
+    """Divides all positions: motion is slower by this factor; 1 changes nothing. None fits the video into the training
+    length: ``(frames - 1) / (training - 1)`` in latent frames, at least 1."""
 
     def __post_init__(self) -> None:
         if self.factor is not None and not (isfinite(self.factor) and self.factor >= 1):
@@ -36,5 +36,5 @@ class PositionInterpolation:
             )
 
     def parts(self, target: Target) -> Parts:
-        """Plan of positions for a target."""
+        """Return the plan of positions for a target."""
         return Parts(positions=InterpolatedPositions(factor=self.factor))

@@ -1,4 +1,4 @@
-"""Windows: the whole model sees overlapping windows of frames, and what it predicts for them is fused in every step."""
+"""Windows: the model denoises overlapping windows of frames, and their predictions are fused in every step."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -15,13 +15,13 @@ from genkit.schedulers.windows import window_shares, windows_over
 
 @dataclass(frozen=True, kw_only=True)
 class Windows:
-    """Longer videos: each step denoises overlapping windows of frames and fuses what is predicted for them.
+    """Longer videos: each step denoises overlapping windows of frames and fuses their predictions.
 
-    The model never sees more frames than a window has, and its positions restart in each. A video of one window or
+    The model never sees more frames than one window, and its positions restart in each. A video of one window or
     shorter is not changed. Source: Gen-L-Video, arXiv 2305.18264, section 4. Different from the source: predictions are
-    fused (its code fuses the latents after the solver's step, which is the same for a solver without memory), with
-    weights that fall off towards each window's ends (its code counts all frames alike), and the last frames always lie
-    in a window (its code leaves out what does not fit the stride).
+    fused (its code fuses latents after the solver's step, which is the same for a solver without memory), weights fall
+    off towards the ends of each window (its code has equal weights), and the last frames are always in a window (its
+    code drops frames that do not fit the stride).
     """
 
     name: ClassVar[str] = "windows"
@@ -33,9 +33,9 @@ class Windows:
     window: int | None = None
     """Latent frames of a window; None is the model's training length."""
     stride: int | None = None
-    """Latent frames between windows; None is half a window."""
+    """Latent frames from one window to the next; None is half a window."""
     beyond_training: bool = False
-    """Whether a window may be longer than the training of the model, as with a plug-in for its positions."""
+    """Whether a window may exceed the training length, for example with a plug-in for positions."""
 
     def __post_init__(self) -> None:
         if self.window is not None and self.window < 2:
@@ -49,8 +49,8 @@ class Windows:
         stride = self.stride or max(1, window // 2)
         if stride > window:
             raise UsageError(
-                f"windows: stride={stride} is more than window={window} and would leave frames in no window; give a "
-                f"stride of at most {window}"
+                f"windows: stride={stride} is more than window={window} , so some frames would be in no window; give "
+                f"at most {window}"
             )
         if window > target.native_frames and not self.beyond_training:
             raise UsageError(
@@ -67,17 +67,17 @@ class Windows:
 
 @dataclass(frozen=True, kw_only=True)
 class WindowedDenoising:
-    """The forward rule: one prediction from those of overlapping windows."""
+    """Forward rule that fuses the predictions of overlapping windows."""
 
     window: int
     """Latent frames of a window."""
     stride: int
-    """Latent frames between windows."""
+    """Latent frames from one window to the next."""
     name: str = "windows"
 
     @property
     def max_frames(self) -> int:
-        """Latent frames that one forward has at most."""
+        """Max latent frames of one forward."""
         return self.window
 
     def note(self, frames: int) -> str | None:
@@ -88,7 +88,7 @@ class WindowedDenoising:
         return f"{self.name}: each call of the model is {count} calls, on windows of {self.window} latent frames"
 
     def wrap(self, denoise: Denoise) -> Denoise:
-        """Return a denoiser that calls ``denoise`` once a window; with one window it is ``denoise`` itself."""
+        """Return a denoiser that calls ``denoise`` once for each window, directly if there is only one."""
 
         def windowed(latents: Tensor, step: Step, window: Window) -> Tensor:
             parts = windows_over(latents.shape[1], self.window, self.stride)
@@ -104,14 +104,14 @@ class WindowedDenoising:
 
 
 class Fused:
-    """A prediction that windows are added to, in float32 or finer."""
+    """Weighted sum of the predictions of windows, in float32 or higher precision."""
 
     def __init__(self, frames: int) -> None:
         self.frames = frames
         self._sum: Tensor | None = None
 
     def add(self, prediction: Tensor, window: Window, share: Tensor) -> None:
-        """Add the prediction ``[B, frames of the window, ...]`` by its share of each frame, ``[frames]``."""
+        """Add a prediction ``[B, window, ...]``, weighted by the window's share of each frame, ``[frames]``."""
         weights = share[window.begin : window.end].view(-1, *[1] * (prediction.ndim - 2))
         precise = torch.promote_types(prediction.dtype, torch.float32)
         if self._sum is None:
@@ -121,6 +121,6 @@ class Fused:
 
     @property
     def total(self) -> Tensor:
-        """The whole prediction ``[B, frames, ...]``, in the dtype of the windows'."""
+        """The fused prediction ``[B, frames, ...]``, in the dtype of its parts."""
         assert self._sum is not None
         return self._sum.to(self.dtype)

@@ -1,4 +1,4 @@
-"""Timeline: what each moment of the video shows."""
+"""Timeline: prompts over time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ from genkit.schedulers.timeline import Event, parse_events, resolve
 
 @dataclass(frozen=True, kw_only=True)
 class Timeline:
-    """Prompts over time: every latent frame reads the words of its own event.
+    """Prompts over time: every latent frame reads only the words of its own event.
 
-    The prompt is ``"a | b"`` (shared out evenly) or a list of events with ``prompt``, ``start`` and ``end`` in seconds.
-    Source: temporal text routing as in Prompt Relay, arXiv 2604.10030, with a plateau over the whole event.
+    The prompt is ``"a | b"`` (events of equal length) or a list of events with ``prompt``, ``start`` and ``end`` in
+    seconds. Source: temporal text routing as in Prompt Relay, arXiv 2604.10030, with a plateau over the whole event.
     """
 
     name: ClassVar[str] = "timeline"
@@ -28,19 +28,19 @@ class Timeline:
     claims: ClassVar[frozenset[str]] = frozenset({"text"})
 
     tail: float = 0.33
-    """Seconds over which an event fades into its neighbour; 0 cuts hard."""
+    """Seconds over which an event fades into the next; 0 is a hard cut."""
     everywhere: str = ""
-    """Words that are put before every event's own."""
+    """Words in front of every event's own."""
 
     def __post_init__(self) -> None:
         if not self.tail >= 0:
             raise UsageError(f"timeline: tail={self.tail} is a time in seconds and must be at least 0")
 
     def parts(self, target: Target) -> Parts:
-        """Text plan and routing rule for a target."""
+        """Return the text plan and the routing rule for a target."""
         if "cross" not in target.kinds:
             raise UsageError(
-                f"timeline routes text in cross-attention, and {target.title} mixes text and video in one attention; "
+                f"timeline works in cross-attention, and {target.title} has text and video in one joint attention; "
                 "leave timeline out, or use a Wan, LTX, AnimateDiff or TextToVideoSD pipeline"
             )
         return Parts(rules=[TextRoutingRule(tail=self.tail)], text=self)
@@ -56,7 +56,7 @@ class Timeline:
 
 
 def _spans(events: tuple[Event, ...], whole: VideoGrid) -> Spans:
-    """When each event is shown; refuse events that do not fit the video or its latent frames."""
+    """Return when each event is shown; refuse events that do not fit the video or its latent frames."""
     try:
         spans = resolve(events, whole.pixel_frames / whole.fps)
         check_events(whole, spans)

@@ -1,4 +1,4 @@
-"""Frame anchors: neighbours, first frames, and key frames that move."""
+"""Frame anchors: neighbours, first frames and rotating key frames."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -11,9 +11,8 @@ from genkit.plugins.sparse.method import Sparse
 class FrameAnchors(Sparse):
     """Sparse attention for videos beyond the training length: frames read their neighbours and a few key frames.
 
-    A frame reads about as many frames as the model was trained on, whatever the length, so the time grows with the
-    length and not with its square. A video of the training length or shorter is not changed. Source: "LVSA",
-    arXiv 2605.31057.
+    A frame reads about as many frames as the model was trained on, so time grows linearly with the length of the video.
+    A video of the training length or shorter is not changed. Source: "LVSA", arXiv 2605.31057.
     """
 
     name: ClassVar[str] = "frame-anchors"
@@ -23,20 +22,20 @@ class FrameAnchors(Sparse):
     dense_example: ClassVar[str] = "near=9"
 
     near: int = 3
-    """Latent frames to either side that a frame reads; at the ends the window is moved inside."""
+    """Latent frames that a frame reads on either side; at the ends the window is shifted inwards."""
     first: int = 1
     """Latent frames at the beginning that all frames read."""
     key_frames: int | None = None
-    """Most latent frames, spread evenly, that all frames read; None makes up the training length, 0 is none."""
+    """Max number of evenly spaced latent frames that all frames read; None fills up the training length, 0 is none."""
     rotate: bool = True
-    """Whether the key frames move on by one latent frame in every step."""
+    """Whether the key frames move by one latent frame in every step."""
     dense_steps: float = 0.0
-    """Share of the steps, from the first, that run dense; 0 is none, since dense attention is what ails long videos."""
+    """Share of the steps, from the first, that run dense; 0 is none, because dense attention degrades long videos."""
     dense_layers: int = 0
     """Layers, from the first, that run dense; 0 is none."""
 
     def check(self) -> None:
-        """Counts."""
+        """Check counts."""
         self.check_least(0, "near", "first", "key_frames")
 
     def planner(self) -> FrameAnchorsPlanner:

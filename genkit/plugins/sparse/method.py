@@ -1,4 +1,4 @@
-"""What the plug-ins of all sparse-attention methods share: which calls are sparse, and how much of them is kept."""
+"""Shared part of all sparse-attention plug-ins: which calls are sparse, and how much they keep."""
 
 import typing
 from abc import ABC, abstractmethod
@@ -16,7 +16,7 @@ from genkit.plugins.contract import FilePath, Parts, Target
 
 @dataclass(frozen=True, kw_only=True)
 class Sparse(ABC):
-    """A method that leaves out a part of the attention over all frames."""
+    """A method that skips part of the attention over all frames."""
 
     name: ClassVar[str]
     title: ClassVar[str]
@@ -24,71 +24,71 @@ class Sparse(ABC):
     seams: ClassVar[tuple[str, ...]] = ("attention",)
     claims: ClassVar[frozenset[str]] = frozenset({"sparse attention"})
     hides_frames: ClassVar[bool] = True
-    """Whether the method can leave whole frames unread, as windows of frames ask for; else those windows are dense."""
+    """Whether the method can skip whole frames, as windows require; if not, windows are dense."""
     sparse_example: ClassVar[str]
-    """Parameters, as text, that leave out much of a clip of 60 tokens in 5 latent frames; tests run it so."""
+    """Parameters, as text, that skip much of a clip of 60 tokens in 5 latent frames; for tests."""
     dense_example: ClassVar[str]
-    """Parameters, as text, that leave out nothing there."""
+    """Parameters, as text, that skip nothing of that clip."""
     tiny_example: ClassVar[str] = ""
-    """Parameters, as text, with a density near 0.3 on the embedded model where the method has such a parameter; the
-    benchmark of planners runs it so, and all else at its default."""
+    """Parameters, as text, for the benchmark of planners: a density near 0.3 on the embedded model if the method has
+    such a parameter."""
 
     block: int | None = None
-    """Tokens of a block; None is the method's usual 64 or 128, or less for videos of small frames."""
+    """Tokens per block; None is the method's usual 64 or 128, or fewer for small frames."""
     recall: float | None = None
-    """Least share of each head's softmax to keep, in (0, 1]; the first sparse step tries the settings of the method
-    from sparse to dense, layer by layer, and keeps the first that reaches it. None follows the method's own setting."""
+    """Min share of each head's softmax mass to keep, in (0, 1]: the first sparse step tries the method's settings in
+    each layer, from sparse to dense, and takes the first that reaches it. None uses the method's own setting."""
     max_density: float = 1.0
-    """Greatest density that ``recall`` may take, in (0, 1]; where it is not enough the generation stops and says so."""
+    """Max density under ``recall``, in (0, 1]; if it is not enough, the generation stops with an error."""
     budget: FilePath | None = None
-    """JSON file written by ``genkit probe``, whose settings by layer replace the method's own; not with ``recall``."""
+    """JSON file from ``genkit probe`` whose settings by layer replace the method's own; not with ``recall``."""
     dense_steps: float = 0.25
     """Share of the steps, from the first, that run dense; 0 is none."""
     dense_sigma: float | None = None
-    """Noise level in [0, 1] above which steps run dense as well, whatever their number, as is right for few steps or a
-    video that is begun from another; None goes by ``dense_steps`` alone."""
+    """Noise level in [0, 1] above which steps also run dense, useful for few steps or when starting from another video;
+    None is only ``dense_steps``."""
     dense_layers: int = 1
     """Layers, from the first, that run dense; 0 is none."""
     min_tokens: int = 256
-    """Tokens below which attention is dense because sparse cannot pay; the receipt says so."""
+    """Tokens below which attention is dense, because sparse attention would not be faster; the receipt says so."""
     impl: Impl = "auto"
-    """Which implementation computes the kept blocks; an explicit choice never falls back."""
+    """Implementation that computes the kept blocks; an explicit choice never falls back."""
 
     def __post_init__(self) -> None:
         self.check_least(1, "block")
         self.check_shares("recall", "max_density")
         if self.recall is not None and self.budget is not None:
             raise UsageError(
-                f"{self.name}: recall={self.recall} and budget={self.budget!r} both say how much is kept; leave one out"
+                f"{self.name}: recall={self.recall} and budget={self.budget!r} both set how much is kept; leave one out"
             )
         if not 0 <= self.dense_steps <= 1:
             raise UsageError(
-                f"{self.name}: dense_steps={self.dense_steps} is a share of the steps and must lie in [0, 1]"
+                f"{self.name}: dense_steps={self.dense_steps} is a share of the steps and must be in [0, 1]"
             )
         if self.dense_sigma is not None and not 0 <= self.dense_sigma <= 1:
-            raise UsageError(f"{self.name}: dense_sigma={self.dense_sigma} is a noise level and must lie in [0, 1]")
+            raise UsageError(f"{self.name}: dense_sigma={self.dense_sigma} is a noise level and must be in [0, 1]")
         self.check_least(0, "dense_layers", "min_tokens")
         self.check_choices("impl")
         self.check()
 
     @abstractmethod
     def check(self) -> None:
-        """Raise ``UsageError`` if a parameter of the method itself is out of range."""
+        """Raise ``UsageError`` if one of the method's own parameters is out of range."""
 
     @abstractmethod
     def planner(self) -> Planner:
-        """Return the planner that follows these fields; those that the model decides are filled in by ``bound``."""
+        """Return the planner with these settings, after ``bound`` has filled in those that depend on the model."""
 
     def bound(self, target: Target) -> Self:
-        """Return the method for a target: fields that the model decides are filled in."""
+        """Return the method with the settings that depend on the model filled in."""
         return self
 
     def parts(self, target: Target) -> Parts:
         """Return the method as a rule for a target."""
         if not target.kinds & {"self", "joint"}:
             raise UsageError(
-                f"{self.name} needs attention over all frames at once, and {target.title} attends to space and time "
-                f"apart; leave {self.name} out for it"
+                f"{self.name} needs attention over all frames at once, and {target.title} has separate attention over "
+                f"space and time; leave {self.name} out"
             )
         rule = SparseRule(
             planner=self._alone().bound(target).planner(),
@@ -104,20 +104,20 @@ class Sparse(ABC):
         return Parts(rules=[rule])
 
     def _alone(self, **fields: Any) -> Self:
-        """Return the method with other values of some fields, without what the rule looks after."""
+        """Return the method with some fields replaced, without those that belong to the rule."""
         return replace(self, **({"recall": None, "budget": None} | fields))
 
     @classmethod
     def layer_fields(cls) -> frozenset[str]:
-        """Return the names of the fields that may differ from layer to layer: the method's own and ``block``."""
+        """Return the names of the fields that may differ between layers: the method's own and ``block``."""
         shared = {field.name for field in fields(Sparse)} - {"block"}
         return frozenset(field.name for field in fields(cls)) - shared
 
     def in_layer(self, given: Mapping[str, Any], target: Target) -> dict[str, Any]:
-        """Return fields for one layer, checked, with what the model decides filled in.
+        """Return checked fields for one layer, with those that depend on the model filled in.
 
         Raises:
-            UsageError: a field that the method does not have, or cannot have in one layer, or a value out of range.
+            UsageError: a field that the method does not have in a layer, or a value out of range.
         """
         known = self.layer_fields()
         if unknown := sorted(given.keys() - known):
@@ -141,12 +141,12 @@ class Sparse(ABC):
             return self.in_layer(given, target)
         except UsageError as error:
             raise UsageError(
-                f"the budget {self.budget!r} sets in {layer} what cannot be: {error}; probe again"
+                f"the budget {self.budget!r} has an invalid setting in {layer}: {error}; probe again"
             ) from None
 
     @property
     def can_hide_frames(self) -> bool:
-        """Whether ``hides_frames`` holds, and the planner does not want tokens in an order that mixes frames."""
+        """True if ``hides_frames`` is, and the planner keeps the tokens of each frame together."""
         layout = self.planner().layout
         return self.hides_frames and (layout is None or not layout.mixes_frames)
 
@@ -155,7 +155,7 @@ class Sparse(ABC):
         for field in fields:
             value = getattr(self, field)
             if value is not None and not 0 < value <= 1:
-                raise UsageError(f"{self.name}: {field}={value} must lie in (0, 1]; 1 is everything")
+                raise UsageError(f"{self.name}: {field}={value} must be in (0, 1]; 1 is everything")
 
     def check_least(self, least: int, *fields: str) -> None:
         """Raise ``UsageError`` unless each field is None or at least ``least``."""

@@ -1,4 +1,4 @@
-"""The sparse methods that are known, those of other packages too, and the settings that each declares as examples."""
+"""All sparse methods, including those of other packages, and their example settings."""
 
 from typing import Literal
 
@@ -15,10 +15,10 @@ def names() -> list[str]:
 
 
 def text(name: str, example: Example) -> str:
-    """Return an example of a method as ``catalogue.parse`` reads it; see ``Sparse.sparse_example`` and those beside it.
+    """Return an example of a method as ``catalogue.parse`` reads it, such as its ``Sparse.sparse_example``.
 
     Raises:
-        UsageError: no such plug-in, or it is not a sparse method.
+        UsageError: there is no such plug-in, or it is not a sparse method.
     """
     method = catalogue.plugin_class(name)
     if not issubclass(method, Sparse):

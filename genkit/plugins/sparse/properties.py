@@ -1,11 +1,11 @@
-"""What every sparse method must do, as functions that a test calls; for methods of other packages too.
+"""Properties of every sparse method, as functions for tests, also of methods in other packages.
 
-    @pytest.mark.parametrize("holds", PROPERTIES, ids=lambda holds: holds.__name__)
-    def test_my_method(holds):
-        holds(*examples(MyMethod))
+    @pytest.mark.parametrize("check", PROPERTIES, ids=lambda check: check.__name__)
+    def test_my_method(check):
+        check(*examples(MyMethod))
 
-Each takes two settings of a method, one that leaves out much and one that leaves out nothing, and raises
-``AssertionError``. They run in seconds on a CPU: two heads of width 32, 165 tokens of video, blocks of 16.
+Each takes two settings of a method, one that skips much and one that skips nothing, and raises ``AssertionError``. They
+run in seconds on a CPU: two heads of width 32, 165 video tokens, blocks of 16.
 """
 
 from collections.abc import Callable
@@ -43,14 +43,14 @@ EVERYWHERE: dict[str, Any] = {"block": 16, "min_tokens": 1, "dense_steps": 0.0, 
 
 
 def examples(method: type[Sparse]) -> tuple[Sparse, Sparse]:
-    """Return the two settings that a method declares, ``sparse_example`` and ``dense_example``."""
+    """Return the settings of ``sparse_example`` and ``dense_example``."""
     texts = (f"{method.name}:{text}" for text in (method.sparse_example, method.dense_example))
     sparse, dense = (cast(Sparse, make(method, dict(split_text(text)[1]))) for text in texts)
     return sparse, dense
 
 
 def full_density_is_dense(sparse: Sparse, dense: Sparse) -> None:
-    """Check that the setting that leaves out nothing gives dense attention, and says so."""
+    """Check that the setting that skips nothing gives dense attention, and reports density 1."""
     for grid in GRIDS:
         (q, k, v), call = drawn(grid, batch=2), call_of(grid)
         assert_close(attention(dense, grid)(q, k, v, call), plain(q, k, v, call), atol=5e-6, rtol=1e-5)
@@ -59,8 +59,8 @@ def full_density_is_dense(sparse: Sparse, dense: Sparse) -> None:
 
 
 def much_is_left_out_but_no_query_is_without_its_own_block(sparse: Sparse, dense: Sparse) -> None:
-    """Check that the sparse setting computes less than 0.95 of the pairs, and that each block of queries reads its own
-    keys, so that no row is empty."""
+    """Check that the sparse setting computes less than 0.95 of the pairs, and that each query block reads its own keys,
+    so that no row is empty."""
     for grid in GRIDS:
         (q, k, v), call = drawn(grid), call_of(grid)
         _require(bool(attention(sparse, grid)(q, k, v, call).isfinite().all()), "the output is not finite")
@@ -71,7 +71,7 @@ def much_is_left_out_but_no_query_is_without_its_own_block(sparse: Sparse, dense
 
 
 def words_are_read_by_all_and_padding_by_none(sparse: Sparse, dense: Sparse) -> None:
-    """Check that every query reads every real word of the text, and none reads a padded one."""
+    """Check that every query reads every word of the text, and none reads padding."""
     for first in (True, False):
         grid = replace(GRIDS[0], before=20 if first else 0, after=0 if first else 20)
         (q, k, v), attend, begin = drawn(grid, batch=2), attention(sparse, grid), grid.others[0].start
@@ -87,7 +87,7 @@ def words_are_read_by_all_and_padding_by_none(sparse: Sparse, dense: Sparse) -> 
 
 
 def branches_and_sizes_do_not_meet(sparse: Sparse, dense: Sparse) -> None:
-    """Check that guidance branches in either order, and calls of another size between them, change nothing."""
+    """Check that the order of guidance branches, and calls of another size between them, change nothing."""
     inputs = {"cond": drawn(GRIDS[0], seed=1), "uncond": drawn(GRIDS[0], seed=2)}
     alone = {}
     for branch, qkv in inputs.items():
@@ -102,15 +102,14 @@ def branches_and_sizes_do_not_meet(sparse: Sparse, dense: Sparse) -> None:
 
 
 def random_numbers_stay_as_they_were(sparse: Sparse, dense: Sparse) -> None:
-    """Check that the caller's random numbers are not drawn from."""
+    """Check that the global random state does not change."""
     before = torch.get_rng_state()
     attention(sparse, GRIDS[0])(*drawn(GRIDS[0]), call_of(GRIDS[0]))
     _require(torch.equal(torch.get_rng_state(), before), "the method draws from the caller's random numbers")
 
 
 def hidden_frames_are_not_read(sparse: Sparse, dense: Sparse) -> None:
-    """Check that a frame that is hidden from a query is not read, or that the call is refused and dense, as the class
-    variable ``hides_frames`` says."""
+    """Check that hidden frames are not read, or that such a call is refused and dense, as ``hides_frames`` says."""
     grid, frames = GRIDS[0], torch.arange(11)
     call = call_of(grid, visible=(frames[:, None] - frames).abs() <= 2)
     (q, k, v), attend = drawn(grid), attention(sparse, grid)
@@ -125,7 +124,7 @@ def hidden_frames_are_not_read(sparse: Sparse, dense: Sparse) -> None:
 
 
 def levels_go_from_sparse_to_dense(sparse: Sparse, dense: Sparse) -> None:
-    """Check that the planner's levels have rising densities and end dense, and that each can be a budget's."""
+    """Check that the densities of the planner's levels increase up to dense, and that a budget can contain each."""
     grid, target = GRIDS[0], target_of(GRIDS[0])
     (q, k, v), rule, found = drawn(grid), rule_of(sparse, grid), []
     for level in rule.planner.levels():
@@ -168,7 +167,7 @@ def plans(plugin: Sparse, grid: VideoGrid, q: Tensor, k: Tensor, v: Tensor) -> l
 
 
 def target_of(grid: VideoGrid) -> Target:
-    """Return a model with the text of ``grid`` in its self-attention or apart from it."""
+    """Return a target whose attention includes the text of ``grid``, if it has text."""
     kind = "joint" if grid.other_tokens else "self"
     return Target(family="test", title="test", native_frames=grid.native_frames, kinds=frozenset({kind}))
 
@@ -191,7 +190,7 @@ def plain(q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:
 
 
 def drawn(grid: VideoGrid, batch: int = 1, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
-    """Return queries, keys and values ``[batch, 2, tokens, 32]`` from a generator of their own."""
+    """Return random queries, keys and values ``[batch, 2, tokens, 32]`` for a seed."""
     q, k, v = 1.5 * torch.randn(3, batch, 2, grid.tokens, 32, generator=torch.Generator().manual_seed(seed))
     return q, k, v
 

@@ -1,4 +1,4 @@
-"""Radial attention: a static mask whose band narrows as frames lie further apart."""
+"""Radial attention: a static mask whose band narrows with the distance between frames."""
 
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
@@ -10,15 +10,15 @@ from genkit.plugins.contract import Target
 from genkit.plugins.sparse.method import Sparse
 
 DECAYS = {"wan": 0.2, "wan2.2": 0.8, "hunyuanvideo": 0.95}
-"""By family, what the authors' scripts take for the width of the bands."""
+"""Width of the bands in the authors' scripts, by family."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Radial(Sparse):
-    """Sparse attention: each pair of frames keeps a diagonal band that halves when their distance doubles.
+    """Sparse attention: each pair of frames keeps a diagonal band, half as wide at twice the distance.
 
-    Source: arXiv 2506.19852, with the corrections that no query is left without its own block and that blocks which
-    straddle two frames are placed by both; ``rule=published`` leaves them out. At 81 frames of 480 x 832 on Wan 2.1 the
+    Source: arXiv 2506.19852, with two corrections: every query keeps its own block, and blocks that span two frames
+    count for both; ``rule=published`` leaves them out. At 81 frames of 480 x 832 on Wan 2.1 the
     default mask has a density of 0.345, the published one 0.344; with ``decay=1`` they have 0.453 and 0.449.
     """
 
@@ -30,28 +30,27 @@ class Radial(Sparse):
     tiny_example: ClassVar[str] = "density=0.3"
 
     density: float | None = None
-    """Share of the query-key pairs to compute, in (0, 1]; None keeps what ``decay`` gives."""
+    """Share of the query-key pairs to compute, in (0, 1]; None follows from ``decay``."""
     decay: float | None = None
-    """Factor on the band's width; smaller is sparser. Not used when ``density`` is given. None is what the authors take
-    for the model: 0.2 for Wan 2.1, 0.8 for Wan 2.2 (with ``block=64``), 0.95 for HunyuanVideo, and the paper's 1 for
-    others."""
+    """Factor on the width of the band; smaller is sparser. Not used with ``density``. None is the authors' value:
+    0.2 for Wan 2.1, 0.8 for Wan 2.2 (with ``block=64``), 0.95 for HunyuanVideo; the paper's 1 for others."""
     rule: BlockRule = "corrected"
-    """How tokens become blocks: ``corrected``, or ``published`` as the authors' code does, which can leave a query
-    without its own block."""
+    """How the token mask becomes blocks: ``corrected``, or ``published`` as in the authors' code, which can leave a
+    query without its own block."""
     first_frame: bool | None = None
-    """Whether every query reads the first frame; None is yes where the model keeps text out of self-attention."""
+    """Whether every query reads the first frame; None is yes for models with separate cross-attention to the text."""
     dense_steps: float = 0.24
     """Share of the steps, from the first, that run dense (the paper: 12 of 50); 0 is none."""
 
     def check(self) -> None:
-        """Shares and widths."""
+        """Check shares and widths."""
         self.check_shares("density")
         self.check_choices("rule")
         if self.decay is not None and not self.decay > 0:
             raise UsageError(f"radial: decay={self.decay} must be more than 0")
 
     def bound(self, target: Target) -> Self:
-        """Return the method with the width that its authors take for the model."""
+        """Return the method with its authors' width for the model."""
         return self if self.decay is not None else replace(self, decay=DECAYS.get(target.family, PAPER_DECAY))
 
     def planner(self) -> RadialPlanner:

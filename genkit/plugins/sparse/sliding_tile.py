@@ -1,4 +1,4 @@
-"""Sliding tiles: cubes of space and time read the cubes around them."""
+"""Sliding tiles: tiles of space and time read the tiles around them."""
 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
@@ -14,10 +14,10 @@ Sides = Annotated[tuple[int, int, int], "frames x rows x columns"]
 class SlidingTile(Sparse):
     """Sparse attention: the video is cut into tiles of space and time, and each reads the window of tiles around it.
 
-    Source: arXiv 2502.04507. One window serves all heads (the source searches one for each), any size of video is
-    taken, and windows are moved inside at the borders, so that each tile reads as many. Where tiles do not fill the
-    video, blocks that lie in several read more than tiles would, 1.06 to 1.16 times on the usual sizes of Wan,
-    HunyuanVideo and CogVideoX; the receipt says how much.
+    Source: arXiv 2502.04507. All heads share one window (the source searches one for each), any video size is accepted,
+    and windows are shifted inwards at the borders, so that all tiles read the same number. If tiles do not divide the
+    video, blocks that span several tiles read more, 1.06 to 1.16 times on the usual sizes of Wan, HunyuanVideo and
+    CogVideoX; the receipt says how much.
     """
 
     name: ClassVar[str] = "sliding-tile"
@@ -31,15 +31,14 @@ class SlidingTile(Sparse):
     tile: Sides = (6, 8, 8)
     """Latent frames, rows and columns of a tile, in tokens."""
     window: Sides = (3, 3, 3)
-    """Tiles along each axis that a tile reads, itself included; odd numbers centre it, and more than there are is
-    all."""
+    """Tiles that each tile reads along each axis, including itself; odd numbers are centred, large ones read all."""
     dense_steps: float = 0.24
     """Share of the steps, from the first, that run dense (the paper: 12 of 50); 0 is none."""
     dense_layers: int = 0
     """Layers, from the first, that run dense (the paper: none)."""
 
     def check(self) -> None:
-        """Sides."""
+        """Check sides."""
         for field in ("tile", "window"):
             sides = getattr(self, field)
             if len(sides) != 3 or min(sides) < 1:

@@ -10,11 +10,11 @@ from genkit.plugins.sparse.method import Sparse
 
 @dataclass(frozen=True, kw_only=True)
 class SVG2(Sparse):
-    """Sparse attention: tokens are put in the order of their clusters, and clusters of queries choose those of keys.
+    """Sparse attention: tokens are sorted by cluster, and clusters of queries select clusters of keys.
 
-    Source: arXiv 2505.18875. Clusters begin with evenly spaced tokens, so no random numbers are drawn, and each
-    guidance branch has its own; 300 clusters of queries and 1000 of keys at 75,600 tokens, as in the source. Where the
-    source reads whole clusters, blocks of 64 tokens read about 1.4 times as much; a smaller ``block`` comes nearer.
+    Source: arXiv 2505.18875. K-means starts from evenly spaced tokens, without random numbers, and each guidance branch
+    has its own clusters; 300 of queries and 1000 of keys at 75,600 tokens, as in the source. The source reads whole
+    clusters; blocks of 64 tokens read about 1.4 times as much, smaller blocks less.
     """
 
     name: ClassVar[str] = "svg2"
@@ -26,31 +26,33 @@ class SVG2(Sparse):
     tiny_example: ClassVar[str] = "top_p=0.6,query_cluster=32,key_cluster=16"
 
     top_p: float = 0.9
-    """Share of each query cluster's softmax over key clusters to keep, in (0, 1]; the one that crosses it is taken."""
+    """Share of each query cluster's softmax over key clusters to keep, in (0, 1], including the one that crosses it."""
     min_share: float = 0.1
-    """Minimum share of the key clusters that each query cluster reads, in [0, 1]; 1 is dense."""
+    """Min share of the key clusters that each query cluster reads, in [0, 1]; 1 is dense."""
     query_cluster: int = 256
-    """Tokens of a cluster of queries, on average."""
+    """Mean number of tokens in a query cluster."""
     key_cluster: int = 76
-    """Tokens of a cluster of keys, on average."""
+    """Mean number of tokens in a key cluster."""
     first_rounds: int = 10
-    """Rounds of k-means in the first sparse step (the source: 50 at most, fewer when nothing moves)."""
+    """K-means iterations in the first sparse step (the source: up to 50, until convergence)."""
     rounds: int = 2
-    """Rounds of k-means in every later step, from the centres of the last."""
+    """K-means iterations in each later step, starting from the last centroids."""
     tail: bool = False
-    """Whether blocks that are left out count by their means, as in SVG-EAR (arXiv 2603.08982)."""
+    """Whether skipped blocks contribute by their means, as in SVG-EAR (arXiv 2603.08982)."""
     dense_steps: float = 0.2
     """Share of the steps, from the first, that run dense (the source: 0.2 for Wan, 0.1 for HunyuanVideo); 0 is none."""
 
     def check(self) -> None:
-        """Shares, counts, and what can compute a tail."""
+        """Check shares, counts, and that the implementation can compute a tail."""
         self.check_shares("top_p")
         if not 0 <= self.min_share <= 1:
-            raise UsageError(f"svg2: min_share={self.min_share} is a share of the clusters and must lie in [0, 1]")
+            raise UsageError(f"svg2: min_share={self.min_share} is a share of the clusters and must be in [0, 1]")
         self.check_least(1, "query_cluster", "key_cluster")
         self.check_least(0, "first_rounds", "rounds")
         if self.tail and self.impl in ("flex", "xformers"):
-            raise UsageError(f"svg2: impl={self.impl!r} cannot do tail=True; choose another impl, or leave tail out")
+            raise UsageError(
+                f"svg2: impl={self.impl!r} does not support tail=True; choose another impl, or leave tail out"
+            )
 
     def planner(self) -> Svg2Planner:
         """Return the planner that follows these fields."""

@@ -1,4 +1,4 @@
-"""VMoBA: a mixture of blocks."""
+"""VMoBA: a mixture of block attention."""
 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
@@ -13,12 +13,11 @@ Sides = Annotated[tuple[int, int, int], "frames x rows x columns"]
 
 @dataclass(frozen=True, kw_only=True)
 class VMoBA(Sparse):
-    """Sparse attention, only to compare against: weak without training, 16.0 dB in its own paper.
+    """Sparse attention, only for comparison: weak without training, 16.0 dB in its own paper.
 
-    Chunks of the video are cut along time, space or both in turn from layer to layer, and chosen by the product of the
-    queries with their mean key. Source: arXiv 2506.23858, where other methods reach 20 to 30 dB untrained; chunks are
-    those of its authors' setting for Wan 2.1 at 480p. Here blocks of queries choose together, and chunks need not
-    divide the video.
+    Layers alternate between chunks along time, space and both, selected by the product of the queries with their mean
+    key. Source: arXiv 2506.23858, where other methods reach 20 to 30 dB untrained; chunks are those of its authors'
+    setting for Wan 2.1 at 480p. Here each block of queries selects together, and chunks need not divide the video.
     """
 
     name: ClassVar[str] = "vmoba"
@@ -30,7 +29,7 @@ class VMoBA(Sparse):
     tiny_example: ClassVar[str] = "threshold=0.25"
 
     threshold: float = 0.25
-    """Share of the gates of each row to keep, in (0, 1]; 1 is dense."""
+    """Share of each row's gates to keep, in (0, 1]; 1 is dense."""
     time: int = 2
     """Latent frames of a chunk along time."""
     space: Area = (3, 4)
@@ -41,7 +40,7 @@ class VMoBA(Sparse):
     """Layers, from the first, that run dense (the paper: none)."""
 
     def check(self) -> None:
-        """Shares and sides."""
+        """Check shares and sides."""
         self.check_shares("threshold")
         self.check_least(1, "time")
         for field, count, words in (("space", 2, "rows and columns"), ("both", 3, "frames, rows and columns")):

@@ -80,7 +80,7 @@ def test_every_field_reaches_the_request() -> None:
         ),
         ({"guidance_scale": "strong"}, "guidance_scale", "'strong' is not a number"),
         ({"guidance_scale": "nan"}, "guidance_scale", "guidance_scale=nan must be a number"),
-        ({"radial": True, "radial.density": 2.0}, "radial", r"density=2.0 must lie in \(0, 1\]"),
+        ({"radial": True, "radial.density": 2.0}, "radial", r"density=2.0 must be in \(0, 1\]"),
         ({"radial": True, "radial.dense_layers": 1.5}, "radial", "dense_layers=1.5 is not of type int"),
         ({"timeline": True, "timeline.everywhere": 'it\'s "a"'}, "timeline", "cannot contain both kinds of quotes"),
     ],
@@ -111,7 +111,7 @@ def test_an_empty_parameter_of_a_plug_in_keeps_its_default() -> None:
 def test_a_conflict_is_told_beside_both_plug_ins() -> None:
     checked = check(filled(freelong=True, freenoise=True, freenoise__window=0))
     assert checked.request is None and set(checked.wrong) == {"freelong", "freenoise"}
-    sentence = "freelong and freenoise cannot be combined: both plan the noise"
+    sentence = "freelong and freenoise cannot be combined: both change the noise"
     assert checked.wrong["freelong"].startswith(sentence) and sentence in checked.wrong["freenoise"]
     assert "window=0" in checked.wrong["freenoise"], "the conflict hides what else is wrong"
 

@@ -214,7 +214,7 @@ def test_two_threads_with_a_pipeline_each_around_one_model(pipe: Any, plugin: An
 
 def test_plugins_that_another_thread_removes_leave_no_video(pipe: Any) -> None:
     handle = genkit.apply(pipe, RADIAL)
-    with pytest.raises(genkit.GenkitError, match="the plug-ins were removed while the video was made"):
+    with pytest.raises(genkit.GenkitError, match="the plug-ins were removed while the video was being made"):
         made(handle, on_event=lambda event: handle.remove())
 
 

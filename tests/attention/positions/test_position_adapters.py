@@ -327,7 +327,7 @@ def test_a_card_that_is_wrong_about_the_model_is_found_out(
     pipe = BUILT[name]()
     card = card_of(pipe)
     card = replace(card, positions=replace(card.positions, **wrong))
-    monkeypatch.setattr("genkit.generation.handle.card_of", lambda pipe: card)
+    monkeypatch.setattr("genkit.generation.context.card_of", lambda pipe: card)
     with genkit.apply(pipe, TWICE), pytest.raises(ValueError, match="does not match the card of its family"):
         latents(pipe, name)
 
@@ -337,7 +337,7 @@ def test_a_part_that_is_missing_is_found_at_once(monkeypatch: pytest.MonkeyPatch
 
     pipe = BUILT["wan"]()
     card = replace(card_of(pipe), positions=PositionFacts(making="rotary module", where="turning"))
-    monkeypatch.setattr("genkit.generation.handle.card_of", lambda pipe: card)
+    monkeypatch.setattr("genkit.generation.context.card_of", lambda pipe: card)
     with pytest.raises(UsageError, match="transformer has no module 'turning' that computes its positions"):
         genkit.apply(pipe, TWICE)
     assert "_genkit_handle" not in vars(pipe)

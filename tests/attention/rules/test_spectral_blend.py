@@ -199,7 +199,7 @@ def test_the_papers_window_is_17_frames_for_16():
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"until": 1.5}, r"until=1.5 is a share of the steps and must lie in \[0, 1\]"),
+        ({"until": 1.5}, r"until=1.5 is a share of the steps and must be in \[0, 1\]"),
         ({"until": float("nan")}, "until=nan is a share"),
         ({"cutoff_time": 0}, "cutoff_time=0 must be more than 0"),
         ({"cutoff_space": float("nan")}, "cutoff_space=nan must be more than 0"),

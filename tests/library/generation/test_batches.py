@@ -27,7 +27,7 @@ UNGUIDED = {"guidance_scale": 1.0, "true_cfg_scale": 1.0}
 @pytest.fixture(autouse=True)
 def long_clips() -> Any:
     """Every clip is longer than what the model is said to be trained on."""
-    with mock.patch("genkit.generation.handle.card_of", short_native):
+    with mock.patch("genkit.generation.context.card_of", short_native):
         yield
 
 

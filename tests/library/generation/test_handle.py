@@ -150,14 +150,14 @@ def test_animatediff_ends_where_its_positions_end():
 
 
 def test_two_plugins_that_cannot_be_combined(wan):
-    with pytest.raises(genkit.UsageError, match="freenoise and freelong cannot be combined: both plan the noise"):
+    with pytest.raises(genkit.UsageError, match="freenoise and freelong cannot be combined: both change the noise"):
         genkit.apply(wan, FreeNoise(), FreeLong())
     assert genkit.generate(wan, "a red circle", seed=1, **SMALL).receipt.plugins == ()
 
 
 @pytest.mark.parametrize("name", ["hunyuan", "cogvideox", "mochi"])
 def test_timeline_refuses_joint_attention(name):
-    with pytest.raises(genkit.UsageError, match="timeline routes text in cross-attention, and .* mixes text and video"):
+    with pytest.raises(genkit.UsageError, match="timeline works in cross-attention, and .* has text and video in one"):
         genkit.apply(families.FAMILIES[name](), Timeline())
 
 

@@ -233,5 +233,5 @@ def test_files_of_another_encoding_are_one_sentence(text: bytes, tmp_path: Path)
     (tmp_path / "file").write_bytes(text)
     with pytest.raises(genkit.UsageError, match="cannot read the prompts in .*: not UTF-8 text; save"):
         read_prompts(tmp_path / "file")
-    with pytest.raises(ValueError, match="is no budget: it is no JSON"):
+    with pytest.raises(ValueError, match="is not a budget: invalid JSON"):
         load_budget(tmp_path / "file")

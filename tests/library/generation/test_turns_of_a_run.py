@@ -254,7 +254,7 @@ def test_without_lookahead_each_frame_is_seen_by_one_forward(wan: Any) -> None:
 def test_models_with_one_timestep_for_all_frames_are_refused(name: str) -> None:
     pipe = (families.FAMILIES | families.VARIANTS)[name]()
     before = pipe.scheduler
-    with pytest.raises(UsageError, match=r"fifo needs frames of different noise in one forward of the model"):
+    with pytest.raises(UsageError, match=r"fifo needs frames with different noise levels in one forward"):
         genkit.apply(pipe, FIFO)
     assert pipe.scheduler is before and "_genkit_handle" not in vars(pipe)
 

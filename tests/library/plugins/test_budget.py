@@ -42,7 +42,7 @@ def test_a_budget_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> N
     path = written(tmp_path / "budget.json")
     before = path.read_text()
     for value in (math.nan, [1], object(), (math.nan,)):
-        with pytest.raises(ValueError, match="a budget cannot hold"):
+        with pytest.raises(ValueError, match="a budget cannot contain"):
             Budget(method="radial", layers={LAYER: {"density": value}}).save(path)
     assert path.read_text() == before and len(list(tmp_path.iterdir())) == 1
 
@@ -114,10 +114,10 @@ def test_budgets_of_the_first_release_are_read_in_todays_terms(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": None}, "is no budget: its format is None instead of 'genkit attention budget'"),
-        ({"format": "recipe"}, "is no budget: its format is 'recipe'"),
+        ({"format": None}, "is not a budget: its format is None instead of 'genkit attention budget'"),
+        ({"format": "recipe"}, "is not a budget: its format is 'recipe'"),
         ({"version": 2}, "has version 2 and this installation reads 1; probe again"),
-        ({"layers": None}, "is damaged: 'layers' must hold the fields of each layer"),
+        ({"layers": None}, "is damaged: 'layers' must contain the fields of each layer"),
         ({"layers": {LAYER: 0.3}}, "is damaged"),
         ({"method": "svg"}, "was made for svg, not for radial; probe radial, or use svg"),
         ({"layers": {LAYER: {"densty": 0.3}}}, f"sets densty=0.3 in {LAYER}, but radial has no such field; it has "),
@@ -143,7 +143,7 @@ def test_fields_that_may_be_none_or_several_types(tmp_path: Path) -> None:
 @pytest.mark.parametrize("density", [0, 1.5, "inf"])
 def test_values_out_of_range_are_refused_with_file_and_layer(density: Any, tmp_path: Path) -> None:
     path = written(tmp_path / "budget.json", layers={LAYER: {"density": density}})
-    with pytest.raises(ValueError, match=rf"budget.json' sets in {LAYER} what cannot be: .*must lie in \(0, 1\]"):
+    with pytest.raises(ValueError, match=rf"budget.json' has an invalid setting in {LAYER}: .*must be in \(0, 1\]"):
         Radial(budget=str(path)).parts(TARGET)
 
 

@@ -59,12 +59,12 @@ def test_the_text_names_only_what_differs():
     [
         ("radail", "no plug-in called 'radail'; did you mean 'radial'"),
         ("radial:densty=0.3", "radial has no parameter 'densty'; did you mean 'density'"),
-        ("radial:density", "'density' is no parameter; write name=value"),
+        ("radial:density", "'density' is not a parameter; write name=value"),
         ("radial:density=much", "radial: density='much' is not of type float or None"),
-        ("radial:density=1.5", r"density=1.5 must lie in \(0, 1\]"),
-        ("radial:density=0", r"density=0.0 must lie in \(0, 1\]"),
+        ("radial:density=1.5", r"density=1.5 must be in \(0, 1\]"),
+        ("radial:density=0", r"density=0.0 must be in \(0, 1\]"),
         ("radial:decay=-1", "decay=-1.0 must be more than 0"),
-        ("radial:dense_steps=12", r"dense_steps=12.0 is a share of the steps and must lie in \[0, 1\]"),
+        ("radial:dense_steps=12", r"dense_steps=12.0 is a share of the steps and must be in \[0, 1\]"),
         ("radial:dense_layers=-1", "dense_layers=-1 must be at least 0"),
         ("radial:block=0.5", "radial: block='0.5' is not of type int or None"),
         (
@@ -73,7 +73,7 @@ def test_the_text_names_only_what_differs():
         ),
         ("freenoise:window=1", "window=1 must be at least 2"),
         ("freenoise:stride=0", "stride=0 must be at least 1"),
-        ("freelong:until=2", r"until=2.0 is a share of the steps and must lie in \[0, 1\]"),
+        ("freelong:until=2", r"until=2.0 is a share of the steps and must be in \[0, 1\]"),
         ("freelong:cutoff_time=0", "cutoff_time=0.0 must be more than 0"),
         ("freelong:near=0", "near=0 must be at least 1"),
         ("timeline:tail=-1", "tail=-1.0 is a time in seconds and must be at least 0"),
@@ -154,7 +154,7 @@ def test_two_plugins_with_one_claim_are_refused_and_no_others_but_the_exceptions
     if pair in REASONS:
         assert conflict(one, other) == REASONS[pair]
     elif claimed:
-        rule = f"both claim {' and '.join(claimed)}, and a pipeline takes one plug-in for a claim; leave one out"
+        rule = f"both claim {' and '.join(claimed)}, and only one plug-in can have a claim; leave one out"
         assert conflict(one, other) == rule
     else:
         assert conflict(one, other) is None
@@ -183,7 +183,7 @@ def test_a_plugin_that_does_not_declare_its_claims_is_refused(monkeypatch):
 def test_claims_of_other_packages_count_as_well():
     one = types.SimpleNamespace(name="one", claims=frozenset({"light", "noise", "sound"}))
     other = types.SimpleNamespace(name="other", claims=frozenset({"sound", "light"}))
-    with pytest.raises(UsageError, match="one and other cannot be combined: both claim light and sound, and a pipe"):
+    with pytest.raises(UsageError, match="one and other cannot be combined: both claim light and sound, and only"):
         check_together([one, Radial(), other])
     with pytest.raises(UsageError, match="freelong and one cannot be combined: both claim noise, and a pipeline"):
         check_together([FreeLong(), one])

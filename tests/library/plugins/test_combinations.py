@@ -91,7 +91,7 @@ def results(name):
     """What became of each set on one family, and of no plug-ins before and after."""
     pipe = families.FAMILIES[name]()
     pipe.set_progress_bar_config(disable=True)
-    with mock.patch("genkit.generation.handle.card_of", short_native):
+    with mock.patch("genkit.generation.context.card_of", short_native):
         before = generated(pipe, name, ())
         found = {names: generated(pipe, name, names) for names in SETS if is_for(names, name)}
         return before, found, generated(pipe, name, ())

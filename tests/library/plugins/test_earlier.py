@@ -231,7 +231,7 @@ def test_a_recipe_of_the_first_release_is_read_in_todays_terms(tmp_path: Path, m
 
 
 def test_a_parameter_with_another_name_today_is_told() -> None:
-    with pytest.raises(UsageError, match="freelong has no parameter 'window' any more; it is called 'near' now"):
+    with pytest.raises(UsageError, match="freelong no longer has a parameter 'window'; it is called 'near' now"):
         catalogue.parse("freelong:window=4")
     with pytest.raises(UsageError, match="svg2 has no parameter 'least' any more; it is called 'min_share' now"):
         catalogue.parse("svg2:least=0.2")
@@ -243,7 +243,7 @@ def test_a_parameter_with_another_name_today_is_told() -> None:
     "name", [name for name in catalogue.names() if issubclass(catalogue.plugin_class(name), Sparse)]
 )
 def test_the_bound_of_a_density_has_another_name_today(name: str) -> None:
-    with pytest.raises(UsageError, match=f"{name} has no parameter 'most' any more; it is called 'max_density' now"):
+    with pytest.raises(UsageError, match=f"{name} no longer has a parameter 'most'; it is called 'max_density' now"):
         catalogue.parse(f"{name}:most=0.5")
     if name not in ("adaspa", "frame-anchors", "svg2", "vmoba"):  # these make no video of the first release again
         (meant,) = today(f"{name}:recall=0.9,most=0.5")

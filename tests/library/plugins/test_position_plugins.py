@@ -52,10 +52,12 @@ def test_the_video_is_that_of_a_table_written_out_by_hand(tiny: Any) -> None:
 
 def test_the_receipt_says_what_was_found_and_what_changed(tiny: Any) -> None:
     (note,) = video(tiny, genkit.RIFLEx()).receipt.notes
-    assert note == "riflex: frequency 2 turns once in 36.67 frames and not in 13.54, for 33 latent frames (training: 9)"
+    assert note == (
+        "riflex: frequency 2 has a period of 36.67 frames instead of 13.54, for 33 latent frames (training: 9)"
+    )
     (note,) = video(tiny, genkit.PositionInterpolation()).receipt.notes
     assert note == (
-        "position-interpolation: positions run from 0 to 8 and not from 0 to 32, for 33 latent frames (training: 9)"
+        "position-interpolation: positions run from 0 to 8 instead of 0 to 32, for 33 latent frames (training: 9)"
     )
 
 
@@ -79,7 +81,7 @@ def test_a_video_of_the_training_length_is_left_bit_for_bit(tiny: Any, plugin: A
         ("position-interpolation:factor=inf", "factor=inf must be a number|is not of type"),
         ("riflex:k=0", "riflex: k=0 must be at least 1; leave it out to find it by the rule"),
         ("riflex:n_k=0", "riflex: n_k=0 must be at least 1"),
-        ("riflex:margin=0", r"riflex: margin=0.0 is a share of a turn and must lie in \(0, 1\]"),
+        ("riflex:margin=0", r"riflex: margin=0.0 is a share of a period and must be in \(0, 1\]"),
         ("riflex:margin=1.5", r"riflex: margin=1.5 is a share"),
     ],
 )
@@ -89,7 +91,7 @@ def test_mistakes_get_a_sentence(text: str, message: str) -> None:
 
 
 def test_a_frequency_that_the_model_does_not_have_is_refused(tiny: Any) -> None:
-    with pytest.raises(UsageError, match="riflex: k=99 is more than the 12 frequencies in time of this model"):
+    with pytest.raises(UsageError, match="riflex: k=99 is more than the 12 temporal frequencies of this model"):
         video(tiny, genkit.RIFLEx(k=99))
 
 
@@ -113,7 +115,7 @@ OTHERS: dict[str, Any] = {
 @pytest.mark.parametrize("other", OTHERS)
 def test_both_go_with_the_others(family: str, other: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each either runs, and differs from the other plug-in alone, or is refused as the other alone is."""
-    monkeypatch.setattr("genkit.generation.handle.card_of", short_native)
+    monkeypatch.setattr("genkit.generation.context.card_of", short_native)
     pipe = families.FAMILIES[family]()
     sizes = {key: value for key, value in families.sizes(family).items() if "prompt" not in key}
 

@@ -21,7 +21,7 @@ SMALL = {"num_frames": 13, "height": 64, "width": 48}
 @pytest.fixture(autouse=True)
 def long_clips() -> Any:
     """Every clip is longer than what the model is said to be trained on."""
-    with mock.patch("genkit.generation.handle.card_of", short_native):
+    with mock.patch("genkit.generation.context.card_of", short_native):
         yield
 
 

@@ -30,7 +30,7 @@ TARGET = Target(family="f", title="Some Model", native_frames=9, kinds=frozenset
 @pytest.fixture
 def short():
     """A training length of three latent frames in every family."""
-    with mock.patch("genkit.generation.handle.card_of", short_native):
+    with mock.patch("genkit.generation.context.card_of", short_native):
         yield
 
 
@@ -148,7 +148,7 @@ def test_it_is_the_windows_by_hand_one_window_changes_nothing_and_nothing_stays(
     with genkit.apply(pipe) as handle:
         run(pipe, name)
         usual = sum(handle.session.run.routed.values())
-    with mock.patch("genkit.generation.handle.card_of", card_of), genkit.apply(pipe, genkit.Windows()) as handle:
+    with mock.patch("genkit.generation.context.card_of", card_of), genkit.apply(pipe, genkit.Windows()) as handle:
         assert np.array_equal(run(pipe, name), plain)
         assert "fit into one window" in handle.session.run.notes[0]
     assert np.array_equal(run(pipe, name), plain)
@@ -249,7 +249,7 @@ def test_events_begin_at_the_asked_second_of_the_whole_video(short, name):
 @pytest.mark.parametrize(
     ("plugin", "sentence"),
     [
-        ({"window": 4, "stride": 5}, "windows: stride=5 is more than window=4 and would leave frames in no window"),
+        ({"window": 4, "stride": 5}, "windows: stride=5 is more than window=4, so some frames would be in no window"),
         (
             {"window": 10},
             "windows: window=10 is more than the 9 latent frames that Some Model was trained on",
