@@ -1,10 +1,10 @@
-"""Plain English in docstrings, comments and messages: read from the source of every room that is done."""
+"""Plain English in docstrings, comments, messages and Markdown: read from every room and page that is done."""
 
 import ast
 import io
 import re
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,28 +14,14 @@ FOLDERS: tuple[str, ...] = (
     "apps",
     "attention",
     "benchmarks",
-    "genkit/__init__.py",
-    "genkit/checks",
-    "genkit/decoding",
-    "genkit/errors.py",
-    "genkit/files",
-    "genkit/generation/turns",
-    "genkit/loading.py",
-    "genkit/making.py",
-    "genkit/plugins/caches",
-    "genkit/plugins/longer/fifo.py",
-    "genkit/probing",
-    "genkit/record",
-    "genkit/request.py",
-    "genkit/tiny",
-    "genkit/video",
+    "genkit",
     "genkit_video.py",
-    "schedulers/noise.py",
-    "schedulers/seeds.py",
-    "schedulers/timeline.py",
-    "schedulers/turns.py",
+    "schedulers",
 )
 """Rooms and files that are done; add yours once it passes."""
+
+PAGES: tuple[str, ...] = ("README.md", "CONTRIBUTING.md", "docs")
+"""Markdown that people read first."""
 
 BANNED = {
     r"(?<!there )\bis no (?!longer\b|more\b|other\b|worse\b|better\b)": "is not a",
@@ -58,13 +44,15 @@ NOT_VERBS = {
     *("texts", "names", "seconds", "bytes", "frames", "rows", "lines", "columns", "called", "told", "only", "so"),
 }
 FIELD_LIKE = ("property", "cached_property")
-CODE = re.compile(r"``[^`]*``|`[^`]*`|:\w+:`[^`]*`")
+CODE = re.compile(r"``[^`]*``|`[^`]*`|:\w+:`[^`]*`|\b\w+(?==)")
+"""What is exempt: code in backticks, and the name in ``name=value``."""
+FENCE = re.compile(r"^ *(```|~~~).*?^ *\1 *$", re.DOTALL | re.MULTILINE)
 
 
-def files(folders: tuple[str, ...] = FOLDERS) -> list[Path]:
-    """Return the modules of the rooms, relative to the top of the repository."""
+def files(folders: tuple[str, ...] = FOLDERS, pattern: str = "*.py") -> list[Path]:
+    """Return the files of the rooms, relative to the top of the repository."""
     places = [TOP / folder for folder in folders]
-    found = {path for place in places for path in ([place] if place.is_file() else place.rglob("*.py"))}
+    found = {path for place in places for path in ([place] if place.is_file() else place.rglob(pattern))}
     return sorted(path.relative_to(TOP) for path in found)
 
 
@@ -78,11 +66,22 @@ def prose(source: str) -> Iterator[tuple[int, str]]:
             yield token.start[0], token.string
 
 
-def banned(source: str) -> list[str]:
-    """Return a sentence for every phrase that reads like a translation; code in backticks is exempt."""
+def paragraphs(page: str) -> Iterator[tuple[int, str]]:
+    """Yield the paragraphs of Markdown, each with its first line; code blocks are left out."""
+    lines = FENCE.sub(lambda block: "\n" * block[0].count("\n"), page).split("\n")
+    begin = 0
+    for number in range(len(lines) + 1):
+        if number == len(lines) or not lines[number].strip():
+            if text := "\n".join(lines[begin:number]).strip():
+                yield begin + 1, text
+            begin = number + 1
+
+
+def banned(texts: Iterable[tuple[int, str]]) -> list[str]:
+    """Return a sentence for every phrase that reads like a translation, in texts with their lines."""
     return [
         f"line {line}: {found[0].strip()!r}, write {better}"
-        for line, text in prose(source)
+        for line, text in texts
         for pattern, better in BANNED.items()
         if (found := re.search(pattern, " ".join(CODE.sub("``", text).split()), re.IGNORECASE))
     ]
@@ -119,11 +118,16 @@ def wrong_heads(source: str) -> list[str]:
 @pytest.mark.parametrize("path", files(), ids=str)
 def test_prose_is_plain_english(path: Path) -> None:
     source = (TOP / path).read_text(encoding="utf-8")
-    assert banned(source) + wrong_heads(source) == []
+    assert banned(prose(source)) + wrong_heads(source) == []
 
 
-def test_every_room_that_is_done_exists() -> None:
-    assert [folder for folder in FOLDERS if not (TOP / folder).exists()] == []
+@pytest.mark.parametrize("path", files(PAGES, "*.md"), ids=str)
+def test_pages_are_plain_english(path: Path) -> None:
+    assert banned(paragraphs((TOP / path).read_text(encoding="utf-8"))) == []
+
+
+def test_every_room_and_page_that_is_done_exists() -> None:
+    assert [place for place in FOLDERS + PAGES if not (TOP / place).exists()] == []
 
 
 @pytest.mark.parametrize(
@@ -143,10 +147,25 @@ def test_every_room_that_is_done_exists() -> None:
         ('row["anew"]', False),
         ('"""The least density."""', True),
         ('"""At least one."""', False),
+        ('text = "svg2:top_p=1,least=1"', False),
     ],
 )
 def test_phrases(source: str, wrong: bool) -> None:
-    assert bool(banned(source)) is wrong
+    assert bool(banned(prose(source))) is wrong
+
+
+@pytest.mark.parametrize(
+    ("page", "lines"),
+    [
+        ("# A page\n\nIt is\nno budget.", [3]),
+        ("| a | why |\n|---|---|", [1]),
+        ("It says `why`.\n\n```python\nwhy = 1\n\nwhy\n```\n\nWhy not?", [9]),
+        ("1. Do\n\n   ```bash\n   holds\n   ```\n\nIt holds.", [7]),
+        ("At least one, and `least` or least=1.", []),
+    ],
+)
+def test_markdown(page: str, lines: list[int]) -> None:
+    assert [int(found.split(":")[0].removeprefix("line ")) for found in banned(paragraphs(page))] == lines
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,7 @@ Two plug-ins with one claim are always refused together, whatever the model:
 
 {claims}
 Each other set of plug-ins was put into a small random model of each family, through its real pipeline class, and made a
-video; "no" is refused with a sentence that says why, "-" was not run. Written by `make combinations`.
+video; "no" is refused with the reason, "-" was not run. Written by `make combinations`.
 
 """
 
