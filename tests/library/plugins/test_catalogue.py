@@ -185,7 +185,7 @@ def test_claims_of_other_packages_count_as_well():
     other = types.SimpleNamespace(name="other", claims=frozenset({"sound", "light"}))
     with pytest.raises(UsageError, match="one and other cannot be combined: both claim light and sound, and only"):
         check_together([one, Radial(), other])
-    with pytest.raises(UsageError, match="freelong and one cannot be combined: both claim noise, and a pipeline"):
+    with pytest.raises(UsageError, match="freelong and one cannot be combined: both claim noise, and only"):
         check_together([FreeLong(), one])
 
 

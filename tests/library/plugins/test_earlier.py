@@ -233,7 +233,7 @@ def test_a_recipe_of_the_first_release_is_read_in_todays_terms(tmp_path: Path, m
 def test_a_parameter_with_another_name_today_is_told() -> None:
     with pytest.raises(UsageError, match="freelong no longer has a parameter 'window'; it is called 'near' now"):
         catalogue.parse("freelong:window=4")
-    with pytest.raises(UsageError, match="svg2 has no parameter 'least' any more; it is called 'min_share' now"):
+    with pytest.raises(UsageError, match="svg2 no longer has a parameter 'least'; it is called 'min_share' now"):
         catalogue.parse("svg2:least=0.2")
     with pytest.raises(UsageError, match="freelong has no parameter 'wondow'; known: "):
         catalogue.parse("freelong:wondow=4")
