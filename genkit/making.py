@@ -1,4 +1,10 @@
-"""From a request to a video: load, apply, generate."""
+"""From a request to a video: load, apply, generate.
+
+Request: opening()           -> load
+         plugins             -> apply
+         prompt, arguments() -> Handle.generate -> the pipeline's call -> Receipt
+                                                -> Request.of_call     -> Video.request, in the recipe
+"""
 
 import time
 from typing import Any
@@ -12,7 +18,7 @@ from genkit.generation.handle import apply
 from genkit.loading import load
 from genkit.plugins.catalogue import parse
 from genkit.plugins.conflicts import check_together
-from genkit.request import WHOLE, Request
+from genkit.request import Request
 from genkit.video.video import Video
 
 
@@ -28,30 +34,12 @@ def make(request: Request, on_event: OnEvent | None = None, pipe: Any = None) ->
     if pipe is None:
         if on_event is not None:
             on_event(Progress.begin("load"))
-        pipe = load(
-            request.model,
-            dtype=request.dtype,
-            device=request.device,
-            offload=request.offload,
-            attention_backend=request.attention_backend,
-        )
+        pipe = load(**request.opening())
     seconds = time.perf_counter() - begun
     if on_event is not None:
         on_event(Progress.begin("encode"))
     with apply(pipe, *plugins) as handle:
-        video = handle.generate(
-            request.prompt,
-            negative_prompt=request.negative_prompt,
-            num_frames=request.num_frames,
-            height=request.height,
-            width=request.width,
-            num_inference_steps=request.num_inference_steps,
-            guidance_scale=request.guidance_scale,
-            seed=request.seed,
-            fps=request.fps,
-            on_event=on_event,
-            **request.options,
-        )
+        video = handle.generate(request.prompt, on_event=on_event, **request.arguments())
     return _complete(video, request, seconds)
 
 
@@ -69,15 +57,13 @@ def check_request(request: Request) -> None:
         raise UsageError("the prompt is a list of events, but there is no timeline plug-in; add it to the plug-ins")
     if request.fps is not None:
         check_rate(request.fps)
-    check_options(request.model_dump(include=set(WHOLE) | {"guidance_scale", "negative_prompt"}) | request.options)
+    check_options(request.arguments())
 
 
 def _complete(video: Video, request: Request, load_seconds: float) -> Video:
     """Add what only ``make`` knows: the time to open the model, and how it was opened."""
     assert video.receipt is not None
     seconds = video.receipt.seconds.model_copy(update={"load": load_seconds})
-    opened = request.model_dump(
-        mode="json", exclude_none=True, include={"model", "dtype", "device", "offload", "attention_backend"}
-    )
+    opened = {name: value for name, value in request.opening().items() if value is not None}
     receipt = video.receipt.model_copy(update={"seconds": seconds, "model": request.model})
     return Video(video.frames, fps=video.fps, request=video.request | opened, receipt=receipt)

@@ -14,6 +14,10 @@ WHOLE = ("num_frames", "height", "width", "num_inference_steps")
 """Fields that are whole numbers of at least 1."""
 REAL = ("guidance_scale", "fps")
 """Fields that are finite numbers of at least 0."""
+CALL = (*WHOLE, "negative_prompt", "guidance_scale", "seed", "fps")
+"""Fields that are arguments of ``Handle.generate``, other than the prompt."""
+OPENING = ("model", "dtype", "device", "offload", "attention_backend")
+"""Fields that are arguments of ``genkit.load``."""
 TEXTS = ("prompt", "negative_prompt", "model", "device", "attention_backend")
 """Fields that are text; the prompt may also be a list of events."""
 
@@ -78,6 +82,29 @@ class Request(BaseModel):
         same = super().model_copy(deep=deep)
         fields = {name: getattr(same, name) for name in same.model_fields_set}
         return type(self)(**{**fields, **update}) if update else same
+
+    @classmethod
+    def of_call(cls, arguments: Mapping[str, Any], **fields: Any) -> Self:
+        """Return the request whose ``arguments()`` are these, with the other fields as given."""
+        own = {name: value for name, value in arguments.items() if name in CALL}
+        options = {name: value for name, value in arguments.items() if name not in CALL}
+        return cls(**own, **fields, options=options)
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments of ``Handle.generate`` other than prompt and ``on_event``: fields, then ``options``."""
+        return {name: getattr(self, name) for name in CALL} | self.options
+
+    def opening(self) -> dict[str, Any]:
+        """Return the arguments of ``genkit.load``."""
+        return {name: getattr(self, name) for name in OPENING}
+
+    @field_validator("options")
+    @classmethod
+    def _only_further(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for name in value:
+            if name in ("prompt", *CALL):
+                raise ValueError(f"options contains {name!r}, which is a field of the request; set it there")
+        return value
 
     @field_validator("plugins", mode="before")
     @classmethod

@@ -128,13 +128,7 @@ def _make(folder: Folder) -> None:
 def _open(request: Request) -> Any:
     from genkit.loading import load
 
-    return load(
-        request.model,
-        dtype=request.dtype,
-        device=request.device,
-        offload=request.offload,
-        attention_backend=request.attention_backend,
-    )
+    return load(**request.opening())
 
 
 def _clip(folder: Folder, side: int, take: int, pipe: Any, reported: set[str]) -> None:

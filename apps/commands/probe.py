@@ -75,18 +75,9 @@ def probe(
 def _measure(request: Request, prompts: Sequence[str]) -> Probe:
     """Open the model and probe it with the settings of the request."""
     plugins = [parse(text) for text in request.plugins]
-    opened = request.model_dump(include={"dtype", "device", "offload", "attention_backend"})
-    given = set(Request.model_fields) - {"prompt", "model", "plugins", "options", *opened}
-    pipe = genkit.load(request.model, **opened)
+    pipe = genkit.load(**request.opening())
     with progress_bar() as draw:
-        return genkit.probe(
-            pipe,
-            *plugins,
-            prompt=prompts,
-            on_event=warning(draw),
-            **request.model_dump(include=given),
-            **request.options,
-        )
+        return genkit.probe(pipe, *plugins, prompt=prompts, on_event=warning(draw), **request.arguments())
 
 
 def table(found: Probe, chosen: Mapping[str, Outcome], budget: Budget) -> str:

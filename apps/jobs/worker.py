@@ -32,8 +32,6 @@ PAUSE = 0.2
 """Seconds between two polls of an empty queue."""
 LEAVING = 3.0
 """Seconds an exiting process waits for the store."""
-OPENED_BY = ("model", "dtype", "device", "offload", "attention_backend")
-"""Fields of a request that determine how its model is opened."""
 Maker = Callable[..., Video]
 """``genkit.make`` or a substitute: takes the request, ``on_event`` and ``pipe``."""
 T = TypeVar("T")
@@ -50,10 +48,10 @@ class Models:
         """Return the pipeline of a request."""
         from genkit.loading import load
 
-        key = tuple(getattr(request, name) for name in OPENED_BY)
+        key = tuple(request.opening().values())
         if key != self._key:
             self.forget()  # first, so that two models are never in memory together
-            self._pipe = load(**{name: getattr(request, name) for name in OPENED_BY})
+            self._pipe = load(**request.opening())
             self._key = key
         return self._pipe
 

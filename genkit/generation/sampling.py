@@ -36,6 +36,7 @@ from genkit.generation.sentinels import check_decoded, notes_on
 from genkit.generation.watch import Watch
 from genkit.plugins.catalogue import text_of
 from genkit.record.receipt import Attention, Receipt, Seconds, peak_memory_bytes, versions
+from genkit.request import Request
 from genkit.schedulers.seeds import generator_of
 from genkit.video.video import Video
 
@@ -49,21 +50,13 @@ def sample(
     fps: Any,
     on_event: OnEvent | None,
 ) -> Video:
-    """RunRecord the pipeline once; see ``Handle.generate``."""
+    """Run the pipeline once; see ``Handle.generate``."""
     pipe, fps = context.pipe, check_rate(context.card.fps if fps is None else fps)
     number, asked = draw_seed(seed), check_options(asked)
     if on_event is not None:
         function("on_event", on_event)
     events = read_events(context, prompt, asked)
-    wanted = asked | as_argument(context, prompt, asked, events) | _frame_rate(pipe, fps)
-    arguments = call_arguments(pipe, context.card, wanted, longest=context.longest, window=context.window)
-    if context.positions is not None:
-        frames = arguments.get("num_frames") or default_of(pipe, "num_frames")
-        context.positions.check_length(context.card.token_frames(pipe, min(frames, context.window or frames)))
-    check_size(pipe, context.card, arguments)
-    check_given(pipe, context.card, arguments)
-    check_memory(pipe, context.card, arguments, context.window, context.streams)
-    check_plans(pipe, context.decoding)
+    arguments = _arguments(context, asked | as_argument(context, prompt, asked, events) | _frame_rate(pipe, fps))
     named = {name: to_json(name, value) for name, value in arguments.items()}
     run = context.begin_run(fps)
     run.events = events
@@ -95,8 +88,27 @@ def sample(
         started=started,
         versions=versions(),
     )
-    options = {name: named[name] for name in asked}
-    return Video(frames, fps=fps, request=_request(receipt, prompt, options, fps), receipt=receipt)
+    request = Request.of_call(
+        {name: named[name] for name in asked} | {"seed": number, "fps": fps},
+        prompt=_prompt_in_json(prompt),
+        model=receipt.model,
+        plugins=receipt.plugins,
+    )
+    return Video(frames, fps=fps, request=request.model_dump(mode="json", exclude_none=True), receipt=receipt)
+
+
+def _arguments(context: Context, wanted: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of the pipeline's call, checked against the model, its memory and the plug-ins."""
+    pipe, card = context.pipe, context.card
+    arguments = call_arguments(pipe, card, wanted, longest=context.longest, window=context.window)
+    if context.positions is not None:
+        frames = arguments.get("num_frames") or default_of(pipe, "num_frames")
+        context.positions.check_length(card.token_frames(pipe, min(frames, context.window or frames)))
+    check_size(pipe, card, arguments)
+    check_given(pipe, card, arguments)
+    check_memory(pipe, card, arguments, context.window, context.streams)
+    check_plans(pipe, context.decoding)
+    return arguments
 
 
 def _preview(context: Context, fps: float) -> Callable[[Tensor], Video | None]:
@@ -182,8 +194,6 @@ def _run(context: Context, watch: Watch, arguments: dict[str, Any], generator: t
 
 def _further(context: Context, arguments: dict[str, Any]) -> str:
     """Return the caller's arguments that genkit does not know, a possible cause of an unexpected failure."""
-    from genkit.request import Request
-
     usual = {*Request.model_fields, *context.card.defaults, "frame_rate"}
     return ", ".join(f"{name}={quote(value)}" for name, value in arguments.items() if name not in usual)
 
@@ -208,26 +218,8 @@ def _model_name(pipe: Any) -> str:
     return "tiny" if path == str(TINY_WEIGHTS) else path
 
 
-def _request(receipt: Receipt, prompt: Any, asked: dict[str, Any], fps: float) -> dict[str, Any]:
-    """What would make this video again, in the fields of ``Request``."""
-    from genkit.request import Request
-
-    own = {name: value for name, value in asked.items() if name in Request.model_fields}
-    options = {name: value for name, value in asked.items() if name not in Request.model_fields}
-    request = Request(
-        prompt=_told(prompt),
-        model=receipt.model,
-        plugins=receipt.plugins,
-        seed=receipt.seed,
-        fps=fps,
-        options=options,
-        **own,
-    )
-    return request.model_dump(mode="json", exclude_none=True)
-
-
-def _told(prompt: Any) -> Any:
-    """The prompt in JSON values; nothing where only embeddings said what the video shows."""
+def _prompt_in_json(prompt: Any) -> Any:
+    """Return the prompt in JSON values; empty if there were only embeddings."""
     return (prompt or "") if prompt is None or isinstance(prompt, str) else [_as_mapping(event) for event in prompt]
 
 

@@ -195,6 +195,7 @@ NO_REQUESTS = [
     ({"prompt": "a", "num_frames": 17.5}, "num_frames=17.5 cannot be used: input should be a valid integer"),
     ({"prompt": "a", "fps": "x" * 300}, "fps='x+... cannot be used: input should be a valid number"),
     ({"prompt": "a", "dtype": "bf16"}, "dtype='bf16' cannot be used: input should be 'float32', 'float16' or"),
+    ({"prompt": "a", "options": {"seed": 3}}, "options contains 'seed', which is a field of the request; set it there"),
     ({"prompt": "a", "plugins": "radial"}, "plugins='radial' must be a list of texts such as 'radial:density=0.3'"),
     ({"prompt": "a", "plugins": [genkit.Radial()]}, "plugins=.Radial.* must be a list of texts"),
 ]
@@ -210,6 +211,19 @@ def test_a_request_that_cannot_be_is_one_sentence_however_it_is_made(fields: dic
         with pytest.raises(genkit.UsageError, match=f"^{sentence}") as caught:
             make()
         assert "\n" not in str(caught.value) and len(str(caught.value)) < 200
+
+
+def test_a_request_is_what_opens_the_model_and_what_is_called() -> None:
+    """Together with prompt and plug-ins, each field is in exactly one of the two, and the request comes back."""
+    given: dict[str, Any] = {"num_frames": 17, "guidance_scale": 3.0, "seed": 5, "eta": 0.5}
+    request = Request(
+        prompt="a", plugins=("pab",), device="cpu", options={"eta": 0.5}, num_frames=17, guidance_scale=3, seed=5
+    )
+    assert {name: value for name, value in request.arguments().items() if value is not None} == given
+    named = [*request.opening(), *request.arguments(), "prompt", "plugins", "options"]
+    assert sorted(named) == sorted([*Request.model_fields, "eta"])
+    fields = request.opening() | {"prompt": "a", "plugins": ("pab",)}
+    assert Request.of_call(request.arguments(), **fields) == request
 
 
 @pytest.mark.parametrize("text", ["5", "[]", "{", ""])
