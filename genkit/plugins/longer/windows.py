@@ -49,7 +49,7 @@ class Windows:
         stride = self.stride or max(1, window // 2)
         if stride > window:
             raise UsageError(
-                f"windows: stride={stride} is more than window={window} , so some frames would be in no window; give "
+                f"windows: stride={stride} is more than window={window}, so some frames would be in no window; give "
                 f"at most {window}"
             )
         if window > target.native_frames and not self.beyond_training:

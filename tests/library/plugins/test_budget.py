@@ -163,12 +163,12 @@ def test_tuples_have_the_right_length_and_content(window: Any, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "is no JSON"),
-        ("{", "is no JSON"),
-        ('{"format": NaN}', r"is no JSON \(NaN is no JSON\)"),
-        ("[" * 100_000, "is no JSON"),
+        ("", "invalid JSON"),
+        ("{", "invalid JSON"),
+        ('{"format": NaN}', r"invalid JSON \(NaN is not allowed in JSON\)"),
+        ("[" * 100_000, "invalid JSON"),
         ("[1]", "its format is None"),
-        ("\udcff", "is no JSON"),
+        ("\udcff", "invalid JSON"),
     ],
 )
 def test_a_file_that_is_no_budget(text: str, message: str, tmp_path: Path) -> None:
