@@ -93,10 +93,13 @@ def run(name: str) -> dict[str, object]:
 
 
 def commit() -> str:
-    """Return the short name of the commit that the tests are of, with `+` where files differ from it."""
+    """Return the short name of the commit that the tests are of, with `+` where files other than the rows differ."""
     said = [
         subprocess.run(["git", *words], cwd=TOP, check=True, capture_output=True, text=True).stdout.strip()
-        for words in (["rev-parse", "--short", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+        for words in (
+            ["rev-parse", "--short", "HEAD"],
+            ["status", "--porcelain", "--untracked-files=no", "--", ".", f":!{RESULTS}", f":!{PAGE}"],
+        )
     ]
     return said[0] + ("+" if said[1] else "")
 

@@ -134,12 +134,13 @@ def _job_components() -> dict[str, Any]:
 def _form_events(page: gr.Blocks, form: Form) -> None:
     """Report errors while the form is filled in, and tick the timeline for a prompt that becomes one."""
 
-    def check(*given: Any) -> list[str]:
-        return form.said(page_form.check(form.values(given)))
+    def check(*given: Any) -> list[Any]:
+        *values, of_button = given
+        return form.said_while_filling(page_form.check(form.values(tuple(values))), of_button)
 
-    inputs, outputs = [*form.fields.values()], [*form.messages.values()]
+    inputs, outputs = [*form.fields.values(), form.messages["make"]], [*form.messages.values()]
     gr.on(
-        [component.change for component in inputs], check, inputs, outputs, api_name="check",
+        [component.change for component in form.fields.values()], check, inputs, outputs, api_name="check",
         trigger_mode="always_last", **QUIET,
     )  # fmt: skip
     page.load(check, inputs, outputs, api_visibility="private", **QUIET)

@@ -45,6 +45,16 @@ class Form:
         """Return the messages, in the order of the components."""
         return [html.message(checked, key) for key in self.messages]
 
+    def said_while_filling(self, checked: page_form.Checked, of_button: str) -> list[Any]:
+        """Return the messages, but leave ``of_button``, the message of the last click, while it is empty or applies.
+
+        A check that began before the click ends after it: it must not clear what the click reported.
+        """
+        messages: list[Any] = self.said(checked)
+        if checked.wrong or not of_button:
+            messages[list(self.messages).index("make")] = gr.skip()
+        return messages
+
     def filled(self, request: Any, wrong: str = "") -> list[Any]:
         """Return one value per field and a sentence; on an error no field is changed."""
         if not wrong:

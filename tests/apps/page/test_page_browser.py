@@ -135,6 +135,9 @@ def test_a_conflict_is_told_at_once_beside_both_and_makes_no_job(page: Any, serv
     assert photographed(page, "wrong") == []
     page.get_by_label("FreeNoise (arXiv").uncheck()
     page.locator("#freelong-message", has_text="cannot be combined").wait_for(state="detached")
+    field(page, "seed").fill("7")
+    field(page, "num_frames").fill("17")
+    page.locator("#make-message", has_text="No job was started").wait_for(state="detached")
     assert served.number() == before
 
 
