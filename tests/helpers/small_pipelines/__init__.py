@@ -2,6 +2,7 @@
 
 ``SMALL`` maps the name of a pipeline class, or ``Class-variant`` for a checkpoint of it that only its configuration
 tells apart, to a ``SmallPipeline``. ``WITHOUT`` lists the classes that have none, each with the reason.
+``MODULAR`` has the families that diffusers makes of blocks only.
 """
 
 from small_pipelines import (
@@ -22,6 +23,7 @@ from small_pipelines import (
     wan_kin,
 )
 from small_pipelines.form import SmallPipeline
+from small_pipelines.modular import MODULAR
 from small_pipelines.without import WITHOUT
 
 _FILES = (
@@ -30,7 +32,7 @@ _FILES = (
 )
 SMALL: dict[str, SmallPipeline] = {name: small for file in _FILES for name, small in file.PIPELINES.items()}
 
-__all__ = ["SMALL", "WITHOUT", "SmallPipeline", "class_of"]
+__all__ = ["MODULAR", "SMALL", "WITHOUT", "SmallPipeline", "class_of"]
 
 
 def class_of(name: str) -> str:

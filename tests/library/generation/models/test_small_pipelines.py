@@ -6,7 +6,7 @@ import diffusers
 import pytest
 import torch
 from packaging.version import Version
-from small_pipelines import SMALL, WITHOUT, class_of
+from small_pipelines import MODULAR, SMALL, WITHOUT, class_of
 from small_pipelines.allegro_latte_easyanimate import easyanimate_control
 from small_pipelines.form import open_gates
 from small_pipelines.installed import video_pipelines
@@ -18,7 +18,7 @@ WRITTEN_FOR = Version("0.42")
 
 def entries() -> list[Any]:
     """Return the names of all entries, the slow ones marked."""
-    return [pytest.param(name, marks=[pytest.mark.slow] * small.slow) for name, small in SMALL.items()]
+    return [pytest.param(name, marks=[pytest.mark.slow] * small.slow) for name, small in {**SMALL, **MODULAR}.items()]
 
 
 def test_every_video_pipeline_of_diffusers_is_listed_once() -> None:
@@ -39,7 +39,7 @@ def test_pipelines_of_pictures_are_not_taken_for_video() -> None:
 def test_a_small_pipeline_makes_a_video_that_depends_on_the_seed(name: str) -> None:
     if not hasattr(diffusers, class_of(name)):
         pytest.skip(f"diffusers {diffusers.__version__} has no {class_of(name)}")
-    small = SMALL[name]
+    small = {**SMALL, **MODULAR}[name]
     state = torch.get_rng_state()
     pipe = small.build()
     assert torch.equal(torch.get_rng_state(), state), "the caller's random numbers are left alone"
