@@ -15,15 +15,16 @@ from small_pipelines import (
     kandinsky,
     ltx,
     ltx2,
+    minimax_h3,
     motif,
     sana,
     skyreels,
     video_unets,
     wan,
+    wan_animate2,
     wan_kin,
 )
 from small_pipelines.form import SmallPipeline
-from small_pipelines.modular import MODULAR
 from small_pipelines.without import WITHOUT
 
 _FILES = (
@@ -31,6 +32,7 @@ _FILES = (
     *(allegro_latte_easyanimate, animatediff, video_unets),
 )
 SMALL: dict[str, SmallPipeline] = {name: small for file in _FILES for name, small in file.PIPELINES.items()}
+MODULAR: dict[str, SmallPipeline] = {**minimax_h3.PIPELINES, **wan_animate2.PIPELINES}
 
 __all__ = ["MODULAR", "SMALL", "WITHOUT", "SmallPipeline", "class_of"]
 

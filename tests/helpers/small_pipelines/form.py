@@ -63,6 +63,15 @@ class SmallPipeline:
         return torch.as_tensor(made)
 
 
+@dataclass(frozen=True, kw_only=True)
+class SmallModular(SmallPipeline):
+    """A pipeline made of blocks: ``output`` is a name in the state that a call answers."""
+
+    def video(self, pipe: Any, seed: int = 7, **changes: Any) -> Tensor:
+        """Return the video of one run, latents or pixels, as one tensor."""
+        return torch.as_tensor(pipe(**self.arguments(seed, **changes)).get(self.output))
+
+
 def small(build: Builder) -> Builder:
     """Return a builder whose weights are the same every time and whose gates are open.
 

@@ -1,24 +1,12 @@
-"""MiniMax-H3, which diffusers has as a modular pipeline only: an entry whose answer is the state of its blocks."""
+"""MiniMax-H3, which diffusers has as a modular pipeline only."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import diffusers
-import torch
 from families import PROMPT
 from family_parts import TEXT_WIDTH, VOCABULARY, tokenizer
-from torch import Tensor
 
-from small_pipelines.form import SmallPipeline, small
-
-
-@dataclass(frozen=True, kw_only=True)
-class SmallModular(SmallPipeline):
-    """A modular pipeline: ``output`` is a name in the state that a call answers."""
-
-    def video(self, pipe: Any, seed: int = 7, **changes: Any) -> Tensor:
-        """Return the video of one run, latents or pixels, as one tensor."""
-        return torch.as_tensor(pipe(**self.arguments(seed, **changes)).get(self.output))
+from small_pipelines.form import SmallModular, small
 
 
 class TextOnly:
@@ -99,7 +87,7 @@ def _vae() -> Any:
     )
 
 
-MODULAR: dict[str, SmallModular] = {
+PIPELINES: dict[str, SmallModular] = {
     "MiniMaxH3ModularPipeline": SmallModular(
         build=minimax_h3,
         call={"prompt": PROMPT, "num_inference_steps": 3, "height": 64, "width": 64, "num_frames": 124},
