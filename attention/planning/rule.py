@@ -23,7 +23,29 @@ ALL_WARM_UP = "every call is dense, as dense_steps, dense_sigma and dense_layers
 
 
 @dataclass(frozen=True, kw_only=True)
-class SparseRule(Rule):
+class SparseFields:
+    """Fields of a sparse plug-in and of its rule: which calls are sparse, and min and max of what they keep."""
+
+    recall: float | None = None
+    """Min share of each head's softmax mass to keep, in (0, 1]: the first sparse step tries the method's settings in
+    each layer, from sparse to dense, and takes the first that reaches it. None uses the method's own setting."""
+    max_density: float = 1.0
+    """Max density under ``recall``, in (0, 1]; if it is not enough, the generation stops with an error."""
+    dense_steps: float = 0.25
+    """Share of the steps, from the first, that run dense, rounded up to whole steps; 0 is none."""
+    dense_sigma: float | None = None
+    """Noise level in [0, 1] above which steps also run dense, useful for few steps or when starting from another video;
+    None is only ``dense_steps``."""
+    dense_layers: int = 1
+    """Layers, from the first, that run dense; 0 is none."""
+    min_tokens: int = 256
+    """Tokens below which attention is dense, because sparse attention would not be faster; the receipt says so."""
+    impl: Impl = "auto"
+    """Implementation that computes the kept blocks; an explicit choice never falls back."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SparseRule(SparseFields, Rule):
     """Attention by a planner where it applies, otherwise by the wrapped attention.
 
     Calls that cannot run as requested are recorded as refused, with the reason: too few tokens, a mask of the model
@@ -31,21 +53,6 @@ class SparseRule(Rule):
     """
 
     planner: Planner
-    dense_steps: float = 0.25
-    """Share of the steps, from the first, that run dense, in [0, 1]; rounded up to whole steps."""
-    dense_sigma: float | None = None
-    """Noise level in [0, 1] above which steps run dense as well; None: only ``dense_steps`` decides."""
-    dense_layers: int = 1
-    """Layers, from the first, that run dense."""
-    min_tokens: int = 256
-    """Min tokens of a sparse call; shorter sequences run dense."""
-    impl: Impl = "auto"
-    """Implementation of ``block_sparse``; an explicit choice never falls back."""
-    recall: float | None = None
-    """Min recall of each head, in (0, 1]; the setting that reaches it is searched for in each layer, in the first
-    sparse step. None: the planner's own setting."""
-    max_density: float = 1.0
-    """Max density under ``recall``, in (0, 1]."""
     budget: Mapping[str, Mapping[str, Any]] | None = None
     """Fields of the planner to override in a layer, by ``component.layer``; None: no overrides."""
     order: Literal["support", "logits", "branches", "sharing"] = "support"

@@ -121,10 +121,10 @@ def text_of(plugin: Plugin) -> str:
 
 
 def _fields(cls: type[Plugin]) -> list[dataclasses.Field[Any]]:
-    """Return the fields of a plug-in: its own, then those of its parent classes."""
-    parents = [base for base in cls.__mro__[1:] if dataclasses.is_dataclass(base)]
-    shared = {field.name for base in parents for field in dataclasses.fields(base)}
-    return sorted(dataclasses.fields(cls), key=lambda field: field.name in shared)  # type: ignore[arg-type]
+    """Return the fields of a plug-in: its own, then those of its parent classes, nearest first."""
+    bases = [base for base in cls.__mro__ if dataclasses.is_dataclass(base)]
+    depth = {field.name: number for number, base in enumerate(bases) for field in dataclasses.fields(base)}
+    return sorted(dataclasses.fields(cls), key=lambda field: depth[field.name])  # type: ignore[arg-type]
 
 
 def describe(cls: type[Plugin]) -> PluginCard:

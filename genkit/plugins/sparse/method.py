@@ -6,16 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Self
 
-from genkit.attention.operators.block_sparse import Impl
 from genkit.attention.planning.planner import Planner
-from genkit.attention.planning.rule import SparseRule
+from genkit.attention.planning.rule import SparseFields, SparseRule
 from genkit.errors import UsageError
 from genkit.plugins.budget import read_budget
 from genkit.plugins.contract import FilePath, Parts, Target
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sparse(ABC):
+class Sparse(SparseFields, ABC):
     """A method that skips part of the attention over all frames."""
 
     name: ClassVar[str]
@@ -35,24 +34,8 @@ class Sparse(ABC):
 
     block: int | None = None
     """Tokens per block; None is the method's usual 64 or 128, or fewer for small frames."""
-    recall: float | None = None
-    """Min share of each head's softmax mass to keep, in (0, 1]: the first sparse step tries the method's settings in
-    each layer, from sparse to dense, and takes the first that reaches it. None uses the method's own setting."""
-    max_density: float = 1.0
-    """Max density under ``recall``, in (0, 1]; if it is not enough, the generation stops with an error."""
     budget: FilePath | None = None
     """JSON file from ``genkit probe`` whose settings by layer replace the method's own; not with ``recall``."""
-    dense_steps: float = 0.25
-    """Share of the steps, from the first, that run dense; 0 is none."""
-    dense_sigma: float | None = None
-    """Noise level in [0, 1] above which steps also run dense, useful for few steps or when starting from another video;
-    None is only ``dense_steps``."""
-    dense_layers: int = 1
-    """Layers, from the first, that run dense; 0 is none."""
-    min_tokens: int = 256
-    """Tokens below which attention is dense, because sparse attention would not be faster; the receipt says so."""
-    impl: Impl = "auto"
-    """Implementation that computes the kept blocks; an explicit choice never falls back."""
 
     def __post_init__(self) -> None:
         self.check_least(1, "block")
@@ -92,14 +75,8 @@ class Sparse(ABC):
             )
         rule = SparseRule(
             planner=self._alone().bound(target).planner(),
-            recall=self.recall,
-            max_density=self.max_density,
             budget=self._read_budget(target),
-            dense_steps=self.dense_steps,
-            dense_sigma=self.dense_sigma,
-            dense_layers=self.dense_layers,
-            min_tokens=self.min_tokens,
-            impl=self.impl,
+            **{field.name: getattr(self, field.name) for field in fields(SparseFields)},
         )
         return Parts(rules=[rule])
 

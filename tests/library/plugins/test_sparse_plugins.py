@@ -121,9 +121,9 @@ def test_its_own_parameters_come_first_and_all_are_described(name: str) -> None:
     card = catalogue.describe(catalogue.plugin_class(name))
     shared = [
         "block",
+        "budget",
         "recall",
         "max_density",
-        "budget",
         "dense_steps",
         "dense_sigma",
         "dense_layers",
