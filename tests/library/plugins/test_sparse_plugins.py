@@ -133,7 +133,7 @@ def test_its_own_parameters_come_first_and_all_are_described(name: str) -> None:
     assert [entry.name for entry in card.parameters] == [*OTHERS[name], *shared]
     assert all(entry.description.endswith(".") for entry in card.parameters)
     assert card.seams == ("attention",)
-    assert ("the one to begin with" in card.summary) == (name == "threshold")
+    assert ("the one to start with" in card.summary) == (name == "threshold")
     assert ("weak without training, 16.0 dB" in card.summary) == (name == "vmoba")
 
 
@@ -176,7 +176,8 @@ def test_the_first_frame_is_read_where_text_stays_out(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_unets_are_refused(name: str) -> None:
-    with pytest.raises(UsageError, match=f"{name} needs attention over all frames at once, and Some UNet attends"):
+    reason = f"{name} needs attention over all frames at once, and Some UNet has separate attention over space and time"
+    with pytest.raises(UsageError, match=reason):
         sparse(name).parts(UNET)
 
 
