@@ -4,6 +4,8 @@ The models resize a mask by torchvision. Where it is not installed, as in our te
 the one conversion that they ask of it; everything else is stock diffusers.
 """
 
+from __future__ import annotations
+
 from types import SimpleNamespace
 from typing import Any
 

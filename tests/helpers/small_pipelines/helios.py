@@ -1,5 +1,7 @@
 """Helios: a long video chunk by chunk, each after three lengths of history; the pyramid has three sizes of a chunk."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import diffusers

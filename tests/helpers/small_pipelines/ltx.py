@@ -1,5 +1,7 @@
 """LTX: text to video, image to video, conditions, and long videos of several prompts."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import diffusers
@@ -56,6 +58,7 @@ def conditions() -> list[Any]:
 
 _LONG = {**CALL, "prompt": "a red circle moves right | a blue square moves left", "num_frames": 65}
 _LONG |= {"num_inference_steps": 3, "temporal_tile_size": 40, "temporal_overlap": 8}
+_LONG |= {"decode_horizontal_tiles": 1, "decode_vertical_tiles": 1}
 
 PIPELINES: dict[str, SmallPipeline] = {
     "LTXPipeline": family("ltx"),

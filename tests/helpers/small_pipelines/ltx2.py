@@ -1,5 +1,7 @@
 """LTX-2: video with audio from text, images, references and keyframes."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import diffusers

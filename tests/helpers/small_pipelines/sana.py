@@ -1,5 +1,7 @@
 """SANA-Video and SANA-WM, whose attention over the video is linear in all blocks or in most of them."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import diffusers

@@ -1,5 +1,7 @@
 """SkyReels-V2: text and image to video, and diffusion forcing: a noise level for each latent frame."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import diffusers

@@ -1,5 +1,7 @@
 """Wan: text to video of 2.1, of 2.2 with two experts and of 2.2's 5B, and what is made from images and videos."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import diffusers

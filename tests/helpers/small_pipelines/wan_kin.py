@@ -1,5 +1,7 @@
 """Pipelines whose transformers are of Wan's kind: Wan-Animate, ChronoEdit, AnyFlow and AnyFlow-FAR."""
 
+from __future__ import annotations
+
 import diffusers
 
 from small_pipelines.form import SmallPipeline, small
