@@ -116,9 +116,9 @@ def _looks_like_hub_id(name: str) -> bool:
 
 
 def _known_ids() -> list[str]:
-    from genkit.attention.facts.cards import CARDS
+    from genkit.pipelines.known import checkpoints
 
-    return [hub_id for card in CARDS for hub_id in card.hub_ids]
+    return [hub_id for one in checkpoints() for hub_id in one.hub_ids]
 
 
 def _natural_dtype(device: str, tiny: bool) -> torch.dtype:
@@ -183,21 +183,16 @@ def _check_index(where: str) -> None:
     """Refuse a model of an unknown family by its index alone, before any weights are read or downloaded."""
     import diffusers
 
-    from genkit.attention.facts.cards import check_class
+    from genkit.pipelines.matching import check_index
 
-    name = diffusers.DiffusionPipeline.load_config(where).get(CLASS_KEY)
+    index = diffusers.DiffusionPipeline.load_config(where)
+    name = index.get(CLASS_KEY)
     pipeline = getattr(diffusers, name, None) if isinstance(name, str) else None
     if isinstance(pipeline, type):  # anything else is for diffusers to judge
-        try:
-            check_class(pipeline)
-        except LookupError as error:
-            raise UsageError(str(error)) from None
+        check_index(pipeline, index)
 
 
 def _check_family(pipe: Any) -> None:
-    from genkit.attention.facts.cards import card_of
+    from genkit.pipelines.matching import card_of
 
-    try:
-        card_of(pipe)
-    except LookupError as error:
-        raise UsageError(str(error)) from None
+    card_of(pipe)

@@ -5,14 +5,15 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from genkit.attention.facts.cards import CARDS
+from genkit.attention.facts.known import facts_of_name
 from genkit.checks.typed import tuple_text
+from genkit.pipelines.known import pipelines
 from genkit.plugins import catalogue
 from genkit.record.visible import visible_lines
 from genkit.tiny.world import vocabulary
 
 Row = dict[str, Any]
-MODEL_FIELDS = ("family", "title", "pipeline", "hub_ids", "native_frames", "fps")
+MODEL_FIELDS = ("family", "title", "hub_ids", "licence", "native_frames", "fps")
 
 
 def plugins() -> list[Row]:
@@ -28,11 +29,18 @@ def plugins() -> list[Row]:
 def models() -> list[Row]:
     """Return every model family that plug-ins support; the embedded model also lists its vocabulary."""
     rows = [
-        {name: getattr(card, name) for name in MODEL_FIELDS}
-        | {"positions": card.positions.making, "attention": [*card.layers]}
-        for card in CARDS
+        {name: getattr(one, name) for name in MODEL_FIELDS} | _model_row(facts.models[0])
+        for facts in pipelines()
+        for one in facts.published
     ]
     return [row | {"words": vocabulary()} if row["family"] == "tiny" else row for row in rows]
+
+
+def _model_row(name: str) -> Row:
+    """Return what is known of the class of a model."""
+    facts = facts_of_name(name)
+    assert facts is not None, name
+    return {"model": name, "positions": facts.positions.making, "attention": [*facts.layers]}
 
 
 def format_rows(rows: Iterable[Row], as_json: bool) -> str:

@@ -1,31 +1,31 @@
 """Models that the page offers, and the lengths each can make, without opening any of them."""
 
-from genkit.attention.facts.cards import CARDS
-from genkit.attention.facts.model_card import ModelCard
 from genkit.errors import UsageError, nearest
+from genkit.pipelines.known import checkpoints
+from genkit.pipelines.pipeline_facts import Published
 
 LONGEST = 8
 """Longest video of the page, in multiples of the model's training length."""
 
 
 def names() -> list[str]:
-    """Return the models on offer: only those on the cards, so that typed text never becomes a path."""
-    return [name for card in CARDS for name in card.hub_ids]
+    """Return the models on offer: only published checkpoints, so that typed text never becomes a path."""
+    return [name for one in checkpoints() for name in one.hub_ids]
 
 
-def card_of(model: str) -> ModelCard:
+def card_of(model: str) -> Published:
     """Return the card of a model that the page offers.
 
     Raises:
         UsageError: it does not offer this one.
     """
-    found = {name: card for card in CARDS for name in card.hub_ids}
+    found = {name: one for one in checkpoints() for name in one.hub_ids}
     if model not in found:
         raise UsageError(f"the page does not offer the model {model!r}; {nearest(model, found)}")
     return found[model]
 
 
-def check_length(card: ModelCard, frames: object) -> int:
+def check_length(card: Published, frames: object) -> int:
     """Return a length the model can make; None becomes its training length.
 
     Raises:
@@ -33,7 +33,7 @@ def check_length(card: ModelCard, frames: object) -> int:
     """
     if frames is None:
         return card.native_frames
-    step, longest = card.frame_step(), LONGEST * (card.native_frames - 1) + 1
+    step, longest = card.frame_step, LONGEST * (card.native_frames - 1) + 1
     if not isinstance(frames, (int, float)) or not 1 <= frames <= longest:
         raise UsageError(f"{_format(frames)} frames: the page makes 1 to {longest} frames with {card.title}")
     if frames != int(frames) or (int(frames) - 1) % step:
@@ -42,9 +42,9 @@ def check_length(card: ModelCard, frames: object) -> int:
     return int(frames)
 
 
-def length_hint(card: ModelCard, frames: int, fps: float) -> str:
+def length_hint(card: Published, frames: int, fps: float) -> str:
     """Describe a length in seconds, and list the nearest legal ones."""
-    step, native = card.frame_step(), card.native_frames
+    step, native = card.frame_step, card.native_frames
     others = ", ".join(str(native + step * k) for k in (-1, 0, 1, 2) if native + step * k > 0)
     return (
         f"{frames} frames are {frames / fps:.1f} s at {fps:g} frames a second. "

@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from genkit.attention.calls.call import Attend, Kind, Rule, compose
 from genkit.attention.calls.dense import dense
 from genkit.attention.calls.run import RunRecord
-from genkit.attention.facts.model_card import ModelCard
+from genkit.attention.facts.card import Card
+from genkit.attention.facts.model_facts import ModelFacts
 from genkit.attention.facts.volume import plain_model
+from genkit.attention.geometry.grid import VideoGrid
 from genkit.attention.geometry.layout import Layout
 from genkit.attention.model.callers import nearest_pipeline
 from genkit.attention.model.forward import Forward, ThreadState
@@ -24,14 +26,13 @@ from genkit.attention.model.positions import first_positions, window_of
 class Applied:
     """Rules applied to one pipeline; ``run`` is replaced before each generation."""
 
-    def __init__(self, pipe: Any, card: ModelCard, rules: list[Rule]) -> None:
+    def __init__(self, pipe: Any, card: Card, rules: list[Rule]) -> None:
         self.pipe, self.card = pipe, card
-        self.run, self.fps = RunRecord(), card.fps
-        kinds: list[Kind] = list(card.layers)
-        self.attends: dict[Kind, Attend] = {kind: compose(dense, rules, kind) for kind in kinds}
-        parts = {name: getattr(pipe, name, None) for name in card.components}
-        self.models = {name: plain_model(part) for name, part in parts.items() if part is not None}
-        self.layers = [layer for name, model in self.models.items() for layer in layers_of(name, model, card)]
+        self.run, self.fps = RunRecord(), card.fps or VideoGrid.fps
+        self.attends: dict[Kind, Attend] = {kind: compose(dense, rules, kind) for kind in card.kinds}
+        self.models = {name: plain_model(getattr(pipe, name)) for name in card.models}
+        found = (layers_of(name, model, card.models[name]) for name, model in self.models.items())
+        self.layers = [layer for layers in found for layer in layers]
         self.rules = rules
         self.window = window_of(rules)
         self.table_of: Callable[[nn.Module, int], Tensor] = first_positions
@@ -50,6 +51,10 @@ class Applied:
         """True if a step cache of this pipeline is in the models; other pipelines must not use it."""
         self._thread = ThreadState()
         self.reordering = Reordering(card, _layout_of(rules), self._thread)
+
+    def facts_of(self, model: nn.Module) -> ModelFacts:
+        """Return the facts of one of the pipeline's models."""
+        return next(self.card.models[name] for name, own in self.models.items() if own is model)
 
     @contextmanager
     def within(self, name: str, facts: dict[str, Any]) -> Iterator[None]:

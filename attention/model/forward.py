@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from genkit.attention.calls.call import Kind, Step
 from genkit.attention.calls.devices import Devices
 from genkit.attention.calls.run import RunRecord
-from genkit.attention.facts.model_card import ModelCard
+from genkit.attention.facts.card import Card
 from genkit.attention.facts.volume import Volume
 from genkit.attention.geometry.grid import VideoGrid
 from genkit.attention.geometry.layout import Layout
@@ -31,6 +31,8 @@ class Forward:
     volume: Volume
     step: Step
     batch: int
+    before: int | None = 0
+    """Other tokens in front of the video where they share its sequence; None: all of them."""
     window: Window | None = None
     """Window of the video that the model denoises; None: the whole video."""
     devices: Devices | None = None
@@ -46,7 +48,7 @@ class Forward:
         self.run.routed[f"{self.component}.{layer}"] += 1
         return number
 
-    def grid(self, card: ModelCard, pipe: Any, fps: float, kind: Kind, q: Tensor) -> VideoGrid:
+    def grid(self, card: Card, pipe: Any, fps: float, kind: Kind, q: Tensor) -> VideoGrid:
         """Return the geometry of a call with queries ``q`` [B, H, N, D]."""
         frames, rows, cols = self.volume
         grid = VideoGrid(
@@ -55,13 +57,14 @@ class Forward:
             cols=cols,
             stride=card.stride(pipe),
             fps=fps,
-            native_frames=card.token_frames(pipe, card.native_frames),
+            native_frames=card.native_token_frames(pipe) or frames,
             start=0 if self.window is None else self.window.begin,
         )
-        if card.stride_attribute is None:
+        if card.models[self.component].folds:
             return _unet_grid(grid, kind, q, self.batch)
         others = q.shape[2] - grid.video_tokens if kind == "joint" else 0
-        return replace(grid, before=others) if card.text_first else replace(grid, after=others)
+        before = others if self.before is None else min(self.before, others)
+        return replace(grid, before=before, after=others - before)
 
     def step_of(self, q: Tensor, number: int) -> Step:
         """Return the step with the branches of a layer's call ``number``; Mochi makes a call for each sample."""

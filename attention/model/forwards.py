@@ -53,7 +53,8 @@ class Forwards(Applied):
         self._thread.forward = Forward(
             component=component,
             run=self.run,
-            volume=self.card.volume(model, arguments),
+            volume=self.facts_of(model).volume(model, arguments),
+            before=self.facts_of(model).before(model, arguments),
             step=step,
             batch=len(latents_of(arguments)),
             window=window,
@@ -145,10 +146,13 @@ class Forwards(Applied):
 
     def step_of(self, model: nn.Module, arguments: dict[str, Any]) -> Step:
         """Return the position of the sampler in a forward with ``arguments``."""
-        batch, (frames, _, _) = len(latents_of(arguments)), self.card.volume(model, arguments)
-        doubled = self.card.batched_guidance and self.batch is not None and batch == 2 * self.batch
+        batch, (frames, _, _) = len(latents_of(arguments)), self.facts_of(model).volume(model, arguments)
+        doubled = self.card.branches == "halves" and self.batch is not None and batch == 2 * self.batch
         context = self._thread.context
-        return step_at(self.pipe.scheduler, self.card, context, arguments["timestep"], frames, doubled=doubled)
+        ascending = self.card.ascending_sigmas
+        return step_at(
+            self.pipe.scheduler, context, arguments["timestep"], frames, doubled=doubled, ascending=ascending
+        )
 
     def timestep(self) -> float:
         """Return the timestep of the schedule that the noisiest frame of the current forward has reached."""
@@ -157,4 +161,4 @@ class Forwards(Applied):
 
     def sigma(self, index: int) -> float | None:
         """Return the noise level of a step in [0, 1]; None if the scheduler's sigmas mean something else."""
-        return sigma_at(self.pipe.scheduler, self.card, index)
+        return sigma_at(self.pipe.scheduler, self.card.ascending_sigmas, index)

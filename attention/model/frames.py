@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from genkit.attention.facts.model_card import ModelCard
+from genkit.attention.facts.model_facts import ModelFacts
 from genkit.attention.facts.volume import Volume, patch_of
 from genkit.attention.geometry.windows import Window
 
@@ -54,9 +54,9 @@ class Frames:
         return joined if self.axis is None else joined.movedim(1, self.axis)
 
 
-def frames_of(card: ModelCard, model: nn.Module, arguments: dict[str, Any]) -> Frames:
+def frames_of(facts: ModelFacts, model: nn.Module, arguments: dict[str, Any]) -> Frames:
     """Return the division of a forward's latents into frames."""
-    return Frames(card.volume(model, arguments), card.latent_frame_axis, patch_of(model)[0])
+    return Frames(facts.volume(model, arguments), facts.frame_axis, patch_of(model)[0])
 
 
 def latents_of(arguments: dict[str, Any]) -> Tensor:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from genkit.attention.calls.call import Kind
-from genkit.attention.facts.model_card import ModelCard
+from genkit.attention.facts.model_facts import ModelFacts
 
 
 @dataclass(frozen=True)
@@ -19,12 +19,12 @@ class Layer:
     module: nn.Module
 
 
-def layers_of(component: str, model: nn.Module, card: ModelCard) -> list[Layer]:
-    """Return the attention modules of ``model`` that its family's card names, in order."""
+def layers_of(component: str, model: nn.Module, facts: ModelFacts) -> list[Layer]:
+    """Return the attention modules of ``model`` that its facts name, in order."""
     depth: dict[Kind, int] = {}
     found = []
     for name, module in model.named_modules():
-        kind = card.kind_of(name)
+        kind = facts.kind_of(name)
         if kind is not None:
             found.append(Layer(component, name, kind, depth.setdefault(kind, 0), module))
             depth[kind] += 1

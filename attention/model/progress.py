@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from genkit.attention.calls.call import Step
-from genkit.attention.facts.model_card import ModelCard
 from genkit.attention.model.forward import Context
 
 ROUNDING = 2**-7
@@ -16,12 +15,12 @@ ROUNDING = 2**-7
 
 
 def step_at(
-    scheduler: Any, card: ModelCard, context: Context | None, timestep: Any, frames: int, *, doubled: bool
+    scheduler: Any, context: Context | None, timestep: Any, frames: int, *, doubled: bool, ascending: bool = False
 ) -> Step:
     """Return the solver step of a forward over ``frames`` latent frames.
 
     ``timestep`` is the model's argument: one number for each video, latent frame or token. ``doubled``: the batch
-    contains both guidance branches.
+    contains both guidance branches; ``ascending``: sigmas rise from 0 to 1 as the noise decreases.
     """
     name, facts = context or ("cond", {})
     index = facts.get("step_index")
@@ -33,9 +32,9 @@ def step_at(
         index=index,
         total=total,
         branches=("uncond", "cond") if doubled else ("cond" if name == "cond_uncond" else str(name),),
-        frame_progress=_frame_progress(timestep, schedule, frames, number, _end(scheduler, card)),
+        frame_progress=_frame_progress(timestep, schedule, frames, number, _end(scheduler, ascending)),
     )
-    return replace(step, sigma=sigma_at(scheduler, card, _reached(scheduler, step)))
+    return replace(step, sigma=sigma_at(scheduler, ascending, _reached(scheduler, step)))
 
 
 def timestep_at(scheduler: Any, step: Step) -> float:
@@ -61,11 +60,11 @@ def schedule_of(scheduler: Any) -> Tensor:
     return found
 
 
-def sigma_at(scheduler: Any, card: ModelCard, index: int) -> float | None:
+def sigma_at(scheduler: Any, ascending: bool, index: int) -> float | None:
     """Return the noise level of a step in [0, 1]; None if the scheduler's sigmas mean something else."""
     if hasattr(scheduler, "sigmas") and index < len(scheduler.sigmas):
         sigma = float(scheduler.sigmas[index])
-        sigma = 1 - sigma if card.ascending_sigmas else sigma
+        sigma = 1 - sigma if ascending else sigma
         return sigma if 0 <= sigma <= 1 else None
     if hasattr(scheduler, "alphas_cumprod") and index < len(scheduler.timesteps):
         return float((1 - scheduler.alphas_cumprod[int(scheduler.timesteps[index])]).sqrt())
@@ -114,9 +113,9 @@ def _is_within(lowest: float, highest: float, schedule: Tensor, end: float) -> b
     return below - margin <= lowest and highest <= above + margin
 
 
-def _end(scheduler: Any, card: ModelCard) -> float:
+def _end(scheduler: Any, ascending: bool) -> float:
     """Timestep of the finished video."""
-    return float(getattr(scheduler.config, "num_train_timesteps", 1000)) if card.ascending_sigmas else 0.0
+    return float(getattr(scheduler.config, "num_train_timesteps", 1000)) if ascending else 0.0
 
 
 def _scheduler_index(scheduler: Any, timestep: Any) -> int:

@@ -103,6 +103,6 @@ def check_near(missed: Tensor, dtype: torch.dtype, largest: float, what: str) ->
     allowed = ROUNDINGS * (torch.finfo(dtype).eps + torch.finfo(torch.float32).eps * largest)
     if not float(missed.max()) <= allowed:
         raise ValueError(
-            f"{what} does not match the card of its family (off by {float(missed.max()):.2g}), so its positions cannot "
-            "be changed; leave out the plug-in, or correct `positions` on the card in attention/facts/cards.py"
+            f"{what} does not match the facts of its family (off by {float(missed.max()):.2g}), so its positions "
+            "cannot be changed; leave out the plug-in, or correct `positions` in the facts of the model"
         )

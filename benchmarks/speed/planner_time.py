@@ -112,12 +112,11 @@ def _planner_of(plugin: Plugin, target: Target) -> SparseRule | None:
 
 
 def _target(model: RealModel) -> Target:
-    card = model.card
     return Target(
-        family=card.family,
-        title=card.title,
+        family=model.family,
+        title=model.published.title,
         native_frames=model.grid.native_frames,
-        kinds=frozenset(card.layers),
+        kinds=frozenset(model.facts.layers),
     )
 
 

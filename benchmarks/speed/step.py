@@ -129,7 +129,7 @@ class _Model:
     def _sparse(self, pipe: Any, given: Row, text: str, device: torch.device, repeats: int) -> None:
         try:
             with genkit.apply(pipe, plugin_of(text)) as handle:
-                run = handle.begin_run(self.model.card.fps)
+                run = handle.begin_run(self.model.published.fps)
                 handle.session.batch = 1
                 found = attempt(lambda: pipe.transformer(**given), device, repeats)
                 self._report(text, found, _record(run, handle.session))

@@ -33,7 +33,7 @@ def pipeline_of(model: RealModel, dtype: torch.dtype, device: torch.device, seed
         transformer = getattr(diffusers, model.transformer)(**configuration(model))
     scheduler = diffusers.DDIMScheduler()
     scheduler.set_timesteps(STEPS)
-    pipeline = getattr(diffusers, model.card.pipeline)
+    pipeline = getattr(diffusers, model.pipeline)
     needed = [x.name for x in inspect.signature(pipeline).parameters.values() if x.default is x.empty]
     parts = dict.fromkeys(needed) | {"transformer": transformer.eval(), "scheduler": scheduler}
     return pipeline(**parts)

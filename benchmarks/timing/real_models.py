@@ -9,10 +9,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from genkit.attention.calls.call import Kind
-from genkit.attention.facts.cards import CARDS
-from genkit.attention.facts.model_card import ModelCard
+from genkit.attention.facts.known import facts_of_name
+from genkit.attention.facts.model_facts import ModelFacts, all_before
 from genkit.attention.geometry.grid import VideoGrid, latent_frames
 from genkit.errors import UsageError, nearest
+from genkit.pipelines.known import checkpoints
+from genkit.pipelines.pipeline_facts import Published
 
 Volume = tuple[int, int, int]
 
@@ -24,9 +26,11 @@ class RealModel:
     name: str
     title: str
     family: str
-    """Family of its ``ModelCard``."""
+    """Family of its published checkpoints."""
     transformer: str
     """Class in diffusers."""
+    pipeline: str
+    """The same of its pipeline."""
     volume: Volume
     """Latent frames, rows and columns of tokens."""
     heads: int
@@ -48,29 +52,37 @@ class RealModel:
     """Volume, tokens, heads and layers of the real model; None if this is the real model."""
 
     @property
-    def card(self) -> ModelCard:
-        """Genkit's facts of the family."""
-        return next(card for card in CARDS if card.family == self.family)
+    def published(self) -> Published:
+        """Numbers of the checkpoints."""
+        return next(one for one in checkpoints() if one.family == self.family)
+
+    @property
+    def facts(self) -> ModelFacts:
+        """Facts of the transformer's class."""
+        facts = facts_of_name(self.transformer)
+        assert facts is not None, self.transformer
+        return facts
 
     @property
     def kind(self) -> Kind:
         """Kind of the attention over all frames."""
-        return "joint" if "joint" in self.card.layers else "self"
+        return "joint" if "joint" in self.facts.layers else "self"
 
     @property
     def grid(self) -> VideoGrid:
         """The geometry of one attention call."""
-        card, (frames, rows, cols) = self.card, self.volume
-        stride = card.published_stride * self.config.get("patch_size_t", 1)
+        published, (frames, rows, cols) = self.published, self.volume
+        text_first = self.facts.before is all_before
+        stride = published.stride * self.config.get("patch_size_t", 1)
         return VideoGrid(
             frames=frames,
             rows=rows,
             cols=cols,
-            before=self.text if card.text_first else 0,
-            after=0 if card.text_first else self.text,
+            before=self.text if text_first else 0,
+            after=0 if text_first else self.text,
             stride=stride,
-            fps=card.fps,
-            native_frames=latent_frames(card.native_frames, stride),
+            fps=published.fps,
+            native_frames=latent_frames(published.native_frames, stride),
         )
 
     def scale(self, tokens: int, heads: int, layers: int | None = None) -> "RealModel":
@@ -119,6 +131,7 @@ MODELS = {
             title="Wan 2.1 1.3B, 832 x 480, 81 frames",
             family="wan",
             transformer="WanTransformer3DModel",
+            pipeline="WanPipeline",
             volume=(21, 30, 52),
             heads=12,
             width=128,
@@ -131,6 +144,7 @@ MODELS = {
             title="Wan 2.1 14B, 1280 x 720, 81 frames",
             family="wan",
             transformer="WanTransformer3DModel",
+            pipeline="WanPipeline",
             volume=(21, 45, 80),
             heads=40,
             width=128,
@@ -143,6 +157,7 @@ MODELS = {
             title="HunyuanVideo, 1280 x 720, 129 frames",
             family="hunyuanvideo",
             transformer="HunyuanVideoTransformer3DModel",
+            pipeline="HunyuanVideoPipeline",
             volume=(33, 45, 80),
             text=256,
             heads=24,
@@ -155,6 +170,7 @@ MODELS = {
             title="CogVideoX 2B, 720 x 480, 49 frames",
             family="cogvideox",
             transformer="CogVideoXTransformer3DModel",
+            pipeline="CogVideoXPipeline",
             volume=(13, 30, 45),
             text=226,
             heads=30,
@@ -168,6 +184,7 @@ MODELS = {
             title="CogVideoX 5B, 720 x 480, 49 frames",
             family="cogvideox",
             transformer="CogVideoXTransformer3DModel",
+            pipeline="CogVideoXPipeline",
             volume=(13, 30, 45),
             text=226,
             heads=48,
@@ -182,6 +199,7 @@ MODELS = {
             title="LTX-Video 2B, 704 x 512, 161 frames",
             family="ltx",
             transformer="LTXVideoTransformer3DModel",
+            pipeline="LTXPipeline",
             volume=(21, 16, 22),
             heads=32,
             width=64,

@@ -4,7 +4,7 @@ import inspect
 from fractions import Fraction
 from typing import Any
 
-from genkit.attention.facts.model_card import ModelCard
+from genkit.attention.facts.card import Card
 from genkit.attention.facts.volume import configured
 from genkit.checks.values import quote, text
 from genkit.errors import UsageError, nearest
@@ -15,7 +15,7 @@ TABLE = "rope_max_seq_len"
 
 
 def call_arguments(
-    pipe: Any, card: ModelCard, asked: dict[str, Any], *, longest: int | None = None, window: int | None = None
+    pipe: Any, card: Card, asked: dict[str, Any], *, longest: int | None = None, window: int | None = None
 ) -> dict[str, Any]:
     """Return the keyword arguments for ``pipe(...)``: ``asked``, already checked, over the card's defaults.
 
@@ -83,7 +83,7 @@ def check_length_of_text(pipe: Any, texts: list[str], limit: int) -> None:
 
 
 def check_frames(
-    pipe: Any, card: ModelCard, arguments: dict[str, Any], longest: int | None, window: int | None = None
+    pipe: Any, card: Card, arguments: dict[str, Any], longest: int | None, window: int | None = None
 ) -> None:
     """Refuse a length that the family cannot make, naming the nearest one.
 
@@ -117,7 +117,7 @@ def check_steps(pipe: Any, arguments: dict[str, Any]) -> None:
         )
 
 
-def check_size(pipe: Any, card: ModelCard, arguments: dict[str, Any]) -> None:
+def check_size(pipe: Any, card: Card, arguments: dict[str, Any]) -> None:
     """Refuse a height or width that the model would round, naming the nearest one."""
     for name, unit in zip(("height", "width"), card.size_steps(pipe), strict=True):
         value = arguments.get(name)
@@ -128,7 +128,7 @@ def check_size(pipe: Any, card: ModelCard, arguments: dict[str, Any]) -> None:
     _check_largest(pipe, card, arguments)
 
 
-def _check_table(pipe: Any, card: ModelCard, name: str, value: int | None, unit: int) -> None:
+def _check_table(pipe: Any, card: Card, name: str, value: int | None, unit: int) -> None:
     table = configured(card.model(pipe), TABLE)
     if value is not None and table is not None and value > table * unit:
         raise UsageError(
@@ -136,7 +136,7 @@ def _check_table(pipe: Any, card: ModelCard, name: str, value: int | None, unit:
         )
 
 
-def _check_largest(pipe: Any, card: ModelCard, arguments: dict[str, Any]) -> None:
+def _check_largest(pipe: Any, card: Card, arguments: dict[str, Any]) -> None:
     if card.largest is None:
         return
     for name, what, limit in zip(("height", "width"), ("rows", "columns"), card.largest(pipe), strict=True):

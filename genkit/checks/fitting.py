@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from genkit.attention.facts.model_card import ModelCard
+from genkit.attention.facts.card import Card
 from genkit.attention.facts.volume import configured, patch_of
 from genkit.attention.private import EXECUTION_DEVICE
 from genkit.checks.latents import latents_like, size_of
@@ -20,7 +20,7 @@ LIVE = 4
 
 
 def check_memory(
-    pipe: Any, card: ModelCard, arguments: dict[str, Any], window: int | None = None, streams: bool = False
+    pipe: Any, card: Card, arguments: dict[str, Any], window: int | None = None, streams: bool = False
 ) -> None:
     """Refuse a video that cannot fit into the free memory, before anything runs.
 
@@ -45,7 +45,7 @@ def check_memory(
 
 def needed_bytes(
     pipe: Any,
-    card: ModelCard,
+    card: Card,
     arguments: dict[str, Any],
     size: dict[str, int],
     device: torch.device,
@@ -76,7 +76,7 @@ def free_bytes(device: torch.device) -> int | None:
     return free_memory()
 
 
-def out_of_memory(pipe: Any, card: ModelCard, arguments: dict[str, Any], error: BaseException, when: str) -> str:
+def out_of_memory(pipe: Any, card: Card, arguments: dict[str, Any], error: BaseException, when: str) -> str:
     """Return the message for a run that ran out of memory ``when``, and release what its frames referenced."""
     traceback.clear_frames(error.__traceback__)
     if torch.cuda.is_available():
@@ -91,7 +91,7 @@ def out_of_memory(pipe: Any, card: ModelCard, arguments: dict[str, Any], error: 
     )
 
 
-def _suggest(pipe: Any, card: ModelCard, size: dict[str, int], share: float) -> str:
+def _suggest(pipe: Any, card: Card, size: dict[str, int], share: float) -> str:
     """Return how many frames fit into ``share`` of the memory, as a clause."""
     step = card.frame_step(pipe)
     fewer = (int(size["num_frames"] * share) - 1) // step * step + 1

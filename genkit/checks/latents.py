@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from genkit.attention.facts.model_card import ModelCard
+from genkit.attention.facts.card import Card
 from genkit.attention.facts.volume import configured
 from genkit.attention.geometry.grid import latent_frames
 from genkit.checks.arguments import default_of
@@ -13,7 +13,7 @@ from genkit.errors import UsageError
 SIZES = ("num_frames", "height", "width")
 
 
-def size_of(pipe: Any, card: ModelCard, arguments: dict[str, Any]) -> dict[str, int]:
+def size_of(pipe: Any, card: Card, arguments: dict[str, Any]) -> dict[str, int]:
     """Return frames, height and width of a call in pixels, after the pipeline's defaults.
 
     A size that is known only during the call is left out.
@@ -22,7 +22,7 @@ def size_of(pipe: Any, card: ModelCard, arguments: dict[str, Any]) -> dict[str, 
     return {name: int(size) for name, size in found.items() if size}
 
 
-def latents_like(pipe: Any, card: ModelCard, arguments: dict[str, Any]) -> torch.Tensor | None:
+def latents_like(pipe: Any, card: Card, arguments: dict[str, Any]) -> torch.Tensor | None:
     """Return the initial latents of the pipeline as a meta tensor (a shape without numbers).
 
     None if they are not known before the call.
@@ -46,7 +46,7 @@ def latents_like(pipe: Any, card: ModelCard, arguments: dict[str, Any]) -> torch
     return found
 
 
-def check_given(pipe: Any, card: ModelCard, arguments: dict[str, Any]) -> None:
+def check_given(pipe: Any, card: Card, arguments: dict[str, Any]) -> None:
     """Raise unless latents given by the caller match this call's size.
 
     Raises:
@@ -63,7 +63,7 @@ def check_given(pipe: Any, card: ModelCard, arguments: dict[str, Any]) -> None:
         )
 
 
-def _default(pipe: Any, card: ModelCard, name: str) -> int | None:
+def _default(pipe: Any, card: Card, name: str) -> int | None:
     """Return the default that a pipeline keeps in its configuration and not in its signature."""
     model, kept = card.model(pipe), getattr(pipe, f"default_{name}", None)
     if name == "num_frames":

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from genkit.attention.calls.run import RunRecord
-from genkit.attention.facts.cards import card_of
-from genkit.attention.facts.model_card import ModelCard
+from genkit.attention.facts.card import Card
 from genkit.attention.model.session import Session
-from genkit.errors import UsageError
 from genkit.generation.asked import Counted
 from genkit.generation.models.positions import PositionSeam
 from genkit.generation.turns.seam import TurnSeam
+from genkit.pipelines.matching import card_of
 from genkit.plugins.caches.step_cache import StepCache
 from genkit.plugins.contract import DecodePlan, ForwardRule, NoisePlan, Parts, Plugin, Target, TextPlan
 
@@ -21,7 +20,7 @@ class Context:
     """A pipeline and what its plug-ins do in it, without the handle that installs and removes them."""
 
     pipe: Any
-    card: ModelCard
+    card: Card
     session: Session
     plugins: tuple[Plugin, ...]
     parts: tuple[tuple[str, Parts], ...]
@@ -69,10 +68,7 @@ def context_of(pipe: Any, plugins: Sequence[Plugin]) -> Context:
     Raises:
         UsageError: the model is of an unknown family, or a plug-in cannot work with it.
     """
-    try:
-        card = card_of(pipe)
-    except LookupError as error:
-        raise UsageError(str(error)) from None
+    card = card_of(pipe)
     target = target_of(pipe, card)
     parts = tuple((plugin.name, plugin.parts(target)) for plugin in plugins)
     each = [part for _, part in parts]
@@ -93,14 +89,14 @@ def context_of(pipe: Any, plugins: Sequence[Plugin]) -> Context:
     )
 
 
-def target_of(pipe: Any, card: ModelCard) -> Target:
+def target_of(pipe: Any, card: Card) -> Target:
     """Return a pipeline in numbers, as plug-ins see it."""
     longest = card.longest(pipe)
     return Target(
         family=card.family,
         title=card.title,
-        native_frames=card.token_frames(pipe, card.native_frames),
-        kinds=frozenset(card.layers),
+        native_frames=card.native_token_frames(pipe),
+        kinds=card.kinds,
         longest=longest and card.token_frames(pipe, longest),
         one_level=card.one_level,
     )

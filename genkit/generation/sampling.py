@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from genkit.attention.calls.run import RunRecord
+from genkit.attention.facts.card import Card
 from genkit.attention.model.session import UnroutedError
 from genkit.attention.planning.outlook import Outlook
 from genkit.attention.private import EXECUTION_DEVICE, SOURCE
@@ -51,7 +52,7 @@ def sample(
     on_event: OnEvent | None,
 ) -> Video:
     """Run the pipeline once; see ``Handle.generate``."""
-    pipe, fps = context.pipe, check_rate(context.card.fps if fps is None else fps)
+    pipe, fps = context.pipe, check_rate(_usual_rate(context.card) if fps is None else fps)
     number, asked = draw_seed(seed), check_options(asked)
     if on_event is not None:
         function("on_event", on_event)
@@ -109,6 +110,12 @@ def _arguments(context: Context, wanted: dict[str, Any]) -> dict[str, Any]:
     check_memory(pipe, card, arguments, context.window, context.streams)
     check_plans(pipe, context.decoding)
     return arguments
+
+
+def _usual_rate(card: Card) -> float:
+    if card.fps is None:
+        raise UsageError(f"the frames per second of {card.title} are not known; give fps")
+    return card.fps
 
 
 def _preview(context: Context, fps: float) -> Callable[[Tensor], Video | None]:

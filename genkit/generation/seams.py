@@ -147,7 +147,7 @@ def _planned(latents: Tensor, plan: NoisePlan, session: Session, arguments: dict
     if isinstance(generator, list):  # one for each video, which equals the one made with it alone
         given = zip(latents.split(1), generator, strict=True)
         return torch.cat([_planned(one, plan, session, arguments | {"generator": its}) for one, its in given])
-    card, axis = session.card, session.card.latent_frame_axis
+    card, axis = session.card, session.card.main.frame_axis
     if axis is None:
         axis, shape = 1, (card.token_frames(session.pipe, arguments["num_frames"]), -1)
     else:
@@ -159,5 +159,5 @@ def _joined(parts: tuple[Any, ...], number: int, session: Session) -> Any:
     """Join one output of all encodings; a negative text with its own forward is needed only once."""
     if not isinstance(parts[0], Tensor) or parts[0].ndim < 2:
         return parts[0]
-    negative = number > 0 and not session.card.batched_guidance
+    negative = number > 0 and session.card.branches != "halves"
     return parts[0] if negative else torch.cat(parts, dim=1)

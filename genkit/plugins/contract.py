@@ -11,6 +11,7 @@ from genkit.attention.calls.call import Rule, Step
 from genkit.attention.calls.events import Events
 from genkit.attention.geometry.windows import Window
 from genkit.attention.model.session import Session
+from genkit.errors import UsageError
 from genkit.schedulers.positions import PositionPlan
 from genkit.schedulers.turns import Draw, Forward, Levels, Solve
 
@@ -36,14 +37,23 @@ class Target:
 
     family: str
     title: str
-    native_frames: int
-    """Training length in latent frames, after temporal patching, as attention counts them."""
+    native_frames: int | None
+    """Training length in latent frames, after temporal patching, as attention counts them; None: not known."""
     kinds: frozenset[str]
     """The model's kinds of attention."""
     longest: int | None = None
     """Latent frames at which the model's positions end; None is nowhere."""
     one_level: str | None = None
     """Reason that all frames of a forward share one noise level; None if each may have its own."""
+
+    def trained_on(self, name: str) -> int:
+        """Return the training length for a plug-in ``name`` that depends on it; raise ``UsageError`` if not known."""
+        if self.native_frames is None:
+            raise UsageError(
+                f"{name} depends on the length of the clips that {self.title} was trained on, which is not known; set "
+                "the window, where the plug-in has one, or register facts of the checkpoint (genkit.Published)"
+            )
+        return self.native_frames
 
 
 class NoisePlan(Protocol):

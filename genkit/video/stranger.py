@@ -10,8 +10,8 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from genkit.attention.facts.cards import CARDS
 from genkit.errors import UsageError
+from genkit.pipelines.known import checkpoints
 from genkit.plugins import catalogue
 from genkit.plugins.text import join_text, split_text
 
@@ -33,7 +33,7 @@ def from_stranger(request: Mapping[str, Any], said: Collection[str]) -> tuple[di
         said: the fields that the user sets; those of the file are ignored.
 
     Raises:
-        UsageError: the model is not on the cards, or a size exceeds the limits, and the user did not set it.
+        UsageError: the model is not a published checkpoint, or a size exceeds the limits, and the user did not set it.
     """
     asked = {name: value for name, value in request.items() if name not in said}
     _check_model(asked.get("model", "tiny"))
@@ -49,7 +49,7 @@ def from_stranger(request: Mapping[str, Any], said: Collection[str]) -> tuple[di
 
 
 def _check_model(model: Any) -> None:
-    known = [name for card in CARDS for name in card.hub_ids]
+    known = [name for one in checkpoints() for name in one.hub_ids]
     if model not in known or (model != "tiny" and Path(model).exists()):
         raise UsageError(
             f"this video was made with the model {model!r}, but a file may only open 'tiny' and the models that "

@@ -6,8 +6,8 @@ One clip has 60 tokens of video there, in 5 latent frames, so blocks are small a
 from dataclasses import replace
 from typing import Any
 
-from genkit.attention.facts.cards import card_of
-from genkit.attention.facts.model_card import ModelCard
+from genkit.attention.facts.card import Card
+from genkit.pipelines.matching import card_of
 from genkit.plugins import catalogue
 from genkit.plugins.sparse import methods
 
@@ -27,7 +27,7 @@ def made(settings: dict[str, str], name: str) -> Any:
     return catalogue.parse(text(settings, name))
 
 
-def short_native(pipe: Any) -> ModelCard:
+def short_native(pipe: Any) -> Card:
     """The family's card with a training length of three latent frames, so that every test clip is a long one."""
     card = card_of(pipe)
     return replace(card, native_frames=2 * card.stride(pipe) + 1)

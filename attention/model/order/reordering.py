@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from genkit.attention.calls.call import Call, Step
 from genkit.attention.calls.dense import sdpa
 from genkit.attention.calls.run import RunRecord
-from genkit.attention.facts.model_card import ModelCard
+from genkit.attention.facts.card import Card
 from genkit.attention.geometry.grid import VideoGrid
 from genkit.attention.geometry.layout import Layout, ordered
 from genkit.attention.model.forward import ThreadState
@@ -22,21 +22,21 @@ from genkit.attention.operators.permute import inverse
 
 
 class Reordering:
-    """Token order of one session; does nothing without a layout, or without blocks on the card."""
+    """Token order of one session; does nothing without a layout, or without blocks in the facts of a model."""
 
-    def __init__(self, card: ModelCard, layout: Layout | None, thread: ThreadState) -> None:
+    def __init__(self, card: Card, layout: Layout | None, thread: ThreadState) -> None:
         self.card, self.layout, self.thread = card, layout, thread
         self.hoists: list[Hoist] = []
         self.trials: dict[Any, Trial] = {}
 
     def install(self, models: dict[str, nn.Module]) -> None:
         """Register the hooks on the blocks of every model."""
-        if self.layout is None or not self.card.blocks:
-            return
         for component, model in models.items():
-            blocks: list[nn.Module] = [block for name in self.card.blocks for block in getattr(model, name)]
-            self.hoists.append(Hoist(component, blocks, self._enter, self._inside))
-            self.hoists[-1].install()
+            names = () if self.layout is None else self.card.models[component].blocks
+            blocks: list[nn.Module] = [block for name in names for block in getattr(model, name)]
+            if blocks:
+                self.hoists.append(Hoist(component, blocks, self._enter, self._inside))
+                self.hoists[-1].install()
 
     def remove(self) -> None:
         """Remove the hooks."""
@@ -49,7 +49,7 @@ class Reordering:
             if hoist.component == component and hoist.handles:
                 key = (component, signature_of(arguments))
                 if key not in self.trials:
-                    self.trials[key] = self._trial(model, hoist, arguments)
+                    self.trials[key] = self._trial(component, model, hoist, arguments)
                 trial = self.trials[key]
                 hoist.axes = trial.axes
                 if trial.axes is None:
@@ -74,21 +74,21 @@ class Reordering:
         key = ("layout", layout, grid, str(hidden.device))
         return forward.run.memory.table(key, lambda: ordered(grid, layout).to(hidden.device))
 
-    def _trial(self, model: nn.Module, hoist: Hoist, arguments: dict[str, Any]) -> Trial:
-        thread, forward = self.thread, self.thread.forward
+    def _trial(self, component: str, model: nn.Module, hoist: Hoist, arguments: dict[str, Any]) -> Trial:
+        thread, forward, facts = self.thread, self.thread.forward, self.card.models[component]
         assert forward is not None
         if forward.devices is not None:
             return Trial(None, "devices share its tokens")
         order = torch.randperm(prod(SMALL[0]), generator=torch.Generator().manual_seed(0))
 
         def in_every_layer(run: Callable[[], Any]) -> Any:
-            thread.trial = partial(_ordered_in_layer, order, self.card.text_first)
+            thread.trial = partial(_ordered_in_layer, order, facts.before(model, arguments))
             return run()
 
         try:
             thread.forward, thread.foreign, thread.trying = None, True, True
             with untraced(model):
-                sizes = [small(model, arguments, self.card.volume, volume) for volume in SMALL]
+                sizes = [small(model, arguments, facts.volume, volume) for volume in SMALL]
                 tokens, order = (prod(SMALL[0]), prod(SMALL[1])), order.to(arguments["hidden_states"].device)
                 return attempt(model, hoist, (sizes[0], sizes[1]), tokens, order, in_every_layer)
         except Exception as error:
@@ -100,7 +100,7 @@ class Reordering:
 
 
 def _ordered_in_layer(
-    order: Tensor, text_first: bool, layer: Layer, backend: str | None, q: Tensor, k: Tensor, v: Tensor, given: Any
+    order: Tensor, before: int | None, layer: Layer, backend: str | None, q: Tensor, k: Tensor, v: Tensor, given: Any
 ) -> Tensor:
     """Dense attention to the video tokens in another order, then restored; other kinds of attention unchanged."""
     options = {name: value for name, value in given.items() if name not in ("attn_mask", "scale")}
@@ -118,7 +118,7 @@ def _ordered_in_layer(
     mask = given.get("attn_mask")
     if layer.kind not in ("self", "joint"):
         return sdpa(q, k, v, call, mask, backend)
-    places, first = torch.arange(q.shape[2], device=q.device), q.shape[2] - len(order) if text_first else 0
+    places, first = torch.arange(q.shape[2], device=q.device), q.shape[2] - len(order) if before is None else before
     places[first : first + len(order)] = order + first
     for axis in (-1, -2):
         if mask is not None and mask.ndim >= -axis and mask.shape[axis] == len(places):

@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from genkit.attention.facts.model_card import Volume
+from genkit.attention.facts.model_facts import VolumeOf
+from genkit.attention.facts.volume import Volume
 from genkit.attention.model.order.hoist import Axes, Hoist, Place, axes_of, leaves
 from genkit.attention.private import INNER_FORWARD, REFERENCE, cache_hooks
 
 Arguments = dict[str, Any]
-VolumeOf = Callable[[nn.Module, Arguments], Volume]
 SMALL: tuple[Volume, Volume] = ((2, 3, 4), (2, 3, 6))
 """Volumes of the trial; the second one excludes axes that have the length of the tokens by chance."""
 

@@ -37,7 +37,7 @@ class ForwardSeam:
         if session.foreign or session.trying or session.inside:
             return forward(*args, **kwargs)
         arguments = arguments_of(model, args, kwargs)
-        frames, latents = frames_of(session.card, model, arguments), latents_of(arguments)
+        frames, latents = frames_of(session.facts_of(model), model, arguments), latents_of(arguments)
         whole = Window(0, frames.volume[0], frames.volume[0])
         outputs: list[Any] = []
 

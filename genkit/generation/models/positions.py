@@ -33,7 +33,7 @@ class PositionSeam:
 
     def __init__(self, pipe: Any, session: Session, plan: PositionPlan) -> None:
         self.plan, self.session = plan, session
-        self.native = session.card.token_frames(pipe, session.card.native_frames)
+        self.native = _training_length(plan.name, pipe, session)
         self.adapters: list[Adapter] = []
         facts = session.card.positions
         self.longest: int | None = session.card.longest(pipe)
@@ -84,6 +84,16 @@ class PositionSeam:
         """Leave every model."""
         for adapter in self.adapters:
             adapter.remove()
+
+
+def _training_length(name: str, pipe: Any, session: Session) -> int:
+    frames = session.card.native_token_frames(pipe)
+    if frames is None:
+        raise UsageError(
+            f"{name} depends on the length of the clips that {session.card.title} was trained on, which is not known; "
+            "register facts of the checkpoint (genkit.Published)"
+        )
+    return frames
 
 
 def check_positions(name: str, session: Session) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from genkit.attention.calls.call import Step
-from genkit.attention.facts.model_card import ModelCard
+from genkit.attention.facts.card import Card
 from genkit.attention.geometry.windows import Window
 from genkit.attention.model.forward import arguments_of
 from genkit.attention.model.frames import latents_of
@@ -22,12 +22,12 @@ Now = Callable[[], Turns | None]
 """Returns the run that is going on; None where there is none, or it is a plain one."""
 
 
-def framed(latents: Tensor, card: ModelCard, frames: int) -> Tensor:
+def framed(latents: Tensor, card: Card, frames: int) -> Tensor:
     """Return latents with their frames along an axis of their own, and the inside of a frame along the next one."""
     return latents.unflatten(_axis(card), (frames, -1))
 
 
-def unframed(latents: Tensor, card: ModelCard) -> Tensor:
+def unframed(latents: Tensor, card: Card) -> Tensor:
     """Return latents as the pipeline has them."""
     return latents.flatten(_axis(card), _axis(card) + 1)
 
@@ -85,7 +85,7 @@ def timestep_passage(session: Session, component: str, now: Now) -> Passage:
         if "num_frames" in arguments:
             arguments["num_frames"] = turns.latent_frames
         if (of_frames := turns.frame_timesteps()) is not None:
-            latents, (_, rows, cols) = latents_of(arguments), session.card.volume(model, arguments)
+            latents, (_, rows, cols) = latents_of(arguments), session.facts_of(model).volume(model, arguments)
             of_tokens = of_frames.to(latents.device).repeat_interleave(rows * cols)
             arguments["timestep"] = of_tokens[None].expand(len(latents), -1)
         return inner(**arguments)
@@ -93,5 +93,5 @@ def timestep_passage(session: Session, component: str, now: Now) -> Passage:
     return Passage(called, through)
 
 
-def _axis(card: ModelCard) -> int:
-    return 1 if card.latent_frame_axis is None else card.latent_frame_axis
+def _axis(card: Card) -> int:
+    return 1 if card.main.frame_axis is None else card.main.frame_axis

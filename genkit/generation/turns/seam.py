@@ -126,7 +126,7 @@ class TurnSeam:
             arguments["num_frames"] = (first - 1) * card.stride(self.pipe) + 1
         latents = original(*bound.args, **bound.kwargs)
         self.session.run.came[self.plan.name, "turns"] += 1
-        self._video = _video(latents, card.latent_frame_axis, frames, first, arguments)
+        self._video = _video(latents, card.main.frame_axis, frames, first, arguments)
         self._begin()
         return latents
 
@@ -192,7 +192,7 @@ class TurnSeam:
         found: Tensor = self.solver.step(plain[0], self.solver.timesteps[step], plain[1], return_dict=False)[0]
         if MODEL_OUTPUTS.is_in(self.solver):
             MODEL_OUTPUTS.write(self.stand_in, MODEL_OUTPUTS.read(self.solver))  # previews read them
-        return framed(found, card, latents.shape[card.latent_frame_axis or 1])
+        return framed(found, card, latents.shape[card.main.frame_axis or 1])
 
     def _shown(self, original: Callable[..., Any], bound: inspect.BoundArguments) -> Any:
         """A progress bar that counts turns."""

@@ -228,7 +228,7 @@ class TaylorSeer:
 
     def _config(self, session: Session, model: nn.Module, steps: int) -> Any:
         # diffusers' own patterns end in "attn", which matches all layers of HunyuanVideo and none of other families.
-        layers = None if self.use_lite_mode else list(session.card.layers.values())
+        layers = None if self.use_lite_mode else list(session.facts_of(model).layers.values())
         return _diffusers("TaylorSeerCacheConfig")(
             cache_interval=self.cache_interval,
             disable_cache_before_step=self.disable_cache_before_step,

@@ -42,4 +42,4 @@ class FIFO:
                 f"fifo needs frames with different noise levels in one forward, which {target.title} does not support: "
                 f"{target.one_level}; use freenoise or freelong for a longer video"
             )
-        return Parts(turns=DiagonalPlan(window=self.window or target.native_frames, lookahead=self.lookahead))
+        return Parts(turns=DiagonalPlan(window=self.window or target.trained_on(self.name), lookahead=self.lookahead))

@@ -48,7 +48,7 @@ class FreeLong:
 
     def parts(self, target: Target) -> Parts:
         """Return the noise plan and the blend rule for a target."""
-        native = target.native_frames
+        native = target.trained_on(self.name)
         rule = SpectralBlendRule(
             radius=self.near or max(1, native // 2),
             until=self.until,

@@ -37,7 +37,7 @@ class FreeNoise:
 
     def parts(self, target: Target) -> Parts:
         """Return the noise plan and the window rule for a target."""
-        window = self.window or target.native_frames
+        window = self.window or target.trained_on(self.name)
         stride = self.stride or largest_stride(window)
         if stride > window:
             raise UsageError(

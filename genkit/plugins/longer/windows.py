@@ -45,14 +45,14 @@ class Windows:
 
     def parts(self, target: Target) -> Parts:
         """Return the forward rule for a target."""
-        window = self.window or target.native_frames
+        window = self.window or target.trained_on(self.name)
         stride = self.stride or max(1, window // 2)
         if stride > window:
             raise UsageError(
                 f"windows: stride={stride} is more than window={window}, so some frames would be in no window; give "
                 f"at most {window}"
             )
-        if window > target.native_frames and not self.beyond_training:
+        if window > (target.native_frames or window) and not self.beyond_training:
             raise UsageError(
                 f"windows: window={window} is more than the {target.native_frames} latent frames that {target.title} "
                 f"was trained on; give at most {target.native_frames}, or beyond_training=true"

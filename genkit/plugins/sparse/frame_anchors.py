@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from genkit.attention.planners.frame_anchors import FrameAnchorsPlanner
+from genkit.plugins.contract import Parts, Target
 from genkit.plugins.sparse.method import Sparse
 
 
@@ -37,6 +38,11 @@ class FrameAnchors(Sparse):
     def check(self) -> None:
         """Check counts."""
         self.check_least(0, "near", "first", "key_frames")
+
+    def parts(self, target: Target) -> Parts:
+        """Return the attention rule for a target whose training length is known."""
+        target.trained_on(self.name)
+        return super().parts(target)
 
     def planner(self) -> FrameAnchorsPlanner:
         """Return the planner that follows these fields."""

@@ -300,7 +300,7 @@ def test_models_names_every_family(capsys: pytest.CaptureFixture[str]) -> None:
     cards = {card["family"]: card for card in json.loads(capsys.readouterr().out)}
     assert {"tiny", "wan", "hunyuanvideo", "cogvideox", "ltx", "mochi"} <= set(cards)
     assert all(isinstance(card["positions"], str) for card in cards.values())
-    assert cards["tiny"]["pipeline"] == "WanPipeline" and cards["tiny"]["native_frames"] == 17
+    assert cards["tiny"]["model"] == "WanTransformer3DModel" and cards["tiny"]["native_frames"] == 17
     assert main(["models"]) == 0
     text = capsys.readouterr().out
     assert all(hub_id in text for card in cards.values() for hub_id in card["hub_ids"])

@@ -16,8 +16,8 @@ from genkit.apps.jobs.store import Job
 from genkit.apps.page import form, plugin_fields
 from genkit.apps.page import html as page_view
 from genkit.apps.page.form import check, defaults, settings
-from genkit.attention.facts.cards import CARDS
 from genkit.errors import UsageError
+from genkit.pipelines.known import checkpoints
 from genkit.plugins import catalogue
 from genkit.plugins.contract import Parts, Target
 from genkit.request import Request
@@ -213,12 +213,12 @@ def test_settings_from_a_file_are_not_trusted() -> None:
 
 
 def test_lengths_are_known_for_every_family() -> None:
-    steps = {card.family: card.frame_step() for card in CARDS}
+    steps = {card.family: card.frame_step for card in checkpoints()}
     assert steps == {
         "tiny": 2, "wan": 4, "wan2.2": 4, "wan2.2-5b": 4, "hunyuanvideo": 4, "cogvideox": 8, "cogvideox1.5": 8,
         "ltx": 8, "mochi": 6, "animatediff": 1, "text-to-video-sd": 1,
     }  # fmt: skip
-    for card in CARDS:
+    for card in checkpoints():
         assert models.check_length(card, None) == card.native_frames
         assert models.check_length(card, float(card.native_frames)) == card.native_frames
     assert models.names()[0] == "tiny" and len(set(models.names())) == len(models.names())
@@ -229,7 +229,7 @@ def test_the_embedded_models_lengths_are_those_of_its_autoencoder() -> None:
     from genkit.tiny.autoencoder import PatchAutoencoder
 
     config = PatchAutoencoder.load_config(TINY_WEIGHTS / "vae")
-    assert models.card_of("tiny").frame_step() == config["scale_factor_temporal"]
+    assert models.card_of("tiny").frame_step == config["scale_factor_temporal"]
 
 
 def job(**changes: Any) -> Job:

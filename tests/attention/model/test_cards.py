@@ -11,10 +11,11 @@ import torch
 
 import genkit
 from genkit.attention.calls.call import Call
-from genkit.attention.facts.cards import CARDS, card_of
 from genkit.attention.facts.volume import patch_of
 from genkit.benchmarks.timing.real_models import MODELS
 from genkit.errors import UsageError
+from genkit.pipelines.known import pipelines
+from genkit.pipelines.matching import card_of
 
 BUILT = families.FAMILIES | families.VARIANTS
 
@@ -92,7 +93,7 @@ def seen(pipe: Any, *plugins: Any, **changes: Any) -> tuple[Any, list[Call]]:
     """A video and the calls of its attention over all frames."""
     calls: list[Call] = []
     with genkit.apply(pipe, *plugins) as handle:
-        kind = "joint" if "joint" in handle.card.layers else "self"
+        kind = "joint" if "joint" in handle.card.kinds else "self"
         inner = handle.session.attends[kind]
 
         def spy(q: Any, k: Any, v: Any, call: Call) -> Any:
@@ -171,19 +172,17 @@ def test_a_size_beyond_the_positions_is_refused_before_the_run() -> None:
         genkit.generate(pipe, "a red circle", **families.sizes("cogvideox15") | {"height": 64})
 
 
-def test_cards_of_one_pipeline_end_with_the_one_that_takes_all() -> None:
-    """A card behind one without a mark would never be found."""
-    unmarked = [card.pipeline for card in CARDS if card.mark(SimpleNamespace())]
-    assert unmarked == list(dict.fromkeys(card.pipeline for card in CARDS))
-    for card in CARDS:
-        after = CARDS[CARDS.index(card) + 1 :]
-        assert not card.mark(SimpleNamespace()) or card.pipeline not in {other.pipeline for other in after}
+def test_checkpoints_of_one_family_end_with_the_one_that_takes_all() -> None:
+    """A checkpoint behind one that takes all would never be found."""
+    for facts in pipelines():
+        takes_all = [one.when(SimpleNamespace()) for one in facts.published]
+        assert takes_all == [False] * (len(takes_all) - 1) + [True], facts.name
 
 
 def test_published_models_are_as_long_as_their_cards_say() -> None:
     for model in MODELS.values():
         assert model.volume[0] == model.grid.native_frames, model.name
-        assert f"{model.card.native_frames} frames" in model.title
+        assert f"{model.published.native_frames} frames" in model.title
 
 
 def test_a_benchmark_model_with_time_patches_counts_them() -> None:

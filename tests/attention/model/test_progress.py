@@ -11,17 +11,14 @@ import pytest
 import torch
 
 from genkit.attention.calls.call import Step
-from genkit.attention.facts.cards import CARDS
 from genkit.attention.model.progress import progress_of, sigma_at, step_at, timestep_at
 
 SHARES = [percent / 100 for percent in range(101)]
-CARD = {card.family: card for card in CARDS}
 MU = {"ltx": {"mu": 1.5}}
 
 
 def schedulers(steps):
-    """Every family's scheduler, set for a number of steps, with its card."""
-    cards = {"wan": "wan", "hunyuan": "hunyuanvideo", "text_to_video_sd": "text-to-video-sd"}
+    """Every family's scheduler, set for a number of steps, and whether its sigmas rise."""
     for name in families.FAMILIES:
         if name == "wan22":
             continue
@@ -30,15 +27,15 @@ def schedulers(steps):
             scheduler.set_timesteps(sigmas=np.linspace(0.995, 0, steps))
         else:
             scheduler.set_timesteps(steps, **MU.get(name, {}))
-        yield scheduler, CARD[cards.get(name, name)]
+        yield scheduler, name == "mochi"
     for flow in (diffusers.FlowMatchHeunDiscreteScheduler(), diffusers.EulerDiscreteScheduler()):
         flow.set_timesteps(steps)
-        yield flow, CARD["wan"]
+        yield flow, False
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 5, 20, 50])
 def test_on_ordinary_runs_it_is_the_number_of_the_step(steps):
-    for scheduler, card in schedulers(steps):
+    for scheduler, ascending in schedulers(steps):
         total = len(scheduler.timesteps)
         for index, timestep in enumerate(scheduler.timesteps):
             if hasattr(scheduler, "step_index"):
@@ -46,8 +43,8 @@ def test_on_ordinary_runs_it_is_the_number_of_the_step(steps):
             for given in (timestep, timestep.expand(2), timestep.expand(2).bfloat16(), timestep.expand(2, 12)):
                 if given.dtype == torch.bfloat16 and not hasattr(scheduler, "step_index"):
                     continue  # what is looked up by its timestep is not given in another format
-                step = step_at(scheduler, card, ("cond", {}), given, 3, doubled=False)
-                assert step == Step(index=index, total=total, sigma=sigma_at(scheduler, card, index))
+                step = step_at(scheduler, ("cond", {}), given, 3, doubled=False, ascending=ascending)
+                assert step == Step(index=index, total=total, sigma=sigma_at(scheduler, ascending, index))
                 assert step.progress == index / total
                 assert timestep_at(scheduler, step) == float(timestep)
 
@@ -68,9 +65,9 @@ def test_a_counter_that_stands_still_or_begins_again_is_not_believed():
     for counted in (None, 0, 3):
         scheduler._step_index = counted
         for index, timestep in enumerate(scheduler.timesteps):
-            step = step_at(scheduler, CARD["wan"], None, timestep.expand(2), 3, doubled=False)
+            step = step_at(scheduler, None, timestep.expand(2), 3, doubled=False)
             assert step.progress == index / 20
-            assert step.sigma == sigma_at(scheduler, CARD["wan"], index)
+            assert step.sigma == sigma_at(scheduler, False, index)
 
 
 def test_frames_at_levels_of_their_own_are_as_far_as_the_noisiest():
@@ -83,9 +80,9 @@ def test_frames_at_levels_of_their_own_are_as_far_as_the_noisiest():
         levels.repeat_interleave(4)[None].expand(2, -1),
         levels[None, None, :, None],
     ):
-        step = step_at(scheduler, CARD["wan"], None, given, 3, doubled=False)
+        step = step_at(scheduler, None, given, 3, doubled=False)
         assert step.frame_progress.tolist() == [1.0, 0.7, 0.4] and step.progress == 0.4
-        assert step.sigma == sigma_at(scheduler, CARD["wan"], 4)
+        assert step.sigma == sigma_at(scheduler, False, 4)
         assert step.is_past(0.4) and not step.is_past(0.5)
         assert timestep_at(scheduler, step) == levels[2]
 
@@ -95,7 +92,7 @@ def test_a_loop_of_more_turns_than_a_frame_has_steps_gives_the_timesteps_of_one_
     scheduler = SimpleNamespace(
         timesteps=torch.arange(9.0), frame_timesteps=frames, step_index=5, config=SimpleNamespace()
     )
-    step = step_at(scheduler, CARD["wan"], None, torch.tensor([[300.0, 900.0]]), 2, doubled=False)
+    step = step_at(scheduler, None, torch.tensor([[300.0, 900.0]]), 2, doubled=False)
     assert step.frame_progress.tolist() == [2 / 3, 0.0] and timestep_at(scheduler, step) == 900
 
 

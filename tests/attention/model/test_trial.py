@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import genkit
-from genkit.attention.facts.model_card import ModelCard
-from genkit.attention.facts.positions import NO_POSITIONS
+from genkit.attention.facts.card import Card
+from genkit.attention.facts.model_facts import ModelFacts
 from genkit.attention.geometry.layout import Layout, Morton
 from genkit.attention.model.session import Session
 from genkit.attention.planning.rule import SparseRule
@@ -32,7 +32,7 @@ WAN: dict[str, Any] = {
 }
 
 
-def card(layers: str, blocks: str = "blocks", packed: bool = False) -> ModelCard:
+def card(layers: str, blocks: str = "blocks", packed: bool = False) -> Card:
     """A family with one kind of attention."""
 
     def volume(model: nn.Module, arguments: dict[str, Any]) -> tuple[int, int, int]:
@@ -41,21 +41,18 @@ def card(layers: str, blocks: str = "blocks", packed: bool = False) -> ModelCard
         _, _, frames, height, width = arguments["hidden_states"].shape
         return frames, height // 2, width // 2
 
-    return ModelCard(
+    facts = ModelFacts(classes=("Toy",), layers={"self": layers}, volume=volume, blocks=(blocks,))
+    return Card(
         family="toy",
         title="a toy",
-        pipeline="Toy",
-        layers={"self": layers},
-        volume=volume,
+        models={"transformer": facts},
         native_frames=5,
         fps=8,
         stride_attribute="stride",
-        blocks=(blocks,),
-        positions=NO_POSITIONS,
     )
 
 
-def compared(model: nn.Module, facts: ModelCard, arguments: dict[str, Any]) -> tuple[float, Session]:
+def compared(model: nn.Module, facts: Card, arguments: dict[str, Any]) -> tuple[float, Session]:
     """How far the outputs are from the plain ones when tiles keep everything, and the session; two forwards."""
     scheduler = SimpleNamespace(step_index=0, timesteps=torch.ones(2), sigmas=torch.ones(3))
     pipe = SimpleNamespace(transformer=model, scheduler=scheduler, stride=4)

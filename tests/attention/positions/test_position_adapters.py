@@ -14,10 +14,10 @@ from torch import Tensor
 
 import genkit
 from genkit.attention.facts import positions as facts
-from genkit.attention.facts.cards import card_of
 from genkit.attention.facts.positions import PositionFacts
 from genkit.errors import UsageError
 from genkit.generation.models.positions import ADAPTERS
+from genkit.pipelines.matching import card_of
 
 TWICE = genkit.PositionInterpolation(factor=2.5)
 SLOWER = genkit.RIFLEx(k=1, n_k=2)
@@ -326,9 +326,10 @@ def test_a_card_that_is_wrong_about_the_model_is_found_out(
 
     pipe = BUILT[name]()
     card = card_of(pipe)
-    card = replace(card, positions=replace(card.positions, **wrong))
+    models = {name: replace(one, positions=replace(one.positions, **wrong)) for name, one in card.models.items()}
+    card = replace(card, models=models)
     monkeypatch.setattr("genkit.generation.context.card_of", lambda pipe: card)
-    with genkit.apply(pipe, TWICE), pytest.raises(ValueError, match="does not match the card of its family"):
+    with genkit.apply(pipe, TWICE), pytest.raises(ValueError, match="does not match the facts of its family"):
         latents(pipe, name)
 
 
@@ -336,7 +337,9 @@ def test_a_part_that_is_missing_is_found_at_once(monkeypatch: pytest.MonkeyPatch
     from dataclasses import replace
 
     pipe = BUILT["wan"]()
-    card = replace(card_of(pipe), positions=PositionFacts(making="rotary module", where="turning"))
+    card = card_of(pipe)
+    facts = replace(card.main, positions=PositionFacts(making="rotary module", where="turning"))
+    card = replace(card, models={"transformer": facts})
     monkeypatch.setattr("genkit.generation.context.card_of", lambda pipe: card)
     with pytest.raises(UsageError, match="transformer has no module 'turning' that computes its positions"):
         genkit.apply(pipe, TWICE)

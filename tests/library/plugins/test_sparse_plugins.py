@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from genkit.apps.page import form, plugin_fields
-from genkit.attention.facts.cards import CARDS
 from genkit.attention.planning.rule import SparseRule
 from genkit.errors import UsageError
+from genkit.pipelines.known import checkpoints
 from genkit.plugins import catalogue
 from genkit.plugins.conflicts import check_together, conflict
 from genkit.plugins.contract import Target
@@ -155,7 +155,7 @@ def test_radial_decays_as_its_authors_have_it_for_each_model() -> None:
         target = dataclasses.replace(WAN, family=family)
         assert rule_of(sparse("radial"), target).planner.settings.decay == decay  # type: ignore[attr-defined]
         assert rule_of(sparse("radial", decay=0.5), target).planner.settings.decay == 0.5  # type: ignore[attr-defined]
-    assert set(known) <= {card.family for card in CARDS}
+    assert set(known) <= {card.family for card in checkpoints()}
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if "first_frame" in OTHERS[name]])

@@ -13,9 +13,9 @@ from sparse_settings import short_native
 from tree import TOP
 
 import genkit
-from genkit.attention.facts.cards import card_of
 from genkit.attention.planners import adaspa
 from genkit.errors import GenkitError, UsageError
+from genkit.pipelines.matching import card_of
 from genkit.plugins.caches.methods import FirstBlockCache, MagCache, PyramidAttentionBroadcast, TaylorSeer
 from genkit.plugins.contract import Target
 from genkit.schedulers.windows import window_shares, windows_over

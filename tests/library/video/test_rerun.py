@@ -13,8 +13,8 @@ from test_receipt import receipt
 import genkit
 from genkit.apps.cli import main
 from genkit.apps.page import form
-from genkit.attention.facts.cards import CARDS
 from genkit.errors import UsageError
+from genkit.pipelines.known import checkpoints
 from genkit.request import Request
 from genkit.video.stranger import LIMITS, from_stranger
 from genkit.video.video import Video
@@ -65,7 +65,7 @@ def test_the_user_may_say_the_model(words: list[str], make: FakeMake) -> None:
     assert make.requests[0].model == words[1].removeprefix("model=")
 
 
-@pytest.mark.parametrize("model", [name for card in CARDS for name in card.hub_ids])
+@pytest.mark.parametrize("model", [name for card in checkpoints() for name in card.hub_ids])
 def test_known_models_need_no_word(model: str, make: FakeMake) -> None:
     film({"model": model})
     assert main(["rerun", "film.mp4"]) == 0
@@ -74,7 +74,7 @@ def test_known_models_need_no_word(model: str, make: FakeMake) -> None:
 
 def test_a_folder_that_is_called_like_a_known_model_is_none(make: FakeMake, capsys: Any, tmp_path: Path) -> None:
     """It may have come in one archive with the video."""
-    known = next(name for card in CARDS for name in card.hub_ids if "/" in name)
+    known = next(name for card in checkpoints() for name in card.hub_ids if "/" in name)
     (tmp_path / known).mkdir(parents=True)
     film({"model": known})
     assert main(["rerun", "film.mp4"]) == 2 and make.requests == []

@@ -1,0 +1,110 @@
+"""What is known of one pipeline: the facts of its models, and the numbers of its checkpoint."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from genkit.attention.calls.call import Kind
+from genkit.attention.facts.model_facts import ModelFacts
+from genkit.attention.facts.positions import PositionFacts
+from genkit.attention.facts.volume import Arguments, patch_of, plain_model
+from genkit.attention.geometry.grid import latent_frames
+
+Branches = Literal["names", "halves", "order"]
+"""How a forward is known to be of a guidance branch: by the name of its ``cache_context``; ``[uncond, cond]`` in one
+batch; or by its number since the last solver step, cond first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """One pipeline, as its classes, its configuration and what was published of its checkpoint describe it."""
+
+    family: str
+    """Short name of the checkpoints of this kind."""
+    title: str
+    """Common name, with versions."""
+    models: Mapping[str, ModelFacts]
+    """Facts of the models that rules enter, by pipeline component; at least one."""
+    native_frames: int | None
+    """Pixel frames of the clips that the model was trained on; None: not known."""
+    fps: float | None
+    """Pixel frames per second of those clips; None: not known."""
+    stride_attribute: str | None = "vae_scale_factor_temporal"
+    """Pipeline attribute with the pixel frames per latent frame; None: one."""
+    size_attribute: str = "vae_scale_factor_spatial"
+    """Pipeline attribute with the pixels per latent row or column."""
+    branches: Branches = "names"
+    """How guidance branches are told apart."""
+    ascending_sigmas: bool = False
+    """True if the scheduler's sigmas rise from 0 to 1 as the noise decreases."""
+    frame_multiple: int | None = None
+    """Legal lengths are k times this plus 1 pixel frames; None: k times the pixel frames per latent frame plus 1."""
+    one_level: str | None = None
+    """Reason that all frames of a forward share one noise level; None: each may have its own."""
+    defaults: Arguments = field(default_factory=dict)
+    """Default arguments of this model that differ from its pipeline's."""
+    largest: Callable[[Any], tuple[int, int]] | None = None
+    """Returns the largest height and width in pixels; None: no limit."""
+
+    @property
+    def this(self) -> str:
+        """Name of one model of the family inside a sentence."""
+        return self.title if self.title.startswith("the ") else f"this {self.title} model"
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """Pipeline components that rules enter."""
+        return tuple(self.models)
+
+    @property
+    def main(self) -> ModelFacts:
+        """Facts of the first model; all share positions, layout and patch."""
+        return next(iter(self.models.values()))
+
+    @property
+    def kinds(self) -> frozenset[Kind]:
+        """Kinds of attention that the models have."""
+        return frozenset(kind for facts in self.models.values() for kind in facts.layers)
+
+    @property
+    def positions(self) -> PositionFacts:
+        """Temporal positions."""
+        return self.main.positions
+
+    def longest(self, pipe: Any) -> int | None:
+        """Return the largest number of pixel frames for which the models have positions; None: no limit."""
+        frames = self.main.longest(self.model(pipe))
+        return None if frames is None else (frames - 1) * self.stride(pipe) + 1
+
+    def frame_step(self, pipe: Any) -> int:
+        """Return the step of legal lengths, which are ``step * k + 1`` pixel frames."""
+        return self.frame_multiple or self._latent_stride(pipe)
+
+    def stride(self, pipe: Any) -> int:
+        """Return the pixel frames per token frame: those per latent frame times the temporal patch."""
+        return self._latent_stride(pipe) * self.time_patch(pipe)
+
+    def time_patch(self, pipe: Any) -> int:
+        """Return the latent frames per token."""
+        return patch_of(self.model(pipe))[0]
+
+    def token_frames(self, pipe: Any, pixel_frames: int) -> int:
+        """Return the token frames of a video of ``pixel_frames``, the unit of attention."""
+        return latent_frames(pixel_frames, self.stride(pipe))
+
+    def native_token_frames(self, pipe: Any) -> int | None:
+        """Return the token frames of the clips that the model was trained on; None: not known."""
+        return None if self.native_frames is None else self.token_frames(pipe, self.native_frames)
+
+    def size_steps(self, pipe: Any) -> tuple[int, int]:
+        """Return the pixels of which legal heights and widths are multiples."""
+        _, down, right = patch_of(self.model(pipe))
+        latent = int(getattr(pipe, self.size_attribute))
+        return latent * down, latent * right
+
+    def model(self, pipe: Any) -> Any:
+        """Return the first denoising model of a pipeline."""
+        return plain_model(getattr(pipe, next(iter(self.models))))
+
+    def _latent_stride(self, pipe: Any) -> int:
+        return int(getattr(pipe, self.stride_attribute)) if self.stride_attribute else 1

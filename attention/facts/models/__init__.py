@@ -1,0 +1,1 @@
+"""Facts of the model classes of diffusers: a family of model classes is one file."""

@@ -1,0 +1,1 @@
+"""Facts of the pipelines of diffusers: a family is one file."""

@@ -1,0 +1,58 @@
+"""Pipelines around UNets: AnimateDiff, ModelScope and Zeroscope."""
+
+from dataclasses import replace
+from typing import Any
+
+from genkit.attention.facts.card import Card
+from genkit.pipelines.pipeline_facts import PipelineFacts, Published
+
+
+def _within_positions(card: Card, pipe: Any) -> Card:
+    """A motion module was trained on no more frames than it has positions."""
+    longest = card.longest(pipe)
+    if card.native_frames is None or longest is None:
+        return card
+    return replace(card, native_frames=min(card.native_frames, longest))
+
+
+FAMILIES = (
+    PipelineFacts(
+        name="animatediff",
+        models=("UNetMotionModel",),
+        components=("unet",),
+        stride_attribute=None,
+        size_attribute="vae_scale_factor",
+        branches="halves",
+        read=_within_positions,
+        published=(
+            Published(
+                family="animatediff",
+                title="AnimateDiff",
+                native_frames=16,
+                fps=8,
+                stride=1,
+                hub_ids=("guoyww/animatediff-motion-adapter-v1-5-3",),
+                licence="Apache-2.0",
+            ),
+        ),
+    ),
+    PipelineFacts(
+        name="text-to-video-sd",
+        models=("UNet3DConditionModel",),
+        components=("unet",),
+        stride_attribute=None,
+        size_attribute="vae_scale_factor",
+        branches="halves",
+        published=(
+            Published(
+                family="text-to-video-sd",
+                title="ModelScope and Zeroscope (TextToVideoSD)",
+                native_frames=16,
+                fps=8,
+                stride=1,
+                hub_ids=("ali-vilab/text-to-video-ms-1.7b", "cerspense/zeroscope_v2_576w"),
+                licence="CC-BY-NC-4.0",
+            ),
+        ),
+    ),
+)

@@ -1,0 +1,87 @@
+"""Wan 2.1 and 2.2, and the embedded model, which is one of them."""
+
+from dataclasses import replace
+from typing import Any
+
+from genkit.attention.facts.card import Card
+from genkit.attention.facts.model_facts import class_names
+from genkit.attention.facts.volume import configured, plain_model
+from genkit.pipelines.pipeline_facts import PipelineFacts, Published
+
+
+def _is_embedded(pipe: Any) -> bool:
+    """Only the embedded model has an autoencoder of this class, a single matrix."""
+    return "PatchAutoencoder" in class_names(type(plain_model(getattr(pipe, "vae", None))))
+
+
+def _is_5b(pipe: Any) -> bool:
+    """Wan 2.2 TI2V-5B: 48 latent channels of 16 x 16 pixels, and a noise level for each token."""
+    wide = configured(getattr(pipe, "transformer", None), "in_channels") == 48
+    return wide or bool(configured(pipe, "expand_timesteps")) or getattr(pipe, "vae_scale_factor_spatial", 8) == 16
+
+
+def _has_two_experts(pipe: Any) -> bool:
+    return getattr(pipe, "transformer_2", None) is not None or configured(pipe, "boundary_ratio") is not None
+
+
+def _experts(card: Card, pipe: Any) -> Card:
+    """An expert knows the noise levels of its part of the schedule only."""
+    if not _has_two_experts(pipe):
+        return card
+    return replace(card, one_level="each of its two experts knows only the high or only the low noise levels")
+
+
+FAMILIES = (
+    PipelineFacts(
+        name="wan",
+        models=("WanTransformer3DModel",),
+        read=_experts,
+        published=(
+            Published(
+                family="tiny",
+                title="the embedded model",
+                when=_is_embedded,
+                native_frames=17,
+                fps=8,
+                stride=2,
+                defaults={
+                    "num_frames": 17,
+                    "height": 64,
+                    "width": 64,
+                    "num_inference_steps": 20,
+                    "guidance_scale": 3.0,
+                    "max_sequence_length": 32,
+                },
+                hub_ids=("tiny",),
+                licence="MIT",
+            ),
+            Published(
+                family="wan2.2-5b",
+                title="Wan 2.2 TI2V-5B",
+                when=_is_5b,
+                native_frames=121,
+                fps=24,
+                defaults={"num_frames": 121, "height": 704, "width": 1280},
+                hub_ids=("Wan-AI/Wan2.2-TI2V-5B-Diffusers",),
+                licence="Apache-2.0",
+            ),
+            Published(
+                family="wan2.2",
+                title="Wan 2.2",
+                when=_has_two_experts,
+                native_frames=81,
+                fps=16,
+                hub_ids=("Wan-AI/Wan2.2-T2V-A14B-Diffusers",),
+                licence="Apache-2.0",
+            ),
+            Published(
+                family="wan",
+                title="Wan 2.1",
+                native_frames=81,
+                fps=16,
+                hub_ids=("Wan-AI/Wan2.1-T2V-1.3B-Diffusers", "Wan-AI/Wan2.1-T2V-14B-Diffusers"),
+                licence="Apache-2.0",
+            ),
+        ),
+    ),
+)

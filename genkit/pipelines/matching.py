@@ -1,0 +1,101 @@
+"""The card of a pipeline: which facts are its own."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from genkit.attention.facts.card import Card
+from genkit.attention.facts.known import facts_of_class, facts_of_model
+from genkit.attention.facts.model_facts import ModelFacts, class_names
+from genkit.attention.facts.volume import plain_model
+from genkit.errors import UsageError
+from genkit.pipelines.known import pipelines
+from genkit.pipelines.pipeline_facts import PipelineFacts, arguments_of_call
+
+DENOISERS = ("transformer", "transformer_2", "unet")
+"""Components that may be a denoising model, to name in a refusal."""
+
+
+def card_of(pipe: Any) -> Card:
+    """Return what is known of a pipeline, with what its configuration says.
+
+    Raises:
+        UsageError: nothing is known of its model or of such pipelines, or no plug-in can work there; the message says
+            what to do.
+    """
+    parts = {name: plain_model(part) for name, part in _components(pipe).items() if part is not None}
+    facts = _facts_of({name: type(part) for name, part in parts.items()}, type(pipe))
+    models = {name: found for name in facts.components if (found := facts_of_model(parts.get(name))) is not None}
+    published = next((one for one in facts.published if one.when(pipe)), None)
+    card = Card(
+        family=published.family if published else facts.name,
+        title=published.title if published else type(pipe).__name__,
+        models=models,
+        native_frames=published.native_frames if published else None,
+        fps=published.fps if published else None,
+        stride_attribute=facts.stride_attribute,
+        size_attribute=facts.size_attribute,
+        branches=facts.branches,
+        ascending_sigmas=facts.ascending_sigmas,
+        frame_multiple=published.multiple if published else None,
+        one_level=next(iter(models.values())).one_level,
+        defaults=published.defaults if published else {},
+        largest=facts.largest,
+    )
+    return facts.read(card, pipe)
+
+
+def check_index(pipeline: type, index: Mapping[str, Any]) -> None:
+    """Refuse a model by its ``model_index.json``, before any weights are read or downloaded.
+
+    Raises:
+        UsageError: as :func:`card_of`.
+    """
+    import diffusers
+
+    named = {name: value[1] for name, value in index.items() if isinstance(value, list | tuple) and len(value) == 2}
+    kinds = {name: getattr(diffusers, kind, type(kind, (), {})) for name, kind in named.items() if kind is not None}
+    _facts_of({name: kind for name, kind in kinds.items() if isinstance(kind, type)}, pipeline)
+
+
+def _components(pipe: Any) -> dict[str, Any]:
+    """Return the parts of a pipeline by name."""
+    return {name: part for name, part in vars(pipe).items() if not name.startswith("_")}
+
+
+def _facts_of(kinds: Mapping[str, type], pipeline: type) -> PipelineFacts:
+    """Return the facts that match best.
+
+    Raises:
+        UsageError: none match, two match equally well, or those that do refuse the pipeline.
+    """
+    families, names = pipelines(), {name: class_names(kind) for name, kind in kinds.items()}
+    known = {name: facts for name, kind in kinds.items() if (facts := facts_of_class(kind)) is not None}
+    for facts in known.values():
+        if facts.refused is not None:
+            raise UsageError(
+                f"{pipeline.__name__}: no plug-in can work in a {facts.classes[0]}, because {facts.refused}"
+            )
+    has = frozenset(kinds) | arguments_of_call(pipeline)
+    scores = {facts.name: facts.matches(names, has) for facts in families}
+    best = [facts for facts in families if scores[facts.name] == max(scores.values(), default=0) > 0]
+    if not best or not known:
+        raise UsageError(_unknown(pipeline, kinds, known))
+    if len(best) > 1:
+        first, second = (facts.name for facts in best[:2])
+        raise UsageError(
+            f"{pipeline.__name__} matches the facts {first!r} and {second!r} equally well; add to `needs` of one"
+        )
+    if best[0].refused is not None:
+        raise UsageError(f"{pipeline.__name__}: no plug-in can work there, because {best[0].refused}")
+    return best[0]
+
+
+def _unknown(pipeline: type, kinds: Mapping[str, type], known: Mapping[str, ModelFacts]) -> str:
+    """Return the sentence for a pipeline that nothing is known of, which names what is missing."""
+    found = [f"{name} is a {kinds[name].__name__}" for name in DENOISERS if name in kinds]
+    missing = "PipelineFacts" if known else "ModelFacts and PipelineFacts"
+    what = f"its {' and its '.join(found)}" if found else "it has no denoising model"
+    return (
+        f"nothing is known of {pipeline.__name__} ({what}); `genkit models` lists what is, and genkit.register adds "
+        f"{missing} for others"
+    )
