@@ -49,6 +49,8 @@ class Applied:
         """Max latent frames in a forward of a model; None: as many as the video."""
         self.caches = False
         """True if a step cache of this pipeline is in the models; other pipelines must not use it."""
+        self._branches_done: tuple[Any, int] = (None, 0)
+        """Step of the last forward without a name, and its number in that step."""
         self._thread = ThreadState()
         self.reordering = Reordering(card, _layout_of(rules), self._thread)
 

@@ -20,6 +20,9 @@ from genkit.attention.model.frames import latents_of
 from genkit.attention.model.hooks import refuse_ring
 from genkit.attention.model.progress import sigma_at, step_at, timestep_at
 
+BY_ORDER = ("cond", "uncond")
+"""Branches of the forwards of one step where no pipeline names them."""
+
 
 class UnroutedError(RuntimeError):
     """Attention layer that was not routed through the rules."""
@@ -145,14 +148,25 @@ class Forwards(Applied):
         return self._forward.grid(self.card, self.pipe, self.fps, kind, q)
 
     def step_of(self, model: nn.Module, arguments: dict[str, Any]) -> Step:
-        """Return the position of the sampler in a forward with ``arguments``."""
+        """Return the position of the sampler in a forward with ``arguments``, once for each forward."""
         batch, (frames, _, _) = len(latents_of(arguments)), self.facts_of(model).volume(model, arguments)
-        doubled = self.card.branches == "halves" and self.batch is not None and batch == 2 * self.batch
-        context = self._thread.context
-        ascending = self.card.ascending_sigmas
+        timestep = arguments.get("timestep")
         return step_at(
-            self.pipe.scheduler, context, arguments["timestep"], frames, doubled=doubled, ascending=ascending
+            self.pipe.scheduler,
+            self._thread.context,
+            timestep,
+            frames,
+            doubled=self.card.branches == "halves" and self.batch is not None and batch == 2 * self.batch,
+            ascending=self.card.ascending_sigmas,
+            unnamed=self._branch_by_order(timestep) if self.card.branches == "order" else "cond",
         )
+
+    def _branch_by_order(self, timestep: Any) -> str:
+        """Return the branch of a forward without a name: pipelines of that kind run cond first in each step."""
+        now = (id(self.run), getattr(self.pipe.scheduler, "step_index", None), str(timestep))
+        number = self._branches_done[1] + 1 if self._branches_done[0] == now else 0
+        self._branches_done = now, number
+        return BY_ORDER[number] if number < len(BY_ORDER) else f"branch {number}"
 
     def timestep(self) -> float:
         """Return the timestep of the schedule that the noisiest frame of the current forward has reached."""

@@ -15,14 +15,22 @@ ROUNDING = 2**-7
 
 
 def step_at(
-    scheduler: Any, context: Context | None, timestep: Any, frames: int, *, doubled: bool, ascending: bool = False
+    scheduler: Any,
+    context: Context | None,
+    timestep: Any,
+    frames: int,
+    *,
+    doubled: bool,
+    ascending: bool = False,
+    unnamed: str = "cond",
 ) -> Step:
     """Return the solver step of a forward over ``frames`` latent frames.
 
     ``timestep`` is the model's argument: one number for each video, latent frame or token. ``doubled``: the batch
-    contains both guidance branches; ``ascending``: sigmas rise from 0 to 1 as the noise decreases.
+    contains both guidance branches; ``ascending``: sigmas rise from 0 to 1 as the noise decreases; ``unnamed``: the
+    guidance branch of a forward without a name.
     """
-    name, facts = context or ("cond", {})
+    name, facts = context or (unnamed, {})
     index = facts.get("step_index")
     if index is None:
         index = _scheduler_index(scheduler, timestep)
@@ -31,10 +39,16 @@ def step_at(
     step = Step(
         index=index,
         total=total,
-        branches=("uncond", "cond") if doubled else ("cond" if name == "cond_uncond" else str(name),),
+        branches=("uncond", "cond") if doubled else (branch_of(name),),
         frame_progress=_frame_progress(timestep, schedule, frames, number, _end(scheduler, ascending)),
     )
     return replace(step, sigma=sigma_at(scheduler, ascending, _reached(scheduler, step)))
+
+
+def branch_of(name: str) -> str:
+    """Return the guidance branch of a ``cache_context``: ``cond``, ``uncond``, or another name as it is."""
+    name = name.removeprefix("pred_")
+    return "cond" if name == "cond_uncond" else name
 
 
 def timestep_at(scheduler: Any, step: Step) -> float:
@@ -88,6 +102,8 @@ def progress_of(levels: Tensor, schedule: Tensor, end: float = 0.0) -> Tensor:
 
 def _frame_progress(timestep: Any, schedule: Tensor, frames: int, index: int, end: float) -> Tensor | None:
     """``Step.frame_progress`` of a model that was given ``timestep``."""
+    if timestep is None:
+        return None
     given = torch.as_tensor(timestep).detach().double().cpu()
     lowest, highest = float(given.min()), float(given.max())
     usual = float(schedule[index]) if index < len(schedule) else None
@@ -120,8 +136,9 @@ def _end(scheduler: Any, ascending: bool) -> float:
 
 def _scheduler_index(scheduler: Any, timestep: Any) -> int:
     """Solver step, from the scheduler's own counter or by looking up its timestep."""
-    if hasattr(scheduler, "step_index"):
-        return int(scheduler.step_index or 0)
+    counted = getattr(scheduler, "step_index", None)
+    if counted is not None or timestep is None:
+        return int(counted or 0)
     now = timestep.flatten()[0] if isinstance(timestep, Tensor) else torch.tensor(timestep)
     same = (scheduler.timesteps == now.to(scheduler.timesteps.device)).nonzero().flatten()
     return int(same[0]) if len(same) else 0

@@ -16,6 +16,9 @@ from genkit.generation.models.forward import ForwardSeam
 from genkit.generation.shadow import Shadow
 from genkit.plugins.contract import NoisePlan
 
+CHECK = "check_inputs"
+"""Method that pipelines call once, at the beginning of a call."""
+
 
 class Installed(Protocol):
     """A seam that is in a pipeline."""
@@ -66,23 +69,40 @@ def _forward(context: Context, asked: Asked) -> Installed | None:
     return ForwardSeam(context.session, rules) if rules else None
 
 
-def _begin(context: Context, asked: Asked) -> Installed:
-    """Begin each run: record the batch size, apply the noise plan to the initial latents, and empty the step cache."""
+def _begin(context: Context, asked: Asked) -> Installed | None:
+    """Begin each run where the pipeline checks its inputs, once a call; without such a check the noise seam does."""
+    if not hasattr(context.pipe, CHECK):
+        return None
+
+    def checked(original: Callable[..., Any], bound: inspect.BoundArguments) -> Any:
+        asked.begin(context.session)
+        return original(*bound.args, **bound.kwargs)
+
+    return Shadow(context.pipe, CHECK, checked)
+
+
+def _noise(context: Context, asked: Asked) -> Installed:
+    """Record the batch size, apply the noise plan to the initial latents, and empty the step cache.
+
+    A pipeline that makes a video section by section draws latents for each.
+    """
     session, plan, cache = context.session, context.noise, context.cache
 
     def prepared(original: Callable[..., Any], bound: inspect.BoundArguments) -> Any:
-        asked.begin(session)
+        if not hasattr(context.pipe, CHECK):
+            asked.begin(session)
         if cache is not None:
             cache.reset()
-        latents = original(*bound.args, **bound.kwargs)
+        latents, *others = _as_tuple(made := original(*bound.args, **bound.kwargs))
         session.batch = latents.shape[0]
         if plan is None:
-            return latents
+            return made
         session.run.came[plan.name, "noise"] += 1
         if bound.arguments.get("latents") is not None:
             session.run.note(f"{plan.name}: latents were given, so their noise was left as it is")
-            return latents
-        return _planned(latents, plan, session, bound.arguments)
+            return made
+        planned = _planned(latents, plan, session, bound.arguments)
+        return (planned, *others) if isinstance(made, tuple) else planned
 
     return Shadow(context.pipe, "prepare_latents", prepared)
 
@@ -133,12 +153,18 @@ SEAMS: tuple[Installer, ...] = (
     _cache,
     _forward,
     _begin,
+    _noise,
     _end,
     _turns,
     _decode,
     _text,
 )
 """All seams, in the order of installation: of two that replace one method, the later is called first."""
+
+
+def _as_tuple(made: Any) -> tuple[Any, ...]:
+    """Return the latents, and what some pipelines make with them: masks, latents of an image."""
+    return made if isinstance(made, tuple) else (made,)
 
 
 def _planned(latents: Tensor, plan: NoisePlan, session: Session, arguments: dict[str, Any]) -> Tensor:
