@@ -16,9 +16,80 @@ from genkit.pipelines.matching import card_of
 
 REFUSED: dict[str, str] = {}
 """Small pipelines that no plug-in can work in, each with a part of the reason that is given."""
+PENDING: frozenset[str] = frozenset(
+    [
+        "WanVACEPipeline",
+        "WanVACEPipeline-2.2",
+        "WanAnimatePipeline",
+        "WanAnimatePipeline-replace",
+        "ChronoEditPipeline",
+        "ChronoEditPipeline-two-frames",
+        "AnyFlowPipeline",
+        "AnyFlowFARPipeline",
+        "SkyReelsV2Pipeline",
+        "SkyReelsV2ImageToVideoPipeline",
+        "SkyReelsV2ImageToVideoPipeline-last-image",
+        "SkyReelsV2DiffusionForcingPipeline",
+        "SkyReelsV2DiffusionForcingPipeline-asynchronous",
+        "SkyReelsV2DiffusionForcingPipeline-sections",
+        "SkyReelsV2DiffusionForcingImageToVideoPipeline",
+        "SkyReelsV2DiffusionForcingImageToVideoPipeline-last-image",
+        "SkyReelsV2DiffusionForcingVideoToVideoPipeline",
+        "HeliosPipeline",
+        "HeliosPipeline-two-chunks",
+        "HeliosPipeline-image",
+        "HeliosPipeline-video",
+        "HeliosPyramidPipeline",
+        "HeliosPyramidPipeline-distilled",
+        "LTX2Pipeline",
+        "LTX2ImageToVideoPipeline",
+        "LTX2ConditionPipeline",
+        "LTX2InContextPipeline",
+        "LTX2InContextPipeline-strength",
+        "LTX2HDRPipeline",
+        "LTX2DFRPipeline",
+        "LTX2DFRTemporalRefinePipeline",
+        "HunyuanVideoFramepackPipeline",
+        "HunyuanVideo15Pipeline",
+        "HunyuanVideo15ImageToVideoPipeline",
+        "ConsisIDPipeline",
+        "CosmosTextToWorldPipeline",
+        "CosmosVideoToWorldPipeline",
+        "Cosmos2VideoToWorldPipeline",
+        "Cosmos2_5_PredictBasePipeline",
+        "Cosmos2_5_PredictBasePipeline-image",
+        "Cosmos2_5_PredictBasePipeline-video",
+        "Cosmos2_5_TransferPipeline",
+        "Cosmos2_5_TransferPipeline-chunks",
+        "Cosmos3OmniPipeline",
+        "Cosmos3OmniPipeline-image",
+        "Cosmos3OmniPipeline-sound",
+        "SanaVideoPipeline",
+        "SanaImageToVideoPipeline",
+        "SanaWMPipeline",
+        "Kandinsky5T2VPipeline",
+        "Kandinsky5I2VPipeline",
+        "Kandinsky6TI2VAPipeline",
+        "Kandinsky6TI2VAPipeline-image",
+        "Kandinsky6SRPipeline",
+        "MotifVideoPipeline",
+        "MotifVideoPipeline-decoder",
+        "MotifVideoImage2VideoPipeline",
+        "MotifVideoImage2VideoPipeline-decoder",
+        "AllegroPipeline",
+        "LattePipeline",
+        "EasyAnimatePipeline",
+        "EasyAnimateInpaintPipeline",
+        "StableVideoDiffusionPipeline",
+        "I2VGenXLPipeline",
+        "TextToVideoZeroPipeline",
+        "TextToVideoZeroSDXLPipeline",
+    ]
+)
+"""Small pipelines whose facts are not written yet."""
 SPARSE = "threshold:tau=1,block=8,min_tokens=1,dense_steps=0,dense_layers=0"
 FULL = "radial:density=1,block=8,min_tokens=1,dense_steps=0,dense_layers=0"
-ACCEPTED = sorted(set(SMALL) - set(REFUSED))
+ACCEPTED = sorted(set(SMALL) - set(REFUSED) - PENDING)
 
 
 @pytest.fixture(scope="module", params=ACCEPTED)
