@@ -11,7 +11,7 @@ from genkit.attention.facts.volume import Arguments, patch_of, plain_model
 from genkit.attention.geometry.grid import latent_frames
 
 Branches = Literal["names", "halves", "order"]
-"""How a forward is known to be of a guidance branch: by the name of its ``cache_context``; ``[uncond, cond]`` in one
+"""How the guidance branch of a forward is recognised: by the name of its ``cache_context``; ``[uncond, cond]`` in one
 batch; or by its number since the last solver step, cond first."""
 
 
@@ -34,7 +34,7 @@ class Card:
     size_attribute: str = "vae_scale_factor_spatial"
     """Pipeline attribute with the pixels per latent row or column."""
     branches: Branches = "names"
-    """How guidance branches are told apart."""
+    """How guidance branches are distinguished."""
     ascending_sigmas: bool = False
     """True if the scheduler's sigmas rise from 0 to 1 as the noise decreases."""
     frame_multiple: int | None = None

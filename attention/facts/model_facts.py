@@ -57,7 +57,7 @@ class ModelFacts:
 
     @property
     def folds(self) -> bool:
-        """Whether attention along time and inside a frame are apart, each with the other axes in the batch."""
+        """True if attention along time and inside a frame are apart, each with the other axes in the batch."""
         return "temporal" in self.layers
 
     def kind_of(self, module_name: str) -> Kind | None:

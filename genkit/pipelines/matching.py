@@ -5,7 +5,7 @@ from typing import Any
 
 from genkit.attention.facts.card import Card
 from genkit.attention.facts.known import facts_of_class, facts_of_model
-from genkit.attention.facts.model_facts import ModelFacts, class_names
+from genkit.attention.facts.model_facts import ModelFacts
 from genkit.attention.facts.volume import plain_model
 from genkit.errors import UsageError
 from genkit.pipelines.known import pipelines
@@ -68,7 +68,7 @@ def _facts_of(kinds: Mapping[str, type], pipeline: type) -> PipelineFacts:
     Raises:
         UsageError: none match, two match equally well, or those that do refuse the pipeline.
     """
-    families, names = pipelines(), {name: class_names(kind) for name, kind in kinds.items()}
+    families = pipelines()
     known = {name: facts for name, kind in kinds.items() if (facts := facts_of_class(kind)) is not None}
     for facts in known.values():
         if facts.refused is not None:
@@ -76,7 +76,7 @@ def _facts_of(kinds: Mapping[str, type], pipeline: type) -> PipelineFacts:
                 f"{pipeline.__name__}: no plug-in can work in a {facts.classes[0]}, because {facts.refused}"
             )
     has = frozenset(kinds) | arguments_of_call(pipeline)
-    scores = {facts.name: facts.matches(names, has) for facts in families}
+    scores = {facts.name: facts.matches(known, has) for facts in families}
     best = [facts for facts in families if scores[facts.name] == max(scores.values(), default=0) > 0]
     if not best or not known:
         raise UsageError(_unknown(pipeline, kinds, known))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from genkit.attention.facts.card import Branches, Card
+from genkit.attention.facts.model_facts import ModelFacts
 from genkit.attention.facts.volume import Arguments
 
 
@@ -57,7 +58,7 @@ class PipelineFacts:
     size_attribute: str = "vae_scale_factor_spatial"
     """Pipeline attribute with the pixels per latent row or column."""
     branches: Branches = "names"
-    """How guidance branches are told apart."""
+    """How guidance branches are distinguished."""
     ascending_sigmas: bool = False
     """True if the scheduler's sigmas rise from 0 to 1 as the noise decreases."""
     largest: Callable[[Any], tuple[int, int]] | None = None
@@ -69,14 +70,15 @@ class PipelineFacts:
     refused: str | None = None
     """Reason that no plug-in can work in such a pipeline, as the end of a sentence; None: plug-ins can."""
 
-    def matches(self, models: Mapping[str, list[str]], has: frozenset[str]) -> int:
+    def matches(self, models: Mapping[str, ModelFacts], has: frozenset[str]) -> int:
         """Return how well a pipeline fits: 0 if not at all, otherwise 1 plus the number of its needs.
 
         Args:
-            models: class names of each component, those of its bases included.
+            models: facts of each component that has some.
             has: names of all components that are not None, and of the arguments of the call.
         """
-        known = any(not set(self.models).isdisjoint(models.get(name, ())) for name in self.components)
+        found = (models[name].classes for name in self.components if name in models)
+        known = any(not set(self.models).isdisjoint(classes) for classes in found)
         return 1 + len(self.needs) if known and self.needs <= has else 0
 
 

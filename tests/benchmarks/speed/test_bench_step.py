@@ -50,7 +50,7 @@ def test_a_step_stands_past_the_warm_up_with_the_grid_of_its_family(name: str) -
     given, seen = arguments(model, pipe, torch.float32, CPU, seed=0), []
     assert torch.equal(torch.random.get_rng_state(), before)
     with torch.no_grad(), genkit.apply(pipe) as handle:
-        handle.begin_run(model.card.fps)
+        handle.begin_run(model.published.fps)
         handle.session.batch = 1
         inner = handle.session.attends[model.kind]
 

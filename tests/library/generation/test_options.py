@@ -266,7 +266,7 @@ def test_embeddings_of_the_callers_own_act(wan: Any) -> None:
     assert set(own.request["options"]) == {"prompt_embeds", "negative_prompt_embeds", "max_sequence_length"}
     with (
         genkit.apply(wan, Timeline()) as handle,
-        pytest.raises(genkit.UsageError, match="timeline reads the prompt as"),
+        pytest.raises(genkit.UsageError, match="timeline needs the prompt as"),
     ):
         handle.generate(None, prompt_embeds=embeds, **SMALL)
     with pytest.raises(genkit.UsageError, match="prompt_embeds has shape .* its first axis must be 1"):

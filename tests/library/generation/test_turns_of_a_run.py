@@ -97,7 +97,8 @@ def test_nothing_of_the_scheduler_or_the_pipeline_is_changed_whatever_became_of_
             handle.generate(PROMPT, on_event=cancel, **LONG)
         with pytest.raises(RuntimeError, match="in a callback"):
             handle.generate(PROMPT, callback_on_step_end=fail, **LONG)
-        assert handle.turns is not None and handle.turns.turns is None, "frames of a run that is over are kept"
+        turns = handle.context.turns
+        assert turns is not None and turns.turns is None, "frames of a run that is over are kept"
         handle.generate(PROMPT, **LONG)
         assert dict(wan.config) == config
     assert state(wan) == before

@@ -18,6 +18,10 @@ REFUSED: dict[str, str] = {}
 """Small pipelines that no plug-in can work in, each with a part of the reason that is given."""
 PENDING: frozenset[str] = frozenset(
     [
+        "AnimateDiffPAGPipeline",
+        "LTXConditionPipeline",
+        "LTXConditionPipeline-places",
+        "LTXI2VLongMultiPromptPipeline",
         "WanVACEPipeline",
         "WanVACEPipeline-2.2",
         "WanAnimatePipeline",
