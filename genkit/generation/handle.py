@@ -11,10 +11,12 @@ from genkit.errors import GenkitError, UsageError
 from genkit.generation.asked import BUSY, Asked, check_parts
 from genkit.generation.context import context_of
 from genkit.generation.events import OnEvent
+from genkit.generation.receipts.direct import DirectCall
 from genkit.generation.sampling import sample
 from genkit.generation.seams import SEAMS, Installed
 from genkit.plugins.conflicts import check_together
 from genkit.plugins.contract import Plugin
+from genkit.record.receipt import Receipt
 
 if TYPE_CHECKING:
     from genkit.video.video import Video
@@ -46,6 +48,9 @@ class Handle:
         self.pipe, self.plugins = pipe, self.context.plugins
         self.card, self.session = self.context.card, self.context.session
         self.asked = Asked(pipe, self, self.context.parts)
+        self.receipts: list[Receipt] = []
+        """Receipts of the videos made since ``apply``, in order: by ``generate``, and by calling the pipeline."""
+        self._call: DirectCall | None = None
         self._installed: list[Installed] = []
         self._install()
 
@@ -126,7 +131,18 @@ class Handle:
         with self._alone():
             video = sample(self.context, prompt, asked, seed=seed, fps=fps, on_event=on_event)
         self.last = video
+        self.receipts.append(video.receipt)
         return video
+
+    def begin_call(self) -> None:
+        """Note that a call of the pipeline has begun; ``generate`` makes the receipt of its own."""
+        self._call = None if self._making.locked() else DirectCall.of(self.pipe)
+
+    def end_call(self) -> None:
+        """Add the receipt of a direct call of the pipeline, which has ended."""
+        if self._call is not None:
+            self.receipts.append(self._call.receipt(self.pipe, self.card, self.session, self.plugins))
+            self._call = None
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -172,7 +188,7 @@ class Handle:
 
         names = ", ".join(text_of(plugin) for plugin in self.plugins) or "no plug-ins"
         head = f"{self.card.title} with {names}: {len(self.session.layers)} attention layers routed"
-        return f"{head}\n{self.last.receipt}" if self.last else f"{head}; nothing generated yet"
+        return f"{head}\n{self.receipts[-1]}" if self.receipts else f"{head}; nothing generated yet"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> None:
         """Copy nothing within a copy of the pipeline, which has no plug-ins; refuse a copy of the handle alone."""

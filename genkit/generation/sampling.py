@@ -15,7 +15,6 @@ from genkit.attention.calls.run import RunRecord
 from genkit.attention.facts.card import Card
 from genkit.attention.model.session import UnroutedError
 from genkit.attention.planning.outlook import Outlook
-from genkit.attention.private import EXECUTION_DEVICE, SOURCE
 from genkit.checks.arguments import (
     call_arguments,
     check_size,
@@ -33,10 +32,11 @@ from genkit.generation.decode_seam import check_plans
 from genkit.generation.events import OnEvent
 from genkit.generation.preview import preview
 from genkit.generation.prompts import as_argument, check_texts, note_unknown_words, read_events
+from genkit.generation.receipts.where import where
 from genkit.generation.sentinels import check_decoded, notes_on
 from genkit.generation.watch import Watch
 from genkit.plugins.catalogue import text_of
-from genkit.record.receipt import Attention, Receipt, Seconds, peak_memory_bytes, versions
+from genkit.record.receipt import Attention, Receipt, Seconds, versions
 from genkit.request import Request
 from genkit.schedulers.seeds import generator_of
 from genkit.video.video import Video
@@ -74,7 +74,7 @@ def sample(
     check_decoded(pipe.vae, frames, watch.infinite)
     _note_what_differs(run, watch, arguments, output.frames)
     receipt = Receipt(
-        **_where(pipe, context),
+        **where(pipe, context.card, context.session),
         seed=number,
         frames_asked=asked.get("num_frames"),
         frames=len(frames),
@@ -122,20 +122,6 @@ def _preview(context: Context, fps: float) -> Callable[[Tensor], Video | None]:
     if context.turns is None:
         return partial(preview, context.pipe, fps=fps)
     return partial(preview, context.pipe, fps=fps, heading=context.turns.estimate)
-
-
-def _where(pipe: Any, context: Context) -> dict[str, Any]:
-    """Return the fields of the receipt that say which model ran on what."""
-    device = str(EXECUTION_DEVICE.read(pipe))
-    model = next(iter(context.session.models.values()))
-    return {
-        "model": _model_name(pipe),
-        "family": context.card.family,
-        "pipeline": type(pipe).__name__,
-        "device": device,
-        "dtype": str(model.dtype).removeprefix("torch."),
-        "peak_memory_bytes": peak_memory_bytes(device),
-    }
 
 
 def _note_what_is_known(context: Context, prompt: Any, arguments: dict[str, Any]) -> None:
@@ -216,13 +202,6 @@ def _seconds(watch: Watch, ended: float) -> Seconds:
     return Seconds(
         denoise=denoise, per_step=denoise / max(1, watch.steps), decode=ended - done, total=ended - watch.begun
     )
-
-
-def _model_name(pipe: Any) -> str:
-    from genkit.tiny import TINY_WEIGHTS
-
-    path = str(SOURCE.find(pipe.config) or type(pipe).__name__)
-    return "tiny" if path == str(TINY_WEIGHTS) else path
 
 
 def _prompt_in_json(prompt: Any) -> Any:

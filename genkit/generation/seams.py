@@ -76,6 +76,7 @@ def _begin(context: Context, asked: Asked) -> Installed | None:
 
     def checked(original: Callable[..., Any], bound: inspect.BoundArguments) -> Any:
         asked.begin(context.session)
+        asked.owner.begin_call()
         return original(*bound.args, **bound.kwargs)
 
     return Shadow(context.pipe, CHECK, checked)
@@ -91,6 +92,7 @@ def _noise(context: Context, asked: Asked) -> Installed:
     def prepared(original: Callable[..., Any], bound: inspect.BoundArguments) -> Any:
         if not hasattr(context.pipe, CHECK):
             asked.begin(session)
+            asked.owner.begin_call()
         if cache is not None:
             cache.reset()
         latents, *others = _as_tuple(made := original(*bound.args, **bound.kwargs))
@@ -115,6 +117,7 @@ def _end(context: Context, asked: Asked) -> Installed:
         out = original(*bound.args, **bound.kwargs)
         if nearest_pipeline() is pipe:  # users may also call this method themselves
             asked.end(context.session)
+            asked.owner.end_call()
         return out
 
     return Shadow(pipe, "maybe_free_model_hooks", ended)

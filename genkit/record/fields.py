@@ -111,12 +111,14 @@ class Fields(Record):
     pipeline: str = Field(description="Class of the diffusers pipeline.")
     device: str = Field(description="Device it ran on.")
     dtype: str = Field(description="Data type of the weights.")
-    seed: int = Field(description="The seed, even if it was drawn.")
+    seed: int | None = Field(
+        description="The seed, even if it was drawn; None: of a direct call, whose noise is the caller's."
+    )
     frames_asked: int | None = Field(default=None, description="Frames requested; None left it to the model.")
-    frames: int = Field(description="Frames made.")
-    height: int = Field(description="Rows of pixels.")
-    width: int = Field(description="Columns of pixels.")
-    fps: float = Field(description="Frames per second.")
+    frames: int | None = Field(description="Frames made; None: of a direct call.")
+    height: int | None = Field(description="Rows of pixels; None: the pipeline's default, in a direct call.")
+    width: int | None = Field(description="Columns of pixels; None: the pipeline's default, in a direct call.")
+    fps: float | None = Field(description="Frames per second; None: of a direct call.")
     arguments: Annotated[dict[str, Any], BeforeValidator(plain)] = Field(
         default={}, description="Other arguments of the pipeline's call, including defaults."
     )

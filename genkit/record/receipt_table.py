@@ -27,7 +27,8 @@ def _lines(label: str, text: str) -> list[str]:
 def _rows(receipt: Fields) -> Iterator[tuple[str, str]]:
     yield "model", f"{receipt.model} ({', '.join(filter(None, (receipt.family, receipt.pipeline)))})"
     yield "video", _video(receipt)
-    yield "seed", str(receipt.seed)
+    if receipt.seed is not None:
+        yield "seed", str(receipt.seed)
     if receipt.arguments:
         yield "arguments", ", ".join(f"{name}={value}" for name, value in receipt.arguments.items())
     for index, plugin in enumerate(receipt.plugins or ("none",)):
@@ -49,6 +50,10 @@ def _rows(receipt: Fields) -> Iterator[tuple[str, str]]:
 
 def _video(receipt: Fields) -> str:
     asked = receipt.frames_asked
+    if receipt.frames is None or receipt.fps is None:
+        frames = "the default number of" if asked is None else asked
+        size = "" if None in (receipt.height, receipt.width) else f" of {receipt.height}x{receipt.width}"
+        return f"{frames} frames{size}, made by calling the pipeline itself"
     made = f"{receipt.frames} frames" + ("" if asked in (None, receipt.frames) else f" ({asked} were asked for)")
     return f"{made} of {receipt.height}x{receipt.width}, {receipt.fps:g} fps, {receipt.frames / receipt.fps:.2f} s"
 

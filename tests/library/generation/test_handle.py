@@ -210,3 +210,27 @@ def test_a_layer_out_of_reach_is_an_error_that_names_it():
     pipe.transformer.blocks[1].attn1.forward = lambda hidden, *rest: hidden
     with pytest.raises(genkit.GenkitError, match=r"transformer\.blocks\.1\.attn1 never called"):
         genkit.generate(pipe, "a red circle", seed=1, **SMALL)
+
+
+def test_a_direct_call_leaves_a_receipt() -> None:
+    pipe = families.FAMILIES["wan"]()
+    with genkit.apply(pipe, genkit.Radial(density=1.0, min_tokens=1)) as handle:
+        assert handle.receipts == [] and "nothing generated yet" in handle.report()
+        pipe(**families.call_arguments("wan"))
+        video = handle.generate("a red circle", **families.sizes("wan"))
+        pipe(**families.call_arguments("wan"))
+        first, second, third = handle.receipts
+    assert second == video.receipt
+    assert first.plugins == video.receipt.plugins and first.attention.calls == third.attention.calls > 0
+    assert (first.seed, first.frames, first.frames_asked) == (None, None, 17)
+    assert first.arguments["num_inference_steps"] == 2 and "generator" not in first.arguments
+    assert "17 frames of 48x64, made by calling the pipeline itself" in str(first)
+    assert str(third) in handle.report()
+
+
+def test_a_direct_call_that_fails_leaves_none() -> None:
+    pipe = families.FAMILIES["wan"]()
+    with genkit.apply(pipe) as handle:
+        with pytest.raises(ValueError, match="divisible by 16"):
+            pipe(**families.call_arguments("wan") | {"height": 47})
+        assert handle.receipts == []

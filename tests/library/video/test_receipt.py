@@ -95,7 +95,7 @@ def test_arguments_become_values_that_json_can_hold() -> None:
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"sede": 1}, "sede"), ({"fps": float("nan")}, "finite number"), ({"seed": None}, "seed"),
+    [({"sede": 1}, "sede"), ({"fps": float("nan")}, "finite number"), ({"seed": "seven"}, "seed"),
      ({"attention": {"cals": 1}}, "cals")],
 )  # fmt: skip
 def test_what_does_not_belong_is_refused(change: dict, message: str) -> None:

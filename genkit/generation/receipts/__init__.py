@@ -1,0 +1,1 @@
+"""Receipts of a run: which model ran on what, and what a direct call of the pipeline did."""
