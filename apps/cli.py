@@ -158,11 +158,19 @@ def plugins(*, as_json: Json = False) -> int:
 
 
 @app.command
-def models(*, as_json: Json = False) -> int:
-    """List the model families that plug-ins support."""
+def models(
+    name: Annotated[
+        str | None, Parameter(help="Family, hub id or the beginning of a family's name; all of it.")
+    ] = None,
+    *,
+    as_json: Json = False,
+) -> int:
+    """List the model families that plug-ins support, one line each, or all that is known of one."""
     from genkit.apps.commands import listing
 
-    print(listing.format_rows(listing.models(), as_json))
+    rows = listing.models(name)
+    brief = name is None and not as_json
+    print(listing.model_lines(rows) if brief else listing.format_rows(rows, as_json))
     return 0
 
 

@@ -29,7 +29,8 @@ def load(
     """Open a model and return the diffusers pipeline; everything is passed on to diffusers.
 
     Args:
-        model: ``"tiny"`` (the embedded model), a hub id, a folder with a diffusers pipeline, or a pipeline object.
+        model: ``"tiny"`` (the embedded model), a hub id, a short name that means one (``"mochi"``), a folder with a
+            diffusers pipeline, or a pipeline object.
         dtype: precision of the weights; None is bfloat16 on a GPU and float32 elsewhere (a given object keeps its own).
         device: ``"cpu"``, ``"cuda"``...; None takes a GPU if there is one (a given object stays where it is).
         offload: ``"model"`` or ``"sequential"`` CPU offload (needs a GPU); None keeps all on ``device``.
@@ -66,8 +67,10 @@ def _open_pipeline(model: str | Path, dtype: torch.dtype | None, device: str) ->
     if tiny and not folder.exists():
         raise GenkitError(f"the embedded model's weights are missing from this installation; {reinstall()}")
     if not folder.is_dir() and not _looks_like_hub_id(str(model)):
+        if (hub_id := _hub_id_of(str(model))) is not None:
+            return _open_pipeline(hub_id, dtype, device)
         raise UsageError(
-            f"there is no model {str(model)!r}: it is not 'tiny', a folder, or a hub id of the form owner/name; "
+            f"there is no model {str(model)!r}: it is not 'tiny', a folder, a short name, or a hub id (owner/name); "
             f"{nearest(str(model), _known_ids())}"
         )
     from diffusers import DiffusionPipeline
@@ -119,6 +122,12 @@ def _known_ids() -> list[str]:
     from genkit.pipelines.known import checkpoints
 
     return [hub_id for one in checkpoints() for hub_id in one.hub_ids]
+
+
+def _hub_id_of(name: str) -> str | None:
+    from genkit.pipelines.names import hub_id_of
+
+    return None if name == "tiny" else hub_id_of(name)
 
 
 def _natural_dtype(device: str, tiny: bool) -> torch.dtype:

@@ -7,7 +7,11 @@ from typing import Any
 
 from genkit.attention.facts.known import facts_of_name
 from genkit.checks.typed import tuple_text
-from genkit.pipelines.known import pipelines
+from genkit.checks.values import quote
+from genkit.errors import UsageError, nearest
+from genkit.pipelines.known import checkpoints, pipelines
+from genkit.pipelines.names import published_as
+from genkit.pipelines.pipeline_facts import PipelineFacts, Published
 from genkit.plugins import catalogue
 from genkit.record.visible import visible_lines
 from genkit.tiny.world import vocabulary
@@ -26,21 +30,49 @@ def plugins() -> list[Row]:
     return rows
 
 
-def models() -> list[Row]:
-    """Return every model family that plug-ins support; the embedded model also lists its vocabulary."""
+def models(name: str | None = None) -> list[Row]:
+    """Return the published checkpoints, one row a family; those that ``name`` may mean, with all that is known.
+
+    Raises:
+        UsageError: no family is called so.
+    """
+    wanted = None if name is None else published_as(name)
+    if wanted == []:
+        families = [one.family for one in checkpoints()]
+        raise UsageError(f"no model is called {quote(name)}; {nearest(str(name), families)}")
     rows = [
-        {name: getattr(one, name) for name in MODEL_FIELDS} | _model_row(facts.models[0])
+        {field: getattr(one, field) for field in MODEL_FIELDS} | _facts_row(facts, one)
         for facts in pipelines()
         for one in facts.published
+        if wanted is None or one in wanted
     ]
     return [row | {"words": vocabulary()} if row["family"] == "tiny" else row for row in rows]
 
 
-def _model_row(name: str) -> Row:
-    """Return what is known of the class of a model."""
-    facts = facts_of_name(name)
-    assert facts is not None, name
-    return {"model": name, "positions": facts.positions.making, "attention": [*facts.layers]}
+def _facts_row(facts: PipelineFacts, published: Published) -> Row:
+    """Return what is known of the class of a model, and of the pipelines that run it."""
+    model = facts_of_name(facts.models[0])
+    assert model is not None, facts.models
+    return {
+        "lengths": f"{published.frame_step}k + 1 frames",
+        "defaults": dict(published.defaults),
+        "model": facts.models[0],
+        "positions": model.positions.making,
+        "attention": [*model.layers],
+        "without_rules": dict(model.excluded),
+        "one_noise_level": model.one_level,
+        "guidance": facts.branches,
+    }
+
+
+def model_lines(rows: Iterable[Row]) -> str:
+    """Format one line for each family: short name, title, training clips, and where the weights are."""
+    lines = [
+        f"{row['family']:18} {row['title']:24.24} {row['native_frames']:4} frames at {row['fps']:g} fps  "
+        f"{', '.join(row['hub_ids'])}"
+        for row in rows
+    ]
+    return visible_lines("\n".join([*lines, "", "`genkit models NAME` says what is known of one."]))
 
 
 def format_rows(rows: Iterable[Row], as_json: bool) -> str:
@@ -68,4 +100,6 @@ def _default(value: Any) -> str:
 
 
 def _value(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {one}" for key, one in value.items()) or "none"
     return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)

@@ -72,4 +72,4 @@ def note_unknown_words(context: Context, prompt: Any) -> None:
     unknown = [word for word, _ in words if tokenizer.convert_tokens_to_ids(word) == tokenizer.unk_token_id]
     if unknown:
         said = ", ".join(repr(word) for word in dict.fromkeys(unknown))
-        context.session.run.note(f"the embedded model does not know {said}; `genkit models` lists its words")
+        context.session.run.note(f"the embedded model does not know {said}; `genkit models tiny` lists its words")

@@ -304,6 +304,21 @@ def test_models_names_every_family(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models"]) == 0
     text = capsys.readouterr().out
     assert all(hub_id in text for card in cards.values() for hub_id in card["hub_ids"])
+    assert all(sum(line.startswith(f"{family} ") for line in text.splitlines()) == 1 for family in cards)
+
+
+def test_models_says_all_that_is_known_of_one(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("hunyuanvideo", "hunyuanvideo-community/HunyuanVideo"):
+        assert main(["models", name]) == 0
+        text = capsys.readouterr().out
+        assert "license" not in text and "licence: tencent" in text and "lengths: 4k + 1 frames" in text
+        assert "it sees text alone" in text
+    assert main(["models", "wan", "--json"]) == 0
+    assert {card["family"] for card in json.loads(capsys.readouterr().out)} == {"wan", "wan2.2", "wan2.2-5b"}
+    assert main(["models", "tiny"]) == 0
+    assert "circle" in capsys.readouterr().out
+    assert main(["models", "mochy"]) == 2
+    assert "no model is called 'mochy'; did you mean 'mochi'" in capsys.readouterr().err.replace("\n", " ")
 
 
 def test_doctor_has_a_line_for_everything(capsys: pytest.CaptureFixture[str]) -> None:
