@@ -131,7 +131,8 @@ class Handle:
         with self._alone():
             video = sample(self.context, prompt, asked, seed=seed, fps=fps, on_event=on_event)
         self.last = video
-        self.receipts.append(video.receipt)
+        if video.receipt is not None:
+            self.receipts.append(video.receipt)
         return video
 
     def begin_call(self) -> None:
