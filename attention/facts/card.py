@@ -15,6 +15,10 @@ Branches = Literal["names", "halves", "order"]
 batch; or by its number since the last solver step, cond first."""
 
 
+Prompts = Literal["pairs", "masked pairs"]
+"""Answer of ``encode_prompt``: prompt and negative prompt, or each of them with its mask."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Card:
     """One pipeline, as its classes, its configuration and what was published of its checkpoint describe it."""
@@ -35,6 +39,8 @@ class Card:
     """Pipeline attribute with the pixels per latent row or column."""
     branches: Branches = "names"
     """How guidance branches are distinguished."""
+    prompts: Prompts | None = None
+    """Answer of ``encode_prompt``; None: another one, so that prompts over time are refused."""
     ascending_sigmas: bool = False
     """True if the scheduler's sigmas rise from 0 to 1 as the noise decreases."""
     frame_multiple: int | None = None

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from genkit.attention.model.callers import nearest_pipeline
 from genkit.attention.model.session import Session
+from genkit.errors import UsageError
 from genkit.generation.asked import Asked, begin_record
 from genkit.generation.context import Context
 from genkit.generation.decode_seam import decode_seam
@@ -132,6 +133,11 @@ def _text(context: Context, asked: Asked) -> Installed | None:
     session, plan = context.session, context.text
     if plan is None:
         return None
+    if context.card.prompts is None:
+        raise UsageError(
+            f"{plan.name} joins the encoded texts of events, and it is not known where in the answer of this "
+            f"{type(context.pipe).__name__} they stand, or its model cuts them at a fixed place; leave {plan.name} out"
+        )
 
     def encoded(original: Callable[..., Any], bound: inspect.BoundArguments) -> Any:
         begin_record(session)

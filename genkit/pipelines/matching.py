@@ -35,6 +35,7 @@ def card_of(pipe: Any) -> Card:
         stride_attribute=facts.stride_attribute,
         size_attribute=facts.size_attribute,
         branches=facts.branches,
+        prompts=facts.prompts,
         ascending_sigmas=facts.ascending_sigmas,
         frame_multiple=published.multiple if published else None,
         one_level=next(iter(models.values())).one_level,

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from genkit.attention.facts.card import Branches, Card
+from genkit.attention.facts.card import Branches, Card, Prompts
 from genkit.attention.facts.model_facts import ModelFacts
 from genkit.attention.facts.volume import Arguments
 
@@ -59,6 +59,8 @@ class PipelineFacts:
     """Pipeline attribute with the pixels per latent row or column."""
     branches: Branches = "names"
     """How guidance branches are distinguished."""
+    prompts: Prompts | None = None
+    """Answer of ``encode_prompt``; None: another one, so that prompts over time are refused."""
     ascending_sigmas: bool = False
     """True if the scheduler's sigmas rise from 0 to 1 as the noise decreases."""
     largest: Callable[[Any], tuple[int, int]] | None = None

@@ -28,6 +28,7 @@ FAMILIES = (
     PipelineFacts(
         name="cogvideox",
         models=("CogVideoXTransformer3DModel",),
+        prompts="pairs",
         branches="halves",
         read=_longer_clips,
         published=(

@@ -6,6 +6,7 @@ FAMILIES = (
     PipelineFacts(
         name="ltx",
         models=("LTXVideoTransformer3DModel",),
+        prompts="masked pairs",
         stride_attribute="vae_temporal_compression_ratio",
         size_attribute="vae_spatial_compression_ratio",
         branches="halves",

@@ -6,6 +6,7 @@ FAMILIES = (
     PipelineFacts(
         name="mochi",
         models=("MochiTransformer3DModel",),
+        prompts="masked pairs",
         stride_attribute="vae_temporal_scale_factor",
         size_attribute="vae_spatial_scale_factor",
         branches="halves",

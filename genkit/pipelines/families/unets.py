@@ -19,6 +19,7 @@ FAMILIES = (
     PipelineFacts(
         name="animatediff",
         models=("UNetMotionModel",),
+        prompts="pairs",
         components=("unet",),
         stride_attribute=None,
         size_attribute="vae_scale_factor",
@@ -39,6 +40,7 @@ FAMILIES = (
     PipelineFacts(
         name="text-to-video-sd",
         models=("UNet3DConditionModel",),
+        prompts="pairs",
         components=("unet",),
         stride_attribute=None,
         size_attribute="vae_scale_factor",

@@ -24,8 +24,11 @@ def _has_two_experts(pipe: Any) -> bool:
     return getattr(pipe, "transformer_2", None) is not None or configured(pipe, "boundary_ratio") is not None
 
 
-def _experts(card: Card, pipe: Any) -> Card:
-    """An expert knows the noise levels of its part of the schedule only."""
+def _of_checkpoint(card: Card, pipe: Any) -> Card:
+    """An expert knows the noise levels of its part of the schedule only; a model that reads an image cuts its text
+    from the image's tokens at 512, so that the texts of several events would be taken for the image."""
+    if configured(card.model(pipe), "added_kv_proj_dim") is not None:
+        card = replace(card, prompts=None)
     if not _has_two_experts(pipe):
         return card
     return replace(card, one_level="each of its two experts knows only the high or only the low noise levels")
@@ -35,7 +38,8 @@ FAMILIES = (
     PipelineFacts(
         name="wan",
         models=("WanTransformer3DModel",),
-        read=_experts,
+        prompts="pairs",
+        read=_of_checkpoint,
         published=(
             Published(
                 family="tiny",

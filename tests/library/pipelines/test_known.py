@@ -148,3 +148,23 @@ def test_an_index_is_judged_as_its_pipeline_is() -> None:
         check_index(diffusers.FluxPipeline, {"transformer": ["diffusers", "FluxTransformer2DModel"]})
     with pytest.raises(genkit.UsageError, match="it has no denoising model"):
         check_index(diffusers.LTXLatentUpsamplePipeline, {"vae": ["diffusers", "AutoencoderKLLTXVideo"]})
+
+
+def test_prompts_over_time_are_refused_where_encoded_texts_cannot_be_joined() -> None:
+    genkit.register(replace(known.OURS[0], prompts=None), replace=True)
+    pipe = families.FAMILIES["wan"]()
+    with pytest.raises(
+        genkit.UsageError, match="timeline joins the encoded texts of events, and it is not known where"
+    ):
+        genkit.apply(pipe, genkit.Timeline())
+    assert "_genkit_handle" not in vars(pipe)
+
+
+def test_a_wan_that_reads_an_image_takes_no_timeline() -> None:
+    """Its cross attention takes all but the last 512 tokens for the image, whatever the text's length."""
+    from small_pipelines import SMALL
+
+    with_image = SMALL["WanImageToVideoPipeline"].build()
+    assert with_image.transformer.config.added_kv_proj_dim is not None
+    with pytest.raises(genkit.UsageError, match="its model cuts them at a fixed place"):
+        genkit.apply(with_image, genkit.Timeline())
