@@ -167,17 +167,19 @@ def curve(
 @app.command
 def tune(
     *,
+    operator: Annotated[list[str] | None, Parameter(help="Operator, such as pool; default: all; repeatable.")] = None,
     width: Annotated[list[int] | None, Parameter(help="Head width; default: 64 and 128; repeatable.")] = None,
     dtype: Annotated[list[str] | None, Parameter(help="Data type; default: both 16-bit types; repeatable.")] = None,
     device: Device = None,
     out: Out = None,
 ) -> int:
-    """Time candidate launch settings of the block-sparse Triton kernel."""
+    """Check and time candidate launch settings of the Triton kernels."""
     from genkit.benchmarks.speed.tuning import TuneConfig
     from genkit.benchmarks.speed.tuning import tune as measure
 
     chosen: dict[str, Any] = {"widths": tuple(width)} if width else {}
     chosen |= {"dtypes": tuple(dtype)} if dtype else {}
+    chosen |= {"operators": tuple(operator)} if operator else {}
     return _run_with_rows(out, lambda write: measure(TuneConfig(device=device, **chosen), write, _say))
 
 

@@ -84,7 +84,10 @@ def parts(device: str | None) -> dict[str, Run]:
     for name in ("wan-14b-720p", "hunyuan-720p"):
         found[f"step {name}"] = _step(name, device)
     for width, dtype, block in itertools.product((128, 64), ("bfloat16", "float16"), (128, 64)):
-        found[f"tune {width} {dtype} {block}"] = _tune(width, dtype, block, device)
+        case = TuneConfig(operators=("block_sparse",), widths=(width,), dtypes=(dtype,), blocks=(block,), device=device)
+        found[f"tune {width} {dtype} {block}"] = _tune(case)
+    for name in ("threshold", "block_mass", "pool", "permute"):
+        found[f"tune {name}"] = _tune(TuneConfig(operators=(name,), blocks=(64,), device=device))
     for name in ("wan-1.3b-480p", "ltx"):
         found[f"kernel {name}"] = _kernel(name, device)
     return found
@@ -110,8 +113,7 @@ def _step(name: str, device: str | None) -> Run:
     return lambda tell, say: step(StepConfig(models=(name,), device=device), tell, say)
 
 
-def _tune(width: int, dtype: str, block: int, device: str | None) -> Run:
-    config = TuneConfig(widths=(width,), dtypes=(dtype,), blocks=(block,), device=device)
+def _tune(config: TuneConfig) -> Run:
     return lambda tell, say: tune(config, tell, say)
 
 

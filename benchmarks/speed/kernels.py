@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from genkit.attention.geometry.grid import VideoGrid
 from genkit.benchmarks.speed.attention import models_for
 from genkit.benchmarks.timing.baselines import attempt
 from genkit.benchmarks.timing.gate import require_correct
@@ -13,7 +14,6 @@ from genkit.benchmarks.timing.machine import Timing, choose_device, choose_dtype
 from genkit.benchmarks.timing.masks import mask_of
 from genkit.benchmarks.timing.operators import OPERATORS, Inputs, Operator, own_impl
 from genkit.benchmarks.timing.random_tensors import query_key_value
-from genkit.benchmarks.timing.real_models import RealModel
 from genkit.benchmarks.timing.results import Row, Say, Tell
 from genkit.errors import UsageError, nearest
 
@@ -63,7 +63,7 @@ def kernels(config: KernelConfig, tell: Tell, say: Say) -> None:
             tell({"bench": "check", **check, **about})
         say(heading(about, dtype, config.seed))
         say(f"{model.title}, {model.grid.tokens:,} tokens, {model.heads} heads; {model.scaling}".rstrip("; "))
-        given = inputs_of(model, dtype, device, config.block, config.seed)
+        given = inputs_of(model.grid, model.heads, model.width, dtype, device, config.block, config.seed)
         for name in config.kernels or OPERATORS:
             row: Row = {"bench": "kernel", "kernel": name, "shape": model.name, "scaled_from": model.scaled_from}
             row |= {"tensor": list(given.q.shape), "block": config.block, "density": given.plan.density}
@@ -77,12 +77,14 @@ def _check(config: KernelConfig, dtype: torch.dtype, width: int, device: torch.d
     return require_correct(config.impl, dtype, [width], device, blocks=[config.block], others=config.block)
 
 
-def inputs_of(model: RealModel, dtype: torch.dtype, device: torch.device, block: int, seed: int) -> Inputs:
+def inputs_of(
+    grid: VideoGrid, heads: int, width: int, dtype: torch.dtype, device: torch.device, block: int, seed: int
+) -> Inputs:
     """Draw one layer of a model, with a scattered plan, a random order and a plausible log-sum-exp."""
-    q, k, v = query_key_value(model.grid, model.heads, model.width, dtype, device, seed)
-    plan = mask_of("scattered", model.grid, model.heads, block=block, density=DENSITY, seed=seed)
-    order = torch.randperm(model.grid.tokens, generator=torch.Generator().manual_seed(seed))
-    lse = torch.full(q.shape[:3], math.log(model.grid.tokens), device=device)
+    q, k, v = query_key_value(grid, heads, width, dtype, device, seed)
+    plan = mask_of("scattered", grid, heads, block=block, density=DENSITY, seed=seed)
+    order = torch.randperm(grid.tokens, generator=torch.Generator().manual_seed(seed))
+    lse = torch.full(q.shape[:3], math.log(grid.tokens), device=device)
     return Inputs(q=q, k=k, v=v, plan=plan.to(device), lse=lse, order=order[None, None].to(device))
 
 

@@ -87,6 +87,16 @@ def require_correct(
     return [asdict(x) for x in found]
 
 
+def reason_not_to_time(operator: str, given: Inputs, impl: str) -> str | None:
+    """Return the reason an operator does not run on ``given`` or is wrong, with its tail too; None if it is correct."""
+    names = [name for name in OPERATORS if name == operator or name.startswith(f"{operator} ")]
+    try:
+        wrong = [x for x in _verdicts(names, given, impl) if not x.correct]
+    except UsageError as error:
+        return str(error)
+    return _describe(wrong[0]) if wrong else None
+
+
 def _describe(verdict: Verdict) -> str:
     name = f"{verdict.operator} ({verdict.impl}, {verdict.dtype}, D {verdict.width}, blocks of {verdict.block})"
     if verdict.reason:

@@ -190,7 +190,7 @@ OPERATORS: dict[str, Operator] = {
         unit="GB/s",
     ),
 }
-"""Operators by name; each is a folder of `genkit.attention`."""
+"""Operators by name; the first word is the folder in `genkit.attention.operators`."""
 
 
 def own_impl(operator: Operator, asked: str) -> str:

@@ -19,7 +19,6 @@ from triton.compiler import ASTSource
 
 from genkit.attention.operators.block_mass import triton as block_mass
 from genkit.attention.operators.block_sparse import triton as block_sparse
-from genkit.attention.operators.block_sparse.launch import choose
 from genkit.attention.operators.permute import triton as permute
 from genkit.attention.operators.pool import triton as pool
 from genkit.attention.operators.threshold import triton as threshold
@@ -48,30 +47,25 @@ FLOATS = {"scale", "tau", "log2e"}
 
 
 def kernels(chip: int) -> Iterator[tuple[str, Any, dict[str, Any], dict[str, int], dict[str, str]]]:
-    """Name, kernel, constants, launch options and pointers of each variant that is shipped for a chip."""
+    """Name, kernel, constants, launch options and pointers of each variant, with the launch numbers of a chip."""
     dtype = torch.bfloat16
     for width in (64, 128):
-        numbers = choose(chip // 10, width, dtype)
-        options = {"num_warps": numbers.warps, "num_stages": numbers.stages}
+        launch = block_sparse.TABLE.choose(chip, width, dtype, 128)
         for tail in (False, True):
-            constants = block_sparse.constants(width, 128, numbers, dtype, tabled=False, tail=tail)
+            constants = block_sparse.constants(launch, width, 128, dtype, tabled=False, tail=tail)
             name = f"block_sparse{'+tail' if tail else ''} D={width}"
-            yield name, block_sparse._forward, constants, options, {"valid_ptr": "*i1"}
-        constants = threshold.constants(width, 64, dtype)
-        yield f"threshold D={width}", threshold._forward, constants, threshold.options(width), {"valid_ptr": "*i1"}
-    constants = block_mass.constants(128, 64, dtype)
-    yield "block_mass D=128", block_mass._forward, constants, block_mass.options(128), {"valid_ptr": "*i8"}
-    yield (
-        "pool D=128",
-        pool._forward,
-        {"WIDTH": 128, "PADDED": 128, "BLOCK": 64, "ROWS": pool.ROWS},
-        {},
-        {
-            "valid_ptr": "*i8",
-            "mean_ptr": "*fp32",
-        },
-    )
-    yield "permute D=128", permute._forward, {"WIDTH": 128, "PADDED": 128, "ROWS": permute.ROWS}, {}, {}
+            yield name, block_sparse._forward, constants, launch.keywords(), {"valid_ptr": "*i1"}
+        launch = threshold.TABLE.choose(chip, width, dtype, 64)
+        constants = threshold.constants(launch, width, 64, dtype)
+        yield f"threshold D={width}", threshold._forward, constants, launch.keywords(), {"valid_ptr": "*i1"}
+    launch = block_mass.TABLE.choose(chip, 128, dtype, 64)
+    constants = block_mass.constants(launch, 128, 64, dtype)
+    yield "block_mass D=128", block_mass._forward, constants, launch.keywords(), {"valid_ptr": "*i8"}
+    launch = pool.TABLE.choose(chip, 128, dtype, 64)
+    constants = pool.constants(launch, 128, 64)
+    yield "pool D=128", pool._forward, constants, launch.keywords(), {"valid_ptr": "*i8", "mean_ptr": "*fp32"}
+    launch = permute.TABLE.choose(chip, 128, dtype, 0)
+    yield "permute D=128", permute._forward, permute.constants(launch, 128), launch.keywords(), {}
 
 
 def needs(kernel: Any, constants: dict[str, Any], options: dict[str, int], pointers: dict[str, str], chip: int) -> Any:

@@ -6,10 +6,9 @@ import triton.language as tl
 from torch import Tensor
 
 from genkit.attention.operators import triton as shared
+from genkit.attention.operators.block_mass.launch import TABLE
+from genkit.attention.operators.launch import Launch
 from genkit.attention.operators.triton import LOG2E, batch_stride, load_queries, strides
-
-KEYS = 64
-"""Keys read at once, or fewer if a block has fewer."""
 
 
 def refusal(q: Tensor, block: int) -> str | None:
@@ -30,6 +29,7 @@ def mass_of_blocks(q: Tensor, k: Tensor, lse: Tensor, valid: Tensor, block: int,
     """Run the kernel, as an operator of PyTorch; ``valid`` int8 ``[B or 1, Nk]``."""
     batch, heads, queries, width = q.shape
     mass = _empty(q, k, block)
+    launch = TABLE.choose_for(q, block)
     _forward[(mass.shape[2], batch * heads)](
         q,
         k,
@@ -44,28 +44,22 @@ def mass_of_blocks(q: Tensor, k: Tensor, lse: Tensor, valid: Tensor, block: int,
         mass.shape[3],
         scale * LOG2E.value,
         LOG2E.value,
-        **constants(width, block, q.dtype),
-        **options(width),
+        **constants(launch, width, block, q.dtype),
+        **launch.keywords(),
     )
     return mass
 
 
-def constants(width: int, block: int, dtype: torch.dtype) -> dict[str, object]:
+def constants(launch: Launch, width: int, block: int, dtype: torch.dtype) -> dict[str, object]:
     """Return the compile-time constants of the kernel."""
-    padded = max(16, triton.next_power_of_2(block))
     return {
         "WIDTH": width,
         "PADDED": max(16, triton.next_power_of_2(width)),
         "BLOCK": block,
-        "QUERIES": padded,
-        "KEYS": min(KEYS, padded),
+        "QUERIES": max(16, triton.next_power_of_2(block)),
+        "KEYS": launch.keys,
         "PRECISION": "ieee" if dtype == torch.float32 else "tf32",
     }
-
-
-def options(width: int) -> dict[str, int]:
-    """Return the launch numbers."""
-    return {"num_warps": 4 if width <= 64 else 8, "num_stages": 2}
 
 
 @mass_of_blocks.register_fake

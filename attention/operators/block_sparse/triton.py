@@ -12,8 +12,9 @@ from torch import Tensor
 
 from genkit.attention.geometry.plan import Lists, split_lists
 from genkit.attention.operators import triton as shared
-from genkit.attention.operators.block_sparse.launch import Launch, launch_for
+from genkit.attention.operators.block_sparse.launch import TABLE
 from genkit.attention.operators.block_sparse.read_mask import ReadMask
+from genkit.attention.operators.launch import Launch
 from genkit.attention.operators.triton import (
     LN2,
     LOG2E,
@@ -74,7 +75,7 @@ def attend(
     """Run the kernel, as an operator of PyTorch; ``forward`` makes lists, tokens and tail."""
     batch, heads, queries, width = q.shape
     out, lse = _empty(q, v)
-    launch = launch_for(q, block)
+    launch = TABLE.choose_for(q, block)
     tiles = triton.cdiv(block, launch.queries)
     grid = (triton.cdiv(queries, block) * tiles, batch * heads)
     _forward[grid](
@@ -106,15 +107,14 @@ def attend(
         whole_block.shape[3],
         table.shape[1],
         scale * LOG2E.value,
-        **constants(width, block, launch, q.dtype, tabled=table.numel() > 1, tail=keep is not None),
-        num_warps=launch.warps,
-        num_stages=launch.stages,
+        **constants(launch, width, block, q.dtype, tabled=table.numel() > 1, tail=keep is not None),
+        **launch.keywords(),
     )
     return out, lse
 
 
 def constants(
-    width: int, block: int, launch: Launch, dtype: torch.dtype, *, tabled: bool, tail: bool
+    launch: Launch, width: int, block: int, dtype: torch.dtype, *, tabled: bool, tail: bool
 ) -> dict[str, object]:
     """Return the compile-time constants of the kernel; ``tabled``: visible frames cut blocks."""
     return {

@@ -6,9 +6,8 @@ import triton.language as tl
 from torch import Tensor
 
 from genkit.attention.operators import triton as shared
-
-ROWS = 32
-"""Tokens copied by a program."""
+from genkit.attention.operators.launch import Launch
+from genkit.attention.operators.permute.launch import TABLE
 
 
 def refusal(x: Tensor) -> str | None:
@@ -23,7 +22,8 @@ def gather_tokens(x: Tensor, order: Tensor) -> Tensor:
     out = _empty(x, order)
     count = order.shape[2]
     order = order.contiguous()
-    _forward[(triton.cdiv(count, ROWS), batch * heads)](
+    launch = TABLE.choose_for(x, block=0)
+    _forward[(triton.cdiv(count, launch.queries), batch * heads)](
         x,
         order,
         out,
@@ -32,11 +32,15 @@ def gather_tokens(x: Tensor, order: Tensor) -> Tensor:
         shared.batch_stride(order, 1),
         heads,
         count,
-        WIDTH=width,
-        PADDED=triton.next_power_of_2(width),
-        ROWS=ROWS,
+        **constants(launch, width),
+        **launch.keywords(),
     )
     return out
+
+
+def constants(launch: Launch, width: int) -> dict[str, object]:
+    """Return the compile-time constants of the kernel."""
+    return {"WIDTH": width, "PADDED": triton.next_power_of_2(width), "ROWS": launch.queries}
 
 
 @gather_tokens.register_fake

@@ -6,9 +6,8 @@ import triton.language as tl
 from torch import Tensor
 
 from genkit.attention.operators import triton as shared
-
-ROWS = 16
-"""Tokens read at once."""
+from genkit.attention.operators.launch import Launch
+from genkit.attention.operators.pool.launch import TABLE
 
 
 def refusal(x: Tensor) -> str | None:
@@ -27,6 +26,7 @@ def pool_blocks(x: Tensor, valid: Tensor, block: int) -> tuple[Tensor, Tensor]:
     """Run the kernel, as an operator of PyTorch; ``valid`` int8 ``[B or 1, N]``."""
     batch, heads, tokens, width = x.shape
     mean, similarity = _empty(x, block)
+    launch = TABLE.choose_for(x, block)
     _forward[(mean.shape[2], batch * heads)](
         x,
         valid,
@@ -37,12 +37,15 @@ def pool_blocks(x: Tensor, valid: Tensor, block: int) -> tuple[Tensor, Tensor]:
         heads,
         tokens,
         mean.shape[2],
-        WIDTH=width,
-        PADDED=triton.next_power_of_2(width),
-        BLOCK=block,
-        ROWS=ROWS,
+        **constants(launch, width, block),
+        **launch.keywords(),
     )
     return mean, similarity
+
+
+def constants(launch: Launch, width: int, block: int) -> dict[str, object]:
+    """Return the compile-time constants of the kernel."""
+    return {"WIDTH": width, "PADDED": triton.next_power_of_2(width), "BLOCK": block, "ROWS": launch.keys}
 
 
 @pool_blocks.register_fake

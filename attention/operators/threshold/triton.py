@@ -11,12 +11,11 @@ from torch import Tensor
 
 from genkit.attention.geometry.blocks import count_in_blocks
 from genkit.attention.operators import triton as shared
+from genkit.attention.operators.launch import Launch
 from genkit.attention.operators.pool import pool
+from genkit.attention.operators.threshold.launch import TABLE
 from genkit.attention.operators.threshold.plan import spread_of
 from genkit.attention.operators.triton import LOG2E, batch_stride, load_queries, online_softmax_update, strides
-
-GROUP = 32
-"""Key blocks whose means are read together."""
 
 
 def refusal(q: Tensor, block: int) -> str | None:
@@ -60,6 +59,7 @@ def attend(
     """Run the kernel, as an operator of PyTorch; ``forward`` makes means and spread."""
     batch, heads, tokens, width = q.shape
     out, exact = _empty(q, v, block)
+    launch = TABLE.choose_for(q, block)
     _forward[(exact.shape[2], batch * heads)](
         q,
         k,
@@ -81,26 +81,21 @@ def attend(
         exact.shape[2],
         scale,
         tau,
-        **constants(width, block, q.dtype),
-        **options(width),
+        **constants(launch, width, block, q.dtype),
+        **launch.keywords(),
     )
     return out, exact
 
 
-def constants(width: int, block: int, dtype: torch.dtype) -> dict[str, object]:
+def constants(launch: Launch, width: int, block: int, dtype: torch.dtype) -> dict[str, object]:
     """Return the compile-time constants of the kernel."""
     return {
         "WIDTH": width,
         "PADDED": max(16, triton.next_power_of_2(width)),
         "BLOCK": block,
-        "GROUP": GROUP,
+        "GROUP": launch.keys,
         "PRECISION": "ieee" if dtype == torch.float32 else "tf32",
     }
-
-
-def options(width: int) -> dict[str, int]:
-    """Return the launch numbers."""
-    return {"num_warps": 4 if width <= 64 else 8, "num_stages": 2}
 
 
 @attend.register_fake

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from genkit.attention.geometry.plan import BlockPlan
-from genkit.attention.operators.block_sparse import block_sparse, launch, reference
+from genkit.attention.operators.block_sparse import block_sparse, reference
 from genkit.attention.operators.block_sparse import triton as kernel
 from genkit.attention.operators.block_sparse.read_mask import ReadMask
 
@@ -139,9 +139,3 @@ def test_the_operator_is_known_to_the_compiler() -> None:
     lists = (*plan.lists, *plan.lists)
     args = (q, k, v, *lists, tokens.rows, tokens.cols, tokens.table, tokens.valid, None, None, None, None, 16, 0.2)
     torch.library.opcheck(kernel.attend, args, test_utils=("test_schema", "test_faketensor"))
-
-
-def test_launch_numbers_never_exceed_what_a_block_needs() -> None:
-    q = draw(1, 1, 64, 128, dtype=torch.float16)
-    numbers = launch.launch_for(q, 24)
-    assert numbers.queries == 32 and numbers.keys == 32

@@ -1,4 +1,4 @@
-"""`genkit bench gpu`, `tune`, `kernel` and `curve`: parts that are resumed, goals, launch numbers, the picture."""
+"""`genkit bench gpu`, `kernel` and `curve`: parts that are resumed, goals, the picture."""
 
 import json
 import time
@@ -13,13 +13,11 @@ import torch
 from tree import TOP
 
 from genkit.apps.cli import main
-from genkit.attention.geometry.grid import VideoGrid
-from genkit.attention.operators.block_sparse import triton as kernel
-from genkit.attention.operators.block_sparse.launch import Launch, launch_for
 from genkit.attention.planners.sparge import SpargePlanner
 from genkit.benchmarks.gpu import run as gpu
 from genkit.benchmarks.gpu.goals import goal_lines, goals, latest
-from genkit.benchmarks.speed import attention, curve_page, kernels, tuning
+from genkit.benchmarks.speed import attention, curve_page, kernels
+from genkit.benchmarks.speed.candidates import SMALL
 from genkit.benchmarks.speed.curve import LONGEST, CurveConfig, curve, verdict
 from genkit.benchmarks.timing.operators import OPERATORS
 from genkit.benchmarks.timing.real_models import MODELS
@@ -95,6 +93,7 @@ def test_the_parts_are_everything_that_is_to_be_known() -> None:
     assert names[:3] == ["check float32", "check float16", "check bfloat16"]
     assert {f"attention {name}" for name in MODELS} <= set(names)
     assert {"step wan-14b-720p", "step hunyuan-720p", "tune 128 bfloat16 128", "tune 64 float16 64"} <= set(names)
+    assert {f"tune {name}" for name in SMALL if name != "block_sparse"} <= set(names)
 
 
 def timed(density: float, ms: float, **change: Any) -> dict[str, Any]:
@@ -128,46 +127,6 @@ def test_goals_are_told_of_the_last_finished_run_only() -> None:
     assert goal_lines(latest(old)) == ["nothing was timed yet"]
 
 
-def test_launch_numbers_are_tried_checked_and_put_back() -> None:
-    rows: list[dict[str, Any]] = []
-    config = tuning.TuneConfig(
-        widths=(16,), dtypes=("float32",), blocks=(16,), candidates=(Launch(16, 16, 4, 2), Launch(32, 16, 4, 2)),
-        grid=VideoGrid(frames=2, rows=4, cols=6), device="cpu", repeats=1,
-    )  # fmt: skip
-    said: list[str] = []
-    tuning.tune(config, rows.append, said.append)
-    (row,) = rows
-    assert row["launch"] == {"queries": 16, "keys": 16, "warps": 4, "stages": 2}, "32 rows are wider than the block"
-    assert row["unavailable"] is None and row["dense_ms"] > 0 and row["sparse_tflops"] > 0
-    assert said[0].startswith("D 16 float32 in blocks of 16: queries 16, keys 16, warps 4, stages 2; ")
-    assert kernel.launch_for is launch_for
-
-
-def test_inside_the_kernel_runs_with_the_numbers() -> None:
-    with pytest.raises(RuntimeError, match="on purpose"), tuning.use_launch(Launch(16, 32, 8, 3)):
-        assert kernel.launch_for(torch.zeros(1), 64) == Launch(16, 32, 8, 3)
-        raise RuntimeError("on purpose")
-    assert kernel.launch_for is launch_for
-
-
-def candidate(dense: float, sparse: float, **change: Any) -> dict[str, Any]:
-    launch = {"queries": int(dense), "keys": 16, "warps": 4, "stages": 2}
-    row = {"width": 64, "dtype": "bfloat16", "block": 128, "launch": launch, "unavailable": None}
-    return row | {"dense_ms": dense, "sparse_ms": sparse, "dense_tflops": 5.0, "sparse_tflops": 4.0} | change
-
-
-def test_the_best_launch_has_the_least_product_of_times() -> None:
-    wrong = candidate(1, 1, unavailable="it errs")
-    table = tuning.launch_table([candidate(10, 5), candidate(12, 3), wrong, candidate(7, 7, width=128)])
-    assert table["D 64 bfloat16, block 128"]["queries"] == 12 and table["D 128 bfloat16, block 128"]["queries"] == 7
-    assert tuning.best_of([wrong]) is None and tuning.launch_table([wrong]) == {}
-
-
-def test_widths_that_the_kernel_does_not_have_are_refused(capsys: Any) -> None:
-    assert main(["bench", "tune", "--width", "512"]) == 2
-    assert capsys.readouterr().err == "genkit: width=512 cannot be tuned; the kernel's heads are 16 to 256 wide\n"
-
-
 def test_every_operator_has_a_row_with_its_rate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Any) -> None:
     monkeypatch.setattr(attention, "CPU_TOKENS", 200)
     out = tmp_path / "rows.jsonl"
@@ -187,7 +146,8 @@ def test_every_operator_has_a_row_with_its_rate(monkeypatch: pytest.MonkeyPatch,
 
 
 def test_inputs_of_an_operator_are_one_layer_of_the_model() -> None:
-    given = kernels.inputs_of(MODELS["cogvideox"].scale(150, 2), torch.float32, torch.device("cpu"), 16, 0)
+    model = MODELS["cogvideox"].scale(150, 2)
+    given = kernels.inputs_of(model.grid, model.heads, model.width, torch.float32, torch.device("cpu"), 16, 0)
     assert given.q.shape[2] == given.plan.queries == given.order.shape[2] == len(given.order.unique())
 
 
