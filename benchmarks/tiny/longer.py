@@ -19,8 +19,8 @@ from genkit.benchmarks.evaluate.stats import UNIT, Stat, estimate
 from genkit.benchmarks.tiny.embedded import open_embedded
 from genkit.errors import GenkitError
 from genkit.plugins import catalogue
-from genkit.tiny.evaluate import held_out_scenes
 from genkit.tiny.oracle import read, score
+from genkit.tiny.tally import held_out_scenes
 from genkit.tiny.verdict import AT_REST, verdict
 from genkit.tiny.world import NATIVE_FRAMES, Scene, caption
 from genkit.video.recipe import SCHEMA_VERSION

@@ -32,8 +32,8 @@ from genkit.benchmarks.tiny.table import check_goals, table, write_section
 from genkit.errors import GenkitError, UsageError, nearest
 from genkit.plugins import catalogue
 from genkit.plugins.sparse import methods
-from genkit.tiny.evaluate import held_out_scenes
 from genkit.tiny.oracle import Reading, read, read_windows, score
+from genkit.tiny.tally import held_out_scenes
 from genkit.tiny.world import NATIVE_FRAMES, Scene, caption
 from genkit.video.recipe import SCHEMA_VERSION
 from genkit.video.video import Video

@@ -9,6 +9,8 @@ from diffusers.models.modeling_outputs import AutoencoderKLOutput
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
+from genkit.tiny.models.seams import SeamDecoder
+
 
 class DeterministicLatents:
     """A latent distribution without variance, so that ``sample`` and ``mode`` agree."""
@@ -31,7 +33,8 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):
     ``k`` is ``scale_factor_temporal`` (pixel frames per latent frame) and ``k'`` is ``scale_factor_spatial``. The first
     frame is separate, as in Wan: it is repeated ``k`` times for encoding and averaged in decoding, so that a single
     image uses the same components as a clip. ``latents_mean`` and ``latents_std`` have ``WanPipeline``'s meaning:
-    normalised latents are ``(z - mean) / std``.
+    normalised latents are ``(z - mean) / std``. ``world`` is the version of the world that the model beside it learned.
+    With ``seams`` a small convolutional network adds what it finds in the patches around each one.
     """
 
     @register_to_config
@@ -42,11 +45,14 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):
         scale_factor_spatial: int = 8,
         latents_mean: tuple[float, ...] = (0.0,) * 32,
         latents_std: tuple[float, ...] = (1.0,) * 32,
+        world: int = 1,
+        seams: bool = False,
     ) -> None:
         super().__init__()
         size = 3 * scale_factor_temporal * scale_factor_spatial**2
         self.components = nn.Parameter(torch.eye(z_dim, size))  # orthonormal rows
         self.center = nn.Parameter(torch.zeros(size))
+        self.seam_decoder = SeamDecoder(z_dim, scale_factor_temporal, latents_std) if seams else None
 
     def _patches(self, video: Tensor) -> Tensor:
         kt, ks = self.config.scale_factor_temporal, self.config.scale_factor_spatial
@@ -75,14 +81,20 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):
         return self._decode(z, return_dict)
 
     def _decode(self, z: Tensor, return_dict: bool = True) -> DecoderOutput | tuple[Tensor]:
+        video = self.decode_freely(z).clamp(-1, 1)
+        return DecoderOutput(sample=video) if return_dict else (video,)
+
+    def decode_freely(self, z: Tensor) -> Tensor:
+        """Return the video before values beyond [-1, 1] are cut."""
         kt, ks = self.config.scale_factor_temporal, self.config.scale_factor_spatial
         patches = z.permute(0, 2, 3, 4, 1) @ self.components + self.center
         b, f, h, w, _ = patches.shape
         blocks = patches.reshape(b, f, h, w, 3, kt, ks, ks).permute(0, 4, 1, 5, 2, 6, 3, 7)
         video = blocks.reshape(b, 3, f * kt, h * ks, w * ks)
+        if self.seam_decoder is not None:
+            video = video + self.seam_decoder(z)
         first = video[:, :, :kt].mean(dim=2, keepdim=True)
-        video = torch.cat([first, video[:, :, kt:]], dim=2).clamp(-1, 1)
-        return DecoderOutput(sample=video) if return_dict else (video,)
+        return torch.cat([first, video[:, :, kt:]], dim=2)
 
     @classmethod
     def fit(

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from diffusers import UniPCMultistepScheduler, WanPipeline, WanTransformer3DModel
+from diffusers import DiffusionPipeline, UniPCMultistepScheduler, WanPipeline, WanTransformer3DModel
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast, UMT5Config, UMT5EncoderModel
 
 from genkit.tiny.autoencoder import PatchAutoencoder
+from genkit.tiny.motions import PACKAGED, World
 from genkit.tiny.world import vocabulary
 
 FLOW_SHIFT = 3.0
@@ -31,11 +32,11 @@ class TinyConfig:
     """Principal components of each 2x8x8 patch in the autoencoder."""
 
 
-def build_tokenizer() -> PreTrainedTokenizerFast:
-    """Build a tokenizer with one token per word of the world's vocabulary; anything else is ``<unk>``."""
-    words = ["<pad>", "</s>", "<unk>", *vocabulary()]
+def build_tokenizer(world: World = PACKAGED) -> PreTrainedTokenizerFast:
+    """Build a tokenizer with one token per word of a world's vocabulary; commas vanish, anything else is ``<unk>``."""
+    words = ["<pad>", "</s>", "<unk>", *vocabulary(world)]
     tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
-    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), normalizers.Replace(",", " ")])
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
     return PreTrainedTokenizerFast(
@@ -75,18 +76,29 @@ def build_transformer(config: TinyConfig) -> WanTransformer3DModel:
     )
 
 
-def save_pipeline(
-    folder: Path, vae: PatchAutoencoder, text_encoder: UMT5EncoderModel, transformer: WanTransformer3DModel
-) -> None:
-    """Write the stock ``WanPipeline`` made of these parts."""
-    scheduler = UniPCMultistepScheduler(prediction_type="sample", use_flow_sigmas=True, flow_shift=FLOW_SHIFT)
-    pipe = WanPipeline(
-        tokenizer=build_tokenizer(),
+def build_scheduler() -> UniPCMultistepScheduler:
+    """Build the solver of ``tiny``: second order, the clean latents as prediction."""
+    return UniPCMultistepScheduler(prediction_type="sample", use_flow_sigmas=True, flow_shift=FLOW_SHIFT)
+
+
+def assemble_pipeline(
+    vae: PatchAutoencoder,
+    text_encoder: UMT5EncoderModel,
+    transformer: WanTransformer3DModel,
+    world: World = PACKAGED,
+) -> WanPipeline:
+    """Return the stock ``WanPipeline`` made of these parts."""
+    return WanPipeline(
+        tokenizer=build_tokenizer(world),
         text_encoder=text_encoder,
         vae=vae,
-        scheduler=scheduler,
+        scheduler=build_scheduler(),
         transformer=transformer,
     )
+
+
+def save_pipeline(folder: Path, pipe: DiffusionPipeline) -> None:
+    """Write a pipeline, such that other versions of its libraries read it too."""
     pipe.save_pretrained(folder)
     _name_tokenizer(folder / "model_index.json")
     _name_tokenizer(folder / "tokenizer" / "tokenizer_config.json")

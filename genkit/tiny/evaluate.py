@@ -2,15 +2,14 @@
 
 Prompts that training never contained (colour, shape and motion together were held out) go through the stock
 ``WanPipeline``, the oracle reads the clips, and a table reports the share of each attribute that is right, with 95 %
-Wilson intervals: for one thing, for two things (right only if right for both), and for all.
+Wilson intervals: for one thing, for two things (right only if right for both), and for all. The last line is the
+ceiling: the share of exact clips of the same prompts that the oracle reads right.
 """
 
 import argparse
 import json
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from math import sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,13 +18,16 @@ from torch import Tensor
 
 from genkit.errors import GenkitError, UsageError
 from genkit.tiny import TINY_WEIGHTS
-from genkit.tiny.oracle import Reading, read, score
-from genkit.tiny.world import NATIVE_FRAMES, NATIVE_SIDE, Scene, caption, draw_scene
+from genkit.tiny.ceiling import exact_results
+from genkit.tiny.events import read_event
+from genkit.tiny.motions import UNET_FRAMES, WORLDS, World
+from genkit.tiny.oracle import read, score
+from genkit.tiny.tally import Result, confusions, has_event, held_out_scenes, summarise, table
+from genkit.tiny.world import NATIVE_SIDE, Scene, caption
 
 if TYPE_CHECKING:
-    from diffusers import WanPipeline
+    from diffusers import DiffusionPipeline
 
-COLUMNS = ("color", "shape", "size", "motion", "background", "joint")
 MAX_TEXT = 32
 """Maximum number of text tokens; the longest caption of the world has fewer."""
 
@@ -35,7 +37,7 @@ class EvaluateConfig:
     """Prompts and settings of the generation."""
 
     prompts: int = 200
-    """Number of held-out prompts; every second one has two things."""
+    """Number of held-out prompts: with one thing and two things in turn, and in World 2 with an event."""
     seed: int = 0
     """Seed of the choice of prompts; clip ``i`` starts from noise of seed ``1000 seed + i``, whatever the batch."""
     steps: int = 20
@@ -51,32 +53,13 @@ class EvaluateConfig:
                 raise UsageError(f"{name}={getattr(self, name)} must be at least 1")
 
 
-@dataclass(frozen=True)
-class Share:
-    """A share of clips and its 95 % Wilson interval, all in [0, 1]."""
-
-    share: float
-    low: float
-    high: float
+def world_of(pipe: "DiffusionPipeline") -> World:
+    """Return the world that an embedded model learned, by its autoencoder."""
+    return WORLDS[pipe.vae.config.world]
 
 
-@dataclass(frozen=True)
-class Result:
-    """One clip: its scene, the oracle's reading, and which attributes are right."""
-
-    scene: Scene
-    reading: Reading
-    right: dict[str, bool]
-
-
-def held_out_scenes(count: int, seed: int) -> list[Scene]:
-    """Return scenes that training never draws, with one and two things in turn; the same for the same seed."""
-    generator = torch.Generator().manual_seed(seed)
-    return [draw_scene(generator, things=1 + i % 2, held_out=True) for i in range(count)]
-
-
-def load_pipeline(folder: Path) -> "WanPipeline":
-    """Load the stock pipeline in float32, on the GPU if there is one.
+def load_pipeline(folder: Path) -> "DiffusionPipeline":
+    """Load a stock pipeline in float32, on the GPU if there is one.
 
     Raises:
         GenkitError: the folder does not contain a pipeline.
@@ -86,18 +69,30 @@ def load_pipeline(folder: Path) -> "WanPipeline":
             f"{folder} does not contain a pipeline (model_index.json); give the folder of a trained model by --model, "
             "python -m genkit.tiny.train writes one"
         )
-    from diffusers import WanPipeline
+    from diffusers import DiffusionPipeline
 
-    import genkit.tiny.autoencoder  # noqa: F401  (diffusers loads classes only from imported modules)
+    import genkit.tiny.models.frames  # noqa: F401  (diffusers loads classes only from imported modules)
 
-    pipe = WanPipeline.from_pretrained(folder, trust_remote_code=False)
-    for part in (pipe.text_encoder, pipe.transformer, pipe.vae):
-        part.float()  # stored in half precision
+    pipe: DiffusionPipeline = DiffusionPipeline.from_pretrained(folder, trust_remote_code=False)
+    for part in pipe.components.values():
+        if isinstance(part, torch.nn.Module):
+            part.float()  # stored in half precision
     return pipe.to("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def generate(pipe: "WanPipeline", scenes: list[Scene], config: EvaluateConfig) -> Iterator[Tensor]:
-    """Yield one clip ``[17, 3, 64, 64]`` in [0, 1] for each scene, in order."""
+def has_unet(pipe: "DiffusionPipeline") -> bool:
+    """Return True for ``tiny-unet``, False for a transformer."""
+    return "unet" in pipe.components
+
+
+def native_frames(pipe: "DiffusionPipeline") -> int:
+    """Return the pixel frames of a clip of an embedded model's native length."""
+    return UNET_FRAMES if has_unet(pipe) else world_of(pipe).native_frames
+
+
+def generate(pipe: "DiffusionPipeline", scenes: list[Scene], config: EvaluateConfig) -> Iterator[Tensor]:
+    """Yield one native clip ``[T, 3, 64, 64]`` in [0, 1] for each scene, in order."""
+    own = {} if has_unet(pipe) else {"max_sequence_length": MAX_TEXT}
     pipe.set_progress_bar_config(disable=True)
     for start in range(0, len(scenes), config.batch):
         part = scenes[start : start + config.batch]
@@ -106,79 +101,44 @@ def generate(pipe: "WanPipeline", scenes: list[Scene], config: EvaluateConfig) -
             prompt=[caption(scene) for scene in part],
             height=NATIVE_SIDE,
             width=NATIVE_SIDE,
-            num_frames=NATIVE_FRAMES,
+            num_frames=native_frames(pipe),
             num_inference_steps=config.steps,
             guidance_scale=config.guidance,
-            max_sequence_length=MAX_TEXT,
             generator=[torch.Generator().manual_seed(seed) for seed in seeds],
             output_type="pt",
+            **own,
         ).frames
         yield from clips.float()
 
 
-def evaluate(pipe: "WanPipeline", config: EvaluateConfig) -> list[Result]:
+def evaluate(pipe: "DiffusionPipeline", config: EvaluateConfig) -> list[Result]:
     """Generate a clip for each held-out prompt and read it."""
-    scenes = held_out_scenes(config.prompts, config.seed)
+    world = world_of(pipe)
+    scenes = held_out_scenes(config.prompts, config.seed, world)
     results = []
     for scene, clip in zip(scenes, generate(pipe, scenes, config), strict=True):
-        reading = read(clip)
+        reading = read_event(clip, world) if has_event(scene) else read(clip, world)
         results.append(Result(scene, reading, score(reading, scene)))
     return results
 
 
-def wilson(right: int, count: int) -> Share:
-    """Return share and 95 % interval; without clips 0 in [0, 1]. Source: E. B. Wilson, JASA 22 (1927)."""
-    if not count:
-        return Share(0.0, 0.0, 1.0)
-    z, share = 1.959964, right / count
-    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
-    half = z / (1 + z * z / count) * sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2)
-    return Share(share, max(0.0, middle - half), min(1.0, middle + half))
+def ceiling_line(exact: list[Result]) -> str:
+    """Return the joint shares of exact clips as text."""
+    cells = [f"{name} {100 * row['joint'].share:.1f} %" for name, row in summarise(exact).items()]
+    return f"joint ceiling, exact clips of the same prompts: {', '.join(cells)}"
 
 
-def summarise(results: list[Result]) -> dict[str, dict[str, Share]]:
-    """Return the shares by row (``one thing``, ``two things``, ``all``) and column."""
-    rows = {
-        "one thing": [r for r in results if len(r.scene.things) == 1],
-        "two things": [r for r in results if len(r.scene.things) == 2],
-        "all": results,
-    }
-    return {
-        name: {column: wilson(sum(r.right[column] for r in row), len(row)) for column in COLUMNS}
-        for name, row in rows.items()
-    }
-
-
-def confusions(results: list[Result], attribute: str) -> list[tuple[str, str, int]]:
-    """Return asked, read and count, commonest first, of things found by their colour; ``none`` reads as no name."""
-    counts: Counter[tuple[str, str]] = Counter()
-    for result in results:
-        for asked in result.scene.things:
-            for seen in result.reading.things:
-                wanted, found = getattr(asked, attribute), getattr(seen, attribute) or "none"
-                if seen.color == asked.color and wanted != found:
-                    counts[wanted, found] += 1
-    return [(wanted, found, count) for (wanted, found), count in counts.most_common(6)]
-
-
-def table(results: list[Result]) -> str:
-    """Return the summary and the commonest confusions as text."""
-    lines = [f"{'right, in %':12}" + "".join(f"{column:>18}" for column in COLUMNS)]
-    for name, row in summarise(results).items():
-        cells = [f"{100 * s.share:.1f} ({100 * s.low:.0f}-{100 * s.high:.0f})" for s in row.values()]
-        lines.append(f"{name:12}" + "".join(f"{cell:>18}" for cell in cells))
-    for attribute in ("shape", "motion"):
-        counts = [f"{wanted} read as {found}: {count}" for wanted, found, count in confusions(results, attribute)]
-        lines.append(f"{attribute}s confused: {'; '.join(counts) or 'none'}")
-    return "\n".join(lines)
-
-
-def as_json(results: list[Result], config: EvaluateConfig) -> str:
-    """Return the configuration, the summary, the confusions and every clip's reading as one JSON object."""
+def as_json(results: list[Result], exact: list[Result], config: EvaluateConfig) -> str:
+    """Return the configuration, the summary and its ceiling, the confusions and every reading as one JSON object."""
+    summary, ceiling = (
+        {name: {c: asdict(s) for c, s in row.items()} for name, row in summarise(found).items()}
+        for found in (results, exact)
+    )
     return json.dumps(
         {
             "config": asdict(config),
-            "summary": {name: {c: asdict(s) for c, s in row.items()} for name, row in summarise(results).items()},
+            "summary": summary,
+            "ceiling": ceiling,
             "confusions": {attribute: confusions(results, attribute) for attribute in ("shape", "motion")},
             "clips": [{"prompt": caption(r.scene), "read": asdict(r.reading), "right": r.right} for r in results],
         }
@@ -201,10 +161,13 @@ def main(arguments: list[str] | None = None) -> None:
         config = EvaluateConfig(
             prompts=args.prompts, seed=args.seed, steps=args.steps, guidance=args.guidance, batch=args.batch
         )
-        results = evaluate(load_pipeline(args.model), config)
+        pipe = load_pipeline(args.model)
+        results = evaluate(pipe, config)
+        world = world_of(pipe)
+        exact = exact_results([r.scene for r in results], world, native_frames(pipe), config.seed)
     except GenkitError as error:
         parser.exit(2 if isinstance(error, UsageError) else 1, f"error: {error}\n")
-    print(as_json(results, config) if args.json else table(results))
+    print(as_json(results, exact, config) if args.json else f"{table(results)}\n{ceiling_line(exact)}")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@
 compares a reading with the requested scene. Nothing is forced: a shape or motion that fits nothing is read as None.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import permutations
 from math import log, pi
@@ -13,17 +12,15 @@ import torch
 from torch import Tensor
 
 from genkit.errors import UsageError
-from genkit.tiny.reading import AREAS, Figure, Outline, Path, background_name, figures, outline
-from genkit.tiny.world import NATIVE_FRAMES, NATIVE_SIDE, SIZES, Scene, Thing
+from genkit.tiny.motions import PACKAGED, World
+from genkit.tiny.sight.fits import name_motion
+from genkit.tiny.sight.pixels import AREAS, Figure, Outline, background_name, figures, outline
+from genkit.tiny.world import NATIVE_SIDE, SIZES, Look, Scene, Thing
 
 ATTRIBUTES = ("color", "shape", "size", "motion", "background")
 
 MIN_LIKENESS = 0.8  # mean correlation with its template that a shape needs to be named
 MAX_CLUTTER = 0.4  # anything less similar to every shape is clutter, if there is something clearer beside it
-MIN_EXPLAINED = 0.5  # share of a path's variance that a motion must explain
-MAX_WANDER = 0.04  # root mean square, in frame sides, by which a still thing may stray
-MIN_SPANS = {"across": 0.08, "grow": 0.4, "bounce": 0.06, "orbit": 0.03}
-"""Smaller motions count as still: in frame sides (orbit: its radius), for ``grow`` in the log ratio of the radii."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +31,8 @@ class Sight:
     color: str
     shape: str | None
     motion: str | None
+    then: Look | None = None
+    """What it turns into, if it does; see ``genkit.tiny.events``."""
 
 
 @dataclass(frozen=True)
@@ -44,39 +43,47 @@ class Reading:
     background: str | None
 
 
-def read(frames: Tensor) -> Reading:
+def read(frames: Tensor, world: World = PACKAGED) -> Reading:
     """Read one native clip.
 
     Args:
-        frames: ``[17, 3, S, S]``, float in [0, 1] or uint8; ``S`` is a multiple of 64.
+        frames: ``[T, 3, S, S]``, float in [0, 1] or uint8; ``T`` is the world's native length, or at least its
+            ``min_frames``; ``S`` is a multiple of 64.
+        world: rules by which the clip moves.
 
     Raises:
         UsageError: the shape or the dtype differs, or a value is NaN or infinite.
     """
-    frames = _prepare(frames)
-    if len(frames) != NATIVE_FRAMES:
+    frames = prepare(frames)
+    if not world.min_frames <= len(frames) <= world.native_frames:
         raise UsageError(
-            f"a reading needs {NATIVE_FRAMES} frames, not {len(frames)}; use read_windows for a longer clip"
+            f"a reading needs {_lengths(world)} frames, not {len(frames)}; use read_windows for a longer clip"
         )
-    return _read(frames)
+    return read_prepared(frames, world)
 
 
-def read_windows(frames: Tensor, stride: int = NATIVE_FRAMES - 1) -> list[Reading]:
-    """Read every whole window of 17 frames, ``stride`` frames apart, of a clip ``[T >= 17, 3, S, S]``.
+def _lengths(world: World) -> str:
+    few, many = world.min_frames, world.native_frames
+    return f"{many}" if few == many else f"{few} to {many}"
 
-    With the default stride neighbours share one frame, so that a clip of ``1 + 16 n`` frames is read to its end.
-    Frames after the last whole window are not read.
+
+def read_windows(frames: Tensor, stride: int | None = None, world: World = PACKAGED) -> list[Reading]:
+    """Read every whole window of native length, ``stride`` frames apart, of a clip ``[T >= window, 3, S, S]``.
+
+    With None neighbours share one frame, so that a clip of ``1 + n (window - 1)`` frames is read to its end. Frames
+    after the last whole window are not read.
 
     Raises:
         UsageError: as ``read``, or the clip is shorter than one window, or ``stride`` is less than 1.
     """
-    frames = _prepare(frames)
-    if len(frames) < NATIVE_FRAMES or stride < 1:
+    frames, window = prepare(frames), world.native_frames
+    stride = window - 1 if stride is None else stride
+    if len(frames) < window or stride < 1:
         raise UsageError(
-            f"{len(frames)} frames with a stride of {stride} contain no window: at least {NATIVE_FRAMES} frames and a "
+            f"{len(frames)} frames with a stride of {stride} contain no window: at least {window} frames and a "
             "stride of at least 1 are needed"
         )
-    return [_read(frames[i : i + NATIVE_FRAMES]) for i in range(0, len(frames) - NATIVE_FRAMES + 1, stride)]
+    return [read_prepared(frames[i : i + window], world) for i in range(0, len(frames) - window + 1, stride)]
 
 
 def score(reading: Reading, scene: Scene) -> dict[str, bool]:
@@ -84,7 +91,8 @@ def score(reading: Reading, scene: Scene) -> dict[str, bool]:
 
     The keys are ``color, shape, size, motion, background`` and ``joint``, which is all of them except size. With two
     things an attribute is right only if it is right for both; read things are matched to requested ones by colour
-    first. Everything is wrong for a missing thing; an additional thing makes the colours wrong.
+    first. Everything is wrong for a missing thing; an additional thing makes the colours wrong. Where a thing turns
+    into another, colour and shape are right only if they are right before and after.
     """
     right = dict.fromkeys(ATTRIBUTES, False)
     if len(reading.things) >= len(scene.things):
@@ -98,9 +106,14 @@ def score(reading: Reading, scene: Scene) -> dict[str, bool]:
 def _compare(things: tuple[Sight, ...], asked: tuple[Thing, ...]) -> dict[str, bool]:
     pairs = list(zip(things, asked, strict=True))
     return {
-        name: all(getattr(a, name) == getattr(b, name) for a, b in pairs)
+        name: all(_values(a, name) == _values(b, name) for a, b in pairs)
         for name in ("color", "shape", "size", "motion")
     }
+
+
+def _values(thing: Sight | Thing, name: str) -> list[str | None]:
+    """Return one attribute of each look of a thing."""
+    return [getattr(part, name) for part in (thing, thing.then) if part is not None and hasattr(part, name)]
 
 
 def _likeness(things: tuple[Sight, ...], asked: tuple[Thing, ...]) -> tuple[int, int]:
@@ -109,7 +122,7 @@ def _likeness(things: tuple[Sight, ...], asked: tuple[Thing, ...]) -> tuple[int,
     return colors, sum(_compare(things, asked).values())
 
 
-def _prepare(frames: Tensor) -> Tensor:
+def prepare(frames: Tensor) -> Tensor:
     """Check a clip and convert it to floats at the native side."""
     if frames.ndim != 4 or frames.shape[1] != 3 or frames.shape[2] != frames.shape[3] or frames.shape[2] % NATIVE_SIDE:
         raise UsageError(
@@ -126,89 +139,31 @@ def _prepare(frames: Tensor) -> Tensor:
     return torch.nn.functional.avg_pool2d(frames.detach().float().cpu(), factor)
 
 
-def _read(frames: Tensor) -> Reading:
+def read_prepared(frames: Tensor, world: World) -> Reading:
+    """Read a window that ``prepare`` returned."""
+    things = clear_figures(frames)
+    return Reading(tuple(sight(figure, seen, world) for figure, seen in things), background_name(frames))
+
+
+def clear_figures(frames: Tensor) -> list[tuple[Figure, Outline]]:
+    """Return the things in a prepared clip and their outlines, without clutter if there is something clearer."""
     found = [(figure, outline(figure)) for figure in figures(frames)]
-    clear = [(figure, seen) for figure, seen in found if seen.likeness >= MAX_CLUTTER]
-    return Reading(tuple(_sight(figure, seen) for figure, seen in clear or found), background_name(frames))
+    return [(figure, seen) for figure, seen in found if seen.likeness >= MAX_CLUTTER] or found
 
 
-def _sight(figure: Figure, seen: Outline) -> Sight:
+def sight(figure: Figure, seen: Outline, world: World) -> Sight:
+    """Name everything about a figure."""
+    path = figure.path
+    return Sight(name_size(figure, seen), figure.color, name_shape(seen), name_motion(path, seen.turn, world))
+
+
+def name_size(figure: Figure, seen: Outline) -> str:
+    """Return the size that is nearest to a figure's mean radius."""
     path = figure.path
     radius = float(path.radius[path.seen > 0].mean()) * (pi / AREAS[seen.shape]) ** 0.5
-    size = min(SIZES, key=lambda name: abs(log(radius / SIZES[name])))
-    shape = seen.shape if seen.likeness >= MIN_LIKENESS else None
-    return Sight(size, figure.color, shape, _motion(path, seen.turn))
+    return min(SIZES, key=lambda name: abs(log(radius / SIZES[name])))
 
 
-# --- motions: the world's own tracks, fitted to a path with minimum squared error ---
-
-
-@dataclass(frozen=True)
-class _Fit:
-    """A motion fitted to a path: ``rest`` is the remaining squared error, ``span`` the extent of the motion."""
-
-    motion: str
-    rest: float
-    span: float
-
-
-def _motion(path: Path, turn: float) -> str | None:
-    """Return the motion whose track fits best; None if even that explains too little."""
-    when = path.seen > 0
-    time = (torch.arange(len(when)) / (NATIVE_FRAMES - 1))[when].double()
-    x, y, r = (signal[when].double() for signal in (path.x, path.y, path.radius))
-    total = sum(_solve(signal)[0] for signal in (x, y, r))
-    fits = [fit for make in FITS for fit in make(time, x, y, r)]
-    best = min(fits, key=lambda fit: fit.rest)
-    if best.span < MIN_SPANS.get(best.motion, MIN_SPANS["across"]):
-        strays = (total / len(x)) ** 0.5 > MAX_WANDER
-        return None if strays else "spin" if turn else "still"
-    return best.motion if best.rest < (1 - MIN_EXPLAINED) * total else None
-
-
-def _solve(signal: Tensor, *columns: Tensor) -> tuple[float, list[float]]:
-    """Fit a signal by a constant and ``columns``; return the squared error and the weights of ``columns``."""
-    basis = torch.stack([torch.ones_like(signal), *columns], 1)
-    weights = torch.linalg.lstsq(basis, signal[:, None]).solution
-    return float((signal[:, None] - basis @ weights).square().sum()), weights[1:, 0].tolist()
-
-
-def _across(time: Tensor, x: Tensor, y: Tensor, r: Tensor) -> list[_Fit]:
-    (rest_x, [dx]), (rest_y, [dy]) = _solve(x, time), _solve(y, time)
-    fixed_x, fixed_y, fixed_r = (_solve(signal)[0] for signal in (x, y, r))
-    return [
-        _Fit("right" if dx > 0 else "left", rest_x + fixed_y + fixed_r, abs(dx)),
-        _Fit("down" if dy > 0 else "up", rest_y + fixed_x + fixed_r, abs(dy)),
-    ]
-
-
-def _grow(time: Tensor, x: Tensor, y: Tensor, r: Tensor) -> list[_Fit]:
-    rest, [slope] = _solve(r, time)
-    middle = float(r.mean())
-    span = abs(log(max(middle + slope / 2, 1e-3) / max(middle - slope / 2, 1e-3)))
-    return [_Fit("grow" if slope > 0 else "shrink", rest + _solve(x)[0] + _solve(y)[0], span)]
-
-
-def _bounce(time: Tensor, x: Tensor, y: Tensor, r: Tensor) -> list[_Fit]:
-    others = _solve(x)[0] + _solve(r)[0]
-    found = []
-    for phase in torch.arange(16) * pi / 16:
-        rest, [height] = _solve(y, -(2 * pi * time + phase).sin().abs())
-        found.append(_Fit("bounce", rest + others, max(height, 0.0)))
-    return [min(found, key=lambda fit: fit.rest)]
-
-
-def _orbit(time: Tensor, x: Tensor, y: Tensor, r: Tensor) -> list[_Fit]:
-    """Fit a circle at an even pace, in either direction, from any point on it."""
-    others = _solve(r)[0]
-    found = []
-    for way in (-1, 1):
-        c, s = (2 * pi * time).cos(), way * (2 * pi * time).sin()
-        ones, none = torch.ones_like(c), torch.zeros_like(c)
-        # x = a c - b s and y = a s + b c share a and b, so both are solved at once; the last column is y's own constant
-        rest, [a, b, _] = _solve(torch.cat([x, y]), torch.cat([c, s]), torch.cat([-s, c]), torch.cat([none, ones]))
-        found.append(_Fit("orbit", rest + others, (a * a + b * b) ** 0.5))
-    return [min(found, key=lambda fit: fit.rest)]
-
-
-FITS: tuple[Callable[[Tensor, Tensor, Tensor, Tensor], list[_Fit]], ...] = (_across, _grow, _bounce, _orbit)
+def name_shape(seen: Outline) -> str | None:
+    """Return the shape of an outline; None if it is similar to nothing of this world."""
+    return seen.shape if seen.likeness >= MIN_LIKENESS else None

@@ -1,28 +1,30 @@
 """A procedural world of coloured moving shapes: the training data of the embedded model, exact by construction.
 
-Lengths are fractions of the frame's side, angles radians, time one native clip (``NATIVE_FRAMES`` pixel frames).
-Rules that keep every caption decidable:
+Lengths are fractions of the frame's side. Rules that keep every caption decidable:
 
 - circles and rings never spin, because it would be invisible;
 - with two things, both are small or medium, their colours differ, and the one named first is above and left of the
-  other.
+  other;
+- a thing that turns into another is alone, and its colour changes, so that the moment can be seen.
 
 The look and motion of a thing depend only on its own words and its home, so that what is learned of one is true of all.
 """
 
 import re
 import zlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from math import cos, pi, sin
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-NATIVE_FRAMES = 17
+from genkit.tiny.motions import MOTIONS, PACKAGED, WORLDS, Track, World, draw_track
+from genkit.tiny.shapes import ROUND, SHAPES, coverage
+
+NATIVE_FRAMES = PACKAGED.native_frames
 NATIVE_SIDE = 64
 
-SHAPES = ("circle", "square", "triangle", "ring", "cross", "star")
 SIZES = {"small": 0.12, "medium": 0.165, "large": 0.24}
 COLORS = {
     "red": (0.88, 0.10, 0.12),
@@ -42,40 +44,42 @@ BACKGROUNDS = {
     "beige": (0.88, 0.80, 0.64),
     "brown": (0.36, 0.22, 0.12),
 }
-MOTIONS = {
-    "left": "moves left",
-    "right": "moves right",
-    "up": "moves up",
-    "down": "moves down",
-    "grow": "grows",
-    "shrink": "shrinks",
-    "spin": "spins",
-    "bounce": "bounces",
-    "orbit": "circles around",
-    "still": "stays still",
-}
-ROUND = ("circle", "ring")
-EDGE_PIXELS = 1.5  # width of the anti-aliased edge
-HOMES = {1: [(0.5, 0.5)], 2: [(0.31, 0.31), (0.69, 0.69)]}
-"""Resting places of one thing and of two, in frame sides."""
-REACH = {1: 0.22, 2: 0.13}
-"""Distance that a thing moves to either side of its home: alone, and beside another."""
-JITTER = 0.03  # maximum offset of a home
+EVENT = (0.25, 0.75)
+"""Earliest and latest moment at which a thing turns into another, as shares of a clip."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """Colour and shape of a thing; both are words of this module's tables."""
+
+    color: str
+    shape: str
 
 
 @dataclass(frozen=True)
 class Thing:
-    """One moving shape; every field is a word of this module's tables."""
+    """One moving shape; every field is a word of this module's tables. ``then`` is what it turns into, or None."""
 
     size: str
     color: str
     shape: str
     motion: str
+    then: Look | None = None
+
+    @property
+    def looks(self) -> tuple[Look, ...]:
+        """Colours and shapes of the thing, in order."""
+        first = Look(self.color, self.shape)
+        return (first,) if self.then is None else (first, self.then)
 
     @property
     def held_out(self) -> bool:
-        """True if this colour, shape and motion together never occur in training (about one in ten)."""
-        return zlib.crc32(f"{self.color} {self.shape} {self.motion}".encode()) % 10 == 0
+        """True if its first look and motion together never occur in training (about one in ten)."""
+        return _is_held_out(self.looks[0], self.motion)
+
+
+def _is_held_out(look: Look, motion: str) -> bool:
+    return zlib.crc32(f"{look.color} {look.shape} {motion}".encode()) % 10 == 0
 
 
 @dataclass(frozen=True)
@@ -97,14 +101,23 @@ def caption(scene: Scene, *, sizes: bool = True, background_last: bool = True) -
 
 def _say(thing: Thing, with_size: bool) -> str:
     words = f"{thing.size} {thing.color}" if with_size else thing.color
-    article = "an" if words[0] in "aeiou" else "a"
-    return f"{article} {words} {thing.shape} {MOTIONS[thing.motion]}"
+    event = f", then turns into {_article(thing.then.color)} {thing.then.shape}" if thing.then else ""
+    return f"{_article(words)} {thing.shape} {MOTIONS[thing.motion]}{event}"
 
 
+def _article(words: str) -> str:
+    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
+
+
+_LOOK = rf"({'|'.join(COLORS)}) ({'|'.join(SHAPES)})"
 _THING = re.compile(
-    rf"(?:({'|'.join(SIZES)}) )?({'|'.join(COLORS)}) ({'|'.join(SHAPES)}) ({'|'.join(MOTIONS.values())})"
+    rf"(?:({'|'.join(SIZES)}) )?{_LOOK} ({'|'.join(MOTIONS.values())})(?: then turns into an? {_LOOK})?"
 )
 _BACKGROUND = re.compile(rf"on an? ({'|'.join(BACKGROUNDS)}) background")
+
+
+def _words(text: str) -> str:
+    return " ".join(text.lower().replace(",", " ").split())
 
 
 def parse(text: str) -> Scene:
@@ -113,147 +126,112 @@ def parse(text: str) -> Scene:
     Raises:
         ValueError: the text is not a sentence of this world.
     """
-    words = " ".join(text.lower().split())
+    words = _words(text)
     place, found = _BACKGROUND.search(words), _THING.findall(words)
     if place is None or not 1 <= len(found) <= 2:
         raise ValueError(f"{text!r} is not a sentence of the tiny world; an example is {caption(EXAMPLE)!r}")
     verbs = {words: motion for motion, words in MOTIONS.items()}
-    things = (Thing(size or "medium", color, shape, verbs[verb]) for size, color, shape, verb in found)
+    things = (
+        Thing(size or "medium", color, shape, verbs[verb], Look(*then) if then[0] else None)
+        for size, color, shape, verb, *then in found
+    )
     return Scene(tuple(things), place[1])
 
 
-def find_things(text: str) -> list[tuple[int, int, bool]]:
-    """Return where a caption names its things: first word, word after the last, and whether the size is named."""
-    words = " ".join(text.lower().split())
-    return [
-        (words[: match.start()].count(" "), words[: match.end()].count(" ") + 1, match[1] is not None)
-        for match in _THING.finditer(words)
-    ]
+class Mention(NamedTuple):
+    """Words of a caption that speak of one look of one thing."""
+
+    begin: int
+    """Index of the first word."""
+    end: int
+    """Index after the last word."""
+    with_size: bool
+    """True if the size is named."""
+    thing: int
+    """Rank of the thing in the caption."""
+    look: int
+    """0 for its first look, 1 for what it turns into."""
+
+
+def find_mentions(text: str) -> list[Mention]:
+    """Return where a caption names its things and what they turn into."""
+    words = _words(text)
+    count = lambda position: words[:position].count(" ")  # noqa: E731
+    found: list[Mention] = []
+    for rank, match in enumerate(_THING.finditer(words)):
+        sized = match[1] is not None
+        found.append(Mention(count(match.start()), count(match.end(4)) + 1, sized, rank, 0))
+        if match[5]:
+            found.append(Mention(count(match.start(5)), count(match.end(6)) + 1, sized, rank, 1))
+    return found
 
 
 EXAMPLE = Scene((Thing("large", "red", "circle", "right"),), "navy")
 
 
-def vocabulary() -> list[str]:
-    """Return every word that a caption can contain, sorted."""
+def vocabulary(world: World = PACKAGED) -> list[str]:
+    """Return every word that a caption of a world can contain: those of World 1 sorted, then those of events."""
     phrases = [*SHAPES, *SIZES, *COLORS, *BACKGROUNDS, *MOTIONS.values(), "a an and on background"]
-    return sorted({word for phrase in phrases for word in phrase.split()})
+    words = sorted({word for phrase in phrases for word in phrase.split()})
+    return words if world is WORLDS[1] else [*words, "then", "turns", "into"]
 
 
-def draw_scene(generator: torch.Generator, *, things: int, held_out: bool) -> Scene:
-    """Draw a random scene of ``things`` (1 or 2) things, all of them held out or none."""
+def draw_scene(generator: torch.Generator, *, things: int, held_out: bool, event: bool = False) -> Scene:
+    """Draw a random scene of ``things`` (1 or 2) things, all of them held out or none.
+
+    With ``event`` the only thing turns into another, and both looks are held out or neither.
+    """
     pick = lambda words: words[int(torch.randint(len(words), (1,), generator=generator))]  # noqa: E731
     sizes = list(SIZES) if things == 1 else list(SIZES)[:2]
     found: list[Thing] = []
     while len(found) < things:
         thing = Thing(pick(sizes), pick(list(COLORS)), pick(SHAPES), pick(list(MOTIONS)))
-        visible = not (thing.motion == "spin" and thing.shape in ROUND)
+        if event:
+            thing = replace(thing, then=Look(pick(list(COLORS)), pick(SHAPES)))
         fresh = all(thing.color != other.color for other in found)
-        if visible and fresh and thing.held_out == held_out:
+        if fresh and _is_drawn(thing, held_out):
             found.append(thing)
     return Scene(tuple(found), pick(list(BACKGROUNDS)))
 
 
-# --- geometry: signed distances in units of the thing's radius, negative inside ---
+def _is_drawn(thing: Thing, held_out: bool) -> bool:
+    visible = not (thing.motion == "spin" and any(look.shape in ROUND for look in thing.looks))
+    changes = len({look.color for look in thing.looks}) == len(thing.looks)
+    return visible and changes and all(_is_held_out(look, thing.motion) == held_out for look in thing.looks)
 
 
-def _polygon(corners: Sequence[tuple[float, float]]) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return the signed distance to a polygon with corners in order (Quilez, "distance functions", 2D polygon)."""
-
-    def distance(u: Tensor, v: Tensor) -> Tensor:
-        nearest, inside = torch.full_like(u, 1e9), torch.zeros_like(u, dtype=torch.bool)
-        for (ax, ay), (bx, by) in zip(corners, [*corners[1:], corners[0]], strict=True):
-            ex, ey, wx, wy = bx - ax, by - ay, u - ax, v - ay
-            along = ((wx * ex + wy * ey) / (ex * ex + ey * ey)).clamp(0, 1)
-            nearest = torch.minimum(nearest, (wx - ex * along).square() + (wy - ey * along).square())
-            if ey:
-                crosses = (wy >= 0) ^ (v - by >= 0)
-                inside = inside ^ (crosses & ((wx - wy * (ex / ey)) < 0))
-        return torch.where(inside, -nearest.sqrt(), nearest.sqrt())
-
-    return distance
+def tracks(scene: Scene, num_frames: int, generator: torch.Generator, world: World = PACKAGED) -> list[Track]:
+    """Draw the free choices of a scene (place, pace, phase, moment of an event) and return all positions."""
+    found = []
+    for rank, thing in enumerate(scene.things):
+        place = (len(scene.things), rank)
+        track = draw_track(world, thing.motion, SIZES[thing.size], place, num_frames, generator)
+        if thing.then is not None:
+            share = EVENT[0] + (EVENT[1] - EVENT[0]) * float(torch.rand(1, generator=generator))
+            track = replace(track, change=round(share * num_frames))
+        found.append(track)
+    return found
 
 
-def _around(count: int, *radii: float) -> list[tuple[float, float]]:
-    turn = 2 * pi / (count * len(radii))
-    every = [radii[i % len(radii)] for i in range(count * len(radii))]
-    return [(r * sin(i * turn), -r * cos(i * turn)) for i, r in enumerate(every)]
-
-
-def _cross(u: Tensor, v: Tensor) -> Tensor:
-    u, v = u.abs(), v.abs()
-    return torch.minimum(torch.maximum(u - 1.0, v - 0.34), torch.maximum(v - 1.0, u - 0.34))
-
-
-DISTANCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "circle": lambda u, v: (u.square() + v.square()).sqrt() - 0.98,
-    "square": lambda u, v: torch.maximum(u.abs(), v.abs()) - 0.84,
-    "triangle": _polygon(_around(3, 1.2)),
-    "ring": lambda u, v: ((u.square() + v.square()).sqrt() - 0.78).abs() - 0.24,
-    "cross": _cross,
-    "star": _polygon(_around(5, 1.18, 0.5)),
-}
-
-
-@dataclass(frozen=True)
-class Track:
-    """Position of one thing in each frame: centre ``x, y`` and ``radius`` (frame sides), ``angle``; each ``[T]``."""
-
-    x: Tensor
-    y: Tensor
-    radius: Tensor
-    angle: Tensor
-
-
-def tracks(scene: Scene, num_frames: int, generator: torch.Generator) -> list[Track]:
-    """Draw the free choices of a scene (place, pace, phase) and return all positions."""
-    homes = HOMES[len(scene.things)]
-    reach = REACH[len(scene.things)]
-    return [_track(thing, home, reach, num_frames, generator) for thing, home in zip(scene.things, homes, strict=True)]
-
-
-def _track(thing: Thing, home: tuple[float, float], reach: float, num_frames: int, generator: torch.Generator) -> Track:
-    jitter = (torch.rand(5, generator=generator) * 2 - 1).tolist()
-    time = torch.arange(num_frames) / (NATIVE_FRAMES - 1)
-    reach *= 1 + 0.1 * jitter[2]
-    phase = 0.35 * jitter[3]
-    still = torch.zeros(num_frames)
-    x, y, scale, angle = still, still, still + 1, still
-    match thing.motion:
-        case "left" | "right":
-            x = reach * (2 * time - 1) * (1 if thing.motion == "right" else -1)
-        case "up" | "down":
-            y = reach * (2 * time - 1) * (1 if thing.motion == "down" else -1)
-        case "grow" | "shrink":
-            scale = 1 + 0.35 * (2 * time - 1).clamp(-1, 1) * (1 if thing.motion == "grow" else -1)
-        case "spin":
-            angle = pi * time + phase
-        case "bounce":
-            y = reach * (0.8 - 1.6 * (2 * pi * time + phase).sin().abs())
-        case "orbit":
-            turn = 2 * pi * time + phase
-            x, y = 0.85 * reach * turn.sin(), -0.85 * reach * turn.cos()
-    radius = SIZES[thing.size] * (1 + 0.05 * jitter[4])
-    return Track(home[0] + x + JITTER * jitter[0], home[1] + y + JITTER * jitter[1], radius * scale, angle)
-
-
-def coverage(shape: str, x: Tensor, y: Tensor, radius: Tensor, angle: Tensor, side: int) -> Tensor:
-    """Return the share of each pixel that a shape covers, in [0, 1]: inputs ``[N]``, result ``[N, side, side]``."""
-    axis = (torch.arange(side) + 0.5) / side
-    dx, dy = axis - x[:, None], axis - y[:, None]
-    c, s, r = angle.cos()[:, None, None], angle.sin()[:, None, None], radius[:, None, None]
-    u = (dx[:, None, :] * c + dy[:, :, None] * s) / r
-    v = (dy[:, :, None] * c - dx[:, None, :] * s) / r
-    return (0.5 - DISTANCES[shape](u, v) * r * side / EDGE_PIXELS).clamp(0, 1)
-
-
-def render(scenes: Sequence[Scene], generator: torch.Generator, *, num_frames: int, side: int) -> Tensor:
+def render(
+    scenes: Sequence[Scene], generator: torch.Generator, *, num_frames: int, side: int, world: World = PACKAGED
+) -> Tensor:
     """Render scenes as clips ``[B, T, 3, side, side]``, float32 in [0, 1]; later things cover earlier ones."""
     clips = torch.tensor([BACKGROUNDS[s.background] for s in scenes])[:, None, :, None, None]
     clips = clips.repeat(1, num_frames, 1, side, side)
     for clip, scene in zip(clips, scenes, strict=True):
-        for thing, track in zip(scene.things, tracks(scene, num_frames, generator), strict=True):
-            alpha = coverage(thing.shape, track.x, track.y, track.radius, track.angle, side)[:, None]
-            color = torch.tensor(COLORS[thing.color])[:, None, None]
-            clip.lerp_(color.expand_as(clip), alpha.expand_as(clip))
+        for thing, track in zip(scene.things, tracks(scene, num_frames, generator, world), strict=True):
+            _paint(clip, thing, track)
     return clips
+
+
+def _paint(clip: Tensor, thing: Thing, track: Track) -> None:
+    """Paint one thing over a clip ``[T, 3, side, side]``, each look in its frames."""
+    bounds = (0, track.change, len(clip))
+    for i, look in enumerate(thing.looks):
+        part = slice(bounds[i], bounds[i + 1])
+        alpha = coverage(
+            look.shape, track.x[part], track.y[part], track.radius[part], track.angle[part], clip.shape[-1]
+        )[:, None]
+        color = torch.tensor(COLORS[look.color])[:, None, None]
+        clip[part].lerp_(color.expand_as(clip[part]), alpha.expand_as(clip[part]))

@@ -13,11 +13,21 @@ from torch import Tensor
 from genkit.errors import GenkitError, UsageError
 from genkit.tiny import evaluate as command
 from genkit.tiny.autoencoder import PatchAutoencoder
-from genkit.tiny.build import TinyConfig, build_text_encoder, build_tokenizer, build_transformer, save_pipeline
-from genkit.tiny.evaluate import EvaluateConfig, evaluate, held_out_scenes, summarise, wilson
+from genkit.tiny.build import (
+    TinyConfig,
+    assemble_pipeline,
+    build_text_encoder,
+    build_tokenizer,
+    build_transformer,
+    save_pipeline,
+)
+from genkit.tiny.evaluate import EvaluateConfig, evaluate
+from genkit.tiny.motions import MOTIONS
 from genkit.tiny.oracle import ATTRIBUTES, Reading, Sight, read, read_windows, score
-from genkit.tiny.reading import figures
-from genkit.tiny.world import BACKGROUNDS, MOTIONS, Scene, Thing, caption, coverage, draw_scene, render
+from genkit.tiny.shapes import coverage
+from genkit.tiny.sight.pixels import figures
+from genkit.tiny.tally import COLUMNS, Result, confusions, held_out_scenes, summarise, wilson
+from genkit.tiny.world import BACKGROUNDS, Scene, Thing, caption, draw_scene, render
 
 SEED = 987_654  # training draws from seeds 7 and 1000 and above
 
@@ -291,7 +301,7 @@ def folder(tmp_path_factory, vae):
     size = TinyConfig(layers=1, heads=1, ffn=32, text_width=32, text_layers=1)
     path = tmp_path_factory.mktemp("pipeline")
     text_encoder, transformer = build_text_encoder(size, len(build_tokenizer())), build_transformer(size)
-    save_pipeline(path, vae, text_encoder.half(), transformer.half())
+    save_pipeline(path, assemble_pipeline(vae, text_encoder.half(), transformer.half()))
     return path
 
 
@@ -304,7 +314,7 @@ def test_an_untrained_model_is_measured_and_found_wrong(folder):
     rows = summarise(results)
     assert list(rows) == ["one thing", "two things", "all"]
     for row in rows.values():
-        assert list(row) == list(command.COLUMNS) and row["joint"].share == 0
+        assert list(row) == list(COLUMNS) and row["joint"].share == 0
         assert all(0 <= s.low <= s.share <= s.high <= 1 for s in row.values())
     first, again = (torch.stack(list(command.generate(pipe, held_out_scenes(4, 0), c))) for c in (config, config))
     alone = torch.stack(
@@ -317,7 +327,7 @@ def test_an_untrained_model_is_measured_and_found_wrong(folder):
 def test_the_command_prints_a_table(folder, capsys):
     command.main(["--model", str(folder), "--prompts", "2", "--steps", "1"])
     text = capsys.readouterr().out
-    assert all(word in text for word in ("one thing", "two things", "joint", "motions confused"))
+    assert all(word in text for word in ("one thing", "two things", "joint", "motions confused", "ceiling"))
 
 
 def test_a_fresh_process_prints_one_object(folder):
@@ -328,10 +338,10 @@ def test_a_fresh_process_prints_one_object(folder):
 
 def test_confusions_count_things_of_the_right_colour():
     results = [
-        command.Result(ONE, Reading((Sight("small", "red", found, "left"),), "navy"), {})
+        Result(ONE, Reading((Sight("small", "red", found, "left"),), "navy"), {})
         for found in ("star", "ring", None, "ring")
-    ] + [command.Result(ONE, Reading((RING,), "navy"), {})]
-    assert command.confusions(results, "shape") == [("star", "ring", 2), ("star", "none", 1)]
+    ] + [Result(ONE, Reading((RING,), "navy"), {})]
+    assert confusions(results, "shape") == [("star", "ring", 2), ("star", "none", 1)]
 
 
 def test_a_folder_without_a_model_and_a_senseless_number_are_refused(tmp_path, capsys):

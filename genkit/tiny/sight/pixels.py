@@ -7,13 +7,15 @@ the template of ``world.DISTANCES`` that correlates best. Frames are ``[T, 3, S,
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
-from math import exp, log, pi
+from math import ceil, exp, log, pi
 
 import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
-from genkit.tiny.world import BACKGROUNDS, COLORS, DISTANCES, EDGE_PIXELS, NATIVE_FRAMES, NATIVE_SIDE, ROUND, SHAPES
+from genkit.tiny.motions import FPS, SPIN_SECONDS
+from genkit.tiny.shapes import DISTANCES, EDGE_PIXELS, ROUND, SHAPES
+from genkit.tiny.world import BACKGROUNDS, COLORS, NATIVE_SIDE
 
 CONTRAST = 0.14  # a pixel nearer than this to the background (RGB distance) belongs to it
 OUTLIER = 0.25  # a pixel farther than this from every colour line is ignored for colours
@@ -32,7 +34,6 @@ PATCH, SPAN = 28, 1.75  # shapes are compared on PATCH x PATCH points up to SPAN
 ANGLES = 24  # angles tried within one period
 BLUR = 1.8  # standard deviation, in pixels: a sharp template takes a small soft star for a disc
 STRETCHES = (0.9, 1.0, 1.1)  # radii tried, relative to the one that the area gives
-TURNS = torch.tensor([0.0, *(way * rate / 4 for way in (1, -1) for rate in range(2, 9))])  # tried, of the world's own
 REST = 0.01  # margin by which a turn must fit better than rest
 UPRIGHT = 0.2  # maximum tilt of a thing that does not turn: a blurred cross is not a tilted square
 
@@ -114,6 +115,16 @@ def _best_pair(pixels: Tensor, background: Tensor) -> list[str]:
     error = error.clamp_max(OUTLIER**2)
     costs = {pair: float(torch.minimum(error[pair[0]], error[pair[1]]).sum()) for pair in combinations(range(8), 2)}
     return [names[i] for i in min(costs, key=lambda pair: costs[pair])]
+
+
+def color_shares(frames: Tensor) -> Tensor:
+    """Return each colour's share of each frame's clear pixels ``[T, 8]``, in the order of ``COLORS``."""
+    background, pixels = background_color(frames), frames.movedim(1, -1)
+    share, error = _project(pixels.flatten(0, 2), background, torch.tensor(list(COLORS.values())))
+    clear = (error <= error.amin(0)) & (share > 0.6) & (error < OUTLIER**2)
+    clear &= ((pixels - background).square().sum(-1) > CONTRAST**2).flatten()
+    counts = clear.reshape(len(COLORS), len(frames), -1).sum(2).T.float()
+    return counts / counts.sum(1, keepdim=True).clamp_min(1)
 
 
 def figures(frames: Tensor) -> list[Figure]:
@@ -223,16 +234,26 @@ def outline(figure: Figure) -> Outline:
     return max(found, key=lambda seen: seen.likeness)
 
 
+def _turns(num_frames: int) -> Tensor:
+    """Return the turns that are tried, relative to the world's own: none, and half to twice as fast, either way.
+
+    They are so close that the last frame is at most a sixteenth of a revolution from the nearest.
+    """
+    parts = 4 * ceil((num_frames - 1) / (FPS * SPIN_SECONDS))
+    rates = [rate / parts for rate in range(parts // 2, 2 * parts + 1)]
+    return torch.tensor([0.0, *rates, *(-rate for rate in rates)])
+
+
 def _turning(shape: str, likeness: Tensor, seen: Tensor) -> Outline:
     """Choose the even turn through ``likeness[T, angles]`` that fits best; a turn must clearly beat rest."""
     weight = seen / seen.sum()
     if shape in ROUND:
         return Outline(shape, float(weight @ likeness[:, 0]), 0.0)
-    time = torch.arange(len(seen)) / (NATIVE_FRAMES - 1)
-    steps = (TURNS[:, None] * time * pi / PERIODS[shape] * ANGLES).round().long()  # [turns, T]
+    time, turns = torch.arange(len(seen)) / (FPS * SPIN_SECONDS), _turns(len(seen))
+    steps = (turns[:, None] * time * pi / PERIODS[shape] * ANGLES).round().long()  # [turns, T]
     angles = (steps[:, :, None] + torch.arange(ANGLES)) % ANGLES  # [turns, T, starts]
-    fits = likeness.expand(len(TURNS), -1, -1).gather(2, angles).mul(weight[:, None]).sum(1).amax(1)
+    fits = likeness.expand(len(turns), -1, -1).gather(2, angles).mul(weight[:, None]).sum(1).amax(1)
     upright = torch.tensor([min(i, ANGLES - i) * PERIODS[shape] / ANGLES <= UPRIGHT for i in range(ANGLES)])
     fits[0] = (weight @ likeness)[upright].max() + REST
     best = int(fits.argmax())
-    return Outline(shape, float(fits[best]) - REST * (best == 0), float(TURNS[best]))
+    return Outline(shape, float(fits[best]) - REST * (best == 0), float(turns[best]))

@@ -8,35 +8,44 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from genkit.tiny.world import COLORS, MOTIONS, SHAPES, SIZES, Scene, find_things, parse
+from genkit.tiny.motions import MOTIONS
+from genkit.tiny.shapes import SHAPES
+from genkit.tiny.world import COLORS, SIZES, Mention, Scene, find_mentions, parse
 
 RANK = ("first", "second")
-TABLES: tuple[tuple[str, ...], ...] = (RANK, tuple(SIZES), tuple(COLORS), SHAPES, tuple(MOTIONS))
-"""Labels read from a word: rank of its thing in the caption, and its size, colour, shape and motion."""
+TIME = ("before", "after")
+TABLES: tuple[tuple[str, ...], ...] = (RANK, tuple(SIZES), tuple(COLORS), SHAPES, tuple(MOTIONS), TIME)
+"""Labels read from a word: rank of its thing in the caption, size, colour, shape, motion, and the side of an event."""
 
 
 def targets(text: str, length: int) -> Tensor:
-    """Return the labels of each word, int64 ``[length, 5]`` in the order of ``TABLES``; -1 where there is none.
+    """Return the labels of each word, int64 ``[length, 6]`` in the order of ``TABLES``; -1 where there is none.
 
-    A word of a thing is its size, colour, shape or verb. A size that is not named is not read, and a text that is not a
-    caption, such as the empty one, has only -1.
+    A word of a thing is its size, colour, shape or verb; colour and shape of what it turns into are words of its second
+    look. A size that is not named is not read, nor a time without an event, and a text that is not a caption, such as
+    the empty one, has only -1.
     """
     found = torch.full((length, len(TABLES)), -1)
     if not text:
         return found
     scene = parse(text)
-    for rank, (begin, end, with_size) in enumerate(find_things(text)):
-        found[begin : min(end, length)] = _labels(scene, rank, with_size)
+    for mention in find_mentions(text):
+        found[mention.begin : min(mention.end, length)] = _labels(scene, mention)
     return found
 
 
-def _labels(scene: Scene, rank: int, with_size: bool) -> Tensor:
-    thing = scene.things[rank]
-    values = (RANK[rank], thing.size, thing.color, thing.shape, thing.motion)
-    labels = [table.index(value) for table, value in zip(TABLES, values, strict=True)]
-    return torch.tensor(
-        [-1 if table is TABLES[1] and not with_size else label for table, label in zip(TABLES, labels, strict=True)]
-    )
+def _labels(scene: Scene, mention: Mention) -> Tensor:
+    thing = scene.things[mention.thing]
+    look = thing.looks[mention.look]
+    values: dict[int, str | None] = {
+        0: RANK[mention.thing],
+        1: thing.size if mention.with_size else None,
+        2: look.color,
+        3: look.shape,
+        4: thing.motion,
+        5: TIME[mention.look] if thing.then else None,
+    }
+    return torch.tensor([-1 if value is None else TABLES[i].index(value) for i, value in values.items()])
 
 
 class WordReader(nn.Linear):

@@ -1,0 +1,1 @@
+"""Measurements of the oracle: from pixels to things, from paths to motions."""
