@@ -79,10 +79,11 @@ def train(out: Path, learner: Learner, vae: PatchAutoencoder, config: TrainConfi
         step += 1
         if step % 50 == 0:
             write_row(out, "log.jsonl", {"step": step, "loss": _mean(recent[-50:]), **_minutes(start)})
-        if time.time() - saved > 60 * budget.save_every:
+        watched = config.watch_every and step % config.watch_every == 0
+        if watched or time.time() - saved > 60 * budget.save_every:
             save(out, learner, average, solvers, step)
             saved = time.time()
-        if config.watch_every and step % config.watch_every == 0:
+        if watched:
             write_row(out, "watch.jsonl", {"step": step, **average.watch(vae, config.watched), **_minutes(start)})
     save(out, learner, average, solvers, step)
     average.export(out, vae)
