@@ -45,6 +45,8 @@ class PositionFacts:
     """Returns the angles, given a model and the arguments of the call that computes or takes the table."""
     token_axis: int = -2
     """Axis of the tokens in the table."""
+    missing: str = "has none: convolutions carry time"
+    """Reason that ``none`` has no positions that a plan can change, as the end of a sentence about the model."""
 
     @property
     def absolute(self) -> bool:

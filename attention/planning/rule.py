@@ -7,12 +7,14 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from genkit.attention.calls.call import Attend, Call, Kind, Rule
 from genkit.attention.geometry.blocks import without_padding
 from genkit.attention.geometry.layout import Layout
 from genkit.attention.operators.block_sparse import Impl
 from genkit.attention.planning.measure import reaching
+from genkit.attention.planning.padding import padding, without_padding_behind
 from genkit.attention.planning.planner import Planner
 from genkit.attention.planning.planner_call import Attended, PlannerCall
 
@@ -75,17 +77,18 @@ class SparseRule(SparseFields, Rule):
             if self._warming_up(call):
                 call.run.count_backend(WARM_UP)
                 return attend(q, k, v, replace(call, counted=True))
-            if reason := self._refusal(q, k, call):
+            short, tokens = without_padding_behind(call, q.shape[2])
+            if reason := self._refusal(q, k, short, tokens):
                 call.run.refused(self.name, reason, call.layer, call.step.index)
                 return attend(q, k, v, call)
             planner = self._budgeted(call)
-            here = self.planner_call(planner, q, call)
+            here = self.planner_call(planner, q[:, :, :tokens], short)
             if reason := self._unshared(planner, call) or planner.refusal(here):
                 call.run.refused(self.name, reason, call.layer, call.step.index)
                 return attend(q, k, v, call)
-            out, density = self._attend(planner, q, k, v, here)
+            out, density = self._attend(planner, *(x[:, :, :tokens] for x in (q, k, v)), here)
             call.run.sparse(self.name, density)
-            return out
+            return pad(out, (0, 0, 0, q.shape[2] - tokens)) if tokens < q.shape[2] else out
 
         return sparse
 
@@ -160,13 +163,12 @@ class SparseRule(SparseFields, Rule):
             return False
         return call.step.sigma > self.dense_sigma
 
-    def _refusal(self, q: Tensor, k: Tensor, call: Call) -> str | None:
-        tokens = q.shape[2]
+    def _refusal(self, q: Tensor, k: Tensor, call: Call, tokens: int) -> str | None:
         if tokens < self.min_tokens:
             return f"{tokens} tokens are fewer than min_tokens={self.min_tokens}"
         fewest = call.grid.video_tokens if call.kind == "joint" else call.grid.tokens
-        if k.shape[2] != tokens or not fewest <= tokens <= call.grid.tokens or call.grid.fold != "none":
-            return f"{tokens} queries and {k.shape[2]} keys are not the {call.grid.tokens} tokens of all frames"
+        if k.shape[2] != q.shape[2] or not fewest <= tokens <= call.grid.tokens or call.grid.fold != "none":
+            return f"{q.shape[2]} queries and {k.shape[2]} keys are not the {call.grid.tokens} tokens of all frames"
         if call.mask is not None and padding(call.mask, tokens) is None:
             return f"the model's mask {list(call.mask.shape)} {call.mask.dtype} is not a key padding mask"
         asked = [name for name, value in call.options.items() if name != "backend" and value]
@@ -188,10 +190,3 @@ class SparseRule(SparseFields, Rule):
 def videos(batch: int, branches: int) -> list[Tensor]:
     """Return the rows of the batch for each video, int64; guidance branches are equal parts of the batch."""
     return list(torch.arange(batch).view(branches if batch % branches == 0 else batch, -1).unbind(1))
-
-
-def padding(mask: Tensor, keys: int) -> Tensor | None:
-    """Return ``[B, keys]`` for a key padding mask, bool ``[B, 1, 1, keys]``; None for any other mask."""
-    if mask.dtype == torch.bool and mask.ndim == 4 and mask.shape[1:] == (1, 1, keys):
-        return mask[:, 0, 0]
-    return None

@@ -1,6 +1,8 @@
-"""HunyuanVideo."""
+"""HunyuanVideo, SkyReels V1, FramePack and HunyuanVideo 1.5."""
 
 from genkit.pipelines.pipeline_facts import PipelineFacts, Published
+
+LICENCE = "tencent-hunyuan-community"
 
 FAMILIES = (
     PipelineFacts(
@@ -13,7 +15,72 @@ FAMILIES = (
                 native_frames=129,
                 fps=24,
                 hub_ids=("hunyuanvideo-community/HunyuanVideo",),
-                licence="tencent-hunyuan-community",
+                licence=LICENCE,
+            ),
+        ),
+    ),
+    PipelineFacts(
+        name="hunyuanvideo-i2v",
+        models=("HunyuanVideoTransformer3DModel",),
+        needs=frozenset({"image", "image_processor"}),
+        branches="order",
+        published=(
+            Published(
+                family="hunyuanvideo-i2v",
+                title="HunyuanVideo I2V",
+                native_frames=129,
+                fps=24,
+                hub_ids=("hunyuanvideo-community/HunyuanVideo-I2V",),
+                licence=LICENCE,
+            ),
+        ),
+    ),
+    PipelineFacts(
+        name="skyreels-v1",
+        models=("HunyuanVideoTransformer3DModel",),
+        needs=frozenset({"image"}),
+        branches="order",
+        published=(
+            Published(
+                family="skyreels-v1",
+                title="SkyReels V1 I2V",
+                native_frames=97,
+                fps=24,
+                hub_ids=("Skywork/SkyReels-V1-Hunyuan-I2V",),
+                licence="skywork",
+                defaults={"num_frames": 97, "height": 544, "width": 960},
+            ),
+        ),
+    ),
+    PipelineFacts(
+        name="framepack",
+        models=("HunyuanVideoFramepackTransformer3DModel",),
+        branches="order",
+        published=(
+            Published(
+                family="framepack",
+                title="FramePack",
+                native_frames=33,
+                fps=30,
+                hub_ids=("lllyasviel/FramePackI2V_HY",),
+            ),
+        ),
+    ),
+    PipelineFacts(
+        name="hunyuanvideo1.5",
+        models=("HunyuanVideo15Transformer3DModel",),
+        published=(
+            Published(
+                family="hunyuanvideo1.5",
+                title="HunyuanVideo 1.5",
+                native_frames=121,
+                fps=24,
+                hub_ids=tuple(
+                    f"hunyuanvideo-community/HunyuanVideo-1.5-Diffusers-{size}_{task}"
+                    for task in ("t2v", "i2v")
+                    for size in ("480p", "720p")
+                ),
+                licence=LICENCE,
             ),
         ),
     ),
