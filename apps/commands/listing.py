@@ -41,12 +41,16 @@ def models(name: str | None = None) -> list[Row]:
         families = [one.family for one in checkpoints()]
         raise UsageError(f"no model is called {quote(name)}; {nearest(str(name), families)}")
     rows = [
-        {field: getattr(one, field) for field in MODEL_FIELDS} | _facts_row(facts, one)
-        for facts in pipelines()
-        for one in facts.published
+        {field: getattr(one, field) for field in MODEL_FIELDS} | _facts_row(_first_with(one), one)
+        for one in checkpoints()
         if wanted is None or one in wanted
     ]
     return [row | {"words": vocabulary()} if row["family"] == "tiny" else row for row in rows]
+
+
+def _first_with(published: Published) -> PipelineFacts:
+    """Return the first pipelines that run a checkpoint; others may take further inputs."""
+    return next(facts for facts in pipelines() if any(one is published for one in facts.published))
 
 
 def _facts_row(facts: PipelineFacts, published: Published) -> Row:

@@ -47,6 +47,11 @@ class Card:
     """Legal lengths are k times this plus 1 pixel frames; None: k times the pixel frames per latent frame plus 1."""
     one_level: str | None = None
     """Reason that all frames of a forward share one noise level; None: each may have its own."""
+    given_frames: int = 0
+    """First latent frames that a pipeline gives instead of noise; a noise plan leaves them."""
+    given: str | None = None
+    """Reason that the first latents contain more than noise and ``given_frames``, as the end of a sentence; None: they
+    do not."""
     defaults: Arguments = field(default_factory=dict)
     """Default arguments of this model that differ from its pipeline's."""
     largest: Callable[[Any], tuple[int, int]] | None = None

@@ -12,11 +12,17 @@ from genkit.attention.facts.positions import NO_POSITIONS, PositionFacts
 from genkit.attention.facts.volume import Arguments, Volume
 
 VolumeOf = Callable[[nn.Module, Arguments], Volume]
+Count = Callable[[nn.Module, Arguments], int]
 Before = Callable[[nn.Module, Arguments], int | None]
 
 
 def nothing_before(model: nn.Module, arguments: Arguments) -> int:
     """Return 0: other tokens stand after the video, or in no sequence with it."""
+    return 0
+
+
+def none_in_self(model: nn.Module, arguments: Arguments) -> int:
+    """Return 0: ``self`` layers see the tokens of the video alone."""
     return 0
 
 
@@ -39,6 +45,8 @@ class ModelFacts:
     """Regular expressions of attention modules that no rule acts in, each with the reason."""
     before: Before = nothing_before
     """Returns how many other tokens stand before the video where they share its sequence; None: all of them."""
+    others_in_self: Count = none_in_self
+    """Returns how many other tokens, such as keyframes and references, share the sequence of ``self`` layers."""
     frame_axis: int | None = 2
     """Axis of the frames in the latents; None: tokens packed frame by frame in axis 1."""
     blocks: tuple[str, ...] = ()

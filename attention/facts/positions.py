@@ -17,7 +17,7 @@ Making = Literal["rotary module", "rotary argument", "learned", "sinusoid", "pat
 """``rotary module``: a module of the model computes the table of cosines and sines; ``rotary argument``: the pipeline
 computes it; ``learned``: a module computes it from frequencies that are weights, and each channel rotates with time,
 rows and columns; ``sinusoid``: a table is added before temporal attention; ``patch sinusoid``: a table is added to the
-tokens before the first block; ``none``: only convolutions encode time."""
+tokens before the first block; ``none``: only convolutions encode time, or no plug-in can change what does."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ class PositionFacts:
     """Returns the angles, given a model and the arguments of the call that computes or takes the table."""
     token_axis: int = -2
     """Axis of the tokens in the table."""
-    missing: str = "has none: convolutions carry time"
-    """Reason that ``none`` has no positions that a plan can change, as the end of a sentence about the model."""
+    fixed: str = "has none: convolutions carry time"
+    """Reason that plug-ins cannot change them, as the end of a sentence about the model; only for ``none``."""
 
     @property
     def absolute(self) -> bool:
@@ -126,3 +126,8 @@ COGVIDEOX_2B_POSITIONS = PositionFacts(making="patch sinusoid", where="patch_emb
 MOCHI_POSITIONS = PositionFacts(making="learned", where="rope", rotation=_mochi, token_axis=-3)
 ANIMATEDIFF_POSITIONS = PositionFacts(making="sinusoid", where="pos_embed", rotation=_animatediff)
 NO_POSITIONS = PositionFacts(making="none")
+
+
+def fixed_positions(reason: str) -> PositionFacts:
+    """Return the facts of positions that no plug-in can change; ``reason`` ends a sentence about the model."""
+    return PositionFacts(making="none", fixed=reason)

@@ -1,14 +1,14 @@
 """The division of a model's latents into tokens: the token volume of one forward, and the patch in time."""
 
+from math import prod
 from typing import Any
 
 from torch import Tensor, nn
 
+from genkit.attention.facts.coordinates import Volume, placed
 from genkit.attention.private import COMPILED
 
 Arguments = dict[str, Any]
-Volume = tuple[int, int, int]
-"""Frames, rows and columns of tokens (of the finest level, in a UNet)."""
 
 
 def plain_model(part: Any) -> Any:
@@ -43,8 +43,28 @@ def frames_first(model: nn.Module, arguments: Arguments) -> Volume:
 
 
 def packed(model: nn.Module, arguments: Arguments) -> Volume:
-    """Read the latent volume passed beside tokens that are already packed."""
-    return _patched(model, arguments["num_frames"], arguments["height"], arguments["width"])
+    """Read the latent volume passed beside tokens that are already packed, or the coordinates of the tokens."""
+    frames, height, width = (arguments.get(name) for name in ("num_frames", "height", "width"))
+    if frames is None or height is None or width is None or _is_left_to_coordinates(arguments):
+        return placed(arguments["video_coords"])[1]
+    return _patched(model, frames, height, width)
+
+
+def packed_before(model: nn.Module, arguments: Arguments) -> int:
+    """Return how many other packed tokens, such as keyframes, stand before the video."""
+    return placed(arguments["video_coords"])[0] if _is_left_to_coordinates(arguments) else 0
+
+
+def packed_others(model: nn.Module, arguments: Arguments) -> int:
+    """Return how many other packed tokens, such as keyframes and references, share the sequence with the video."""
+    latents: Tensor = arguments["hidden_states"]
+    return latents.shape[1] - prod(packed(model, arguments))
+
+
+def _is_left_to_coordinates(arguments: Arguments) -> bool:
+    """Whether the numbers beside the tokens say nothing: they are missing, or 1 beside coordinates."""
+    numbers = [arguments.get(name) or 1 for name in ("num_frames", "height", "width")]
+    return arguments.get("video_coords") is not None and prod(numbers) == 1
 
 
 def unet(model: nn.Module, arguments: Arguments) -> Volume:

@@ -33,6 +33,8 @@ class Forward:
     batch: int
     before: int | None = 0
     """Other tokens in front of the video where they share its sequence; None: all of them."""
+    others_in_self: int = 0
+    """Other tokens that share the sequence of ``self`` layers with the video."""
     window: Window | None = None
     """Window of the video that the model denoises; None: the whole video."""
     devices: Devices | None = None
@@ -62,7 +64,7 @@ class Forward:
         )
         if card.models[self.component].folds:
             return _unet_grid(grid, kind, q, self.batch)
-        others = q.shape[2] - grid.video_tokens if kind == "joint" else 0
+        others = {"joint": q.shape[2] - grid.video_tokens, "self": self.others_in_self}.get(kind, 0)
         before = others if self.before is None else min(self.before, others)
         return replace(grid, before=before, after=others - before)
 

@@ -16,7 +16,7 @@ from genkit.attention.geometry.grid import VideoGrid
 from genkit.attention.geometry.windows import Window
 from genkit.attention.model.applied import Applied
 from genkit.attention.model.forward import Forward, arguments_of
-from genkit.attention.model.frames import latents_of
+from genkit.attention.model.frames import latents_of, of_video
 from genkit.attention.model.hooks import refuse_ring
 from genkit.attention.model.progress import sigma_at, step_at, timestep_at
 
@@ -58,6 +58,7 @@ class Forwards(Applied):
             run=self.run,
             volume=self.facts_of(model).volume(model, arguments),
             before=self.facts_of(model).before(model, arguments),
+            others_in_self=self.facts_of(model).others_in_self(model, arguments),
             step=step,
             batch=len(latents_of(arguments)),
             window=window,
@@ -138,9 +139,9 @@ class Forwards(Applied):
                 self.run.skipped[key] += 0 if name in calls else self.run.calls_per_forward[key]
 
     def grid_of(self, kind: Kind, other_tokens: int) -> VideoGrid:
-        """Return the grid of a ``self`` or ``joint`` call with ``other_tokens`` in the current forward."""
+        """Return the grid of a ``self`` or ``joint`` call in the current forward; a joint one has ``other_tokens``."""
         assert self._forward is not None
-        tokens = prod(self._forward.volume) + other_tokens
+        tokens = prod(self._forward.volume) + (other_tokens if kind == "joint" else self._forward.others_in_self)
         return self._grid(kind, torch.empty(1, 1, tokens, 1, device="meta"))
 
     def _grid(self, kind: Kind, q: Tensor) -> VideoGrid:
@@ -149,13 +150,14 @@ class Forwards(Applied):
 
     def step_of(self, model: nn.Module, arguments: dict[str, Any]) -> Step:
         """Return the position of the sampler in a forward with ``arguments``, once for each forward."""
-        batch, (frames, _, _) = len(latents_of(arguments)), self.facts_of(model).volume(model, arguments)
-        timestep = arguments.get("timestep")
+        facts, batch = self.facts_of(model), len(latents_of(arguments))
+        volume, timestep = facts.volume(model, arguments), arguments.get("timestep")
+        others = facts.others_in_self(model, arguments)
         return step_at(
             self.pipe.scheduler,
             self._thread.context,
-            timestep,
-            frames,
+            of_video(timestep, volume, facts.before(model, arguments), others),
+            volume[0],
             doubled=self.card.branches == "halves" and self.batch is not None and batch == 2 * self.batch,
             ascending=self.card.ascending_sigmas,
             unnamed=self._branch_by_order(timestep) if self.card.branches == "order" else "cond",

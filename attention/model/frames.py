@@ -65,6 +65,14 @@ def latents_of(arguments: dict[str, Any]) -> Tensor:
     return found
 
 
+def of_video(timestep: Any, volume: Volume, before: int | None, others: int) -> Any:
+    """Return a model's timestep without the levels of ``others``, tokens in one sequence with the video's."""
+    tokens = prod(volume)
+    if not others or not isinstance(timestep, Tensor) or timestep.ndim < 2 or timestep.shape[1] != tokens + others:
+        return timestep
+    return timestep.narrow(1, others if before is None else before, tokens)
+
+
 def cut(arguments: dict[str, Any], latents: Tensor, frames: Frames, window: Window) -> dict[str, Any]:
     """Return a forward's arguments for the frames of ``window``, with ``latents`` in the model's own layout.
 

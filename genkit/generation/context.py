@@ -7,6 +7,7 @@ from typing import Any
 from genkit.attention.calls.run import RunRecord
 from genkit.attention.facts.card import Card
 from genkit.attention.model.session import Session
+from genkit.errors import UsageError
 from genkit.generation.asked import Counted
 from genkit.generation.models.positions import PositionSeam
 from genkit.generation.turns.seam import TurnSeam
@@ -71,6 +72,9 @@ def context_of(pipe: Any, plugins: Sequence[Plugin]) -> Context:
     card = card_of(pipe)
     target = target_of(pipe, card)
     parts = tuple((plugin.name, plugin.parts(target)) for plugin in plugins)
+    for name, part in parts:
+        if part.noise is not None and card.given is not None:
+            raise UsageError(f"{name} changes the first latents of {card.title}, and {card.given}; leave {name} out")
     each = [part for _, part in parts]
     session = Session(pipe, card, [Counted(rule, name) for name, part in parts for rule in part.rules])
     return Context(

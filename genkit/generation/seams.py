@@ -187,7 +187,9 @@ def _planned(latents: Tensor, plan: NoisePlan, session: Session, arguments: dict
         axis, shape = 1, (card.token_frames(session.pipe, arguments["num_frames"]), -1)
     else:
         shape = (-1, card.time_patch(session.pipe))
-    return plan.plan(latents.unflatten(axis, shape), axis, generator).flatten(axis, axis + 1)
+    frames = latents.unflatten(axis, shape)
+    given, noise = frames.tensor_split([card.given_frames], dim=axis)
+    return torch.cat([given, plan.plan(noise, axis, generator)], axis).flatten(axis, axis + 1)
 
 
 def _joined(parts: tuple[Any, ...], number: int, session: Session) -> Any:

@@ -75,5 +75,9 @@ def pipelines() -> tuple[PipelineFacts, ...]:
 
 
 def checkpoints() -> tuple[Published, ...]:
-    """Return all checkpoints that were published, in the order of the families."""
-    return tuple(one for facts in pipelines() for one in facts.published)
+    """Return all checkpoints that were published, in the order of the families, each once."""
+    found: list[Published] = []
+    for one in (one for facts in pipelines() for one in facts.published):
+        if all(one is not other for other in found):
+            found.append(one)
+    return tuple(found)

@@ -38,6 +38,8 @@ def card_of(pipe: Any) -> Card:
         prompts=facts.prompts,
         ascending_sigmas=facts.ascending_sigmas,
         frame_multiple=published.multiple if published else None,
+        given_frames=facts.given_frames,
+        given=facts.given,
         one_level=next(iter(models.values())).one_level,
         defaults=published.defaults if published else {},
         largest=facts.largest,

@@ -63,6 +63,11 @@ class PipelineFacts:
     """Answer of ``encode_prompt``; None: another one, so that prompts over time are refused."""
     ascending_sigmas: bool = False
     """True if the scheduler's sigmas rise from 0 to 1 as the noise decreases."""
+    given_frames: int = 0
+    """First latent frames that a pipeline gives instead of noise; a noise plan leaves them."""
+    given: str | None = None
+    """Reason that the first latents contain more than noise and ``given_frames``, as the end of a sentence; None: they
+    do not."""
     largest: Callable[[Any], tuple[int, int]] | None = None
     """Returns the largest height and width in pixels; None: no limit."""
     published: tuple[Published, ...] = ()

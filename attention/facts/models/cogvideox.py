@@ -1,4 +1,4 @@
-"""CogVideoX."""
+"""CogVideoX and ConsisID, which was made from it."""
 
 from dataclasses import replace
 
@@ -21,6 +21,15 @@ MODELS = (
         classes=("CogVideoXTransformer3DModel",),
         layers={"joint": r"transformer_blocks\.\d+\.attn1"},
         blocks=("transformer_blocks",),
+        volume=frames_first,
+        frame_axis=1,
+        before=all_before,
+        positions=COGVIDEOX_POSITIONS,
+        read=_without_rotation,
+    ),
+    ModelFacts(
+        classes=("ConsisIDTransformer3DModel",),
+        layers={"joint": r"transformer_blocks\.\d+\.attn1"},
         volume=frames_first,
         frame_axis=1,
         before=all_before,

@@ -6,7 +6,7 @@ from math import prod
 from torch import nn
 
 from genkit.attention.facts.model_facts import ModelFacts
-from genkit.attention.facts.positions import HUNYUAN_POSITIONS, PositionFacts
+from genkit.attention.facts.positions import HUNYUAN_POSITIONS, fixed_positions
 from genkit.attention.facts.volume import Arguments, channels_first, configured
 
 REFINER = {r"context_embedder\.token_refiner\.refiner_blocks\.\d+\.attn": "it sees text alone"}
@@ -49,9 +49,7 @@ MODELS = (
         excluded=REFINER,
         volume=channels_first,
         before=_history,
-        positions=PositionFacts(
-            making="none", missing="numbers the frames of a section together with the history in front of it"
-        ),
+        positions=fixed_positions("numbers the frames of a section together with the history in front of it"),
     ),
     ModelFacts(
         classes=("HunyuanVideo15Transformer3DModel",),

@@ -97,10 +97,9 @@ def _training_length(name: str, pipe: Any, session: Session) -> int:
 
 
 def check_positions(name: str, session: Session) -> None:
-    """Raise ``UsageError`` if the models of a session have no positions in time that a plan can change."""
-    facts = session.card.positions
-    if facts.making == "none":
+    """Raise ``UsageError`` if the models of a session have no positions in time that can be changed."""
+    if session.card.positions.making == "none":
         raise UsageError(
-            f"{name} changes the positions of frames, and {session.card.title} {facts.missing}; "
+            f"{name} changes the positions of frames, and {session.card.title} {session.card.positions.fixed}; "
             f"leave {name} out, or make longer videos with freenoise or freelong"
         )

@@ -1,4 +1,4 @@
-"""CogVideoX."""
+"""CogVideoX: from text, images, videos and control videos; ConsisID."""
 
 from dataclasses import replace
 from typing import Any
@@ -24,32 +24,78 @@ def _sliced_positions(pipe: Any) -> tuple[int, int]:
     return rows * pipe.vae_scale_factor_spatial, cols * pipe.vae_scale_factor_spatial
 
 
-FAMILIES = (
-    PipelineFacts(
-        name="cogvideox",
+def _published(kind: str, long_ids: tuple[str, ...], ids: tuple[str, ...], licence: str) -> tuple[Published, ...]:
+    """Return the checkpoints of one kind, with and without patches in time; ``kind`` follows family and title."""
+    family, title = (f"-{kind.lower()}", f" {kind}") if kind else ("", "")
+    return (
+        Published(
+            family=f"cogvideox1.5{family}",
+            title=f"CogVideoX 1.5{title}",
+            when=_has_time_patches,
+            native_frames=81,
+            fps=16,
+            multiple=8,
+            hub_ids=long_ids,
+            licence="cogvideox",
+        ),
+        Published(
+            family=f"cogvideox{family}",
+            title=f"CogVideoX{title}",
+            native_frames=49,
+            fps=8,
+            multiple=8,
+            hub_ids=ids,
+            licence=licence,
+        ),
+    )
+
+
+TEXT_TO_VIDEO = _published(
+    "",
+    ("THUDM/CogVideoX1.5-5B",),
+    ("THUDM/CogVideoX-2b", "THUDM/CogVideoX-5b"),
+    "Apache-2.0 (2b), cogvideox (5b)",
+)
+IMAGE_TO_VIDEO = _published("I2V", ("THUDM/CogVideoX1.5-5B-I2V",), ("THUDM/CogVideoX-5b-I2V",), "cogvideox")
+
+
+def _cogvideox(name: str, *needs: str, published: tuple[Published, ...], given: str | None = None) -> PipelineFacts:
+    return PipelineFacts(
+        name=name,
         models=("CogVideoXTransformer3DModel",),
+        needs=frozenset(needs),
         prompts="pairs",
         branches="halves",
+        given=given,
         read=_longer_clips,
+        published=published,
+    )
+
+
+FAMILIES = (
+    _cogvideox("cogvideox", published=TEXT_TO_VIDEO),
+    _cogvideox("cogvideox-i2v", "image", published=IMAGE_TO_VIDEO),
+    _cogvideox(
+        "cogvideox-v2v",
+        "video",
+        "strength",
+        published=TEXT_TO_VIDEO,
+        given="those contain the video that it changes",
+    ),
+    PipelineFacts(
+        name="consisid",
+        models=("ConsisIDTransformer3DModel",),
+        prompts="pairs",
+        branches="halves",
         published=(
             Published(
-                family="cogvideox1.5",
-                title="CogVideoX 1.5",
-                when=_has_time_patches,
-                native_frames=81,
-                fps=16,
-                multiple=8,
-                hub_ids=("THUDM/CogVideoX1.5-5B",),
-                licence="cogvideox",
-            ),
-            Published(
-                family="cogvideox",
-                title="CogVideoX",
+                family="consisid",
+                title="ConsisID",
                 native_frames=49,
                 fps=8,
                 multiple=8,
-                hub_ids=("THUDM/CogVideoX-2b", "THUDM/CogVideoX-5b"),
-                licence="Apache-2.0 (2b), cogvideox (5b)",
+                hub_ids=("BestWishYsh/ConsisID-preview",),
+                licence="Apache-2.0",
             ),
         ),
     ),

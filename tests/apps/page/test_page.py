@@ -217,6 +217,8 @@ def test_lengths_are_known_for_every_family() -> None:
     assert steps == {
         "tiny": 2, "wan": 4, "wan2.2": 4, "wan2.2-5b": 4, "hunyuanvideo": 4, "cogvideox": 8, "cogvideox1.5": 8,
         "ltx": 8, "mochi": 6, "animatediff": 1, "text-to-video-sd": 1,
+        "hunyuanvideo-i2v": 4, "cogvideox-i2v": 8, "cogvideox1.5-i2v": 8, "ltx2": 8, "ltx2.3": 8, "ltx2.5": 8,
+        "skyreels-v1": 4, "framepack": 4, "hunyuanvideo1.5": 4, "consisid": 8,
     }  # fmt: skip
     for card in checkpoints():
         assert models.check_length(card, None) == card.native_frames

@@ -3,6 +3,7 @@
 Each is the real class with small random parts. What cannot work is refused with its reason.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +17,8 @@ from genkit.pipelines.matching import card_of
 
 REFUSED: dict[str, str] = {}
 """Small pipelines that no plug-in can work in, each with a part of the reason that is given."""
+DENSE: dict[str, str] = {"LTX2InContextPipeline-strength": "mask .* torch.float32 is not a key padding mask"}
+"""Small pipelines that sparse methods leave dense in every call, each with a part of the reason in the receipt."""
 PENDING: frozenset[str] = frozenset(
     [
         "AnimateDiffPAGPipeline",
@@ -45,15 +48,6 @@ PENDING: frozenset[str] = frozenset(
         "HeliosPipeline-video",
         "HeliosPyramidPipeline",
         "HeliosPyramidPipeline-distilled",
-        "LTX2Pipeline",
-        "LTX2ImageToVideoPipeline",
-        "LTX2ConditionPipeline",
-        "LTX2InContextPipeline",
-        "LTX2InContextPipeline-strength",
-        "LTX2HDRPipeline",
-        "LTX2DFRPipeline",
-        "LTX2DFRTemporalRefinePipeline",
-        "ConsisIDPipeline",
         "CosmosTextToWorldPipeline",
         "CosmosVideoToWorldPipeline",
         "Cosmos2VideoToWorldPipeline",
@@ -121,6 +115,10 @@ def test_every_call_has_the_tokens_that_its_facts_say(case: tuple[str, Any, Tens
     if not card_of(pipe).kinds & {"self", "joint"}:
         pytest.skip("its attention along time and inside frames is apart: sparse methods do not act there")
     full, run = video(name, pipe, FULL)
+    if name in DENSE:
+        assert torch.equal(full, plain) and not run.densities
+        assert all(re.search(DENSE[name], reason) for _, reason in run.refusals) and run.refusals
+        return
     assert not run.refusals, dict(run.refusals)
     assert (full.float() - plain.float()).abs().max() <= 1e-4 * plain.float().abs().max().clamp_min(1)
     sparse, run = video(name, pipe, SPARSE)
