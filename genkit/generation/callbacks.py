@@ -1,6 +1,9 @@
 """The pipeline's step callback: first the caller's own, then ours, which watches the result."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from inspect import BoundArguments
+from itertools import count
 from typing import Any
 
 from torch import Tensor
@@ -9,6 +12,7 @@ from genkit.checks.arguments import arguments_of
 from genkit.checks.options import to_json
 from genkit.checks.values import quote
 from genkit.errors import UsageError
+from genkit.generation.shadow import Shadow
 from genkit.generation.watch import Watch
 
 MODERN, INPUTS, OLD, EVERY = "callback_on_step_end", "callback_on_step_end_tensor_inputs", "callback", "callback_steps"
@@ -17,10 +21,14 @@ MODERN, INPUTS, OLD, EVERY = "callback_on_step_end", "callback_on_step_end_tenso
 def chained(pipe: Any, watch: Watch, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments that make a pipeline call the callback in ``arguments``, if there is one, and then ours.
 
+    None for a pipeline that takes no callback; see ``steps_watched``.
+
     The caller's callback acts as in a plain call of the pipeline: what it returns is used, what it raises is raised.
     """
     if MODERN in arguments_of(pipe):
         return _modern(watch, arguments)
+    if OLD not in arguments_of(pipe):
+        return {}
     theirs, every = arguments.get(OLD), arguments.get(EVERY, 1)
 
     def at_end(index: int, timestep: Any, latents: Tensor) -> None:
@@ -29,6 +37,26 @@ def chained(pipe: Any, watch: Watch, arguments: Mapping[str, Any]) -> dict[str, 
         watch.after_step(pipe, index, latents)
 
     return {OLD: at_end, EVERY: 1}
+
+
+@contextmanager
+def steps_watched(pipe: Any, watch: Watch) -> Iterator[None]:
+    """Report each solver step inside the block if the pipeline takes no callback."""
+    if not {MODERN, OLD}.isdisjoint(arguments_of(pipe)):
+        yield
+        return
+    numbers = count()
+
+    def stepped(original: Callable[..., Any], bound: BoundArguments) -> Any:
+        made = original(*bound.args, **bound.kwargs)
+        watch.after_step(pipe, next(numbers), made[0])
+        return made
+
+    shadow = Shadow(pipe.scheduler, "step", stepped, owner=pipe)
+    try:
+        yield
+    finally:
+        shadow.remove()
 
 
 def _modern(watch: Watch, arguments: Mapping[str, Any]) -> dict[str, Any]:

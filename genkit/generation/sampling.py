@@ -26,7 +26,7 @@ from genkit.checks.latents import check_given
 from genkit.checks.options import check_options, to_json
 from genkit.checks.values import check_rate, function, quote
 from genkit.errors import GenkitError, UsageError, first_line, is_out_of_memory
-from genkit.generation.callbacks import chained
+from genkit.generation.callbacks import chained, steps_watched
 from genkit.generation.context import Context
 from genkit.generation.decode_seam import check_plans
 from genkit.generation.events import OnEvent
@@ -67,7 +67,7 @@ def sample(
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
     watch = Watch(total=steps, on_event=on_event, preview=_preview(context, fps))
     watch.report_notes(tuple(run.notes))
-    with watch.watching(pipe), _looking_ahead(context, watch):
+    with watch.watching(pipe), _looking_ahead(context, watch), steps_watched(pipe, watch):
         output = _run(context, watch, arguments, generator_of(number))
     seconds = _seconds(watch, time.perf_counter())
     frames = output.frames[0]
