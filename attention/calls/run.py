@@ -17,6 +17,8 @@ class RunRecord:
     """Calls that reached a plug-in, whether or not it acted on them: (plug-in, seam)."""
     ended: bool = False
     """True if the pipeline's call finished and the plug-ins acted as requested."""
+    parts: int = 0
+    """Times that the pipeline drew latents: once for each part of a video that it makes one after the other."""
     routed: Counter[str] = field(default_factory=Counter)
     """Attention calls that were routed through the rules, by layer."""
     skipped: Counter[str] = field(default_factory=Counter)

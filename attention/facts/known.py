@@ -3,11 +3,12 @@
 from typing import Any
 
 from genkit.attention.facts.model_facts import ModelFacts, class_names
-from genkit.attention.facts.models import cogvideox, hunyuan, ltx, mochi, unets, wan
+from genkit.attention.facts.models import cogvideox, helios, hunyuan, ltx, mochi, unets, wan
 from genkit.attention.facts.volume import plain_model
 
 OURS: tuple[ModelFacts, ...] = (
     *wan.MODELS,
+    *helios.MODELS,
     *hunyuan.MODELS,
     *ltx.MODELS,
     *cogvideox.MODELS,

@@ -26,6 +26,11 @@ def none_in_self(model: nn.Module, arguments: Arguments) -> int:
     return 0
 
 
+def no_images_in_front(model: nn.Module, arguments: Arguments) -> int:
+    """Return 0: all frames of the latents are the video's."""
+    return 0
+
+
 def all_before(model: nn.Module, arguments: Arguments) -> None:
     """Return None: all other tokens stand before the video."""
     return None
@@ -47,6 +52,8 @@ class ModelFacts:
     """Returns how many other tokens stand before the video where they share its sequence; None: all of them."""
     others_in_self: Count = none_in_self
     """Returns how many other tokens, such as keyframes and references, share the sequence of ``self`` layers."""
+    lead: Count = no_images_in_front
+    """Returns how many frames of the volume, the first ones, are images outside the video's time: references."""
     frame_axis: int | None = 2
     """Axis of the frames in the latents; None: tokens packed frame by frame in axis 1."""
     blocks: tuple[str, ...] = ()

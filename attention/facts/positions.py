@@ -70,6 +70,13 @@ def _wan(model: nn.Module, arguments: Arguments) -> Rotation:
     return _first_channels(width - 4 * (width // 6), 10000.0)
 
 
+def _chronoedit(model: nn.Module, arguments: Arguments) -> Rotation:
+    """As Wan; of two frames that are left of a video the second is as far away as its last frame was in training."""
+    plain = _wan(model, arguments)
+    step = configured(model, "rope_temporal_skip_len") - 1 if arguments["hidden_states"].shape[2] == 2 else 1
+    return Rotation(step * plain.inverse_frequencies, channels=plain.channels)
+
+
 def _hunyuan(model: nn.Module, arguments: Arguments) -> Rotation:
     return _first_channels(configured(model, "rope_axes_dim")[0], configured(model, "rope_theta"))
 
@@ -119,6 +126,7 @@ def _cogvideox_2b(embedding: nn.Module, arguments: Arguments) -> Rotation:
 
 
 WAN_POSITIONS = PositionFacts(making="rotary module", where="rope", rotation=_wan, token_axis=-3)
+CHRONOEDIT_POSITIONS = PositionFacts(making="rotary module", where="rope", rotation=_chronoedit, token_axis=-3)
 HUNYUAN_POSITIONS = PositionFacts(making="rotary module", where="rope", rotation=_hunyuan)
 LTX_POSITIONS = PositionFacts(making="rotary module", where="rope", rotation=_ltx)
 COGVIDEOX_POSITIONS = PositionFacts(making="rotary argument", where="image_rotary_emb", rotation=_cogvideox)

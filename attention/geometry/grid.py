@@ -37,6 +37,8 @@ class VideoGrid:
     """Pixel frames per second."""
     native_frames: int = 21
     """Latent frames of the clips that the model was trained on."""
+    lead: int = 0
+    """Frames at the beginning of the whole grid that are images outside the video's time, such as references."""
     start: int = 0
     """First latent frame of this grid in the whole video; more than 0 in later windows."""
 
@@ -79,10 +81,15 @@ class VideoGrid:
     @property
     def pixel_frames(self) -> int:
         """Pixel frames that the latent frames decode to; only a grid with start 0 contains the short first one."""
-        return (self.stride if self.start else self.first_pixels) + (self.frames - 1) * self.stride
+        if self.start:
+            return self.frames * self.stride
+        return self.first_pixels + (self.frames - self.lead - 1) * self.stride
 
     def seconds(self, frame: int) -> tuple[float, float]:
-        """Return begin and end of latent frame ``frame`` of the whole video, in seconds."""
+        """Return begin and end of latent frame ``frame`` of the whole grid, in seconds; images in front are at 0."""
+        frame -= self.lead
+        if frame < 0:
+            return 0.0, 0.0
         begin = 0 if frame == 0 else self.first_pixels + (frame - 1) * self.stride
         return begin / self.fps, (self.first_pixels + frame * self.stride) / self.fps
 

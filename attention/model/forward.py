@@ -35,6 +35,8 @@ class Forward:
     """Other tokens in front of the video where they share its sequence; None: all of them."""
     others_in_self: int = 0
     """Other tokens that share the sequence of ``self`` layers with the video."""
+    lead: int = 0
+    """Frames of the volume, the first ones, that are images outside the video's time."""
     window: Window | None = None
     """Window of the video that the model denoises; None: the whole video."""
     devices: Devices | None = None
@@ -59,7 +61,8 @@ class Forward:
             cols=cols,
             stride=card.stride(pipe),
             fps=fps,
-            native_frames=card.native_token_frames(pipe) or frames,
+            native_frames=(card.native_token_frames(pipe) or frames - self.lead) + self.lead,
+            lead=self.lead,
             start=0 if self.window is None else self.window.begin,
         )
         if card.models[self.component].folds:

@@ -36,6 +36,11 @@ class Forwards(Applied):
         """Frames, rows and columns of tokens in this thread's forward for this pipeline; None outside of one."""
         return None if self._forward is None else self._forward.volume
 
+    @property
+    def lead(self) -> int:
+        """Frames of ``volume``, the first ones, that are images outside the video's time; 0 outside of a forward."""
+        return 0 if self._forward is None else self._forward.lead
+
     def begin(self, component: str, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Read shape and step once, before the model's forward, unless it runs for another pipeline.
 
@@ -59,6 +64,7 @@ class Forwards(Applied):
             volume=self.facts_of(model).volume(model, arguments),
             before=self.facts_of(model).before(model, arguments),
             others_in_self=self.facts_of(model).others_in_self(model, arguments),
+            lead=self.facts_of(model).lead(model, arguments),
             step=step,
             batch=len(latents_of(arguments)),
             window=window,

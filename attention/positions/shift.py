@@ -52,20 +52,23 @@ class Shift:
         def make() -> Angles:
             read = rotation()
             check(read)
-            return planned(read, frames, self.plan)
+            return planned(read, frames, self.plan, self.session.lead)
 
         return self.session.run.memory.table(("positions", place, frames), make)
 
 
-def planned(rotation: Rotation, frames: int, plan: Plan) -> Angles:
+def planned(rotation: Rotation, frames: int, plan: Plan, lead: int = 0) -> Angles:
     """Return the angles before and after a plan.
+
+    The plan places the frames of the video; ``lead`` images in front of them keep their places.
 
     Raises:
         ValueError: the plan returned another shape or values that are not finite.
     """
     own, phases = rotation.inverse_frequencies, rotation.phases
     places = torch.arange(frames, dtype=torch.float64)
-    positions, inverse_frequencies = plan(frames, own.clone())
+    positions, inverse_frequencies = plan(frames - lead, own.clone())
+    positions = torch.cat([places[:lead], positions + lead])
     if positions.shape != places.shape or inverse_frequencies.shape != own.shape:
         raise ValueError(
             f"a position plan returned {list(positions.shape)} positions and {list(inverse_frequencies.shape)} inverse "

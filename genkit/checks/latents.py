@@ -1,5 +1,7 @@
 """The latents of a run before it starts: their shape, from the pipeline's own method on the meta device."""
 
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -34,16 +36,28 @@ def latents_like(pipe: Any, card: Card, arguments: dict[str, Any]) -> torch.Tens
     stride = card.stride(pipe) // patch
     spare = -latent_frames(size["num_frames"], stride) % patch
     size["num_frames"] += spare * stride  # CogVideoX 1.5 adds them and drops them at the end
-    found: torch.Tensor = type(pipe).prepare_latents(
-        pipe,
-        batch_size=1,
-        num_channels_latents=card.model(pipe).config.in_channels,
+    given = {
+        "batch_size": 1,
+        "num_channels_latents": card.model(pipe).config.in_channels,
         **size,
-        dtype=torch.float32,
-        device=torch.device("meta"),
-        generator=None,
-    )
+        "dtype": torch.float32,
+        "device": torch.device("meta"),
+        "generator": None,
+    }
+    if not _binds(type(pipe).prepare_latents, given):
+        return None  # it also takes an image or a video, which would have to be read first
+    made = type(pipe).prepare_latents(pipe, **given)
+    found: torch.Tensor = made[0] if isinstance(made, tuple) else made
     return found
+
+
+def _binds(method: Callable[..., Any], given: dict[str, Any]) -> bool:
+    """Return True if a method can be called with these arguments, by name."""
+    try:
+        inspect.signature(method).bind(None, **given)
+    except TypeError:
+        return False
+    return True
 
 
 def check_given(pipe: Any, card: Card, arguments: dict[str, Any]) -> None:

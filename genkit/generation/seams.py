@@ -96,6 +96,7 @@ def _noise(context: Context, asked: Asked) -> Installed:
             asked.owner.begin_call()
         if cache is not None:
             cache.reset()
+        _count_part(context)
         latents, *others = _as_tuple(made := original(*bound.args, **bound.kwargs))
         session.batch = latents.shape[0]
         if plan is None:
@@ -157,6 +158,21 @@ def _text(context: Context, asked: Asked) -> Installed | None:
     return Shadow(context.pipe, "encode_prompt", encoded)
 
 
+def _count_part(context: Context) -> None:
+    """Count a part of the video; in a second one the seconds of a prompt's events would begin again.
+
+    Raises:
+        UsageError: a plug-in divides the prompt over time, and the pipeline makes the video in parts.
+    """
+    run, text = context.session.run, context.text
+    run.parts += 1
+    if text is not None and run.parts > 1:
+        raise UsageError(
+            f"{text.name}: {context.card.title} makes this video in parts, and each part would show all events; make "
+            f"it short enough for one part, or leave {text.name} out"
+        )
+
+
 SEAMS: tuple[Installer, ...] = (
     _positions,
     _cache,
@@ -182,7 +198,8 @@ def _planned(latents: Tensor, plan: NoisePlan, session: Session, arguments: dict
     if isinstance(generator, list):  # one for each video, which equals the one made with it alone
         given = zip(latents.split(1), generator, strict=True)
         return torch.cat([_planned(one, plan, session, arguments | {"generator": its}) for one, its in given])
-    card, axis = session.card, session.card.main.frame_axis
+    card = session.card
+    axis = card.main.frame_axis if card.noise_axis is None else card.noise_axis
     if axis is None:
         axis, shape = 1, (card.token_frames(session.pipe, arguments["num_frames"]), -1)
     else:

@@ -54,8 +54,8 @@ class Watch:
             raise
 
     def after_step(self, pipe: Any, index: int, latents: Tensor) -> None:
-        """Report solver step ``index``, counted from 0; the total is the scheduler's number of timesteps."""
-        self.total = len(pipe.scheduler.timesteps)
+        """Report solver step ``index``, counted from 0; the total is what the pipeline says, else the scheduler."""
+        self.total = getattr(pipe, "num_timesteps", None) or len(pipe.scheduler.timesteps)
         self(index, latents)
 
     def __call__(self, index: int, latents: Tensor) -> None:

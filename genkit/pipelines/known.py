@@ -5,13 +5,16 @@ from importlib.metadata import entry_points
 from genkit.attention.facts.known import register_model
 from genkit.attention.facts.model_facts import ModelFacts
 from genkit.errors import UsageError, first_line
-from genkit.pipelines.families import cogvideox, hunyuan, ltx, mochi, unets, wan
+from genkit.pipelines.families import cogvideox, helios, hunyuan, ltx, mochi, skyreels, unets, wan, wan_kin
 from genkit.pipelines.pipeline_facts import PipelineFacts, Published
 
 GROUP = "genkit.facts"
 """Entry point group of other packages' facts: each value is one of them or a tuple of them."""
 OURS: tuple[PipelineFacts, ...] = (
     *wan.FAMILIES,
+    *wan_kin.FAMILIES,
+    *skyreels.FAMILIES,
+    *helios.FAMILIES,
     *hunyuan.FAMILIES,
     *cogvideox.FAMILIES,
     *ltx.FAMILIES,

@@ -1,4 +1,4 @@
-"""Wan 2.1 and 2.2, and the embedded model, which is one of them."""
+"""Wan 2.1 and 2.2 from text, images and videos, Lucy Edit, and the embedded model, which is one of them."""
 
 from dataclasses import replace
 from typing import Any
@@ -20,72 +20,139 @@ def _is_5b(pipe: Any) -> bool:
     return wide or bool(configured(pipe, "expand_timesteps")) or getattr(pipe, "vae_scale_factor_spatial", 8) == 16
 
 
+def _takes_two_images(pipe: Any) -> bool:
+    """Only the model for a first and a last image has positions for the tokens of both."""
+    return configured(getattr(pipe, "transformer", None), "pos_embed_seq_len") is not None
+
+
 def _has_two_experts(pipe: Any) -> bool:
     return getattr(pipe, "transformer_2", None) is not None or configured(pipe, "boundary_ratio") is not None
 
 
-def _of_checkpoint(card: Card, pipe: Any) -> Card:
-    """An expert knows the noise levels of its part of the schedule only; a model that reads an image cuts its text
-    from the image's tokens at 512, so that the texts of several events would be taken for the image."""
-    if configured(card.model(pipe), "added_kv_proj_dim") is not None:
-        card = replace(card, prompts=None)
+def of_images(card: Card, pipe: Any) -> Card:
+    """A model that reads an image cuts its text from the image's tokens at 512, so that the texts of several events
+    would be taken for the image."""
+    reads = configured(card.model(pipe), "added_kv_proj_dim") is not None
+    return replace(card, prompts=None) if reads else card
+
+
+def of_checkpoint(card: Card, pipe: Any) -> Card:
+    """An expert knows the noise levels of its part of the schedule only."""
+    card = of_images(card, pipe)
     if not _has_two_experts(pipe):
         return card
     return replace(card, one_level="each of its two experts knows only the high or only the low noise levels")
 
+
+TINY = Published(
+    family="tiny",
+    title="the embedded model",
+    when=_is_embedded,
+    native_frames=17,
+    fps=8,
+    stride=2,
+    defaults={
+        "num_frames": 17,
+        "height": 64,
+        "width": 64,
+        "num_inference_steps": 20,
+        "guidance_scale": 3.0,
+        "max_sequence_length": 32,
+    },
+    hub_ids=("tiny",),
+    licence="MIT",
+)
+TI2V_5B = Published(
+    family="wan2.2-5b",
+    title="Wan 2.2 TI2V-5B",
+    when=_is_5b,
+    native_frames=121,
+    fps=24,
+    defaults={"num_frames": 121, "height": 704, "width": 1280},
+    hub_ids=("Wan-AI/Wan2.2-TI2V-5B-Diffusers",),
+    licence="Apache-2.0",
+)
+T2V_22 = Published(
+    family="wan2.2",
+    title="Wan 2.2",
+    when=_has_two_experts,
+    native_frames=81,
+    fps=16,
+    hub_ids=("Wan-AI/Wan2.2-T2V-A14B-Diffusers",),
+    licence="Apache-2.0",
+)
+T2V_21 = Published(
+    family="wan",
+    title="Wan 2.1",
+    native_frames=81,
+    fps=16,
+    hub_ids=("Wan-AI/Wan2.1-T2V-1.3B-Diffusers", "Wan-AI/Wan2.1-T2V-14B-Diffusers"),
+    licence="Apache-2.0",
+)
+FROM_IMAGES = (
+    TI2V_5B,
+    Published(
+        family="wan2.2-i2v",
+        title="Wan 2.2 I2V",
+        when=_has_two_experts,
+        native_frames=81,
+        fps=16,
+        hub_ids=("Wan-AI/Wan2.2-I2V-A14B-Diffusers",),
+        licence="Apache-2.0",
+    ),
+    Published(
+        family="wan-flf2v",
+        title="Wan 2.1 FLF2V",
+        when=_takes_two_images,
+        native_frames=81,
+        fps=16,
+        hub_ids=("Wan-AI/Wan2.1-FLF2V-14B-720P-diffusers",),
+        licence="Apache-2.0",
+    ),
+    Published(
+        family="wan-i2v",
+        title="Wan 2.1 I2V",
+        native_frames=81,
+        fps=16,
+        hub_ids=("Wan-AI/Wan2.1-I2V-14B-480P-Diffusers", "Wan-AI/Wan2.1-I2V-14B-720P-Diffusers"),
+        licence="Apache-2.0",
+    ),
+)
+LUCY = Published(family="lucy-edit", title="Lucy Edit", native_frames=81, fps=24, hub_ids=("decart-ai/Lucy-Edit-Dev",))
 
 FAMILIES = (
     PipelineFacts(
         name="wan",
         models=("WanTransformer3DModel",),
         prompts="pairs",
-        read=_of_checkpoint,
-        published=(
-            Published(
-                family="tiny",
-                title="the embedded model",
-                when=_is_embedded,
-                native_frames=17,
-                fps=8,
-                stride=2,
-                defaults={
-                    "num_frames": 17,
-                    "height": 64,
-                    "width": 64,
-                    "num_inference_steps": 20,
-                    "guidance_scale": 3.0,
-                    "max_sequence_length": 32,
-                },
-                hub_ids=("tiny",),
-                licence="MIT",
-            ),
-            Published(
-                family="wan2.2-5b",
-                title="Wan 2.2 TI2V-5B",
-                when=_is_5b,
-                native_frames=121,
-                fps=24,
-                defaults={"num_frames": 121, "height": 704, "width": 1280},
-                hub_ids=("Wan-AI/Wan2.2-TI2V-5B-Diffusers",),
-                licence="Apache-2.0",
-            ),
-            Published(
-                family="wan2.2",
-                title="Wan 2.2",
-                when=_has_two_experts,
-                native_frames=81,
-                fps=16,
-                hub_ids=("Wan-AI/Wan2.2-T2V-A14B-Diffusers",),
-                licence="Apache-2.0",
-            ),
-            Published(
-                family="wan",
-                title="Wan 2.1",
-                native_frames=81,
-                fps=16,
-                hub_ids=("Wan-AI/Wan2.1-T2V-1.3B-Diffusers", "Wan-AI/Wan2.1-T2V-14B-Diffusers"),
-                licence="Apache-2.0",
-            ),
-        ),
+        read=of_checkpoint,
+        published=(TINY, TI2V_5B, T2V_22, T2V_21),
+    ),
+    PipelineFacts(
+        name="wan-i2v",
+        models=("WanTransformer3DModel",),
+        needs=frozenset({"image"}),
+        prompts="pairs",
+        read=of_images,
+        one_level="an image is one of the frames of its video",
+        published=FROM_IMAGES,
+    ),
+    PipelineFacts(
+        name="wan-v2v",
+        models=("WanTransformer3DModel",),
+        needs=frozenset({"video", "strength"}),
+        branches="order",
+        prompts="pairs",
+        not_noise="they are the noised video that was given",
+        one_level="all frames of the video that was given are noised alike",
+        published=(TINY, T2V_21),
+    ),
+    PipelineFacts(
+        name="lucy-edit",
+        models=("WanTransformer3DModel",),
+        needs=frozenset({"video", "num_frames"}),
+        prompts="pairs",
+        one_level="it changes each frame of the video that was given",
+        published=(LUCY,),
     ),
 )

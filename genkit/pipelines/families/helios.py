@@ -1,0 +1,21 @@
+"""Helios: minutes of video, chunk by chunk."""
+
+from genkit.pipelines.pipeline_facts import PipelineFacts, Published
+
+FAMILIES = (
+    PipelineFacts(
+        name="helios",
+        models=("HeliosTransformer3DModel",),
+        prompts="pairs",
+        published=(
+            Published(
+                family="helios",
+                title="Helios",
+                native_frames=33,
+                fps=24,
+                multiple=1,  # the pipeline adds frames to fill the last chunk
+                hub_ids=("BestWishYsh/Helios-Base", "BestWishYsh/Helios-Mid", "BestWishYsh/Helios-Distilled"),
+            ),
+        ),
+    ),
+)

@@ -1,0 +1,61 @@
+"""SkyReels-V2 from text and images, and its diffusion forcing, where each latent frame has a noise level."""
+
+from genkit.pipelines.families.wan import of_images
+from genkit.pipelines.pipeline_facts import PipelineFacts, Published
+
+MODELS = ("SkyReelsV2Transformer3DModel",)
+
+FAMILIES = (
+    PipelineFacts(
+        name="skyreels-v2",
+        models=MODELS,
+        prompts="pairs",
+        published=(
+            Published(
+                family="skyreels-v2",
+                title="SkyReels-V2",
+                native_frames=97,
+                fps=24,
+                hub_ids=("Skywork/SkyReels-V2-T2V-14B-540P-Diffusers",),
+                licence="skywork",
+            ),
+        ),
+    ),
+    PipelineFacts(
+        name="skyreels-v2-i2v",
+        models=MODELS,
+        needs=frozenset({"image"}),
+        prompts="pairs",
+        read=of_images,
+        published=(
+            Published(
+                family="skyreels-v2-i2v",
+                title="SkyReels-V2 I2V",
+                native_frames=97,
+                fps=24,
+                hub_ids=("Skywork/SkyReels-V2-I2V-14B-540P-Diffusers",),
+                licence="skywork",
+            ),
+        ),
+    ),
+    PipelineFacts(
+        name="skyreels-v2-df",
+        models=MODELS,
+        needs=frozenset({"ar_step", "overlap_history"}),
+        prompts="pairs",
+        published=(
+            Published(
+                family="skyreels-v2-df",
+                title="SkyReels-V2 DF",
+                native_frames=97,
+                fps=24,
+                hub_ids=(
+                    "Skywork/SkyReels-V2-DF-1.3B-540P-Diffusers",
+                    "Skywork/SkyReels-V2-DF-14B-540P-Diffusers",
+                    "Skywork/SkyReels-V2-DF-14B-720P-Diffusers",
+                ),
+                licence="skywork",
+            ),
+        ),
+    ),
+)

@@ -1,0 +1,72 @@
+"""Pipelines around models that were made from Wan: VACE, Wan-Animate, ChronoEdit and AnyFlow."""
+
+from genkit.pipelines.families.wan import of_checkpoint, of_images
+from genkit.pipelines.pipeline_facts import PipelineFacts, Published
+
+FAMILIES = (
+    PipelineFacts(
+        name="wan-vace",
+        models=("WanVACETransformer3DModel",),
+        prompts="pairs",
+        read=of_checkpoint,
+        published=(
+            Published(
+                family="wan-vace",
+                title="Wan VACE",
+                native_frames=81,
+                fps=16,
+                hub_ids=("Wan-AI/Wan2.1-VACE-1.3B-diffusers", "Wan-AI/Wan2.1-VACE-14B-diffusers"),
+                licence="Apache-2.0",
+            ),
+        ),
+    ),
+    PipelineFacts(
+        name="wan-animate",
+        models=("WanAnimateTransformer3DModel",),
+        prompts="pairs",
+        read=of_images,
+        published=(
+            Published(
+                family="wan-animate",
+                title="Wan-Animate",
+                native_frames=77,
+                fps=30,
+                hub_ids=("Wan-AI/Wan2.2-Animate-14B-Diffusers",),
+                licence="Apache-2.0",
+            ),
+        ),
+    ),
+    PipelineFacts(
+        name="chronoedit",
+        models=("ChronoEditTransformer3DModel",),
+        branches="order",
+        prompts="pairs",
+        read=of_images,
+        published=(
+            Published(
+                family="chronoedit",
+                title="ChronoEdit",
+                native_frames=29,
+                fps=16,
+                defaults={"num_frames": 29},
+                hub_ids=("nvidia/ChronoEdit-14B-Diffusers",),
+            ),
+        ),
+    ),
+    PipelineFacts(
+        name="anyflow",
+        models=("AnyFlowTransformer3DModel",),
+        branches="halves",
+        prompts="pairs",
+        noise_axis=2,
+        published=(
+            Published(
+                family="anyflow",
+                title="AnyFlow",
+                native_frames=81,
+                fps=16,
+                hub_ids=("nvidia/AnyFlow-Wan2.1-T2V-14B-Diffusers",),
+            ),
+        ),
+    ),
+)
