@@ -22,6 +22,13 @@ def test_other_tokens_stand_after_or_before_the_video_or_on_both_sides():
     assert first.frame_of_token().tolist() == [-1] * 5 + [0] * 8 + [1] * 8 + [2] * 8
 
 
+def test_images_in_front_of_a_video_are_outside_of_its_time():
+    plain, led = grid(), grid(frames=5, lead=2)
+    assert [led.seconds(frame) for frame in range(2)] == [(0, 0)] * 2
+    assert [led.seconds(frame + 2) for frame in range(3)] == [plain.seconds(frame) for frame in range(3)]
+    assert led.pixel_frames == plain.pixel_frames and led.crop(3, 5).pixel_frames == plain.crop(1, 3).pixel_frames
+
+
 def test_without_other_tokens_all_are_the_videos():
     tokens, none = torch.arange(24), grid()
     assert none.others == () and none.index_of_others().numel() == 0
