@@ -215,7 +215,9 @@ def test_settings_from_a_file_are_not_trusted() -> None:
 def test_lengths_are_known_for_every_family() -> None:
     steps = {card.family: card.frame_step for card in checkpoints()}
     assert steps == {
-        "tiny": 2, "wan": 4, "wan2.2": 4, "wan2.2-5b": 4, "hunyuanvideo": 4, "cogvideox": 8, "cogvideox1.5": 8,
+        "tiny": 2, "wan": 4, "wan2.2": 4, "wan2.2-5b": 4, "wan2.2-i2v": 4, "wan-flf2v": 4, "wan-i2v": 4,
+        "lucy-edit": 4, "wan-vace": 4, "wan-animate": 4, "chronoedit": 4, "anyflow": 4, "skyreels-v2": 4,
+        "skyreels-v2-i2v": 4, "skyreels-v2-df": 4, "helios": 1, "hunyuanvideo": 4, "cogvideox": 8, "cogvideox1.5": 8,
         "ltx": 8, "mochi": 6, "animatediff": 1, "text-to-video-sd": 1,
         "hunyuanvideo-i2v": 4, "cogvideox-i2v": 8, "cogvideox1.5-i2v": 8, "ltx2": 8, "ltx2.3": 8, "ltx2.5": 8,
         "skyreels-v1": 4, "framepack": 4, "hunyuanvideo1.5": 4, "consisid": 8,
