@@ -30,14 +30,14 @@ def _has_two_experts(pipe: Any) -> bool:
 
 
 def of_images(card: Card, pipe: Any) -> Card:
-    """A model that reads an image cuts its text from the image's tokens at 512, so that the texts of several events
-    would be taken for the image."""
+    """Return a card without prompts over time where a model reads an image: it cuts the text from the image's tokens at
+    512, so that the texts of several events would be taken for the image."""
     reads = configured(card.model(pipe), "added_kv_proj_dim") is not None
     return replace(card, prompts=None) if reads else card
 
 
 def of_checkpoint(card: Card, pipe: Any) -> Card:
-    """An expert knows the noise levels of its part of the schedule only."""
+    """Return the card of two experts where there are two: each knows the noise levels of its part of the schedule."""
     card = of_images(card, pipe)
     if not _has_two_experts(pipe):
         return card
