@@ -45,8 +45,6 @@ class Card:
     """True if the scheduler's sigmas rise from 0 to 1 as the noise decreases."""
     noise_axis: int | None = None
     """Axis of the frames in the latents that the pipeline draws; None: as in the models."""
-    not_noise: str | None = None
-    """Reason that the latents which the pipeline begins with are not noise alone; None: they are."""
     frame_multiple: int | None = None
     """Legal lengths are k times this plus 1 pixel frames; None: k times the pixel frames per latent frame plus 1."""
     one_level: str | None = None

@@ -76,7 +76,6 @@ def context_of(pipe: Any, plugins: Sequence[Plugin]) -> Context:
         if part.noise is not None and card.given is not None:
             raise UsageError(f"{name} changes the first latents of {card.title}, and {card.given}; leave {name} out")
     each = [part for _, part in parts]
-    _check_noise(card, parts)
     session = Session(pipe, card, [Counted(rule, name) for name, part in parts for rule in part.rules])
     return Context(
         pipe=pipe,
@@ -92,16 +91,6 @@ def context_of(pipe: Any, plugins: Sequence[Plugin]) -> Context:
         turns=next((TurnSeam(pipe, session, part.turns) for part in each if part.turns), None),
         decoding=tuple(part.decode for part in each if part.decode),
     )
-
-
-def _check_noise(card: Card, parts: Sequence[tuple[str, Parts]]) -> None:
-    """Raise ``UsageError`` if a plug-in would change noise where a pipeline begins with something else."""
-    name = next((name for name, part in parts if part.noise), None)
-    if name is not None and card.not_noise is not None:
-        raise UsageError(
-            f"{name} changes the noise that a video begins with, and the latents that this "
-            f"pipeline begins with are not noise alone: {card.not_noise}; leave {name} out"
-        )
 
 
 def target_of(pipe: Any, card: Card) -> Target:

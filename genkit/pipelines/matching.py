@@ -37,7 +37,6 @@ def card_of(pipe: Any) -> Card:
         branches=facts.branches,
         prompts=facts.prompts,
         noise_axis=facts.noise_axis,
-        not_noise=facts.not_noise,
         ascending_sigmas=facts.ascending_sigmas,
         frame_multiple=published.multiple if published else None,
         given_frames=facts.given_frames,

@@ -63,8 +63,6 @@ class PipelineFacts:
     """Answer of ``encode_prompt``; None: another one, so that prompts over time are refused."""
     noise_axis: int | None = None
     """Axis of the frames in the latents that the pipeline draws; None: as in its models."""
-    not_noise: str | None = None
-    """Reason that the latents which it begins with are not noise alone, as the end of a sentence; None: they are."""
     one_level: str | None = None
     """Reason that all frames of a forward share one noise level in such a pipeline; None: as its models have it."""
     ascending_sigmas: bool = False

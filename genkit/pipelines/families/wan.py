@@ -143,7 +143,7 @@ FAMILIES = (
         needs=frozenset({"video", "strength"}),
         branches="order",
         prompts="pairs",
-        not_noise="they are the noised video that was given",
+        given="those contain the video that it changes",
         one_level="all frames of the video that was given are noised alike",
         published=(TINY, T2V_21),
     ),
