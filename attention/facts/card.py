@@ -54,6 +54,9 @@ class Card:
     given: str | None = None
     """Reason that the first latents contain more than noise and ``given_frames``, as the end of a sentence; None: they
     do not."""
+    channel_axis: int | None = None
+    """Axis of the channels in the initial latents, if only the first ``num_channels_latents`` of them are noise; None:
+    all are noise."""
     defaults: Arguments = field(default_factory=dict)
     """Default arguments of this model that differ from its pipeline's."""
     largest: Callable[[Any], tuple[int, int]] | None = None

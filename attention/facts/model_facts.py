@@ -48,6 +48,9 @@ class ModelFacts:
     """Reads the token volume from a forward call of the model."""
     excluded: Mapping[str, str] = field(default_factory=dict)
     """Regular expressions of attention modules that no rule acts in, each with the reason."""
+    dense: Mapping[str, str] = field(default_factory=dict)
+    """Regular expressions of modules that attend to the video and stay as they are, each with the reason, which the
+    receipt contains."""
     before: Before = nothing_before
     """Returns how many other tokens stand before the video where they share its sequence; None: all of them."""
     others_in_self: Count = none_in_self

@@ -85,6 +85,18 @@ def _cogvideox(model: nn.Module, arguments: Arguments) -> Rotation:
     return _first_channels(configured(model, "attention_head_dim") // 4, 10000.0)
 
 
+def _cosmos(model: nn.Module, arguments: Arguments) -> Rotation:
+    """Base stretched for longer videos; frames are counted in the base rate, and both halves of a head rotate alike."""
+    width: int = configured(model, "attention_head_dim")
+    time = width - 2 * (width // 6 * 2)
+    theta = 10000.0 * configured(model, "rope_scale")[0] ** (time / (time - 2))
+    rope: Any = model.rope
+    fps = arguments.get("fps")
+    step = 1.0 if fps is None else rope.base_fps / fps
+    first = torch.arange(time // 2)
+    return Rotation(step * _geometric(time, theta), channels=torch.stack([first, first + width // 2], 1))
+
+
 def _ltx(model: nn.Module, arguments: Arguments) -> Rotation:
     """Coordinates in [-1, 1] instead of integers; time, rows and columns alternate in the channels.
 
@@ -130,6 +142,8 @@ CHRONOEDIT_POSITIONS = PositionFacts(making="rotary module", where="rope", rotat
 HUNYUAN_POSITIONS = PositionFacts(making="rotary module", where="rope", rotation=_hunyuan)
 LTX_POSITIONS = PositionFacts(making="rotary module", where="rope", rotation=_ltx)
 COGVIDEOX_POSITIONS = PositionFacts(making="rotary argument", where="image_rotary_emb", rotation=_cogvideox)
+EASYANIMATE_POSITIONS = PositionFacts(making="rotary module", where="rope_embedding", rotation=_cogvideox)
+COSMOS_POSITIONS = PositionFacts(making="rotary module", where="rope", rotation=_cosmos)
 COGVIDEOX_2B_POSITIONS = PositionFacts(making="patch sinusoid", where="patch_embed", rotation=_cogvideox_2b)
 MOCHI_POSITIONS = PositionFacts(making="learned", where="rope", rotation=_mochi, token_axis=-3)
 ANIMATEDIFF_POSITIONS = PositionFacts(making="sinusoid", where="pos_embed", rotation=_animatediff)

@@ -42,6 +42,12 @@ def frames_first(model: nn.Module, arguments: Arguments) -> Volume:
     return _patched(model, frames, height, width)
 
 
+def channels_last(model: nn.Module, arguments: Arguments) -> Volume:
+    """Read ``hidden_states [B, F, H, W, C]``."""
+    _, frames, height, width, _ = arguments["hidden_states"].shape
+    return _patched(model, frames, height, width)
+
+
 def packed(model: nn.Module, arguments: Arguments) -> Volume:
     """Read the latent volume passed beside tokens that are already packed, or the coordinates of the tokens."""
     frames, height, width = (arguments.get(name) for name in ("num_frames", "height", "width"))
@@ -71,6 +77,12 @@ def unet(model: nn.Module, arguments: Arguments) -> Volume:
     """Read a UNet's ``sample [B, C, F, H, W]``; deeper levels follow from each call's own token count."""
     sample: Tensor = arguments["sample"]
     return sample.shape[2], sample.shape[3], sample.shape[4]
+
+
+def unet_frames_first(model: nn.Module, arguments: Arguments) -> Volume:
+    """Read a UNet's ``sample [B, F, C, H, W]``."""
+    sample: Tensor = arguments["sample"]
+    return sample.shape[1], sample.shape[3], sample.shape[4]
 
 
 def _patched(model: nn.Module, frames: int, height: int, width: int) -> Volume:

@@ -18,7 +18,7 @@ from genkit.attention.geometry.layout import Layout
 from genkit.attention.model.callers import nearest_pipeline
 from genkit.attention.model.forward import Forward, ThreadState
 from genkit.attention.model.hooks import Around, Passage, Watcher
-from genkit.attention.model.layers import layers_of
+from genkit.attention.model.layers import layers_of, left_dense
 from genkit.attention.model.order.reordering import Reordering
 from genkit.attention.model.positions import first_positions, window_of
 
@@ -33,6 +33,8 @@ class Applied:
         self.models = {name: plain_model(getattr(pipe, name)) for name in card.models}
         found = (layers_of(name, model, card.models[name]) for name, model in self.models.items())
         self.layers = [layer for layers in found for layer in layers]
+        self.left = {name: left_dense(model, card.models[name]) for name, model in self.models.items()}
+        """Modules of each model that stay as they are, by reason."""
         self.rules = rules
         self.window = window_of(rules)
         self.table_of: Callable[[nn.Module, int], Tensor] = first_positions
@@ -49,8 +51,8 @@ class Applied:
         """Max latent frames in a forward of a model; None: as many as the video."""
         self.caches = False
         """True if a step cache of this pipeline is in the models; other pipelines must not use it."""
-        self._branches_done: tuple[Any, int] = (None, 0)
-        """Step of the last forward without a name, and its number in that step."""
+        self._branches_done: dict[int, tuple[Any, int]] = {}
+        """Step of the last forward without a name, and its number in that step, by the identity of its model."""
         self._thread = ThreadState()
         self.reordering = Reordering(card, _layout_of(rules), self._thread)
 

@@ -99,13 +99,18 @@ def arguments_of(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
 
 
 def _unet_grid(grid: VideoGrid, kind: Kind, q: Tensor, batch: int) -> VideoGrid:
-    """Grid of one level of a UNet; each level halves rows and columns (rounding up)."""
-    pixels = q.shape[0] // batch if kind == "temporal" else q.shape[2]
-    rows, cols = grid.rows, grid.cols
-    while rows * cols > pixels and rows * cols > 1:
-        rows, cols = -(-rows // 2), -(-cols // 2)
-    if prod((rows, cols)) != pixels:
-        raise RuntimeError(
-            f"no level of a {grid.rows}x{grid.cols} latent has {pixels} tokens; is this a new kind of UNet?"
-        )
-    return replace(grid, rows=rows, cols=cols, fold="space" if kind == "temporal" else "time")
+    """Grid of one level of a UNet; each level halves rows and columns (rounding up).
+
+    Perturbed-attention guidance attends only to the branches that it does not perturb, two of the batch's three.
+    """
+    levels = [(grid.rows, grid.cols)]
+    while prod(levels[-1]) > 1:
+        levels.append((-(-levels[-1][0] // 2), -(-levels[-1][1] // 2)))
+    temporal = kind == "temporal"
+    for videos in (batch, batch * 2 // 3):
+        for rows, cols in levels:
+            if (q.shape[0] == videos * rows * cols) if temporal else (q.shape[2] == rows * cols):
+                return replace(grid, rows=rows, cols=cols, fold="space" if temporal else "time")
+    raise RuntimeError(
+        f"no level of a {grid.rows}x{grid.cols} latent fits queries {list(q.shape)}; is this a new kind of UNet?"
+    )

@@ -18,7 +18,7 @@ from genkit.attention.model.applied import Applied
 from genkit.attention.model.forward import Forward, arguments_of
 from genkit.attention.model.frames import latents_of, of_video
 from genkit.attention.model.hooks import refuse_ring
-from genkit.attention.model.progress import sigma_at, step_at, timestep_at
+from genkit.attention.model.progress import BATCHED, sigma_at, step_at, timestep_at
 
 BY_ORDER = ("cond", "uncond")
 """Branches of the forwards of one step where no pipeline names them."""
@@ -71,8 +71,15 @@ class Forwards(Applied):
             devices=devices_of(model),
         )
         self.reordering.begin(component, model, arguments, self.run)
+        if self.rules:
+            self._note_left(component)
         for watcher in self.watchers:
             watcher.begin(self._thread.forward)
+
+    def _note_left(self, component: str) -> None:
+        """Say in the receipt which attention over the video stays as it is."""
+        for reason, count in self.left[component].items():
+            self.run.note(f"{count} attention layers of {component} stay as they are: {reason}")
 
     def end(self, component: str, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
         """Check after the model's forward that every layer was routed, or skipped by a step cache.
@@ -164,16 +171,24 @@ class Forwards(Applied):
             self._thread.context,
             of_video(timestep, volume, facts.before(model, arguments), others),
             volume[0],
-            doubled=self.card.branches == "halves" and self.batch is not None and batch == 2 * self.batch,
+            parts=self._parts(batch),
             ascending=self.card.ascending_sigmas,
-            unnamed=self._branch_by_order(timestep) if self.card.branches == "order" else "cond",
+            unnamed=self._branch_by_order(model, timestep) if self.card.branches == "order" else "cond",
         )
 
-    def _branch_by_order(self, timestep: Any) -> str:
+    def _parts(self, batch: int) -> int:
+        """Return the number of guidance branches in a batch; 1 if the pipeline does not put them into one."""
+        if self.card.branches != "halves" or not self.batch or batch % self.batch:
+            return 1
+        parts = batch // self.batch
+        return parts if parts <= len(BATCHED) else 1
+
+    def _branch_by_order(self, model: nn.Module, timestep: Any) -> str:
         """Return the branch of a forward without a name: pipelines of that kind run cond first in each step."""
         now = (id(self.run), getattr(self.pipe.scheduler, "step_index", None), str(timestep))
-        number = self._branches_done[1] + 1 if self._branches_done[0] == now else 0
-        self._branches_done = now, number
+        before, number = self._branches_done.get(id(model), (None, 0))
+        number = number + 1 if before == now else 0
+        self._branches_done[id(model)] = now, number
         return BY_ORDER[number] if number < len(BY_ORDER) else f"branch {number}"
 
     def timestep(self) -> float:

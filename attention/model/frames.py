@@ -10,7 +10,7 @@ from genkit.attention.facts.model_facts import ModelFacts
 from genkit.attention.facts.volume import Volume, patch_of
 from genkit.attention.geometry.windows import Window
 
-LATENTS = ("hidden_states", "sample")
+LATENTS = ("hidden_states", "sample", "latents")
 """Names of the argument with the latents."""
 POSITIONS = frozenset({"image_rotary_emb"})
 """Tables of positions by token; each window takes the first ones, because positions restart in windows."""

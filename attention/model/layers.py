@@ -1,5 +1,7 @@
 """The attention modules of a model, found by their names."""
 
+import re
+from collections import Counter
 from dataclasses import dataclass
 
 from torch import nn
@@ -29,6 +31,12 @@ def layers_of(component: str, model: nn.Module, facts: ModelFacts) -> list[Layer
             found.append(Layer(component, name, kind, depth.setdefault(kind, 0), module))
             depth[kind] += 1
     return found
+
+
+def left_dense(model: nn.Module, facts: ModelFacts) -> Counter[str]:
+    """Return the number of modules that attend to the video and stay as they are, by reason."""
+    names = [name for name, _ in model.named_modules()]
+    return Counter(reason for pattern, reason in facts.dense.items() for name in names if re.fullmatch(pattern, name))
 
 
 def module_at(model: nn.Module, name: str) -> nn.Module | None:

@@ -10,6 +10,8 @@ from torch import Tensor
 from genkit.attention.calls.call import Step
 from genkit.attention.model.forward import Context
 
+BATCHED = ("uncond", "cond", "perturbed")
+"""Guidance branches of one batch, in order; the third is that of perturbed-attention guidance."""
 ROUNDING = 2**-7
 """Relative error of a timestep that a pipeline passes to its model in bfloat16."""
 
@@ -20,14 +22,14 @@ def step_at(
     timestep: Any,
     frames: int,
     *,
-    doubled: bool,
+    parts: int = 1,
     ascending: bool = False,
     unnamed: str = "cond",
 ) -> Step:
     """Return the solver step of a forward over ``frames`` latent frames.
 
-    ``timestep`` is the model's argument: one number for each video, latent frame or token. ``doubled``: the batch
-    contains both guidance branches; ``ascending``: sigmas rise from 0 to 1 as the noise decreases; ``unnamed``: the
+    ``timestep`` is the model's argument: one number for each video, latent frame or token. ``parts``: guidance
+    branches in the batch, uncond first; ``ascending``: sigmas rise from 0 to 1 as the noise decreases; ``unnamed``: the
     guidance branch of a forward without a name.
     """
     name, facts = context or (unnamed, {})
@@ -39,7 +41,7 @@ def step_at(
     step = Step(
         index=index,
         total=total,
-        branches=("uncond", "cond") if doubled else (branch_of(name),),
+        branches=(branch_of(name),) if parts == 1 else BATCHED[:parts],
         frame_progress=_frame_progress(timestep, schedule, frames, number, _end(scheduler, ascending)),
     )
     return replace(step, sigma=sigma_at(scheduler, ascending, _reached(scheduler, step)))

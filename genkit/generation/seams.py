@@ -198,6 +198,11 @@ def _planned(latents: Tensor, plan: NoisePlan, session: Session, arguments: dict
     if isinstance(generator, list):  # one for each video, which equals the one made with it alone
         given = zip(latents.split(1), generator, strict=True)
         return torch.cat([_planned(one, plan, session, arguments | {"generator": its}) for one, its in given])
+    if (channels := session.card.channel_axis) is not None and "num_channels_latents" in arguments:
+        noise = latents.narrow(channels, 0, arguments["num_channels_latents"])
+        if noise.shape != latents.shape:
+            others = latents.narrow(channels, noise.shape[channels], latents.shape[channels] - noise.shape[channels])
+            return torch.cat([_planned(noise, plan, session, arguments), others], channels)
     card = session.card
     axis = card.main.frame_axis if card.noise_axis is None else card.noise_axis
     if axis is None:

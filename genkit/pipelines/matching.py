@@ -44,6 +44,7 @@ def card_of(pipe: Any) -> Card:
         one_level=facts.one_level or next(iter(models.values())).one_level,
         defaults=published.defaults if published else {},
         largest=facts.largest,
+        channel_axis=facts.channel_axis,
     )
     return facts.read(card, pipe)
 
@@ -82,15 +83,15 @@ def _facts_of(kinds: Mapping[str, type], pipeline: type) -> PipelineFacts:
     has = frozenset(kinds) | arguments_of_call(pipeline)
     scores = {facts.name: facts.matches(known, has) for facts in families}
     best = [facts for facts in families if scores[facts.name] == max(scores.values(), default=0) > 0]
-    if not best or not known:
-        raise UsageError(_unknown(pipeline, kinds, known))
     if len(best) > 1:
         first, second = (facts.name for facts in best[:2])
         raise UsageError(
             f"{pipeline.__name__} matches the facts {first!r} and {second!r} equally well; add to `needs` of one"
         )
-    if best[0].refused is not None:
+    if best and best[0].refused is not None:
         raise UsageError(f"{pipeline.__name__}: no plug-in can work there, because {best[0].refused}")
+    if not best or not known:
+        raise UsageError(_unknown(pipeline, kinds, known))
     return best[0]
 
 

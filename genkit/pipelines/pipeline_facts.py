@@ -72,6 +72,9 @@ class PipelineFacts:
     given: str | None = None
     """Reason that the first latents contain more than noise and ``given_frames``, as the end of a sentence; None: they
     do not."""
+    channel_axis: int | None = None
+    """Axis of the channels in the initial latents, if only the first ``num_channels_latents`` of them are noise and the
+    others are a condition; None: all are noise."""
     largest: Callable[[Any], tuple[int, int]] | None = None
     """Returns the largest height and width in pixels; None: no limit."""
     published: tuple[Published, ...] = ()

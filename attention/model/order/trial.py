@@ -75,12 +75,21 @@ class _Shrinking:
     def _smaller(self, name: str, value: Any) -> Any:
         if isinstance(value, Tensor):
             return self._tensor(name, value)
+        if self._are_axes(value):
+            cut = zip(value, self.wanted, strict=True)
+            return type(value)(x[torch.arange(length, device=x.device) % len(x)] for x, length in cut)
         if isinstance(value, (tuple, list)):
             return type(value)(self._smaller(name, x) for x in value)
         if isinstance(value, int) and not isinstance(value, bool):
             part = self._part({name: 2 * value})
             return value if part is None else value * self.wanted[part] // self.volume[part]
         return value
+
+    def _are_axes(self, value: Any) -> bool:
+        """Return True for the positions along the three axes of the video, each in a tensor."""
+        if not isinstance(value, (tuple, list)) or not all(isinstance(x, Tensor) and x.ndim == 1 for x in value):
+            return False
+        return tuple(map(len, value)) == self.volume
 
     def _tensor(self, name: str, value: Tensor) -> Tensor:
         shape = tuple(self._length(name, value, axis) for axis in range(value.ndim))

@@ -43,7 +43,7 @@ def test_on_ordinary_runs_it_is_the_number_of_the_step(steps):
             for given in (timestep, timestep.expand(2), timestep.expand(2).bfloat16(), timestep.expand(2, 12)):
                 if given.dtype == torch.bfloat16 and not hasattr(scheduler, "step_index"):
                     continue  # what is looked up by its timestep is not given in another format
-                step = step_at(scheduler, ("cond", {}), given, 3, doubled=False, ascending=ascending)
+                step = step_at(scheduler, ("cond", {}), given, 3, ascending=ascending)
                 assert step == Step(index=index, total=total, sigma=sigma_at(scheduler, ascending, index))
                 assert step.progress == index / total
                 assert timestep_at(scheduler, step) == float(timestep)
@@ -65,7 +65,7 @@ def test_a_counter_that_stands_still_or_begins_again_is_not_believed():
     for counted in (None, 0, 3):
         scheduler._step_index = counted
         for index, timestep in enumerate(scheduler.timesteps):
-            step = step_at(scheduler, None, timestep.expand(2), 3, doubled=False)
+            step = step_at(scheduler, None, timestep.expand(2), 3)
             assert step.progress == index / 20
             assert step.sigma == sigma_at(scheduler, False, index)
 
@@ -80,7 +80,7 @@ def test_frames_at_levels_of_their_own_are_as_far_as_the_noisiest():
         levels.repeat_interleave(4)[None].expand(2, -1),
         levels[None, None, :, None],
     ):
-        step = step_at(scheduler, None, given, 3, doubled=False)
+        step = step_at(scheduler, None, given, 3)
         assert step.frame_progress.tolist() == [1.0, 0.7, 0.4] and step.progress == 0.4
         assert step.sigma == sigma_at(scheduler, False, 4)
         assert step.is_past(0.4) and not step.is_past(0.5)
@@ -92,7 +92,7 @@ def test_a_loop_of_more_turns_than_a_frame_has_steps_gives_the_timesteps_of_one_
     scheduler = SimpleNamespace(
         timesteps=torch.arange(9.0), frame_timesteps=frames, step_index=5, config=SimpleNamespace()
     )
-    step = step_at(scheduler, None, torch.tensor([[300.0, 900.0]]), 2, doubled=False)
+    step = step_at(scheduler, None, torch.tensor([[300.0, 900.0]]), 2)
     assert step.frame_progress.tolist() == [2 / 3, 0.0] and timestep_at(scheduler, step) == 900
 
 
