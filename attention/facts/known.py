@@ -3,7 +3,20 @@
 from typing import Any
 
 from genkit.attention.facts.model_facts import ModelFacts, class_names
-from genkit.attention.facts.models import cogvideox, helios, hunyuan, ltx, mochi, unets, wan
+from genkit.attention.facts.models import (
+    allegro_latte_easyanimate,
+    cogvideox,
+    cosmos,
+    helios,
+    hunyuan,
+    kandinsky,
+    ltx,
+    mochi,
+    motif,
+    sana,
+    unets,
+    wan,
+)
 from genkit.attention.facts.volume import plain_model
 
 OURS: tuple[ModelFacts, ...] = (
@@ -13,6 +26,11 @@ OURS: tuple[ModelFacts, ...] = (
     *ltx.MODELS,
     *cogvideox.MODELS,
     *mochi.MODELS,
+    *kandinsky.MODELS,
+    *motif.MODELS,
+    *allegro_latte_easyanimate.MODELS,
+    *cosmos.MODELS,
+    *sana.MODELS,
     *unets.MODELS,
 )
 _BY_CLASS: dict[str, ModelFacts] = {name: facts for facts in OURS for name in facts.classes}

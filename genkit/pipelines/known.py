@@ -5,7 +5,21 @@ from importlib.metadata import entry_points
 from genkit.attention.facts.known import register_model
 from genkit.attention.facts.model_facts import ModelFacts
 from genkit.errors import UsageError, first_line
-from genkit.pipelines.families import cogvideox, helios, hunyuan, ltx, mochi, skyreels, unets, wan, wan_kin
+from genkit.pipelines.families import (
+    allegro_latte_easyanimate,
+    cogvideox,
+    cosmos,
+    helios,
+    hunyuan,
+    kandinsky_motif,
+    ltx,
+    mochi,
+    sana,
+    skyreels,
+    unets,
+    wan,
+    wan_kin,
+)
 from genkit.pipelines.pipeline_facts import PipelineFacts, Published
 
 GROUP = "genkit.facts"
@@ -19,6 +33,10 @@ OURS: tuple[PipelineFacts, ...] = (
     *cogvideox.FAMILIES,
     *ltx.FAMILIES,
     *mochi.FAMILIES,
+    *kandinsky_motif.FAMILIES,
+    *allegro_latte_easyanimate.FAMILIES,
+    *cosmos.FAMILIES,
+    *sana.FAMILIES,
     *unets.FAMILIES,
 )
 _REGISTERED: dict[str, PipelineFacts] = {facts.name: facts for facts in OURS}

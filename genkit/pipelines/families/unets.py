@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from genkit.attention.facts.card import Card
+from genkit.attention.facts.volume import configured
 from genkit.pipelines.pipeline_facts import PipelineFacts, Published
 
 
@@ -13,6 +14,10 @@ def _within_positions(card: Card, pipe: Any) -> Card:
     if card.native_frames is None or longest is None:
         return card
     return replace(card, native_frames=min(card.native_frames, longest))
+
+
+def _makes_longer_clips(pipe: Any) -> bool:
+    return configured(getattr(pipe, "unet", None), "num_frames") == 25
 
 
 FAMILIES = (
@@ -54,6 +59,54 @@ FAMILIES = (
                 stride=1,
                 hub_ids=("ali-vilab/text-to-video-ms-1.7b", "cerspense/zeroscope_v2_576w"),
                 licence="CC-BY-NC-4.0",
+            ),
+        ),
+    ),
+    PipelineFacts(
+        name="i2vgen-xl",
+        models=("I2VGenXLUNet",),
+        components=("unet",),
+        stride_attribute=None,
+        size_attribute="vae_scale_factor",
+        branches="halves",
+        published=(
+            Published(
+                family="i2vgen-xl",
+                title="I2VGen-XL",
+                native_frames=16,
+                fps=16,
+                stride=1,
+                hub_ids=("ali-vilab/i2vgen-xl",),
+                licence="MIT",
+            ),
+        ),
+    ),
+    PipelineFacts(
+        name="svd",
+        models=("UNetSpatioTemporalConditionModel",),
+        components=("unet",),
+        stride_attribute=None,
+        size_attribute="vae_scale_factor",
+        branches="halves",
+        published=(
+            Published(
+                family="svd-xt",
+                title="Stable Video Diffusion XT",
+                when=_makes_longer_clips,
+                native_frames=25,
+                fps=7,
+                stride=1,
+                hub_ids=("stabilityai/stable-video-diffusion-img2vid-xt",),
+                licence="stable-video-diffusion-community",
+            ),
+            Published(
+                family="svd",
+                title="Stable Video Diffusion",
+                native_frames=14,
+                fps=7,
+                stride=1,
+                hub_ids=("stabilityai/stable-video-diffusion-img2vid",),
+                licence="stable-video-diffusion-community",
             ),
         ),
     ),

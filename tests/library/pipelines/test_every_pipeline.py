@@ -19,47 +19,21 @@ REFUSED: dict[str, str] = {
     "AnyFlowFARPipeline": "in FlexAttention, chunk by chunk with a block mask of its own",
     "WanAnimate2ModularPipeline": "in FlexAttention with a block mask of its own",
     "WanAnimate2DistilledModularPipeline": "in FlexAttention with a block mask of its own",
+    "Kandinsky6SRPipeline": "its attention is sparse already: FlexAttention with a block mask",
+    "TextToVideoZeroPipeline": "a softmax that is written out",
+    "TextToVideoZeroSDXLPipeline": "a softmax that is written out",
 }
 """Small pipelines that no plug-in can work in, each with a part of the reason that is given."""
 DENSE: dict[str, str] = {"LTX2InContextPipeline-strength": "mask .* torch.float32 is not a key padding mask"}
 """Small pipelines that sparse methods leave dense in every call, each with a part of the reason in the receipt."""
 PENDING: frozenset[str] = frozenset(
     [
-        "AnimateDiffPAGPipeline",
         "LTXConditionPipeline",
         "LTXConditionPipeline-places",
         "LTXI2VLongMultiPromptPipeline",
-        "CosmosTextToWorldPipeline",
-        "CosmosVideoToWorldPipeline",
-        "Cosmos2VideoToWorldPipeline",
-        "Cosmos2_5_PredictBasePipeline",
-        "Cosmos2_5_PredictBasePipeline-image",
-        "Cosmos2_5_PredictBasePipeline-video",
-        "Cosmos2_5_TransferPipeline",
-        "Cosmos2_5_TransferPipeline-chunks",
         "Cosmos3OmniPipeline",
         "Cosmos3OmniPipeline-image",
         "Cosmos3OmniPipeline-sound",
-        "SanaVideoPipeline",
-        "SanaImageToVideoPipeline",
-        "SanaWMPipeline",
-        "Kandinsky5T2VPipeline",
-        "Kandinsky5I2VPipeline",
-        "Kandinsky6TI2VAPipeline",
-        "Kandinsky6TI2VAPipeline-image",
-        "Kandinsky6SRPipeline",
-        "MotifVideoPipeline",
-        "MotifVideoPipeline-decoder",
-        "MotifVideoImage2VideoPipeline",
-        "MotifVideoImage2VideoPipeline-decoder",
-        "AllegroPipeline",
-        "LattePipeline",
-        "EasyAnimatePipeline",
-        "EasyAnimateInpaintPipeline",
-        "StableVideoDiffusionPipeline",
-        "I2VGenXLPipeline",
-        "TextToVideoZeroPipeline",
-        "TextToVideoZeroSDXLPipeline",
     ]
 )
 """Small pipelines whose facts are not written yet."""

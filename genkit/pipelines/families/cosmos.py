@@ -1,0 +1,76 @@
+"""Cosmos 1, 2 and 2.5."""
+
+from typing import Any
+
+from genkit.attention.facts.volume import configured
+from genkit.pipelines.pipeline_facts import PipelineFacts, Published
+
+
+def _is_first(pipe: Any) -> bool:
+    """Cosmos 1 adds learned positions to the rotary ones."""
+    return configured(getattr(pipe, "transformer", None), "extra_pos_embed_type") == "learnable"
+
+
+def _has_projected_text(pipe: Any) -> bool:
+    """Cosmos 2.5 reads every layer of its text encoder at once."""
+    return bool(configured(getattr(pipe, "transformer", None), "use_crossattn_projection"))
+
+
+LICENCE = "nvidia-open-model-license"
+
+FAMILIES = (
+    PipelineFacts(
+        name="cosmos",
+        models=("CosmosTransformer3DModel",),
+        branches="order",
+        published=(
+            Published(
+                family="cosmos1",
+                title="Cosmos 1",
+                when=_is_first,
+                native_frames=121,
+                fps=30,
+                stride=8,
+                hub_ids=(
+                    "nvidia/Cosmos-1.0-Diffusion-7B-Text2World",
+                    "nvidia/Cosmos-1.0-Diffusion-7B-Video2World",
+                ),
+                licence=LICENCE,
+            ),
+            Published(
+                family="cosmos2.5",
+                title="Cosmos 2.5",
+                when=_has_projected_text,
+                native_frames=93,
+                fps=16,
+                hub_ids=("nvidia/Cosmos-Predict2.5-2B",),
+                licence=LICENCE,
+            ),
+            Published(
+                family="cosmos2",
+                title="Cosmos 2",
+                native_frames=93,
+                fps=16,
+                hub_ids=("nvidia/Cosmos-Predict2-2B-Video2World",),
+                licence=LICENCE,
+            ),
+        ),
+    ),
+    PipelineFacts(
+        name="cosmos-transfer",
+        models=("CosmosTransformer3DModel",),
+        needs=frozenset({"controlnet", "num_frames_per_chunk"}),
+        components=("transformer", "controlnet"),
+        branches="order",
+        published=(
+            Published(
+                family="cosmos2.5-transfer",
+                title="Cosmos 2.5 Transfer",
+                native_frames=93,
+                fps=30,
+                hub_ids=("nvidia/Cosmos-Transfer2.5-2B",),
+                licence=LICENCE,
+            ),
+        ),
+    ),
+)
