@@ -1,12 +1,23 @@
 """SANA-Video and SANA-WM."""
 
-from genkit.pipelines.pipeline_facts import PipelineFacts, Published
+from dataclasses import replace
+from typing import Any
+
+from genkit.attention.facts.card import Card
+from genkit.pipelines.pipeline_facts import PipelineFacts, Published, arguments_of_call
+
+
+def _from_image(card: Card, pipe: Any) -> Card:
+    """A pipeline that takes an image puts it into the first latent frame."""
+    return replace(card, given_frames=1) if "image" in arguments_of_call(type(pipe)) else card
+
 
 FAMILIES = (
     PipelineFacts(
         name="sana-video",
         models=("SanaVideoTransformer3DModel",),
         branches="halves",
+        read=_from_image,
         published=(
             Published(
                 family="sana-video",
@@ -23,6 +34,7 @@ FAMILIES = (
         stride_attribute="vae_temporal_compression_ratio",
         size_attribute="vae_spatial_compression_ratio",
         branches="halves",
+        read=_from_image,
         published=(
             Published(
                 family="sana-wm",

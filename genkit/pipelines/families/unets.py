@@ -5,12 +5,19 @@ from typing import Any
 
 from genkit.attention.facts.card import Card
 from genkit.attention.facts.volume import configured
-from genkit.pipelines.pipeline_facts import PipelineFacts, Published
+from genkit.pipelines.pipeline_facts import PipelineFacts, Published, arguments_of_call
+
+
+def _from_video(card: Card, pipe: Any) -> Card:
+    """A pipeline that changes a video begins with that video, noised."""
+    if "video" not in arguments_of_call(type(pipe)):
+        return card
+    return replace(card, given="those contain the video that it changes")
 
 
 def _within_positions(card: Card, pipe: Any) -> Card:
     """A motion module was trained on no more frames than it has positions."""
-    longest = card.longest(pipe)
+    card, longest = _from_video(card, pipe), card.longest(pipe)
     if card.native_frames is None or longest is None:
         return card
     return replace(card, native_frames=min(card.native_frames, longest))
@@ -47,6 +54,7 @@ FAMILIES = (
         models=("UNet3DConditionModel",),
         prompts="pairs",
         components=("unet",),
+        read=_from_video,
         stride_attribute=None,
         size_attribute="vae_scale_factor",
         branches="halves",

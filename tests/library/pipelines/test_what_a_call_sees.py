@@ -13,7 +13,7 @@ from torch import Tensor
 import genkit
 from genkit.attention.calls.call import Attend, Call
 from genkit.attention.facts.known import facts_of_model
-from genkit.pipelines.matching import check_index
+from genkit.pipelines.matching import card_of, check_index
 
 SPARSE = "threshold:tau=1,block=8,min_tokens=1,dense_steps=0,dense_layers=0"
 
@@ -114,6 +114,14 @@ def test_a_checkpoint_with_sparse_attention_of_its_own_has_none_of_ours() -> Non
     assert facts is not None and set(facts.layers) == {"cross"} and facts.blocks == ()
     with pytest.raises(genkit.UsageError, match="radial"):
         genkit.apply(pipe, genkit.Radial())
+
+
+def test_what_a_pipeline_gives_instead_of_noise_is_on_its_card() -> None:
+    assert card_of(SMALL["SanaImageToVideoPipeline"].build()).given_frames == 1
+    assert card_of(SMALL["SanaVideoPipeline"].build()).given_frames == 0
+    assert card_of(SMALL["VideoToVideoSDPipeline"].build()).given is not None
+    assert card_of(SMALL["AnimateDiffVideoToVideoPipeline"].build()).given is not None
+    assert card_of(SMALL["AnimateDiffPipeline"].build()).given is None
 
 
 @pytest.mark.parametrize(
