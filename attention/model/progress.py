@@ -141,6 +141,6 @@ def _scheduler_index(scheduler: Any, timestep: Any) -> int:
     counted = getattr(scheduler, "step_index", None)
     if counted is not None or timestep is None:
         return int(counted or 0)
-    now = torch.as_tensor(timestep).to(scheduler.timesteps.device)
+    now = torch.as_tensor(timestep).flatten().to(scheduler.timesteps.device)
     same = torch.isin(scheduler.timesteps, now).nonzero().flatten()  # the noisiest frame, where each has its own
     return int(same[0]) if len(same) else 0
