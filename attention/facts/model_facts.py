@@ -66,6 +66,9 @@ class ModelFacts:
     """Temporal positions."""
     one_level: str | None = "it takes one timestep for all frames"
     """Reason that all frames of a forward share one noise level; None: each may have its own (per-token timesteps)."""
+    one_piece: str | None = None
+    """Reason that each forward must see the video from its first frame on, as the end of a sentence; None: windows of
+    frames may be forwards of their own."""
     longest: Callable[[nn.Module], int | None] = lambda model: None
     """Returns the largest number of latent frames that the positions of a model allow; None: no limit."""
     read: Callable[["ModelFacts", nn.Module], "ModelFacts"] = lambda facts, model: facts

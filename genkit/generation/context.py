@@ -73,8 +73,7 @@ def context_of(pipe: Any, plugins: Sequence[Plugin]) -> Context:
     target = target_of(pipe, card)
     parts = tuple((plugin.name, plugin.parts(target)) for plugin in plugins)
     for name, part in parts:
-        if part.noise is not None and card.given is not None:
-            raise UsageError(f"{name} changes the first latents of {card.title}, and {card.given}; leave {name} out")
+        _check_given(name, part, card)
     each = [part for _, part in parts]
     session = Session(pipe, card, [Counted(rule, name) for name, part in parts for rule in part.rules])
     return Context(
@@ -104,3 +103,19 @@ def target_of(pipe: Any, card: Card) -> Target:
         longest=longest and card.token_frames(pipe, longest),
         one_level=card.one_level,
     )
+
+
+def _check_given(name: str, part: Parts, card: Card) -> None:
+    """Raise ``UsageError`` if a plug-in would take a given image or video for noise, or another frame for it."""
+    if part.noise is not None and card.given is not None:
+        raise UsageError(f"{name} changes the first latents of {card.title}, and {card.given}; leave {name} out")
+    if part.turns is not None and (card.given_frames or card.given is not None):
+        raise UsageError(
+            f"{name} draws the noise of each frame when its turn comes, and the first latents of {card.title} "
+            f"contain what was given; leave {name} out"
+        )
+    if part.forward is not None and card.main.one_piece is not None:
+        raise UsageError(
+            f"{name} makes a forward of each window of frames, and {card.title} cannot be cut, because "
+            f"{card.main.one_piece}; leave {name} out"
+        )

@@ -20,7 +20,9 @@ HISTORY = {
 
 def _in_place(facts: ModelFacts, model: nn.Module) -> ModelFacts:
     """A checkpoint that gives the first frame another modulation finds its tokens by their place in the sequence."""
-    return replace(facts, blocks=()) if configured(model, "image_condition_type") == "token_replace" else facts
+    if configured(model, "image_condition_type") != "token_replace":
+        return facts
+    return replace(facts, blocks=(), one_piece="it takes the first frame of every forward for the given image")
 
 
 def _history(model: nn.Module, arguments: Arguments) -> int:

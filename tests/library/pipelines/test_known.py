@@ -168,3 +168,22 @@ def test_a_wan_that_reads_an_image_takes_no_timeline() -> None:
     assert with_image.transformer.config.added_kv_proj_dim is not None
     with pytest.raises(genkit.UsageError, match="its model cuts them at a fixed place"):
         genkit.apply(with_image, genkit.Timeline())
+
+
+@pytest.mark.parametrize(
+    ("name", "plugin", "sentence"),
+    [
+        (
+            "HunyuanVideoImageToVideoPipeline-token_replace",
+            "windows:window=3",
+            "it takes the first frame of every forward",
+        ),
+        ("LTXImageToVideoPipeline", "fifo:window=3", "the first latents of .* contain what was given"),
+        ("LTXConditionPipeline", "fifo:window=3", "the first latents of .* contain what was given"),
+    ],
+)
+def test_what_would_take_a_frame_for_the_given_image_is_refused(name: str, plugin: str, sentence: str) -> None:
+    from small_pipelines import SMALL
+
+    with pytest.raises(genkit.UsageError, match=sentence):
+        genkit.apply(SMALL[name].build(), catalogue.parse(plugin))
