@@ -86,7 +86,8 @@ class SparseRule(SparseFields, Rule):
             if reason := self._unshared(planner, call) or planner.refusal(here):
                 call.run.refused(self.name, reason, call.layer, call.step.index)
                 return attend(q, k, v, call)
-            out, density = self._attend(planner, *(x[:, :, :tokens] for x in (q, k, v)), here)
+            valid = slice(0, tokens)
+            out, density = self._attend(planner, q[:, :, valid], k[:, :, valid], v[:, :, valid], here)
             call.run.sparse(self.name, density)
             return pad(out, (0, 0, 0, q.shape[2] - tokens)) if tokens < q.shape[2] else out
 

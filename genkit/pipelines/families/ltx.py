@@ -50,7 +50,10 @@ LTX2 = (
     _ltx2("ltx2", "LTX-2", "Lightricks/LTX-2", when=partial(_has, "use_prompt_embeddings")),
     _ltx2("ltx2.3", "LTX-2.3", "diffusers/LTX-2.3-Diffusers"),
 )
-_SIZES = {"stride_attribute": "vae_temporal_compression_ratio", "size_attribute": "vae_spatial_compression_ratio"}
+_SIZES: dict[str, Any] = {
+    "stride_attribute": "vae_temporal_compression_ratio",
+    "size_attribute": "vae_spatial_compression_ratio",
+}
 
 
 def _ltx(name: str, *needs: str, **changes: Any) -> PipelineFacts:

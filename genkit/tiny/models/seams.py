@@ -32,6 +32,9 @@ class SeamDecoder(nn.Module):
     on all patches up to five away. The last convolution begins with zeros: an untrained decoder adds nothing.
     """
 
+    scale: Tensor
+    """What latents are divided by, ``[channels, 1, 1]``."""
+
     def __init__(self, channels: int, frames: int, scale: tuple[float, ...]) -> None:
         super().__init__()
         self.frames = frames

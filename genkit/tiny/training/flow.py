@@ -124,7 +124,7 @@ class FlowLearner(Learner):
         return float(loss.detach())
 
 
-def copy_weights(part: nn.Module, folder: Path) -> None:
+def copy_weights(part: Any, folder: Path) -> None:
     """Load the weights of one part of a pipeline; rows of words that it does not know stay as they are."""
     mine = part.state_dict()
     for name, value in type(part).from_pretrained(folder).float().state_dict().items():

@@ -25,6 +25,9 @@ from genkit.tiny.training.words import WordReader
 class UnetLearner(Learner):
     """Text encoder and UNet, the reader of words, and the loss that trains all of them."""
 
+    signal: Tensor
+    """Share of the signal after each step of the schedule, float32 ``[steps]``."""
+
     def __init__(self, model: TinyConfig, world: World) -> None:
         super().__init__(world)
         self.tokenizer = build_tokenizer(world)

@@ -58,8 +58,8 @@ class SeamLearner(Learner):
         with torch.no_grad():
             latents = self.vae.project(video)
             return {
-                "psnr": round(psnr(self.vae.decode(latents).sample, video), 2),
-                "psnr_linear": round(psnr(vae.decode(latents).sample, video), 2),
+                "psnr": round(psnr(self.vae.decode(latents, return_dict=False)[0], video), 2),
+                "psnr_linear": round(psnr(vae.decode(latents, return_dict=False)[0], video), 2),
             }
 
     def export(self, out: Path, vae: PatchAutoencoder) -> None:
