@@ -8,9 +8,21 @@ LONGEST = 8
 """Longest video of the page, in multiples of the model's training length."""
 
 
+FAMILIES = frozenset({
+    *("tiny", "wan", "wan2.2", "wan2.2-5b", "hunyuanvideo", "cogvideox", "cogvideox1.5", "ltx", "mochi"),
+    *("animatediff", "text-to-video-sd"),
+})  # fmt: skip
+"""Families that make a video of a prompt alone, which is all that the page takes."""
+
+
 def names() -> list[str]:
     """Return the models on offer: only published checkpoints, so that typed text never becomes a path."""
-    return [name for one in checkpoints() for name in one.hub_ids]
+    return [name for one in offered() for name in one.hub_ids]
+
+
+def offered() -> list[Published]:
+    """Return the checkpoints that the page offers."""
+    return [one for one in checkpoints() if one.family in FAMILIES]
 
 
 def card_of(model: str) -> Published:
@@ -19,7 +31,7 @@ def card_of(model: str) -> Published:
     Raises:
         UsageError: it does not offer this one.
     """
-    found = {name: one for one in checkpoints() for name in one.hub_ids}
+    found = {name: one for one in offered() for name in one.hub_ids}
     if model not in found:
         raise UsageError(f"the page does not offer the model {model!r}; {nearest(model, found)}")
     return found[model]

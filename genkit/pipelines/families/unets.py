@@ -16,7 +16,10 @@ def _from_video(card: Card, pipe: Any) -> Card:
 
 
 def _within_positions(card: Card, pipe: Any) -> Card:
-    """A motion module was trained on no more frames than it has positions."""
+    """A motion module was trained on no more frames than it has positions; with two text encoders the pooled text of
+    the second one belongs to the answer of ``encode_prompt``."""
+    if getattr(pipe, "text_encoder_2", None) is not None:
+        card = replace(card, prompts=None)
     card, longest = _from_video(card, pipe), card.longest(pipe)
     if card.native_frames is None or longest is None:
         return card

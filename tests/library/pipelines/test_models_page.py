@@ -1,0 +1,136 @@
+"""docs/models.md: every video pipeline of diffusers, and what works in it; ``make models`` writes it again."""
+
+import inspect
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from small_pipelines import SMALL, WITHOUT, class_of
+from small_pipelines.installed import video_pipelines
+from tree import TOP
+
+import genkit
+from genkit.errors import first_line
+from genkit.pipelines.known import pipelines
+from genkit.pipelines.matching import card_of
+from genkit.plugins import catalogue
+
+PAGE = TOP / "docs" / "models.md"
+BEGIN, END = "<!-- models: begin -->", "<!-- models: end -->"
+COLUMNS = {
+    "sparse": "threshold:tau=1,block=8,min_tokens=1,dense_steps=0,dense_layers=0",
+    "windows": "windows:window=3,stride=2,beyond_training=true",
+    "positions": "position-interpolation:factor=2",
+    "timeline": "timeline",
+    "step cache": "pab:spatial_attention_timestep_skip_range=-1x1001",
+}
+"""One plug-in for each column, set so that it acts on a clip of a few latent frames."""
+EVENTS = "a red circle | a blue square"
+
+
+def main_entries() -> dict[str, str]:
+    """The small pipeline of each class: the one without a variant, or else the first."""
+    found: dict[str, str] = {}
+    for name in sorted(SMALL, key=lambda name: ("-" in name, name)):
+        found.setdefault(class_of(name), name)
+    return found
+
+
+def row(name: str, pipe: Any) -> tuple[list[str], list[str]]:
+    """The cells of one pipeline, and the reasons of those that say no."""
+    small = SMALL[name]
+    try:
+        card = card_of(pipe)
+    except genkit.UsageError as error:
+        return ["no", *["-"] * (1 + len(COLUMNS))], [str(error)]
+    plain = small.video(pipe)
+    with genkit.apply(pipe):
+        same = torch.equal(small.video(pipe), plain)
+    same &= torch.equal(small.video(pipe), plain)
+    cells, reasons = [card.title, "yes" if same else "**no**"], []
+    for column, text in COLUMNS.items():
+        mark, reason = tried(pipe, column, text, plain, lambda **changes: small.video(pipe, **changes))
+        cells.append(mark)
+        reasons += [f"{column}: {reason}"] if reason else []
+    return cells, reasons
+
+
+def tried(
+    pipe: Any, column: str, text: str, plain: torch.Tensor, video: Callable[..., torch.Tensor]
+) -> tuple[str, str]:
+    """Whether one plug-in works in a pipeline, and the reason if it does not."""
+    changes: dict[str, Any] = {}
+    if column == "timeline":
+        if "prompt" not in inspect.signature(type(pipe).__call__).parameters:
+            return "no", "it takes no prompt"
+        changes = {"prompt": EVENTS}
+    try:
+        with genkit.apply(pipe, catalogue.parse(text)) as handle:
+            made = video(**changes)
+            run = handle.session.run
+    except Exception as error:
+        return "no", f"{first_line(error)} ({type(error).__name__})"
+    if not torch.isfinite(made.float()).all():
+        return "no", "the output is not finite"
+    if column == "sparse" and not run.densities.get("threshold"):
+        return "no", next((reason for _, reason in run.refusals), "no call was sparse")
+    if column != "sparse" and made.shape == plain.shape and torch.equal(made, plain):
+        return "no", next(iter(run.notes), "it changed nothing")
+    return "yes", ""
+
+
+def table() -> str:
+    """The rows of all classes, and below them the reasons."""
+    entries = main_entries()
+    lines = [
+        f"| pipeline | known as | as before without, and after removal | {' | '.join(COLUMNS)} |",
+        "|---" * (3 + len(COLUMNS)) + "|",
+    ]
+    reasons: dict[str, list[str]] = {}
+    for name in video_pipelines():
+        if name in WITHOUT:
+            cells, found = ["no", *["-"] * (1 + len(COLUMNS))], [f"it {WITHOUT[name]}"]
+        else:
+            cells, found = row(entries[name], SMALL[entries[name]].build())
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+        reasons[name] = found
+    said = [f"- **{name}**: {'; '.join(found)}" for name, found in reasons.items() if found]
+    return "\n".join([*lines, "", "## Reasons", "", *said])
+
+
+def checkpoints() -> str:
+    """The checkpoints that were published, with their figures."""
+    lines = ["| family | frames | fps | licence | hub |", "|---|---|---|---|---|"]
+    for facts in pipelines():
+        for one in facts.published:
+            where = ", ".join(one.hub_ids) or "-"
+            lines.append(f"| {one.title} | {one.native_frames} | {one.fps:g} | {one.licence or '?'} | {where} |")
+    return "\n".join(lines)
+
+
+def shown(page: str) -> dict[str, bool]:
+    """Which classes the page lists, and whether each is accepted."""
+    rows = re.findall(r"^\| (\w+Pipeline\w*) \| ([^|]*) \|", page, re.M)
+    return {name: known.strip() != "no" for name, known in rows}
+
+
+def test_the_page_lists_every_video_pipeline_of_the_installed_diffusers() -> None:
+    """A new release of diffusers shows its new pipelines here; the floor of the versions has fewer."""
+    assert set(video_pipelines()) - set(shown(PAGE.read_text())) == set()
+
+
+def test_the_page_lists_every_checkpoint() -> None:
+    assert checkpoints() in PAGE.read_text()
+
+
+@pytest.mark.parametrize("name", ["WanPipeline", "CogVideoXPipeline"])
+def test_a_row_is_what_is_seen_now(name: str) -> None:
+    cells, _ = row(name, SMALL[name].build())
+    assert f"| {name} | {' | '.join(cells)} |" in PAGE.read_text()
+
+
+if __name__ == "__main__":
+    head, _, rest = PAGE.read_text().partition(BEGIN)
+    PAGE.write_text(f"{head}{BEGIN}\n{table()}\n\n## Checkpoints\n\n{checkpoints()}\n{END}{rest.partition(END)[2]}")
