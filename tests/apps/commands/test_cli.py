@@ -314,7 +314,7 @@ def test_models_says_all_that_is_known_of_one(capsys: pytest.CaptureFixture[str]
         assert "license" not in text and "licence: tencent" in text and "lengths: 4k + 1 frames" in text
         assert "it sees text alone" in text
     assert main(["models", "wan", "--json"]) == 0
-    assert {card["family"] for card in json.loads(capsys.readouterr().out)} == {"wan", "wan2.2", "wan2.2-5b"}
+    assert {"wan", "wan2.2", "wan2.2-5b"} <= {card["family"] for card in json.loads(capsys.readouterr().out)}
     assert main(["models", "tiny"]) == 0
     assert "circle" in capsys.readouterr().out
     assert main(["models", "mochy"]) == 2

@@ -419,7 +419,8 @@ def test_the_documentation_has_the_command_of_make_report() -> None:
     assert command and shlex.split(command[1].replace("\\\n", "")) == shlex.split(told.replace("\\\n", ""))
     words = fold(shlex.split(told.replace("\\\n", ""))[1:])
     assert [word.removeprefix("--versus=") for word in words if word.startswith("--versus=")] == [
-        "--with radial:density=0.5", "--with freenoise", "--with freelong",
+        "--with position-interpolation", "--with position-interpolation --with radial:density=0.5",
+        "--with windows", "--with freenoise",
     ]  # fmt: skip
     assert "](report/index.html)" in page
 
@@ -429,5 +430,7 @@ def test_the_report_of_the_documentation_is_whole() -> None:
     assert path.stat().st_size < 3_000_000
     parsed = Page(path.read_text("utf-8"))
     heads = [" ".join(a["aria-label"].split(",")[:1]) for a in parsed.named("video") if a["aria-label"]]
-    assert set(heads) == {"plain", "radial:density=0.5", "freenoise", "freelong"} and len(heads) % 4 == 0
-    assert {a["data-side"] for a in parsed.named("td", **{"data-metric": "sprites.joint"})} == set("0123")
+    interpolated = "position-interpolation"
+    sides = {"plain", interpolated, f"{interpolated} + radial:density=0.5", "windows", "freenoise"}
+    assert set(heads) == sides and len(heads) % 5 == 0
+    assert {a["data-side"] for a in parsed.named("td", **{"data-metric": "sprites.joint"})} == set("01234")

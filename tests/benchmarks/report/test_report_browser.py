@@ -140,7 +140,8 @@ def test_the_report_of_the_documentation_plays(chromium: Any) -> None:
     path = TOP / "docs" / "report" / "index.html"
     with watched(chromium, path) as page:
         names = [text.strip() for text in page.locator(".take:visible .players figcaption").all_text_contents()]
-        assert names == ["plain", "radial:density=0.5", "freenoise", "freelong"]
+        interpolated = "position-interpolation"
+        assert names == ["plain", interpolated, f"{interpolated} + radial:density=0.5", "windows", "freenoise"]
         page.click("#play")
         until(page, f"{PLACES}.every(place => place > 0.2)")
         assert photographed(page, "comparison") == []
