@@ -13,14 +13,43 @@ from genkit.attention.geometry.grid import latent_frames
 Branches = Literal["names", "halves", "order"]
 """How the guidance branch of a forward is recognised: by the name of its ``cache_context``; ``[uncond, cond]`` in one
 batch; or by its number since the last solver step, cond first."""
-
-
 Prompts = Literal["pairs", "masked pairs"]
 """Answer of ``encode_prompt``: prompt and negative prompt, or each of them with its mask."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Card:
+class Traits:
+    """What applies to every pipeline of a kind, and so to each one of them."""
+
+    stride_attribute: str | None = "vae_scale_factor_temporal"
+    """Pipeline attribute with the pixel frames per latent frame; None: one."""
+    size_attribute: str = "vae_scale_factor_spatial"
+    """Pipeline attribute with the pixels per latent row or column."""
+    branches: Branches = "names"
+    """How guidance branches are distinguished."""
+    prompts: Prompts | None = None
+    """Answer of ``encode_prompt``; None: another one, so that prompts over time are refused."""
+    noise_axis: int | None = None
+    """Axis of the frames in the latents that the pipeline draws; None: as in its models."""
+    one_level: str | None = None
+    """Reason that all frames of a forward share one noise level; None: as the models have it; on a card,
+    where that is included already, each may have its own."""
+    ascending_sigmas: bool = False
+    """True if the scheduler's sigmas rise from 0 to 1 as the noise decreases."""
+    given_frames: int = 0
+    """First latent frames that a pipeline gives instead of noise; a noise plan leaves them."""
+    given: str | None = None
+    """Reason that the first latents contain more than noise and ``given_frames``, as the end of a sentence; None: they
+    do not."""
+    channel_axis: int | None = None
+    """Axis of the channels in the initial latents, if only the first ``num_channels_latents`` of them are noise and the
+    others are a condition; None: all are noise."""
+    largest: Callable[[Any], tuple[int, int]] | None = None
+    """Returns the largest height and width in pixels; None: no limit."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card(Traits):
     """One pipeline, as its classes, its configuration and what was published of its checkpoint describe it."""
 
     family: str
@@ -33,34 +62,10 @@ class Card:
     """Pixel frames of the clips that the model was trained on; None: not known."""
     fps: float | None
     """Pixel frames per second of those clips; None: not known."""
-    stride_attribute: str | None = "vae_scale_factor_temporal"
-    """Pipeline attribute with the pixel frames per latent frame; None: one."""
-    size_attribute: str = "vae_scale_factor_spatial"
-    """Pipeline attribute with the pixels per latent row or column."""
-    branches: Branches = "names"
-    """How guidance branches are distinguished."""
-    prompts: Prompts | None = None
-    """Answer of ``encode_prompt``; None: another one, so that prompts over time are refused."""
-    ascending_sigmas: bool = False
-    """True if the scheduler's sigmas rise from 0 to 1 as the noise decreases."""
-    noise_axis: int | None = None
-    """Axis of the frames in the latents that the pipeline draws; None: as in the models."""
     frame_multiple: int | None = None
     """Legal lengths are k times this plus 1 pixel frames; None: k times the pixel frames per latent frame plus 1."""
-    one_level: str | None = None
-    """Reason that all frames of a forward share one noise level; None: each may have its own."""
-    given_frames: int = 0
-    """First latent frames that a pipeline gives instead of noise; a noise plan leaves them."""
-    given: str | None = None
-    """Reason that the first latents contain more than noise and ``given_frames``, as the end of a sentence; None: they
-    do not."""
-    channel_axis: int | None = None
-    """Axis of the channels in the initial latents, if only the first ``num_channels_latents`` of them are noise; None:
-    all are noise."""
     defaults: Arguments = field(default_factory=dict)
     """Default arguments of this model that differ from its pipeline's."""
-    largest: Callable[[Any], tuple[int, int]] | None = None
-    """Returns the largest height and width in pixels; None: no limit."""
 
     @property
     def this(self) -> str:

@@ -1,9 +1,10 @@
 """The card of a pipeline: which facts are its own."""
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
-from genkit.attention.facts.card import Card
+from genkit.attention.facts.card import Card, Traits
 from genkit.attention.facts.known import facts_of_class, facts_of_model
 from genkit.attention.facts.model_facts import ModelFacts
 from genkit.attention.facts.volume import plain_model
@@ -26,25 +27,17 @@ def card_of(pipe: Any) -> Card:
     facts = _facts_of({name: type(part) for name, part in parts.items()}, type(pipe))
     models = {name: found for name in facts.components if (found := facts_of_model(parts.get(name))) is not None}
     published = next((one for one in facts.published if one.when(pipe)), None)
+    traits = {trait.name: getattr(facts, trait.name) for trait in fields(Traits)}
+    traits["one_level"] = facts.one_level or next(iter(models.values())).one_level
     card = Card(
         family=published.family if published else facts.name,
         title=published.title if published else type(pipe).__name__,
         models=models,
         native_frames=published.native_frames if published else None,
         fps=published.fps if published else None,
-        stride_attribute=facts.stride_attribute,
-        size_attribute=facts.size_attribute,
-        branches=facts.branches,
-        prompts=facts.prompts,
-        noise_axis=facts.noise_axis,
-        ascending_sigmas=facts.ascending_sigmas,
         frame_multiple=published.multiple if published else None,
-        given_frames=facts.given_frames,
-        given=facts.given,
-        one_level=facts.one_level or next(iter(models.values())).one_level,
         defaults=published.defaults if published else {},
-        largest=facts.largest,
-        channel_axis=facts.channel_axis,
+        **traits,
     )
     return facts.read(card, pipe)
 

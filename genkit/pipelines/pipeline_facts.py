@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from genkit.attention.facts.card import Branches, Card, Prompts
+from genkit.attention.facts.card import Card, Traits
 from genkit.attention.facts.model_facts import ModelFacts
 from genkit.attention.facts.volume import Arguments
 
@@ -42,7 +42,7 @@ class Published:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PipelineFacts:
+class PipelineFacts(Traits):
     """Pipelines that run the same kind of model in the same way; subclasses and twins of their classes included."""
 
     name: str
@@ -53,30 +53,6 @@ class PipelineFacts:
     """Components and arguments of the call that a pipeline must have; of two that match, the one with more wins."""
     components: tuple[str, ...] = ("transformer", "transformer_2")
     """Components that rules enter, if present."""
-    stride_attribute: str | None = "vae_scale_factor_temporal"
-    """Pipeline attribute with the pixel frames per latent frame; None: one."""
-    size_attribute: str = "vae_scale_factor_spatial"
-    """Pipeline attribute with the pixels per latent row or column."""
-    branches: Branches = "names"
-    """How guidance branches are distinguished."""
-    prompts: Prompts | None = None
-    """Answer of ``encode_prompt``; None: another one, so that prompts over time are refused."""
-    noise_axis: int | None = None
-    """Axis of the frames in the latents that the pipeline draws; None: as in its models."""
-    one_level: str | None = None
-    """Reason that all frames of a forward share one noise level in such a pipeline; None: as its models have it."""
-    ascending_sigmas: bool = False
-    """True if the scheduler's sigmas rise from 0 to 1 as the noise decreases."""
-    given_frames: int = 0
-    """First latent frames that a pipeline gives instead of noise; a noise plan leaves them."""
-    given: str | None = None
-    """Reason that the first latents contain more than noise and ``given_frames``, as the end of a sentence; None: they
-    do not."""
-    channel_axis: int | None = None
-    """Axis of the channels in the initial latents, if only the first ``num_channels_latents`` of them are noise and the
-    others are a condition; None: all are noise."""
-    largest: Callable[[Any], tuple[int, int]] | None = None
-    """Returns the largest height and width in pixels; None: no limit."""
     published: tuple[Published, ...] = ()
     """Checkpoints, the more particular first; none: length and rate of the training clips are not known."""
     read: Callable[[Card, Any], Card] = lambda card, pipe: card
