@@ -108,7 +108,6 @@ FAMILIES = (
                 fps=7,
                 stride=1,
                 hub_ids=("stabilityai/stable-video-diffusion-img2vid-xt",),
-                licence="stable-video-diffusion-community",
             ),
             Published(
                 family="svd",
@@ -117,7 +116,6 @@ FAMILIES = (
                 fps=7,
                 stride=1,
                 hub_ids=("stabilityai/stable-video-diffusion-img2vid",),
-                licence="stable-video-diffusion-community",
             ),
         ),
     ),
