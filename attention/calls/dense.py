@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genkit.attention.calls.call import Call
+from genkit.attention.calls.keys_only import attend_without_spare_queries
 from genkit.attention.private import BACKEND_NAMES, DISPATCH
 
 
@@ -20,16 +21,21 @@ def dense(q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:
         call.run.count_backend(f"dense ({how})" if how else "dense")
     if call.visible is not None:
         return _windowed(q, k, v, call)
-    return sdpa(q, k, v, call, call.mask, backend)
+    return attend_without_spare_queries(lambda queries: sdpa(queries, k, v, call, call.mask, backend), q, call)
 
 
 def sdpa(q: Tensor, k: Tensor, v: Tensor, call: Call, mask: Tensor | None, backend: str | None = None) -> Tensor:
     """Compute attention for some queries and keys of a call under ``mask``, with the model's other arguments."""
     options: dict[str, Any] = {name: value for name, value in call.options.items() if name != "backend"}
+    return untouched(q, k, v, options | {"attn_mask": mask, "scale": call.scale}, backend)
+
+
+def untouched(q: Tensor, k: Tensor, v: Tensor, options: dict[str, Any], backend: str | None = None) -> Tensor:
+    """Attend with exactly these arguments of ``scaled_dot_product_attention``, on a backend of diffusers if named."""
     if backend is None:
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=call.scale, **options)
-    options |= {"attn_mask": mask, "scale": call.scale, "backend": BACKEND_NAMES.load()(backend)}
-    out: Tensor = DISPATCH.load()(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), **options)
+        return F.scaled_dot_product_attention(q, k, v, **options)
+    named = options | {"backend": BACKEND_NAMES.load()(backend)}
+    out: Tensor = DISPATCH.load()(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), **named)
     return out.transpose(1, 2)
 
 

@@ -41,6 +41,8 @@ class Traits:
     given: str | None = None
     """Reason that the first latents contain more than noise and ``given_frames``, as the end of a sentence; None: they
     do not."""
+    given_by: tuple[str, ...] = ()
+    """Arguments of ``prepare_latents`` that put more than noise into the first latents of a run."""
     channel_axis: int | None = None
     """Axis of the channels in the initial latents, if only the first ``num_channels_latents`` of them are noise and the
     others are a condition; None: all are noise."""

@@ -31,6 +31,11 @@ def no_images_in_front(model: nn.Module, arguments: Arguments) -> int:
     return 0
 
 
+def all_are_queries(model: nn.Module, arguments: Arguments) -> int:
+    """Return 0: every token that a call reads has a query in it."""
+    return 0
+
+
 def all_before(model: nn.Module, arguments: Arguments) -> None:
     """Return None: all other tokens stand before the video."""
     return None
@@ -53,6 +58,10 @@ class ModelFacts:
     receipt contains."""
     before: Before = nothing_before
     """Returns how many other tokens stand before the video where they share its sequence; None: all of them."""
+    keys_only: Count = all_are_queries
+    """Returns how many tokens in front of the queries of ``joint`` layers are keys only, from another stream."""
+    text_calls: int = 0
+    """Calls of each ``joint`` layer in a forward, the first ones, that see text alone; no rule acts in them."""
     others_in_self: Count = none_in_self
     """Returns how many other tokens, such as keyframes and references, share the sequence of ``self`` layers."""
     lead: Count = no_images_in_front

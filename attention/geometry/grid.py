@@ -25,6 +25,8 @@ class VideoGrid:
     """Token columns of a frame."""
     before: int = 0
     """Other tokens in front of the video in the same sequence, such as text or earlier frames; 0 without."""
+    keys_only: int = 0
+    """The first of ``before`` that are keys but not queries, such as text in a stream of its own; 0 without."""
     after: int = 0
     """Other tokens behind the video in the same sequence, such as text or images; 0 without."""
     fold: Fold = "none"

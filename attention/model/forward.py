@@ -33,6 +33,8 @@ class Forward:
     batch: int
     before: int | None = 0
     """Other tokens in front of the video where they share its sequence; None: all of them."""
+    keys_only: int = 0
+    """Tokens in front of the queries of ``joint`` layers that are keys only."""
     others_in_self: int = 0
     """Other tokens that share the sequence of ``self`` layers with the video."""
     lead: int = 0
@@ -69,7 +71,8 @@ class Forward:
             return _unet_grid(grid, kind, q, self.batch)
         others = {"joint": q.shape[2] - grid.video_tokens, "self": self.others_in_self}.get(kind, 0)
         before = others if self.before is None else min(self.before, others)
-        return replace(grid, before=before, after=others - before)
+        spare = self.keys_only if kind == "joint" else 0
+        return replace(grid, before=spare + before, keys_only=spare, after=others - before)
 
     def step_of(self, q: Tensor, number: int) -> Step:
         """Return the step with the branches of a layer's call ``number``; Mochi makes a call for each sample."""

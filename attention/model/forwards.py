@@ -63,6 +63,7 @@ class Forwards(Applied):
             run=self.run,
             volume=self.facts_of(model).volume(model, arguments),
             before=self.facts_of(model).before(model, arguments),
+            keys_only=self.facts_of(model).keys_only(model, arguments),
             others_in_self=self.facts_of(model).others_in_self(model, arguments),
             lead=self.facts_of(model).lead(model, arguments),
             step=step,

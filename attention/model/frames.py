@@ -10,8 +10,8 @@ from genkit.attention.facts.model_facts import ModelFacts
 from genkit.attention.facts.volume import Volume, patch_of
 from genkit.attention.geometry.windows import Window
 
-LATENTS = ("hidden_states", "sample", "latents")
-"""Names of the argument with the latents."""
+LATENTS = ("hidden_states", "sample", "latents", "vision_tokens")
+"""Names of the argument with the latents, a tensor or a list of one."""
 POSITIONS = frozenset({"image_rotary_emb"})
 """Tables of positions by token; each window takes the first ones, because positions restart in windows."""
 APART = frozenset({
@@ -61,8 +61,8 @@ def frames_of(facts: ModelFacts, model: nn.Module, arguments: dict[str, Any]) ->
 
 def latents_of(arguments: dict[str, Any]) -> Tensor:
     """Return the latents among the arguments of a model."""
-    found: Tensor = arguments[next(name for name in LATENTS if name in arguments)]
-    return found
+    given: Tensor | list[Tensor] = arguments[next(name for name in LATENTS if name in arguments)]
+    return given if isinstance(given, Tensor) else given[0]
 
 
 def of_video(timestep: Any, volume: Volume, before: int | None, others: int) -> Any:

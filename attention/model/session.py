@@ -11,6 +11,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from genkit.attention.calls.call import Call
+from genkit.attention.calls.dense import untouched
+from genkit.attention.calls.keys_only import attend_with_all_queries
 from genkit.attention.facts.volume import plain_model
 from genkit.attention.model.callers import nearest_pipeline
 from genkit.attention.model.forwards import Forwards, UnroutedError
@@ -127,6 +129,8 @@ class Session(Forwards):
         """Answer one call of ``scaled_dot_product_attention``."""
         assert self._forward is not None
         number = self._forward.counted(layer.name)
+        if layer.kind == "joint" and number < self.card.models[layer.component].text_calls:
+            return untouched(q, k, v, given, backend)
         options = {name: value for name, value in given.items() if name not in ("attn_mask", "scale")}
         if backend is not None:
             options["backend"] = backend
@@ -147,4 +151,4 @@ class Session(Forwards):
             scale=given.get("scale"),
             options=options,
         )
-        return self.attends[layer.kind](q, k, v, call)
+        return attend_with_all_queries(self.attends[layer.kind], q, k, v, call)

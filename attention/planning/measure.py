@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields, replace
 
 from torch import Tensor
 
+from genkit.attention.calls.keys_only import share_of_queries
 from genkit.attention.calls.run import RunRecord
 from genkit.attention.geometry.plan import BlockPlan
 from genkit.attention.planning.planner import Planner
@@ -58,9 +59,10 @@ def measure(planner: Planner, q: Tensor, k: Tensor, v: Tensor, here: PlannerCall
     dense, lse = here.dense(q, k, v)
     recorder = RecallRecorder(**given, whole=(q, lse), recalls=[])
     out, density = planner.attend(q, k, v, recorder)
-    missing = (out.double() - dense.double()).flatten(2).norm(dim=-1)
-    error = missing / dense.double().flatten(2).norm(dim=-1).clamp_min(1e-12)
-    return Measured(density=density, recall=recorder.recalls[-1], error=error, dense=dense)
+    own, exact = (x[:, :, here.grid.keys_only :].double() for x in (out, dense))
+    error = (own - exact).flatten(2).norm(dim=-1) / exact.flatten(2).norm(dim=-1).clamp_min(1e-12)
+    density, recall = (share_of_queries(share, here.grid) for share in (density, recorder.recalls[-1]))
+    return Measured(density=density, recall=recall, error=error, dense=dense)
 
 
 class UnreachableError(ValueError):

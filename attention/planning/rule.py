@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from genkit.attention.calls.call import Attend, Call, Kind, Rule
+from genkit.attention.calls.keys_only import per_query_head, share_of_queries
 from genkit.attention.geometry.blocks import without_padding
 from genkit.attention.geometry.layout import Layout
 from genkit.attention.operators.block_sparse import Impl
@@ -87,8 +88,9 @@ class SparseRule(SparseFields, Rule):
                 call.run.refused(self.name, reason, call.layer, call.step.index)
                 return attend(q, k, v, call)
             valid = slice(0, tokens)
+            k, v = per_query_head(q, k, v)
             out, density = self._attend(planner, q[:, :, valid], k[:, :, valid], v[:, :, valid], here)
-            call.run.sparse(self.name, density)
+            call.run.sparse(self.name, share_of_queries(density, here.grid))
             return pad(out, (0, 0, 0, q.shape[2] - tokens)) if tokens < q.shape[2] else out
 
         return sparse
@@ -172,7 +174,7 @@ class SparseRule(SparseFields, Rule):
             return f"{q.shape[2]} queries and {k.shape[2]} keys are not the {call.grid.tokens} tokens of all frames"
         if call.mask is not None and padding(call.mask, tokens) is None:
             return f"the model's mask {list(call.mask.shape)} {call.mask.dtype} is not a key padding mask"
-        asked = [name for name, value in call.options.items() if name != "backend" and value]
+        asked = [name for name, value in call.options.items() if name not in ("backend", "enable_gqa") and value]
         return f"the model sets {', '.join(asked)}" if asked else None
 
     def planner_call(self, planner: Planner, q: Tensor, call: Call) -> PlannerCall:

@@ -66,7 +66,7 @@ class WindowRule(Rule):
             total[:, :, rows] += weight * out[:, :, inner.grid.video]
             count[rows] += weight
         fused = (total / count.clamp_min(1)).to(q.dtype)
-        if grid.other_tokens:
+        if grid.other_tokens > grid.keys_only:
             others = grid.index_of_others(q.device)
             fused[:, :, others] = attend(q, k, v, _others_only(call))[:, :, others]
         return fused

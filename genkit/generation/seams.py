@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from genkit.attention.facts.card import Card
 from genkit.attention.model.callers import nearest_pipeline
 from genkit.attention.model.session import Session
 from genkit.errors import UsageError
@@ -105,10 +106,20 @@ def _noise(context: Context, asked: Asked) -> Installed:
         if bound.arguments.get("latents") is not None:
             session.run.note(f"{plan.name}: latents were given, so their noise was left as it is")
             return made
+        _check_given(plan, context.card, bound.arguments)
         planned = _planned(latents, plan, session, bound.arguments)
         return (planned, *others) if isinstance(made, tuple) else planned
 
     return Shadow(context.pipe, "prepare_latents", prepared)
+
+
+def _check_given(plan: NoisePlan, card: Card, arguments: dict[str, Any]) -> None:
+    """Raise ``UsageError`` if a plan would move what the caller gave, in the first latents of this run."""
+    if given := [name for name in card.given_by if arguments.get(name) is not None]:
+        raise UsageError(
+            f"{plan.name} changes the first latents of {card.title}, which contain the {given[0]} that was given; "
+            f"leave out {given[0]} or {plan.name}"
+        )
 
 
 def _end(context: Context, asked: Asked) -> Installed:

@@ -1,4 +1,4 @@
-"""Cosmos 1, 2 and 2.5."""
+"""Cosmos 1, 2, 2.5 and 3."""
 
 from typing import Any
 
@@ -70,6 +70,21 @@ FAMILIES = (
                 fps=30,
                 hub_ids=("nvidia/Cosmos-Transfer2.5-2B",),
                 licence=LICENCE,
+            ),
+        ),
+    ),
+    PipelineFacts(
+        name="cosmos3",
+        models=("Cosmos3OmniTransformer",),
+        given_by=("image", "video", "action"),
+        published=(
+            Published(
+                family="cosmos3",
+                title="Cosmos 3",
+                native_frames=189,
+                fps=24,
+                defaults={"num_frames": 189, "height": 720, "width": 1280},
+                hub_ids=("nvidia/Cosmos3-Nano", "nvidia/Cosmos3-Super"),
             ),
         ),
     ),

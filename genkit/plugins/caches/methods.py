@@ -3,6 +3,7 @@
 Fields have diffusers' names and defaults. docs/caching.md describes what each method skips, and where it can work.
 """
 
+import inspect
 import math
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
@@ -101,6 +102,7 @@ class FirstBlockCache:
 
     def _config(self, session: Session, model: nn.Module, steps: int) -> Any:
         _check_one_device(self.name, model)
+        _check_blocks(self.name, session, model)
         return _diffusers("FirstBlockCacheConfig")(threshold=self.threshold)
 
 
@@ -252,6 +254,16 @@ def _check_one_device(name: str, model: nn.Module) -> None:
         raise UsageError(
             f"{name}: several devices share the tokens of this {type(model).__name__}, and diffusers' cache compares "
             "the whole of them with a part; use taylor-seer or pab, or leave the cache out"
+        )
+
+
+def _check_blocks(name: str, session: Session, model: nn.Module) -> None:
+    """Refuse a model whose blocks call their tokens otherwise: diffusers' hook asks for ``hidden_states``."""
+    blocks = [part[0] for part in model.children() if isinstance(part, nn.ModuleList) and len(part)]
+    if blocks and not any("hidden_states" in inspect.signature(type(one).forward).parameters for one in blocks):
+        raise UsageError(
+            f"{name} compares the hidden_states of a block between steps, and the blocks of {session.card.title} take "
+            "their tokens under another name; use pab or taylor-seer, or leave the cache out"
         )
 
 

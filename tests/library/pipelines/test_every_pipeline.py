@@ -26,11 +26,9 @@ REFUSED: dict[str, str] = {
 """Small pipelines that no plug-in can work in, each with a part of the reason that is given."""
 DENSE: dict[str, str] = {"LTX2InContextPipeline-strength": "mask .* torch.float32 is not a key padding mask"}
 """Small pipelines that sparse methods leave dense in every call, each with a part of the reason in the receipt."""
-PENDING = frozenset({"Cosmos3OmniPipeline", "Cosmos3OmniPipeline-image", "Cosmos3OmniPipeline-sound"})
-"""Small pipelines whose facts are not written yet: their queries are other tokens than their keys."""
 SPARSE = "threshold:tau=1,block=8,min_tokens=1,dense_steps=0,dense_layers=0"
 FULL = "radial:density=1,block=8,min_tokens=1,dense_steps=0,dense_layers=0"
-ACCEPTED = sorted(set(SMALL) - set(REFUSED) - PENDING)
+ACCEPTED = sorted(set(SMALL) - set(REFUSED))
 
 
 @pytest.fixture(scope="module", params=ACCEPTED)

@@ -53,6 +53,15 @@ def test_latents_with_more_than_noise_are_not_planned(name: str, reason: str) ->
         genkit.apply(SMALL[name].build(), FREENOISE)
 
 
+def test_noise_is_planned_unless_this_run_was_given_an_image() -> None:
+    pipe = SMALL["Cosmos3OmniPipeline"].build()
+    plain = SMALL["Cosmos3OmniPipeline"].video(pipe)
+    with genkit.apply(pipe, FREENOISE):
+        assert not torch.equal(SMALL["Cosmos3OmniPipeline"].video(pipe), plain)
+        with pytest.raises(genkit.UsageError, match="contain the image that was given; leave out image or freenoise"):
+            SMALL["Cosmos3OmniPipeline-image"].video(pipe)
+
+
 def test_the_configuration_tells_the_checkpoint() -> None:
     made = {name: SMALL[name].build() for name in ("LTX2Pipeline", "LTX2DFRPipeline", "HunyuanVideo15Pipeline")}
     facts = {name: (card_of(pipe).title, card_of(pipe).fps, card_of(pipe).stride(pipe)) for name, pipe in made.items()}
