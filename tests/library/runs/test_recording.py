@@ -10,10 +10,10 @@ from small_pipelines import SMALL
 from torch import Tensor, nn
 
 import genkit
-from genkit.tracing.calls import mask_kind, moved, rows_of
-from genkit.tracing.recording import record
-from genkit.tracing.replay import replay
-from genkit.tracing.small import record_small, small_calls
+from genkit.attention.replays.calls import moved
+from genkit.attention.replays.replay import replay
+from genkit.runs.recording import record
+from genkit.runs.small import record_small, small_calls
 
 
 def hooks_of(pipe: Any) -> list[Any]:
@@ -140,19 +140,3 @@ def test_a_pipeline_with_plug_ins_is_refused() -> None:
     pipe = families.FAMILIES["wan"]()
     with genkit.apply(pipe), pytest.raises(genkit.UsageError, match=r"this pipeline has plug-ins.*remove\(\) them"):
         record_small(pipe)
-
-
-def test_rows_are_told_apart_and_tiny_differences_are_none() -> None:
-    heads = torch.randn(2, 3, 5, 4, generator=torch.Generator().manual_seed(0))
-    prints, other = rows_of(heads), heads.clone()
-    other[1, 2, 3, 0] += 0.01
-    assert moved(prints, rows_of(other)).nonzero().tolist() == [[1, 3]]
-    assert not moved(prints, rows_of(heads * (1 + 1e-8))).any()
-
-
-def test_kinds_of_masks() -> None:
-    valid = torch.tensor([True, True, False])
-    assert mask_kind(None) == "none"
-    assert mask_kind(valid[None, None, None]) == mask_kind(torch.zeros(1, 2, 1, 3)) == "key padding"
-    assert mask_kind((valid[:, None] & valid)[None, None]) == "outer"
-    assert mask_kind(torch.ones(3, 3, dtype=torch.bool).tril()) == mask_kind(torch.zeros(1, 1, 3, 3)) == "other"

@@ -47,10 +47,12 @@ class SeenCall:
 
 def rows_of(heads: Tensor) -> Tensor:
     """Return the prints of the rows of ``[B, H, N, D]``, float64 ``[B, N, PRINT]``: fixed projections of each row."""
-    rows = heads.detach().transpose(1, 2).flatten(2).double()
-    channel = torch.arange(rows.shape[-1], dtype=torch.float64, device=rows.device)
-    turns = torch.tensor([1.0, 2.0**0.5, 3.0**0.5, 5.0**0.5], dtype=torch.float64, device=rows.device)
-    return (rows @ torch.cos(channel[:, None] * turns + turns)).cpu()
+    _, count, _, width = heads.shape
+    channel = torch.arange(count * width, dtype=torch.float64, device=heads.device)
+    turns = torch.tensor([1.0, 2.0**0.5, 3.0**0.5, 5.0**0.5], dtype=torch.float64, device=heads.device)
+    parts = torch.cos(channel[:, None] * turns + turns).unflatten(0, (count, width))
+    one_by_one = (heads[:, head].detach().double() @ parts[head] for head in range(count))  # many tokens fill memory
+    return sum(one_by_one, torch.zeros((), dtype=torch.float64, device=heads.device)).cpu()
 
 
 def moved(before: Tensor, after: Tensor, tolerance: float = 1e-6) -> Tensor:
@@ -75,19 +77,36 @@ def mask_kind(mask: Tensor | None) -> MaskKind:
     return "other"
 
 
-class Listener(TorchFunctionMode):
-    """Record the attention calls of one forward; ``inside`` is the stack of the modules that run."""
+class Enough(Exception):
+    """All attention calls that were asked for have been made."""
 
-    def __init__(self) -> None:
+
+class Listener(TorchFunctionMode):
+    """Record the attention calls of one forward; ``inside`` is the stack of the modules that run.
+
+    Args:
+        apart: answer each call with zeros, so that no token learns of another one in attention.
+        until: modules after whose first calls the forward ends with ``Enough``; empty: it runs to its end.
+    """
+
+    def __init__(self, *, apart: bool = False, until: frozenset[str] = frozenset()) -> None:
         super().__init__()
+        self.apart, self.until = apart, until
         self.calls: list[SeenCall] = []
         self.inside: list[str] = []
         self._made: dict[str, int] = {}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func is F.scaled_dot_product_attention:
-            self._keep(dict(zip(NAMES, args, strict=False)) | kwargs)
+        if func is not F.scaled_dot_product_attention:
+            return func(*args, **kwargs)
+        given = dict(zip(NAMES, args, strict=False)) | kwargs
+        self._keep(given)
+        if self.until and self.until <= self._made.keys():
+            raise Enough
+        if self.apart:
+            q, v = given["query"], given["value"]
+            return q.new_zeros(*q.shape[:-1], v.shape[-1])
         return func(*args, **kwargs)
 
     def _keep(self, given: dict[str, Any]) -> None:

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from genkit.attention.facts.volume import Arguments, plain_model
 from genkit.attention.model.forward import arguments_of
+from genkit.attention.replays.replay import Context, FirstForward, copied
 from genkit.generation.shadow import Shadow
-from genkit.tracing.replay import Context, FirstForward, copied
 
 
 @dataclass(frozen=True, kw_only=True)

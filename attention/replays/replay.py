@@ -1,7 +1,7 @@
 """The first forward of a model in a run, and the same forward again with some of its arguments changed."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ from genkit.attention.model.order.hoist import leaves
 from genkit.attention.model.order.trial import untraced
 from genkit.attention.model.router import NATIVE
 from genkit.attention.private import BACKEND
-from genkit.tracing.calls import Listener, SeenCall
+from genkit.attention.replays.calls import Enough, Listener, SeenCall
 
 Context = tuple[str, Mapping[str, Any]]
 """Name and facts of the ``cache_context`` that a forward runs in."""
@@ -64,7 +64,13 @@ class Replayed:
         return mine == theirs
 
 
-def replay(forward: FirstForward, changes: Mapping[str, Any] | None = None) -> Replayed:
+def replay(
+    forward: FirstForward,
+    changes: Mapping[str, Any] | None = None,
+    *,
+    apart: bool = False,
+    until: frozenset[str] = frozenset(),
+) -> Replayed:
     """Run a forward again, and return its attention calls and its output.
 
     The model computes as it does without us, on PyTorch's own attention, and is left as it was, also after an error;
@@ -73,18 +79,23 @@ def replay(forward: FirstForward, changes: Mapping[str, Any] | None = None) -> R
     Args:
         forward: as it was recorded.
         changes: arguments to replace or to add; None changes nothing.
+        apart: let attention answer zeros: a token then depends on its own place and values alone, in every layer of a
+            model that has nothing else between tokens.
+        until: modules after whose first attention calls the forward ends, without output; empty: it runs to its end.
 
     Raises:
         Exception: whatever the model raises for the changed arguments.
     """
     arguments = {**forward.arguments, **(changes or {})}
-    listener, blocks = Listener(), _Blocks(forward.model)
+    listener, blocks = Listener(apart=apart, until=until), _Blocks(forward.model)
+    out: Any = ()
     with ExitStack() as stack:
         stack.enter_context(untraced(forward.model))
         stack.enter_context(_native(forward.model))
         stack.enter_context(_named(forward.model, listener.inside))
         stack.enter_context(blocks.watched())
         stack.enter_context(_within(forward))
+        stack.enter_context(suppress(Enough))
         stack.enter_context(listener)
         out = forward.model(**copied(arguments))
     found = out if isinstance(out, tuple | list | Tensor) else dict(out)
