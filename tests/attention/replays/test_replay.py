@@ -6,7 +6,7 @@ from small_pipelines import SMALL
 
 from genkit.attention.replays.calls import mask_kind, moved, rows_of
 from genkit.attention.replays.replay import replay
-from genkit.runs.small import record_small
+from genkit.recording.small import record_small
 
 
 def test_tokens_that_stay_apart_move_alone_in_every_layer() -> None:

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 import genkit
 from genkit.attention.replays.calls import moved
 from genkit.attention.replays.replay import replay
-from genkit.runs.recording import record
-from genkit.runs.small import record_small, small_calls
+from genkit.recording.recording import record
+from genkit.recording.small import record_small, small_calls
 
 
 def hooks_of(pipe: Any) -> list[Any]:

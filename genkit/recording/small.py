@@ -9,7 +9,7 @@ from torch import nn
 
 from genkit.attention.facts.volume import Arguments, patch_of
 from genkit.errors import UsageError, first_line, is_out_of_memory
-from genkit.runs.recording import Recording, denoisers, record
+from genkit.recording.recording import Recording, denoisers, record
 
 PROMPT, NEGATIVE = "a red circle moves right on a blue background", "blurry"
 FRAMES, ROWS, COLS = 5, 3, 4

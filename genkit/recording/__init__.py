@@ -1,0 +1,1 @@
+"""One short run of a pipeline, and what happens in it."""
