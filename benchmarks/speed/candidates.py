@@ -17,11 +17,13 @@ SMALL = {
     "block_sparse": _all(queries=(64, 128), keys=(32, 64, 128), warps=(4, 8), stages=(2, 3)),
     "threshold": _all(queries=(0,), keys=(16, 32, 64), warps=(4, 8), stages=(2, 3)),
     "block_mass": _all(queries=(0,), keys=(32, 64, 128), warps=(4, 8), stages=(2, 3)),
+    "frame_table": _all(queries=(64, 128), keys=(32, 64, 128), warps=(4, 8), stages=(2, 3)),
     "pool": _all(queries=(0,), keys=(16, 32, 64), warps=(2, 4, 8), stages=(3,)),
     "permute": _all(queries=(16, 32, 64), keys=(0,), warps=(2, 4, 8), stages=(3,)),
 }
 """Candidates for 16-bit dtypes, by operator."""
-LARGE = SMALL | {"block_sparse": _all(queries=(32, 64), keys=(16, 32, 64), warps=(4, 8), stages=(2,))}
+_LARGE = _all(queries=(32, 64), keys=(16, 32, 64), warps=(4, 8), stages=(2,))
+LARGE = SMALL | {"block_sparse": _LARGE, "frame_table": _LARGE}
 """Candidates for float32, which needs twice the memory and does not use tensor cores."""
 
 WITHOUT_BLOCKS = ("permute",)

@@ -14,6 +14,8 @@ from torch.nn.functional import normalize, pad
 from genkit.attention.geometry.plan import BlockPlan
 from genkit.attention.operators.block_mass import block_mass
 from genkit.attention.operators.block_sparse import Impl, block_sparse
+from genkit.attention.operators.frame_table import FrameTable, frame_table
+from genkit.attention.operators.frame_table.api import TableImpl
 from genkit.attention.operators.permute import permute
 from genkit.attention.operators.pool import pool
 from genkit.attention.operators.threshold import threshold_attention
@@ -147,6 +149,26 @@ def _threshold_work(given: Inputs) -> float:
     return 2 * given.square * float(exact.double().mean()) / exact.shape[-1]
 
 
+def _table(given: Inputs) -> FrameTable:
+    """Return a table whose frames are blocks: a window over a quarter of them, and a decay inside it."""
+    frame = torch.arange(given.q.shape[2], device=given.q.device) // given.plan.block
+    apart = (frame.unique()[:, None] - frame.unique()).abs().to(given.q.dtype)
+    bias = torch.zeros_like(apart).masked_fill(apart > max(1, len(apart) // 8), float("-inf"))
+    return FrameTable(rows=frame, columns=frame, bias=bias, gain=1 / (1 + apart / 8), positive=True)
+
+
+def _tabled(given: Inputs) -> Tensor:
+    table, logits = _table(given), (given.q * given.scale) @ given.k.mT
+    gain, bias = (x[table.rows][:, table.columns] for x in (table.gain, table.bias) if x is not None)
+    return (torch.where(logits > 0, gain * logits, logits) + bias).softmax(-1) @ given.v
+
+
+def _table_work(given: Inputs) -> float:
+    table = _table(given)
+    size = torch.bincount(table.columns).double()
+    return 2 * given.square * float(size @ (table.bias == 0).double() @ size) / len(table.columns) ** 2
+
+
 OPERATORS: dict[str, Operator] = {
     "block_sparse": Operator(
         run=lambda x, impl: block_sparse(x.q, x.k, x.v, x.plan, impl=impl),
@@ -181,6 +203,13 @@ OPERATORS: dict[str, Operator] = {
         work=lambda x: x.bytes,
         formula="bytes of B * H * N * D, read once",
         unit="GB/s",
+    ),
+    "frame_table": Operator(
+        run=lambda x, impl: frame_table(x.q, x.k, x.v, _table(x), impl=impl),
+        plain=_tabled,
+        work=_table_work,
+        formula="4 * B * H * N^2 * D * share of pairs of frames that are read",
+        impls=get_args(TableImpl),
     ),
     "permute": Operator(
         run=lambda x, impl: permute(x.k, x.order, impl=impl),

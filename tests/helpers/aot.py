@@ -19,6 +19,7 @@ from triton.compiler import ASTSource
 
 from genkit.attention.operators.block_mass import triton as block_mass
 from genkit.attention.operators.block_sparse import triton as block_sparse
+from genkit.attention.operators.frame_table import triton as frame_table
 from genkit.attention.operators.permute import triton as permute
 from genkit.attention.operators.pool import triton as pool
 from genkit.attention.operators.threshold import triton as threshold
@@ -43,6 +44,8 @@ POINTERS = {
     "similarity_ptr": "*fp32",
     "mass_ptr": "*fp32",
 }
+TABLE_POINTERS = dict.fromkeys(("tiles_ptr", "count_ptr", "listed_ptr", "rows_ptr", "columns_ptr"), "*i32")
+TABLE_POINTERS |= {"bias_ptr": "*fp32", "gain_ptr": "*fp32", "peak_ptr": "*fp32", "valid_ptr": "*i8"}
 FLOATS = {"scale", "tau", "log2e"}
 
 
@@ -61,6 +64,11 @@ def kernels(chip: int) -> Iterator[tuple[str, Any, dict[str, Any], dict[str, int
     launch = block_mass.TABLE.choose(chip, 128, dtype, 64)
     constants = block_mass.constants(launch, 128, 64, dtype)
     yield "block_mass D=128", block_mass._forward, constants, launch.keywords(), {"valid_ptr": "*i8"}
+    wanted = {"gained": True, "positive": True}
+    for name, mixed, peaked in (("frame_table D=128", False, False), ("frame_table+mixed+peak D=128", True, True)):
+        launch = frame_table.MIXED if mixed else frame_table.TABLE.choose(chip, 128, dtype, 0)
+        constants = frame_table.constants(launch, 128, dtype, mixed=mixed, peaked=peaked, **wanted)
+        yield name, frame_table._forward, constants, launch.keywords(), TABLE_POINTERS
     launch = pool.TABLE.choose(chip, 128, dtype, 64)
     constants = pool.constants(launch, 128, 64)
     yield "pool D=128", pool._forward, constants, launch.keywords(), {"valid_ptr": "*i8", "mean_ptr": "*fp32"}

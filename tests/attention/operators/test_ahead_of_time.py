@@ -12,7 +12,7 @@ from tree import HELPERS
 
 SHARED = {80: 166_912, 89: 101_376, 90: 232_448, 100: 232_448}
 """Bytes of shared memory that one block may have. Source: CUDA C++ programming guide, compute capabilities."""
-PRODUCTS = ("block_sparse", "threshold", "block_mass")
+PRODUCTS = ("block_sparse", "threshold", "block_mass", "frame_table")
 
 
 @cache
@@ -30,7 +30,7 @@ def compiled(chip: int) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("chip", SHARED)
 def test_kernels_fit_the_chip(chip: int) -> None:
     found = compiled(chip)
-    assert len(found) == 9
+    assert len(found) == 11
     for kernel in found:
         assert kernel["spilled"] == 0, f"{kernel['kernel']} spills {kernel['spilled']} bytes on sm_{chip}"
         assert kernel["shared"] <= SHARED[chip], f"{kernel['kernel']} needs {kernel['shared']} bytes on sm_{chip}"
@@ -40,4 +40,5 @@ def test_kernels_fit_the_chip(chip: int) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="Triton is for Linux")
 def test_products_use_warp_groups_on_sm_90() -> None:
     for kernel in compiled(90):
-        assert kernel["wgmma"] == kernel["kernel"].startswith(PRODUCTS), kernel["kernel"]
+        wide = "mixed" not in kernel["kernel"]  # 32 queries of several frames are too few for a warp group
+        assert kernel["wgmma"] == (wide and kernel["kernel"].startswith(PRODUCTS)), kernel["kernel"]

@@ -7,7 +7,7 @@ import torch
 
 from genkit.attention.operators.launch import Entry, Launch, LaunchTable, chip_of
 
-OPERATORS = ("block_sparse", "threshold", "block_mass", "pool", "permute")
+OPERATORS = ("block_sparse", "threshold", "block_mass", "pool", "permute", "frame_table")
 HALF, FULL = torch.bfloat16, torch.float32
 
 
@@ -30,6 +30,8 @@ def table(operator: str) -> LaunchTable:
         ("block_mass", 80, 128, HALF, (0, 64, 8, 2)),
         ("pool", 90, 128, HALF, (0, 16, 4, 3)),
         ("permute", 90, 128, HALF, (32, 0, 4, 3)),
+        ("frame_table", 90, 128, HALF, (128, 64, 8, 3)),
+        ("frame_table", 80, 64, FULL, (64, 32, 4, 2)),
     ],
 )
 def test_each_operator_chooses_by_chip_width_and_dtype(
