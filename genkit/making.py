@@ -15,6 +15,8 @@ from genkit.checks.values import check_rate
 from genkit.errors import UsageError
 from genkit.generation.events import OnEvent, Progress
 from genkit.generation.handle import apply
+from genkit.inputs.record import path_of
+from genkit.inputs.words import MEDIA
 from genkit.loading import load
 from genkit.plugins.catalogue import parse
 from genkit.plugins.conflicts import check_together
@@ -47,17 +49,23 @@ def check_request(request: Request) -> None:
     """Refuse everything in a request that can be refused without its model.
 
     Raises:
-        UsageError: a plug-in or an argument is invalid, or plug-ins cannot be combined.
+        UsageError: a plug-in or an argument is invalid, plug-ins cannot be combined, or a file is not the one that a
+            recipe names.
     """
     plugins = [parse(text) for text in request.plugins]
     check_together(plugins)
+    files = {name: value for name in MEDIA if (value := getattr(request, name)) is not None}
+    for name, value in files.items():
+        for one in value if isinstance(value, list) else [value]:
+            path_of(name, one)
     if isinstance(request.prompt, str):
-        check_prompt(request.prompt)
+        if request.prompt or not files:  # a pipeline may follow an image alone; else it refuses that
+            check_prompt(request.prompt)
     elif not any("text" in plugin.seams for plugin in plugins):
         raise UsageError("the prompt is a list of events, but there is no timeline plug-in; add it to the plug-ins")
     if request.fps is not None:
         check_rate(request.fps)
-    check_options(request.arguments())
+    check_options({name: value for name, value in request.arguments().items() if name not in files})
 
 
 def _complete(video: Video, request: Request, load_seconds: float) -> Video:

@@ -8,18 +8,29 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 
 from genkit.checks import values
 from genkit.errors import UsageError, nearest
+from genkit.inputs.record import check_record
+from genkit.inputs.values import check_resize, check_strength
+from genkit.inputs.words import MEDIA, WORDS, Resize
 from genkit.schedulers.seeds import check_seed
 
 WHOLE = ("num_frames", "height", "width", "num_inference_steps")
 """Fields that are whole numbers of at least 1."""
 REAL = ("guidance_scale", "fps")
 """Fields that are finite numbers of at least 0."""
-CALL = (*WHOLE, "negative_prompt", "guidance_scale", "seed", "fps")
+CALL = (*WHOLE, "negative_prompt", "guidance_scale", "seed", "fps", *WORDS, "resize")
 """Fields that are arguments of ``Handle.generate``, other than the prompt."""
 OPENING = ("model", "dtype", "device", "offload", "attention_backend")
 """Fields that are arguments of ``genkit.load``."""
 TEXTS = ("prompt", "negative_prompt", "model", "device", "attention_backend")
 """Fields that are text; the prompt may also be a list of events."""
+
+File = str | dict[str, str]
+"""A path; in a recipe the path and the SHA-256 of the file, or a description of what a program gave."""
+
+
+def _input(word: str) -> Any:
+    """Return the field of one input."""
+    return Field(None, description=WORDS[word].about)
 
 
 class RequestError(UsageError):
@@ -53,6 +64,20 @@ class Request(BaseModel):
     guidance_scale: float | None = Field(None, description="Strength of classifier-free guidance; 1 is none.")
     seed: int | None = Field(None, description="Seed of the noise, below 2**64; none draws one and stores it.")
     fps: float | None = Field(None, description="Pixel frames per second.")
+    image: File | None = _input("image")
+    last_image: File | None = _input("last_image")
+    video: File | list[File] | None = _input("video")
+    mask: File | list[File] | None = _input("mask")
+    audio: File | None = _input("audio")
+    reference: File | list[File] | None = _input("reference")
+    control: File | list[File] | None = _input("control")
+    pose_video: File | list[File] | None = _input("pose_video")
+    face_video: File | list[File] | None = _input("face_video")
+    background: File | list[File] | None = _input("background")
+    strength: float | None = _input("strength")
+    resize: Resize | None = Field(
+        None, description="How images of another shape are resized: crop (the default), fit (stretched) or pad."
+    )
     dtype: Literal["float32", "float16", "bfloat16"] | None = Field(None, description="Precision of the weights.")
     device: str | None = Field(None, description="'cpu', 'cuda', 'cuda:1', 'mps'; none takes a GPU if there is one.")
     offload: Literal["model", "sequential"] | None = Field(None, description="Keep idle parts in CPU memory.")
@@ -132,6 +157,18 @@ class Request(BaseModel):
     def _real(cls, value: float | None, info: ValidationInfo) -> float | None:
         return None if value is None else values.real(str(info.field_name), value, minimum=0)
 
+    @field_validator(*MEDIA, mode="before")
+    @classmethod
+    def _record(cls, value: Any, info: ValidationInfo) -> Any:
+        return None if value is None else check_record(str(info.field_name), value)
+
+    @field_validator("strength", "resize", mode="before")
+    @classmethod
+    def _of_inputs(cls, value: Any, info: ValidationInfo) -> Any:
+        if info.field_name == "strength":
+            return check_strength(_number(value))
+        return None if value is None else check_resize(value)
+
     @field_validator("seed")
     @classmethod
     def _seed(cls, value: int | None) -> int | None:
@@ -150,6 +187,14 @@ class Request(BaseModel):
             said = text.get("prompt") if isinstance(text, dict) else text
             if isinstance(said, str):
                 values.text(str(info.field_name), said)
+        return value
+
+
+def _number(value: Any) -> Any:
+    """Return a text of a command line as the number that it is; anything else unchanged."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
         return value
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from genkit.attention.calls.call import Kind
+from genkit.attention.facts.inputs import Input
 from genkit.attention.facts.model_facts import ModelFacts
 from genkit.attention.facts.positions import PositionFacts
 from genkit.attention.facts.volume import Arguments, patch_of, plain_model
@@ -68,6 +69,8 @@ class Card(Traits):
     """Legal lengths are k times this plus 1 pixel frames; None: k times the pixel frames per latent frame plus 1."""
     defaults: Arguments = field(default_factory=dict)
     """Default arguments of this model that differ from its pipeline's."""
+    takes: Mapping[str, Input] = field(default_factory=dict)
+    """Images, videos and others that the pipeline takes besides the prompt, by genkit's word."""
 
     @property
     def this(self) -> str:

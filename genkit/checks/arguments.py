@@ -33,7 +33,7 @@ def call_arguments(
             raise UsageError(f"{type(pipe).__name__} has no argument {name!r}; {nearest(name, accepted)}")
     defaults = {name: value for name, value in card.defaults.items() if name in accepted}
     arguments = defaults | asked
-    if "prompt_embeds" not in arguments:
+    if "prompt_embeds" not in arguments and "prompt" in accepted:
         check_prompt(arguments.get("prompt"))
     check_frames(pipe, card, arguments, longest, window)
     check_steps(pipe, arguments)

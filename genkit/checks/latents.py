@@ -13,6 +13,8 @@ from genkit.checks.arguments import default_of
 from genkit.errors import UsageError
 
 SIZES = ("num_frames", "height", "width")
+GIVEN = frozenset({"image", "video", "conditions", "reference_conditions"})
+"""Arguments by which a pipeline puts an image or a video into its first latents."""
 
 
 def size_of(pipe: Any, card: Card, arguments: dict[str, Any]) -> dict[str, int]:
@@ -29,8 +31,8 @@ def latents_like(pipe: Any, card: Card, arguments: dict[str, Any]) -> torch.Tens
 
     None if they are not known before the call.
     """
-    size = size_of(pipe, card, arguments)
-    if len(size) < len(SIZES) or getattr(pipe, "free_noise_enabled", False):
+    size, channels = size_of(pipe, card, arguments), configured(card.model(pipe), "in_channels")
+    if len(size) < len(SIZES) or channels is None or getattr(pipe, "free_noise_enabled", False):
         return None
     patch = card.time_patch(pipe)
     stride = card.stride(pipe) // patch
@@ -38,15 +40,16 @@ def latents_like(pipe: Any, card: Card, arguments: dict[str, Any]) -> torch.Tens
     size["num_frames"] += spare * stride  # CogVideoX 1.5 adds them and drops them at the end
     given = {
         "batch_size": 1,
-        "num_channels_latents": card.model(pipe).config.in_channels,
+        "num_channels_latents": channels,
         **size,
         "dtype": torch.float32,
         "device": torch.device("meta"),
         "generator": None,
     }
-    if not _binds(type(pipe).prepare_latents, given):
+    method = type(pipe).prepare_latents
+    if not _binds(method, given) or not GIVEN.isdisjoint(inspect.signature(method).parameters):
         return None  # it also takes an image or a video, which would have to be read first
-    made = type(pipe).prepare_latents(pipe, **given)
+    made = method(pipe, **given)
     found: torch.Tensor = made[0] if isinstance(made, tuple) else made
     return found
 

@@ -14,6 +14,7 @@ from genkit.generation.events import OnEvent
 from genkit.generation.receipts.direct import DirectCall
 from genkit.generation.sampling import sample
 from genkit.generation.seams import SEAMS, Installed
+from genkit.inputs.words import Resize
 from genkit.plugins.conflicts import check_together
 from genkit.plugins.contract import Plugin
 from genkit.record.receipt import Receipt
@@ -84,7 +85,7 @@ class Handle:
 
     def generate(
         self,
-        prompt: Any,
+        prompt: Any = None,
         *,
         negative_prompt: str | None = None,
         num_frames: int | None = None,
@@ -94,13 +95,22 @@ class Handle:
         guidance_scale: float | None = None,
         seed: int | None = None,
         fps: float | None = None,
+        image: Any = None,
+        last_image: Any = None,
+        video: Any = None,
+        mask: Any = None,
+        audio: Any = None,
+        reference: Any = None,
+        control: Any = None,
+        strength: float | None = None,
+        resize: Resize | None = None,
         on_event: OnEvent | None = None,
         **options: Any,
     ) -> "Video":
         """Make one video; the same for every family.
 
         Args:
-            prompt: a text; with ``Timeline`` also ``"a | b"`` or a list of events.
+            prompt: a text; with ``Timeline`` also ``"a | b"`` or a list of events. None for a pipeline that takes none.
             negative_prompt: what not to show; None is the pipeline's default.
             num_frames: pixel frames; None is the model's default.
             height, width: pixels; None is the model's default.
@@ -108,7 +118,18 @@ class Handle:
             guidance_scale: classifier-free guidance; None is the model's default.
             seed: of the noise, 0 to 2**64 - 1; drawn on the CPU, so a seed gives the same noise on every machine. None
                 and -1 draw one.
-            fps: pixel frames per second; None is the family's default.
+            fps: pixel frames per second; None is the family's default. A given video of another rate is read at this
+                one.
+            image, last_image: first and last image: a path, a PIL image, or an array ``[H, W, 3]`` or ``[3, H, W]``
+                with numbers of 8 or 16 bits or in [0, 1].
+            video, mask, control: a path, a list of images, or an array with one more axis in front. A mask is white
+                where something new is made, and may be one image.
+            audio: a path of a sound.
+            reference: one image or a list of them.
+            strength: how much of a given video or image is changed, or how strictly it is followed, 0 to 1; None is
+                the pipeline's default.
+            resize: how images of another shape are brought to size: ``"crop"`` to the middle (None), ``"fit"`` by
+                stretching, ``"pad"`` with black bars. The receipt names both sizes.
             on_event: called with ``Progress`` after every step and for each piece decoded; an exception that it raises
                 stops the run within that step.
             options: further arguments of the pipeline's own ``__call__``. The recipe names tensors, images and
@@ -126,14 +147,23 @@ class Handle:
             "width": width,
             "num_inference_steps": num_inference_steps,
             "guidance_scale": guidance_scale,
+            "image": image,
+            "last_image": last_image,
+            "video": video,
+            "mask": mask,
+            "audio": audio,
+            "reference": reference,
+            "control": control,
+            "strength": strength,
+            "resize": resize,
             **options,
         }
         with self._alone():
-            video = sample(self.context, prompt, asked, seed=seed, fps=fps, on_event=on_event)
-        self.last = video
-        if video.receipt is not None:
-            self.receipts.append(video.receipt)
-        return video
+            made = sample(self.context, prompt, asked, seed=seed, fps=fps, on_event=on_event)
+        self.last = made
+        if made.receipt is not None:
+            self.receipts.append(made.receipt)
+        return made
 
     def begin_call(self) -> None:
         """Note that a call of the pipeline has begun; ``generate`` makes the receipt of its own."""
@@ -208,7 +238,7 @@ class Handle:
         self.remove()
 
 
-def generate(pipe: Any, prompt: Any, **arguments: Any) -> "Video":
+def generate(pipe: Any, prompt: Any = None, **arguments: Any) -> "Video":
     """Make one video without plug-ins; arguments as ``Handle.generate``."""
     with apply(pipe) as handle:
         return handle.generate(prompt, **arguments)

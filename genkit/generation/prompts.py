@@ -5,7 +5,7 @@ from typing import Any
 
 from genkit.attention.calls.events import Events
 from genkit.attention.geometry.grid import VideoGrid
-from genkit.checks.arguments import check_length_of_text, check_prompt, default_of, text_limit, tokens_of
+from genkit.checks.arguments import arguments_of, check_length_of_text, check_prompt, default_of, text_limit, tokens_of
 from genkit.checks.values import quote
 from genkit.errors import UsageError
 from genkit.generation.context import Context
@@ -20,8 +20,20 @@ def read_events(context: Context, prompt: Any, asked: dict[str, Any]) -> Events 
     return context.text.read(prompt)
 
 
+def takes_text(pipe: Any) -> bool:
+    """Return True if a pipeline's call takes a prompt; Stable Video Diffusion follows an image alone."""
+    return "prompt" in arguments_of(pipe)
+
+
 def as_argument(context: Context, prompt: Any, asked: dict[str, Any], events: Events | None) -> dict[str, Any]:
     """Return the prompt as an argument of the call; nothing with ``prompt_embeds``."""
+    if not takes_text(context.pipe):
+        if prompt not in (None, ""):
+            raise UsageError(
+                f"the prompt {quote(prompt)}: {type(context.pipe).__name__} takes no prompt, its video follows the "
+                "image alone; leave it out"
+            )
+        return {}
     if "prompt_embeds" not in asked:
         return {"prompt": _prompt_text(prompt, events)}
     if prompt is not None:
@@ -44,11 +56,16 @@ def _prompt_text(prompt: Any, events: Events | None) -> str:
     return events.prompt
 
 
-def check_texts(context: Context, arguments: dict[str, Any], fps: float) -> None:
-    """Refuse events that do not fit the video, and texts that the encoder would truncate, before anything runs."""
+def check_texts(context: Context, arguments: dict[str, Any], fps: float, length: int | None = None) -> None:
+    """Refuse events that do not fit the video, and texts that the encoder would truncate, before anything runs.
+
+    ``length``: pixel frames that a given video sets; None leaves them to the arguments.
+    """
     pipe, texts = context.pipe, [arguments["prompt"]] if "prompt" in arguments else []
+    if not takes_text(pipe):
+        return
     if (events := context.session.run.events) is not None:
-        frames, card = arguments.get("num_frames") or default_of(pipe, "num_frames"), context.card
+        frames, card = length or arguments.get("num_frames") or default_of(pipe, "num_frames"), context.card
         grid = VideoGrid(frames=card.token_frames(pipe, frames), rows=1, cols=1, stride=card.stride(pipe), fps=fps)
         events.spans(grid)
         texts = list(events.texts)

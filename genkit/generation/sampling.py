@@ -17,6 +17,7 @@ from genkit.attention.model.session import UnroutedError
 from genkit.attention.planning.outlook import Outlook
 from genkit.checks.arguments import (
     call_arguments,
+    check_frames,
     check_size,
     default_of,
     draw_seed,
@@ -35,6 +36,9 @@ from genkit.generation.prompts import as_argument, check_texts, note_unknown_wor
 from genkit.generation.receipts.where import where
 from genkit.generation.sentinels import check_decoded, notes_on
 from genkit.generation.watch import Watch
+from genkit.inputs.arguments import as_arguments, check_steps_left
+from genkit.inputs.given import Given, read_given, split
+from genkit.inputs.length import Clips, clips_of, cut_to, length_of, takes_length
 from genkit.plugins.catalogue import text_of
 from genkit.record.receipt import Attention, Receipt, Seconds, versions
 from genkit.request import Request
@@ -52,18 +56,26 @@ def sample(
     on_event: OnEvent | None,
 ) -> Video:
     """Run the pipeline once; see ``Handle.generate``."""
-    pipe, fps = context.pipe, check_rate(_usual_rate(context.card) if fps is None else fps)
-    number, asked = draw_seed(seed), check_options(asked)
+    pipe, number, notes = context.pipe, draw_seed(seed), list[str]()
+    words, asked = split(context.card, asked)
+    asked = check_options(asked)
     if on_event is not None:
         function("on_event", on_event)
     events = read_events(context, prompt, asked)
-    arguments = _arguments(context, asked | as_argument(context, prompt, asked, events) | _frame_rate(pipe, fps))
-    named = {name: to_json(name, value) for name, value in arguments.items()}
+    given = read_given(pipe, context.card, words, asked, notes.append)
+    fps = check_rate(_usual_rate(context.card, given) if fps is None else fps)
+    clips, length, rest = _lengths(context, given, asked, fps, notes)
+    arguments = _arguments(context, rest | as_argument(context, prompt, asked, events) | _frame_rate(pipe, fps), length)
+    named = {name: to_json(name, value) for name, value in (asked | arguments).items()}
+    arguments |= as_arguments(pipe, context.card, given, clips, arguments, notes)
+    steps = arguments.get("num_inference_steps") or default_of(pipe, "num_inference_steps")
+    check_steps_left(pipe, arguments, steps)
     run = context.begin_run(fps)
     run.events = events
-    check_texts(context, arguments, fps)
+    for note in notes:
+        run.note(note)
+    check_texts(context, arguments, fps, length)
     _note_what_is_known(context, prompt, arguments)
-    steps = arguments.get("num_inference_steps") or default_of(pipe, "num_inference_steps")
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
     watch = Watch(total=steps, on_event=on_event, preview=_preview(context, fps))
     watch.report_notes(tuple(run.notes))
@@ -81,7 +93,8 @@ def sample(
         height=frames.shape[1],
         width=frames.shape[2],
         fps=fps,
-        arguments={name: value for name, value in named.items() if name not in ("prompt", "num_frames")},
+        arguments={name: value for name, value in named.items() if name not in ("prompt", "num_frames")}
+        | given.records(),
         plugins=tuple(text_of(plugin) for plugin in context.plugins),
         attention=Attention.from_run(run),
         notes=tuple(run.notes),
@@ -90,7 +103,7 @@ def sample(
         versions=versions(),
     )
     request = Request.of_call(
-        {name: named[name] for name in asked} | {"seed": number, "fps": fps},
+        {name: named[name] for name in asked} | given.records() | {"seed": number, "fps": fps},
         prompt=_prompt_in_json(prompt),
         model=receipt.model,
         plugins=receipt.plugins,
@@ -98,24 +111,47 @@ def sample(
     return Video(frames, fps=fps, request=request.model_dump(mode="json", exclude_none=True), receipt=receipt)
 
 
-def _arguments(context: Context, wanted: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments of the pipeline's call, checked against the model, its memory and the plug-ins."""
+def _lengths(
+    context: Context, given: Given, asked: dict[str, Any], fps: float, notes: list[str]
+) -> tuple[Clips, int | None, dict[str, Any]]:
+    """Return the frames of each input as long as they are needed, the length that a video sets, and the arguments of
+    the call with it."""
+    pipe, card = context.pipe, context.card
+    clips = clips_of(given, fps, notes)
+    length = length_of(pipe, card, clips, asked.get("num_frames"))
+    frames = length or asked.get("num_frames") or card.defaults.get("num_frames") or default_of(pipe, "num_frames")
+    rest = dict(asked)
+    if length is not None and not takes_length(pipe):
+        rest.pop("num_frames", None)
+        check_frames(pipe, card, {"num_frames": length}, context.longest, context.window)
+    elif length is not None:
+        rest["num_frames"] = length
+    return cut_to(pipe, card, clips, frames, notes), length, rest
+
+
+def _arguments(context: Context, wanted: dict[str, Any], length: int | None) -> dict[str, Any]:
+    """Return the arguments of the pipeline's call, checked against the model, its memory and the plug-ins.
+
+    ``length``: pixel frames that a given video sets; None leaves them to the arguments.
+    """
     pipe, card = context.pipe, context.card
     arguments = call_arguments(pipe, card, wanted, longest=context.longest, window=context.window)
+    sized = arguments if length is None else arguments | {"num_frames": length}
     if context.positions is not None:
-        frames = arguments.get("num_frames") or default_of(pipe, "num_frames")
+        frames = sized.get("num_frames") or default_of(pipe, "num_frames")
         context.positions.check_length(card.token_frames(pipe, min(frames, context.window or frames)))
     check_size(pipe, card, arguments)
-    check_given(pipe, card, arguments)
-    check_memory(pipe, card, arguments, context.window, context.streams)
+    check_given(pipe, card, sized)
+    check_memory(pipe, card, sized, context.window, context.streams)
     check_plans(pipe, context.decoding)
     return arguments
 
 
-def _usual_rate(card: Card) -> float:
-    if card.fps is None:
+def _usual_rate(card: Card, given: Given) -> float:
+    rate = card.fps or given.fps
+    if rate is None:
         raise UsageError(f"the frames per second of {card.title} are not known; give fps")
-    return card.fps
+    return rate
 
 
 def _preview(context: Context, fps: float) -> Callable[[Tensor], Video | None]:

@@ -9,6 +9,7 @@ from genkit.attention.facts.known import facts_of_class, facts_of_model
 from genkit.attention.facts.model_facts import ModelFacts
 from genkit.attention.facts.volume import plain_model
 from genkit.errors import UsageError
+from genkit.pipelines.inputs import inputs_of
 from genkit.pipelines.known import pipelines
 from genkit.pipelines.pipeline_facts import PipelineFacts, arguments_of_call
 
@@ -37,6 +38,7 @@ def card_of(pipe: Any) -> Card:
         fps=published.fps if published else None,
         frame_multiple=published.multiple if published else None,
         defaults=published.defaults if published else {},
+        takes=inputs_of(type(pipe), facts.takes, facts.needs),
         **traits,
     )
     return facts.read(card, pipe)

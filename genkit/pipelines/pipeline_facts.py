@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from genkit.attention.facts.card import Card, Traits
+from genkit.attention.facts.inputs import Input
 from genkit.attention.facts.model_facts import ModelFacts
 from genkit.attention.facts.volume import Arguments
 
@@ -57,6 +58,8 @@ class PipelineFacts(Traits):
     """Checkpoints, the more particular first; none: length and rate of the training clips are not known."""
     read: Callable[[Card, Any], Card] = lambda card, pipe: card
     """Returns the card with the values that the configuration of one pipeline overrides."""
+    takes: Mapping[str, Input] = field(default_factory=dict)
+    """Inputs by genkit's word, where the call alone does not say them: other names, forms or lengths."""
     refused: str | None = None
     """Reason that no plug-in can work in such a pipeline, as the end of a sentence; None: plug-ins can."""
 

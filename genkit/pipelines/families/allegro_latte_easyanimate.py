@@ -1,6 +1,26 @@
 """Allegro, Latte and EasyAnimate."""
 
+from collections.abc import Mapping
+from typing import Any
+
+from genkit.attention.facts.inputs import Input
 from genkit.pipelines.pipeline_facts import PipelineFacts, Published
+
+
+def _numbers(frames: Any, arguments: Mapping[str, Any]) -> Any:
+    """Return frames as the numbers that EasyAnimate takes: a tensor ``[1, C, T, H, W]``, a video in [0, 1] and a mask
+    of 0 and 255."""
+    import numpy as np
+    import torch
+
+    numbers = torch.from_numpy(np.stack([np.asarray(frame) for frame in frames])).float()
+    video = numbers.permute(3, 0, 1, 2) / 255 if numbers.ndim == 4 else numbers[None]
+    return video[None].contiguous()
+
+
+def _along(argument: str, form: Any) -> Input:
+    return Input(argument=argument, form=form, whole=True, stepped=True, convert=_numbers)
+
 
 FAMILIES = (
     PipelineFacts(
@@ -43,6 +63,7 @@ FAMILIES = (
         stride_attribute="vae_temporal_compression_ratio",
         size_attribute="vae_spatial_compression_ratio",
         branches="halves",
+        takes={"video": _along("video", "video"), "mask": _along("mask_video", "mask")},
         published=(
             Published(
                 family="easyanimate",

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from genkit.attention.facts.inputs import Input
 from genkit.attention.facts.volume import configured
 from genkit.pipelines.pipeline_facts import PipelineFacts, Published
 
@@ -62,6 +63,7 @@ FAMILIES = (
         needs=frozenset({"controlnet", "num_frames_per_chunk"}),
         components=("transformer", "controlnet"),
         branches="order",
+        takes={"control": Input(argument="controls", form="video", whole=True, required=True)},
         published=(
             Published(
                 family="cosmos2.5-transfer",

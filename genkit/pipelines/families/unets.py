@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from genkit.attention.facts.card import Card
+from genkit.attention.facts.inputs import Input
 from genkit.attention.facts.volume import configured
 from genkit.pipelines.pipeline_facts import PipelineFacts, Published, arguments_of_call
 
@@ -76,6 +77,7 @@ FAMILIES = (
     PipelineFacts(
         name="i2vgen-xl",
         models=("I2VGenXLUNet",),
+        takes={"image": Input(argument="image", form="image", required=True)},
         components=("unet",),
         stride_attribute=None,
         size_attribute="vae_scale_factor",

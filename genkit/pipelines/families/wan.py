@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from genkit.attention.facts.card import Card
+from genkit.attention.facts.inputs import Input
 from genkit.attention.facts.model_facts import class_names
 from genkit.attention.facts.volume import configured, plain_model
 from genkit.pipelines.pipeline_facts import PipelineFacts, Published
@@ -153,6 +154,7 @@ FAMILIES = (
         needs=frozenset({"video", "num_frames"}),
         prompts="pairs",
         one_level="it changes each frame of the video that was given",
+        takes={"video": Input(argument="video", form="video", whole=True, stepped=True, required=True)},
         published=(LUCY,),
     ),
 )

@@ -1,7 +1,22 @@
 """Pipelines around models that were made from Wan: VACE, Wan-Animate, ChronoEdit and AnyFlow."""
 
+from typing import Any
+
+from genkit.attention.facts.inputs import Form, Input
+from genkit.attention.facts.volume import configured
 from genkit.pipelines.families.wan import of_checkpoint, of_images
 from genkit.pipelines.pipeline_facts import PipelineFacts, Published
+
+
+def _face_size(pipe: Any) -> tuple[int, int]:
+    side = int(configured(pipe.transformer, "motion_encoder_size"))
+    return side, side
+
+
+def _along(argument: str, form: Form = "video", **changes: Any) -> Input:
+    """Return a video as long as the result; Wan-Animate makes any length, in segments."""
+    return Input(argument=argument, form=form, whole=True, **changes)
+
 
 FAMILIES = (
     PipelineFacts(
@@ -25,6 +40,12 @@ FAMILIES = (
         models=("WanAnimateTransformer3DModel",),
         prompts="pairs",
         read=of_images,
+        takes={
+            "pose_video": _along("pose_video", required=True),
+            "face_video": _along("face_video", required=True, size=_face_size),
+            "background": _along("background_video"),
+            "mask": _along("mask_video", "mask"),
+        },
         published=(
             Published(
                 family="wan-animate",
