@@ -12,13 +12,13 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
 from genkit.apps.commands.bench import app as bench
 from genkit.apps.commands.evaluate import app as evaluation
-from genkit.apps.commands.flags import Settings, fields_of, request_from, with_request_flags
+from genkit.apps.commands.flags import Settings, fields_of, request_from, with_input_flags, with_request_flags
 from genkit.apps.commands.versus import fold
 from genkit.apps.terminal.ending import report_end, without_debug
 from genkit.apps.terminal.progress import guarded_screen, quiet_libraries
@@ -71,9 +71,12 @@ def generate(
 
 
 @app.command
+@with_input_flags
 def rerun(
-    video: Annotated[Path, Parameter(help="A video that genkit made.")],
+    file: Annotated[Path, Parameter(help="A video that genkit made.")],
+    /,
     *,
+    inputs: dict[str, Any],
     model: Annotated[
         str | None, Parameter(help="Model to open; a file may only name 'tiny' or a model that `genkit models` lists.")
     ] = None,
@@ -85,17 +88,18 @@ def rerun(
 ) -> int:
     """Remake a video from its own file, unchanged or with some settings changed.
 
-    The file supplies prompt, sizes, seed and plug-ins. Device, offload, attention backend, pipeline options and paths
-    are not taken from it: what was ignored is reported and can be given with --set.
+    The file supplies prompt, sizes, seed and plug-ins, and the paths of images and videos, which must still have the
+    same content. Device, offload, attention backend, pipeline options and other paths are not taken from it: what was
+    ignored is reported and can be given with --set.
     """
     from genkit.apps.commands.generate import check_not_source, produce
     from genkit.video.stranger import from_stranger
     from genkit.video.video import read_request
 
-    check_not_source(output, video)
+    check_not_source(output, file)
     given = [*(settings or ()), *([] if model is None else [f"model={model}"])]
-    kept, notes = from_stranger(read_request(video), fields_of(given))
-    request = request_from(kept, given)
+    kept, notes = from_stranger(read_request(file), fields_of(given) | set(inputs))
+    request = request_from(kept | inputs, given)
     return produce(request, output, metadata=not no_metadata, sheet=sheet, as_json=as_json, notes=notes)
 
 

@@ -9,14 +9,22 @@ from cyclopts import Parameter
 from pydantic.fields import FieldInfo
 
 from genkit.errors import UsageError
+from genkit.inputs.words import MEDIA, WORDS
 from genkit.request import Request
 
 NAMES = {"plugins": ("--with",), "num_inference_steps": ("--num-inference-steps", "--steps")}
 """Fields whose flags differ from their names."""
 SHORT = {"with": "plugins", "steps": "num_inference_steps"}
 """Short names for `--set`."""
-TYPES = {"prompt": str, "plugins": list[str] | None}
+TYPES = {
+    "prompt": str,
+    "plugins": list[str] | None,
+    **dict.fromkeys(MEDIA, str | None),
+    "reference": list[str] | None,
+}
 """Fields whose type on the command line is narrower than in the schema."""
+INPUTS = (*WORDS, "resize")
+"""Fields that are images, videos and numbers besides the prompt."""
 Settings = Annotated[
     list[str] | None,
     Parameter(
@@ -40,10 +48,30 @@ def with_request_flags(command: Callable[..., int]) -> Callable[..., int]:
         rest = {entry.name: given.pop(entry.name) for entry in own if entry.name in given}
         return command(request_from(given, rest.get("settings") or ()), **rest)
 
-    from_flags.__name__, from_flags.__doc__ = command.__name__, command.__doc__
-    from_flags.__signature__ = signature  # type: ignore[attr-defined]
-    from_flags.__annotations__ = {entry.name: entry.annotation for entry in signature.parameters.values()}
-    return from_flags
+    return _named_like(command, from_flags, signature)
+
+
+def with_input_flags(command: Callable[..., int]) -> Callable[..., int]:
+    """Turn ``command(..., inputs=...)`` into a command with a flag for every image, video and number that a pipeline
+    takes besides the prompt."""
+    own = [entry for entry in inspect.signature(command).parameters.values() if entry.name != "inputs"]
+    fields = [_flag(name, Request.model_fields[name]) for name in INPUTS]
+    signature = inspect.Signature([*own, *fields], return_annotation=int)
+
+    def from_flags(*words: Any, **flags: Any) -> int:
+        given = signature.bind(*words, **flags).arguments
+        inputs = {name: given.pop(name) for name in INPUTS if given.get(name) is not None}
+        first = [given.pop(entry.name) for entry in own if entry.kind is entry.POSITIONAL_ONLY]
+        return command(*first, **{name: value for name, value in given.items() if name not in INPUTS}, inputs=inputs)
+
+    return _named_like(command, from_flags, signature)
+
+
+def _named_like(command: Callable[..., int], made: Any, signature: inspect.Signature) -> Callable[..., int]:
+    made.__name__, made.__doc__ = command.__name__, command.__doc__
+    made.__signature__ = signature
+    made.__annotations__ = {entry.name: entry.annotation for entry in signature.parameters.values()}
+    return made  # type: ignore[no-any-return]
 
 
 def _flag(name: str, field: FieldInfo) -> inspect.Parameter:

@@ -10,7 +10,10 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from genkit.checks.values import quote
 from genkit.errors import UsageError
+from genkit.inputs.record import DIGEST, FILE, flag_of
+from genkit.inputs.words import MEDIA
 from genkit.pipelines.known import checkpoints
 from genkit.plugins import catalogue
 from genkit.plugins.text import join_text, split_text
@@ -41,6 +44,8 @@ def from_stranger(request: Mapping[str, Any], said: Collection[str]) -> tuple[di
     left = [name for name in OWN if asked.get(name)]
     notes = [sentence for name in left for sentence in _ignored_notes(name, asked[name])]
     kept = {name: value for name, value in asked.items() if name not in OWN}
+    for name in MEDIA:
+        _check_files(name, kept.get(name))
     if isinstance(texts := kept.get("plugins"), list):
         plugins = [_without_files(text) for text in texts]
         kept["plugins"] = [text for text, _ in plugins]
@@ -56,6 +61,19 @@ def _check_model(model: Any) -> None:
             "`genkit models` lists, and none from a local folder; if you trust it, set it yourself: "
             f"--model {shlex.quote(str(model))}"
         )
+
+
+def _check_files(name: str, value: Any) -> None:
+    """Refuse an image or a video that is not of this machine, or whose content the file does not name: a path of a
+    network would be opened with the user's own account there."""
+    for one in value if isinstance(value, list) else [] if value is None else [value]:
+        record = one if isinstance(one, Mapping) else {}
+        path = str(record.get(FILE, ""))
+        if path.startswith(("//", "\\\\")) or not isinstance(record.get(DIGEST), str):
+            raise UsageError(
+                f"{name}={quote(one)} is not a file of this machine with a SHA-256, so it is not taken from a file; "
+                f"if you want it, set it yourself: {flag_of(name)} FILE"
+            )
 
 
 def _check_amounts(asked: Mapping[str, Any]) -> None:

@@ -64,6 +64,9 @@ def test_every_flag_reaches_its_field(make: FakeMake) -> None:
         "--with", "radial:density=0.3,block=64", "--num-frames", "65", "--height", "96", "--width", "128",
         "--num-inference-steps", "12", "--guidance-scale", "4.5", "--seed", "7", "--fps", "12.5", "--dtype", "float16",
         "--device", "cpu", "--offload", "model", "--attention-backend", "flash", "--set", "max_sequence_length=32",
+        "--image", "a.png", "--last-image", "b.png", "--video", "c.mp4", "--mask", "d.mp4", "--audio", "e.wav",
+        "--reference", "f.png", "--reference", "g.png", "--control", "h.mp4", "--pose-video", "i.mp4", "--face-video",
+        "j.mp4", "--background", "k.mp4", "--strength", "0.7", "--resize", "pad",
     ]  # fmt: skip
     assert main(words) == 0
     (request,) = make.requests
@@ -72,6 +75,8 @@ def test_every_flag_reaches_its_field(make: FakeMake) -> None:
         plugins=("freenoise", "radial:density=0.3,block=64"), num_frames=65, height=96, width=128,
         num_inference_steps=12, guidance_scale=4.5, seed=7, fps=12.5, dtype="float16", device="cpu", offload="model",
         attention_backend="flash", options={"max_sequence_length": 32},
+        image="a.png", last_image="b.png", video="c.mp4", mask="d.mp4", audio="e.wav", reference=["f.png", "g.png"],
+        control="h.mp4", pose_video="i.mp4", face_video="j.mp4", background="k.mp4", strength=0.7, resize="pad",
     )  # fmt: skip
     assert request.model_fields_set == set(Request.model_fields), "this test has to name every field"
 
