@@ -59,6 +59,7 @@ def _facts_row(facts: PipelineFacts, published: Published) -> Row:
     assert model is not None, facts.models
     return {
         "lengths": f"{published.frame_step}k + 1 frames",
+        "weights": {hub_id: _weights(published, hub_id) for hub_id in published.hub_ids},
         "defaults": dict(published.defaults),
         "model": facts.models[0],
         "positions": model.positions.making,
@@ -67,6 +68,14 @@ def _facts_row(facts: PipelineFacts, published: Published) -> Row:
         "one_noise_level": model.one_level,
         "guidance": facts.branches,
     }
+
+
+def _weights(published: Published, hub_id: str) -> str:
+    """Return what the denoising models of a checkpoint take; text encoders and the autoencoder come on top."""
+    gib = published.weights(hub_id)
+    if gib is None:
+        return "not known"
+    return f"{published.parameters[hub_id]:g} billion parameters, {gib:.1f} GiB in bfloat16 without the text encoder"
 
 
 def model_lines(rows: Iterable[Row]) -> str:

@@ -27,6 +27,8 @@ class Published:
     """Checkpoints on a hub."""
     licence: str = ""
     """Licence of the weights, as the hub names it; empty: not known."""
+    parameters: Mapping[str, float] = field(default_factory=dict)
+    """Billions of parameters of the denoising models, two experts together, by hub id; missing: not known."""
     stride: int = 4
     """Pixel frames per latent frame."""
     multiple: int | None = None
@@ -40,6 +42,14 @@ class Published:
     def frame_step(self) -> int:
         """Step of legal lengths, which are ``frame_step * k + 1`` pixel frames."""
         return self.multiple or self.stride
+
+    def weights(self, hub_id: str) -> float | None:
+        """Return the GiB of a checkpoint's denoising models in bfloat16, which is 2 bytes a parameter; None: not known.
+
+        Text encoders and the autoencoder take memory of their own.
+        """
+        billions = self.parameters.get(hub_id)
+        return None if billions is None else billions * 2e9 / 2**30
 
 
 @dataclass(frozen=True, kw_only=True)

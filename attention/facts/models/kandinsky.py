@@ -17,7 +17,7 @@ _SOUND = "it is part of the sound"
 
 
 def _without_nabla(facts: ModelFacts, model: nn.Module) -> ModelFacts:
-    """The checkpoints for 10 seconds have sparse attention of their own, in an order of 8 x 8 tokens."""
+    """The checkpoints for 10 seconds or for HD have sparse attention of their own, in an order of 8 x 8 tokens."""
     if configured(model, "attention_type") != "nabla":
         return facts
     return replace(facts, layers=_CROSS, blocks=(), dense={_SELF: "they have sparse attention of their own (NABLA)"})

@@ -24,8 +24,9 @@ def _sliced_positions(pipe: Any) -> tuple[int, int]:
     return rows * pipe.vae_scale_factor_spatial, cols * pipe.vae_scale_factor_spatial
 
 
-def _published(kind: str, long_ids: tuple[str, ...], ids: tuple[str, ...], licence: str) -> tuple[Published, ...]:
-    """Return the checkpoints of one kind, with and without patches in time; ``kind`` follows family and title."""
+def _published(kind: str, long: dict[str, float], short: dict[str, float], licence: str) -> tuple[Published, ...]:
+    """Return the checkpoints of one kind, with and without patches in time, by hub id with billions of parameters;
+    ``kind`` follows family and title."""
     family, title = (f"-{kind.lower()}", f" {kind}") if kind else ("", "")
     return (
         Published(
@@ -35,7 +36,8 @@ def _published(kind: str, long_ids: tuple[str, ...], ids: tuple[str, ...], licen
             native_frames=81,
             fps=16,
             multiple=8,
-            hub_ids=long_ids,
+            hub_ids=tuple(long),
+            parameters=long,
             licence="cogvideox",
         ),
         Published(
@@ -44,7 +46,8 @@ def _published(kind: str, long_ids: tuple[str, ...], ids: tuple[str, ...], licen
             native_frames=49,
             fps=8,
             multiple=8,
-            hub_ids=ids,
+            hub_ids=tuple(short),
+            parameters=short,
             licence=licence,
         ),
     )
@@ -52,11 +55,11 @@ def _published(kind: str, long_ids: tuple[str, ...], ids: tuple[str, ...], licen
 
 TEXT_TO_VIDEO = _published(
     "",
-    ("THUDM/CogVideoX1.5-5B",),
-    ("THUDM/CogVideoX-2b", "THUDM/CogVideoX-5b"),
+    {"THUDM/CogVideoX1.5-5B": 5.571},
+    {"THUDM/CogVideoX-2b": 1.694, "THUDM/CogVideoX-5b": 5.57},
     "Apache-2.0 (2b), cogvideox (5b)",
 )
-IMAGE_TO_VIDEO = _published("I2V", ("THUDM/CogVideoX1.5-5B-I2V",), ("THUDM/CogVideoX-5b-I2V",), "cogvideox")
+IMAGE_TO_VIDEO = _published("I2V", {"THUDM/CogVideoX1.5-5B-I2V": 5.571}, {"THUDM/CogVideoX-5b-I2V": 5.571}, "cogvideox")
 
 
 def _cogvideox(name: str, *needs: str, published: tuple[Published, ...], given: str | None = None) -> PipelineFacts:
@@ -95,7 +98,7 @@ FAMILIES = (
                 fps=8,
                 multiple=8,
                 hub_ids=("BestWishYsh/ConsisID-preview",),
-                licence="Apache-2.0",
+                licence="Apache-2.0, cogvideox for the model it was made from",
             ),
         ),
     ),

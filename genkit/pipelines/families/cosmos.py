@@ -37,6 +37,10 @@ FAMILIES = (
                     "nvidia/Cosmos-1.0-Diffusion-7B-Video2World",
                 ),
                 licence=LICENCE,
+                parameters={
+                    "nvidia/Cosmos-1.0-Diffusion-7B-Text2World": 7.236,
+                    "nvidia/Cosmos-1.0-Diffusion-7B-Video2World": 7.236,
+                },
             ),
             Published(
                 family="cosmos2.5",
@@ -46,6 +50,7 @@ FAMILIES = (
                 fps=16,
                 hub_ids=("nvidia/Cosmos-Predict2.5-2B",),
                 licence=LICENCE,
+                parameters={"nvidia/Cosmos-Predict2.5-2B": 2.059},
             ),
             Published(
                 family="cosmos2",
@@ -54,6 +59,7 @@ FAMILIES = (
                 fps=16,
                 hub_ids=("nvidia/Cosmos-Predict2-2B-Video2World",),
                 licence=LICENCE,
+                parameters={"nvidia/Cosmos-Predict2-2B-Video2World": 1.956},
             ),
         ),
     ),

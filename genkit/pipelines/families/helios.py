@@ -15,6 +15,8 @@ FAMILIES = (
                 fps=24,
                 multiple=1,  # the pipeline adds frames to fill the last chunk
                 hub_ids=("BestWishYsh/Helios-Base", "BestWishYsh/Helios-Mid", "BestWishYsh/Helios-Distilled"),
+                licence="Apache-2.0",
+                parameters={"BestWishYsh/Helios-Base": 14.31},
             ),
         ),
     ),

@@ -3,6 +3,11 @@
 from genkit.pipelines.pipeline_facts import PipelineFacts, Published
 
 LICENCE = "tencent-hunyuan-community"
+HUNYUANVIDEO_15 = tuple(
+    f"hunyuanvideo-community/HunyuanVideo-1.5-Diffusers-{size}_{task}"
+    for task in ("t2v", "i2v")
+    for size in ("480p", "720p")
+)
 
 FAMILIES = (
     PipelineFacts(
@@ -16,6 +21,7 @@ FAMILIES = (
                 fps=24,
                 hub_ids=("hunyuanvideo-community/HunyuanVideo",),
                 licence=LICENCE,
+                parameters={"hunyuanvideo-community/HunyuanVideo": 12.82},
             ),
         ),
     ),
@@ -32,6 +38,7 @@ FAMILIES = (
                 fps=24,
                 hub_ids=("hunyuanvideo-community/HunyuanVideo-I2V",),
                 licence=LICENCE,
+                parameters={"hunyuanvideo-community/HunyuanVideo-I2V": 12.82},
             ),
         ),
     ),
@@ -47,7 +54,7 @@ FAMILIES = (
                 native_frames=97,
                 fps=24,
                 hub_ids=("Skywork/SkyReels-V1-Hunyuan-I2V",),
-                licence="skywork",
+                licence=f"{LICENCE}, Apache-2.0 for what Skywork added",
                 defaults={"num_frames": 97, "height": 544, "width": 960},
             ),
         ),
@@ -75,12 +82,9 @@ FAMILIES = (
                 title="HunyuanVideo 1.5",
                 native_frames=121,
                 fps=24,
-                hub_ids=tuple(
-                    f"hunyuanvideo-community/HunyuanVideo-1.5-Diffusers-{size}_{task}"
-                    for task in ("t2v", "i2v")
-                    for size in ("480p", "720p")
-                ),
+                hub_ids=HUNYUANVIDEO_15,
                 licence=LICENCE,
+                parameters=dict.fromkeys(HUNYUANVIDEO_15, 8.327),
             ),
         ),
     ),

@@ -10,8 +10,50 @@ from genkit.attention.facts.volume import configured
 from genkit.pipelines.pipeline_facts import PipelineFacts, Published
 
 TEXTS: Prompts = "masked pairs"
+LTX2_LICENCE = "ltx-2-community-license-agreement"
 CONDITIONED = "those may contain conditions at any place"
+OPEN_WEIGHTS = "LTX-Video-Open-Weights-License-0.X"
+LTX_13B = tuple(f"Lightricks/LTX-Video-{name}" for name in ("0.9.7-dev", "0.9.7-distilled", "0.9.8-13B-distilled"))
+
+
+def _has(name: str, pipe: Any) -> bool:
+    return bool(configured(getattr(pipe, "transformer", None), name))
+
+
+def _has_13b(pipe: Any) -> bool:
+    """The larger transformer has heads of 128 channels, the smaller one of 64."""
+    return configured(getattr(pipe, "transformer", None), "attention_head_dim") == 128
+
+
+def _has_five_levels(pipe: Any) -> bool:
+    """Since 0.9.5 the autoencoder has five levels; the transformer is configured as before."""
+    return len(configured(getattr(pipe, "vae", None), "block_out_channels") or ()) == 5
+
+
 LTX = (
+    Published(
+        family="ltx-13b",
+        title="LTX-Video 13B",
+        when=_has_13b,
+        native_frames=121,
+        fps=30,
+        stride=8,
+        defaults={"num_frames": 121, "height": 704, "width": 1216},
+        hub_ids=LTX_13B,
+        licence=OPEN_WEIGHTS,
+        parameters=dict.fromkeys(LTX_13B, 13.04),
+    ),
+    Published(
+        family="ltx-0.9.5",
+        title="LTX-Video 0.9.5",
+        when=_has_five_levels,
+        native_frames=161,
+        fps=25,
+        stride=8,
+        hub_ids=("Lightricks/LTX-Video-0.9.5",),
+        licence="OpenRail-M",
+        parameters={"Lightricks/LTX-Video-0.9.5": 1.923},
+    ),
     Published(
         family="ltx",
         title="LTX-Video",
@@ -19,16 +61,13 @@ LTX = (
         fps=25,
         stride=8,
         hub_ids=("Lightricks/LTX-Video",),
-        licence="ltx-video-open-weights",
+        licence=OPEN_WEIGHTS,
+        parameters={"Lightricks/LTX-Video": 1.923},
     ),
 )
 
 
-def _has(name: str, pipe: Any) -> bool:
-    return bool(configured(getattr(pipe, "transformer", None), name))
-
-
-def _ltx2(family: str, title: str, hub_id: str, **changes: Any) -> Published:
+def _ltx2(family: str, title: str, hub_id: str, parameters: float, **changes: Any) -> Published:
     return Published(
         family=family,
         title=title,
@@ -36,7 +75,7 @@ def _ltx2(family: str, title: str, hub_id: str, **changes: Any) -> Published:
         fps=24,
         stride=8,
         hub_ids=(hub_id,),
-        licence="ltx-2.x-community",
+        parameters={hub_id: parameters},
         defaults={"num_frames": 121},
         **changes,
     )
@@ -47,10 +86,19 @@ LTX2 = (
         "ltx2.5",
         "LTX-2.5",
         "Lightricks/LTX-2.5-Diffusers",
+        18.99,
+        licence="ltx-2.x-community-license",
         when=partial(_has, "use_keyframes_abs_pos_embedding"),
     ),
-    _ltx2("ltx2", "LTX-2", "Lightricks/LTX-2", when=partial(_has, "use_prompt_embeddings")),
-    _ltx2("ltx2.3", "LTX-2.3", "diffusers/LTX-2.3-Diffusers"),
+    _ltx2(
+        "ltx2",
+        "LTX-2",
+        "Lightricks/LTX-2",
+        18.88,
+        licence=LTX2_LICENCE,
+        when=partial(_has, "use_prompt_embeddings"),
+    ),
+    _ltx2("ltx2.3", "LTX-2.3", "diffusers/LTX-2.3-Diffusers", 18.99, licence=LTX2_LICENCE),
 )
 _SIZES: dict[str, Any] = {
     "stride_attribute": "vae_temporal_compression_ratio",

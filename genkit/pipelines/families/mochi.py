@@ -19,6 +19,7 @@ FAMILIES = (
                 fps=30,
                 stride=6,
                 hub_ids=("genmo/mochi-1-preview",),
+                parameters={"genmo/mochi-1-preview": 10.03},
                 licence="Apache-2.0",
             ),
         ),

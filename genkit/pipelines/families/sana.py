@@ -25,6 +25,8 @@ FAMILIES = (
                 native_frames=81,
                 fps=16,
                 hub_ids=("Efficient-Large-Model/SANA-Video_2B_480p_diffusers",),
+                licence="nvidia-open-model-license",
+                parameters={"Efficient-Large-Model/SANA-Video_2B_480p_diffusers": 2.057},
             ),
         ),
     ),

@@ -71,6 +71,7 @@ TI2V_5B = Published(
     fps=24,
     defaults={"num_frames": 121, "height": 704, "width": 1280},
     hub_ids=("Wan-AI/Wan2.2-TI2V-5B-Diffusers",),
+    parameters={"Wan-AI/Wan2.2-TI2V-5B-Diffusers": 5.0},
     licence="Apache-2.0",
 )
 T2V_22 = Published(
@@ -80,6 +81,7 @@ T2V_22 = Published(
     native_frames=81,
     fps=16,
     hub_ids=("Wan-AI/Wan2.2-T2V-A14B-Diffusers",),
+    parameters={"Wan-AI/Wan2.2-T2V-A14B-Diffusers": 28.58},
     licence="Apache-2.0",
 )
 T2V_21 = Published(
@@ -88,6 +90,7 @@ T2V_21 = Published(
     native_frames=81,
     fps=16,
     hub_ids=("Wan-AI/Wan2.1-T2V-1.3B-Diffusers", "Wan-AI/Wan2.1-T2V-14B-Diffusers"),
+    parameters={"Wan-AI/Wan2.1-T2V-1.3B-Diffusers": 1.419, "Wan-AI/Wan2.1-T2V-14B-Diffusers": 14.29},
     licence="Apache-2.0",
 )
 FROM_IMAGES = (
@@ -99,6 +102,7 @@ FROM_IMAGES = (
         native_frames=81,
         fps=16,
         hub_ids=("Wan-AI/Wan2.2-I2V-A14B-Diffusers",),
+        parameters={"Wan-AI/Wan2.2-I2V-A14B-Diffusers": 28.58},
         licence="Apache-2.0",
     ),
     Published(
@@ -108,6 +112,7 @@ FROM_IMAGES = (
         native_frames=81,
         fps=16,
         hub_ids=("Wan-AI/Wan2.1-FLF2V-14B-720P-diffusers",),
+        parameters={"Wan-AI/Wan2.1-FLF2V-14B-720P-diffusers": 16.4},
         licence="Apache-2.0",
     ),
     Published(
@@ -116,10 +121,19 @@ FROM_IMAGES = (
         native_frames=81,
         fps=16,
         hub_ids=("Wan-AI/Wan2.1-I2V-14B-480P-Diffusers", "Wan-AI/Wan2.1-I2V-14B-720P-Diffusers"),
+        parameters={"Wan-AI/Wan2.1-I2V-14B-480P-Diffusers": 16.39, "Wan-AI/Wan2.1-I2V-14B-720P-Diffusers": 16.39},
         licence="Apache-2.0",
     ),
 )
-LUCY = Published(family="lucy-edit", title="Lucy Edit", native_frames=81, fps=24, hub_ids=("decart-ai/Lucy-Edit-Dev",))
+LUCY = Published(
+    family="lucy-edit",
+    title="Lucy Edit",
+    native_frames=81,
+    fps=24,
+    hub_ids=("decart-ai/Lucy-Edit-Dev",),
+    licence="lucy-edit-dev-model-non-commercial-license",
+    parameters={"decart-ai/Lucy-Edit-Dev": 5.0},
+)
 
 FAMILIES = (
     PipelineFacts(

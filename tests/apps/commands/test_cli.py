@@ -318,6 +318,9 @@ def test_models_says_all_that_is_known_of_one(capsys: pytest.CaptureFixture[str]
         text = capsys.readouterr().out
         assert "license" not in text and "licence: tencent" in text and "lengths: 4k + 1 frames" in text
         assert "it sees text alone" in text
+        assert "weights: hunyuanvideo-community/HunyuanVideo: 12.82 billion parameters, 23.9 GiB in bfloat16" in text
+    assert main(["models", "motif"]) == 0
+    assert "Motif-Video-2B: not known" in capsys.readouterr().out
     assert main(["models", "wan", "--json"]) == 0
     assert {"wan", "wan2.2", "wan2.2-5b"} <= {card["family"] for card in json.loads(capsys.readouterr().out)}
     assert main(["models", "tiny"]) == 0

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 import torch
+from released.every_release import RELEASED
 from small_pipelines import SMALL, WITHOUT, class_of
 from small_pipelines.installed import video_pipelines
 from tree import TOP
 
 import genkit
 from genkit.errors import first_line
-from genkit.pipelines.known import pipelines
+from genkit.pipelines import known
 from genkit.pipelines.matching import card_of
 from genkit.plugins import catalogue
 
@@ -100,14 +101,36 @@ def table() -> str:
     return "\n".join([*lines, "", "## Reasons", "", *said])
 
 
+CHECKED = """A configuration that is checked is the released one, as its source shows it, built without weights by
+`tests/library/pipelines/test_released.py`: family, layers, tokens, length, size and memory are what genkit says. "Not
+checked" means that no source was found that shows it, so its figures are those of documentation and model cards alone.
+Weights are the denoising models in bfloat16. A licence is empty where no source was read. **None of them has ever been
+run with its real weights here**, but for the embedded model."""
+
+
 def checkpoints() -> str:
-    """The checkpoints that were published, with their figures."""
-    lines = ["| family | frames | fps | licence | hub |", "|---|---|---|---|---|"]
-    for facts in pipelines():
-        for one in facts.published:
-            where = ", ".join(one.hub_ids) or "-"
-            lines.append(f"| {one.title} | {one.native_frames} | {one.fps:g} | {one.licence or '?'} | {where} |")
-    return "\n".join(lines)
+    """The checkpoints that were published, each with its figures, and the source that its configuration is from."""
+    sources = {hub_id: one.source for one in RELEASED for hub_id in one.hub_ids}
+    lines = ["| hub | family | frames | fps | weights | licence | configuration |", "|---|---|---|---|---|---|---|"]
+    for one, hub_id in ((card, hub_id) for card in known.checkpoints() for hub_id in card.hub_ids):
+        gib, source = one.weights(hub_id), sources.get(hub_id)
+        cells = [
+            hub_id,
+            one.title,
+            str(one.native_frames),
+            f"{one.fps:g}",
+            "" if gib is None else f"{gib:.1f} GiB",
+            one.licence,
+            _linked(source) if source else "this package" if one.family == "tiny" else "not checked",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([CHECKED, "", *lines])
+
+
+def _linked(source: str) -> str:
+    """A link to the address at the beginning of a source, under its last part, with what follows it."""
+    address, comma, rest = source.partition(",")
+    return f"[{address.rpartition('/')[2]}]({address}){comma}{rest}"
 
 
 def shown(page: str) -> dict[str, bool]:
