@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol
 from torch import Tensor
 
 from genkit.attention.calls.devices import Devices
+from genkit.attention.calls.frame_logits import FrameLogits
 from genkit.attention.calls.memory import Place
 from genkit.attention.calls.run import RunRecord
 from genkit.attention.geometry.grid import VideoGrid
@@ -85,6 +86,8 @@ class Call:
     each, if the model left it out; a rule that cuts windows adds it in each. None: already added."""
     visible: Tensor | None = None
     """Key frames that each query frame may read: bool ``[frames, frames]``; text is always read. None: all."""
+    logits: FrameLogits | None = None
+    """Changes of the logits between frames, which the innermost attention makes. None: none."""
     counted: bool = False
     """True if this call is already counted (as warm-up)."""
     options: dict[str, Any] = field(default_factory=dict)
@@ -114,7 +117,8 @@ class Call:
     def crop(self, begin: int, end: int) -> "Call":
         """Return the call restricted to the frames ``begin`` to ``end`` (exclusive); the mask is not cropped."""
         visible = None if self.visible is None else self.visible[begin:end, begin:end]
-        return replace(self, grid=self.grid.crop(begin, end), visible=visible)
+        logits = None if self.logits is None else self.logits.crop(begin, end)
+        return replace(self, grid=self.grid.crop(begin, end), visible=visible, logits=logits)
 
 
 Attend = Callable[[Tensor, Tensor, Tensor, Call], Tensor]

@@ -1,4 +1,4 @@
-"""The innermost attention: dense, or over the key frames that ``call.visible`` allows."""
+"""The innermost attention: dense, over the key frames that ``call.visible`` allows, or with ``call.logits``."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from genkit.attention.calls.call import Call
 from genkit.attention.calls.keys_only import attend_without_spare_queries
+from genkit.attention.calls.tabled import tabled
 from genkit.attention.private import BACKEND_NAMES, DISPATCH
 
 
@@ -16,9 +17,11 @@ def dense(q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:
     """Attend with the arguments that the model passed, on the user's backend; ``[B, H, N, D]``."""
     assert call.positions is None, "the rule that cuts windows adds the positions of each"
     backend = call.options.get("backend")
-    how = "windowed" if call.visible is not None else backend
+    how = "frame table" if call.logits is not None else "windowed" if call.visible is not None else backend
     if not call.counted:
         call.run.count_backend(f"dense ({how})" if how else "dense")
+    if call.logits is not None:
+        return tabled(q, k, v, call)
     if call.visible is not None:
         return _windowed(q, k, v, call)
     return attend_without_spare_queries(lambda queries: sdpa(queries, k, v, call, call.mask, backend), q, call)

@@ -1,29 +1,9 @@
-"""Padding among the tokens of a call: which masks mean it, and calls without the padding behind all other tokens."""
+"""Calls without the padding behind all other tokens."""
 
 from dataclasses import replace
 
-import torch
-from torch import Tensor
-
 from genkit.attention.calls.call import Call
-
-
-def padding(mask: Tensor, keys: int) -> Tensor | None:
-    """Return ``[B, keys]`` for a key padding mask, bool ``[B, 1, 1, keys]``; None for any other mask."""
-    if mask.dtype == torch.bool and mask.ndim == 4 and mask.shape[1:] == (1, 1, keys):
-        return mask[:, 0, 0]
-    return None
-
-
-def rows_and_columns(mask: Tensor, tokens: int) -> Tensor | None:
-    """Return ``[B, tokens]`` for a mask that hides padding as query and as key; None for any other mask.
-
-    Such a mask is bool ``[B, 1, tokens, tokens]`` and True where the tokens of row and column are both valid.
-    """
-    if mask.dtype != torch.bool or mask.ndim != 4 or mask.shape[1:] != (1, tokens, tokens):
-        return None
-    valid = mask[:, 0].diagonal(dim1=-2, dim2=-1)
-    return valid if torch.equal(valid[:, :, None] & valid[:, None], mask[:, 0]) else None
+from genkit.attention.calls.padding import rows_and_columns
 
 
 def without_padding_behind(call: Call, tokens: int) -> tuple[Call, int]:

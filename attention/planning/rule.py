@@ -11,11 +11,12 @@ from torch.nn.functional import pad
 
 from genkit.attention.calls.call import Attend, Call, Kind, Rule
 from genkit.attention.calls.keys_only import per_query_head, share_of_queries
+from genkit.attention.calls.padding import padding
 from genkit.attention.geometry.blocks import without_padding
 from genkit.attention.geometry.layout import Layout
 from genkit.attention.operators.block_sparse import Impl
 from genkit.attention.planning.measure import reaching
-from genkit.attention.planning.padding import padding, without_padding_behind
+from genkit.attention.planning.padding import without_padding_behind
 from genkit.attention.planning.planner import Planner
 from genkit.attention.planning.planner_call import Attended, PlannerCall
 
@@ -167,6 +168,8 @@ class SparseRule(SparseFields, Rule):
         return call.step.sigma > self.dense_sigma
 
     def _refusal(self, q: Tensor, k: Tensor, call: Call, tokens: int) -> str | None:
+        if call.logits is not None:
+            return "another rule changes the logits between frames, which sparse attention does not add"
         if tokens < self.min_tokens:
             return f"{tokens} tokens are fewer than min_tokens={self.min_tokens}"
         fewest = call.grid.video_tokens if call.kind == "joint" else call.grid.tokens

@@ -18,8 +18,10 @@ PLUGINS = {
     "svg": "genkit.plugins.sparse.svg:SVG",
     "svg2": "genkit.plugins.sparse.svg2:SVG2",
     "taylor-seer": "genkit.plugins.caches.methods:TaylorSeer",
+    "temporal-regularization": "genkit.plugins.longer.temporal_regularization:TemporalAttentionRegularization",
     "threshold": "genkit.plugins.sparse.threshold:Threshold",
     "timeline": "genkit.plugins.prompts.timeline:Timeline",
+    "ultravico": "genkit.plugins.longer.ultravico:UltraViCo",
     "vmoba": "genkit.plugins.sparse.vmoba:VMoBA",
     "windows": "genkit.plugins.longer.windows:Windows",
 }

@@ -18,6 +18,12 @@ REASONS = {
     ): "FreeNoise's windows have the training length, and within it frame-anchors skips no frame; leave one out",
 }
 """Reasons for pairs of plug-ins that claims do not explain, or not as well."""
+APART = {
+    frozenset(
+        {"frame logits", "sparse attention"}
+    ): "the blocks of sparse attention are computed without changes of the logits between frames; leave one out",
+}
+"""Reasons that two claims exclude one another."""
 
 
 def check_together(plugins: Sequence[Plugin]) -> None:
@@ -45,6 +51,9 @@ def conflict(one: Plugin | type[Plugin], other: Plugin | type[Plugin]) -> str | 
         return reason
     if claimed := sorted(one.claims & other.claims):
         return f"both claim {' and '.join(claimed)}, and only one plug-in can have a claim; leave one out"
+    for claims, reason in APART.items():
+        if claims <= one.claims | other.claims:
+            return reason
     return _idle(one, other) or _idle(other, one)
 
 

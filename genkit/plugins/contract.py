@@ -22,6 +22,7 @@ CLAIMS: Mapping[str, str] = {
     "temporal positions": "the positions of frames in time",
     "windows": "windows of frames over the whole model",
     "attention windows": "windows of frames inside attention",
+    "frame logits": "how strongly frames attend to one another",
     "sparse attention": "which keys a query reads, block by block",
     "text": "which words a frame reads",
     "turns": "what one turn of the sampling loop means",

@@ -5,8 +5,8 @@ import torch
 from test_planners import call_of, dense, draw, sparse
 from torch import Tensor
 
+from genkit.attention.calls.padding import rows_and_columns
 from genkit.attention.geometry.grid import VideoGrid
-from genkit.attention.planning.padding import rows_and_columns
 from genkit.plugins.sparse.radial import Radial
 
 GRID = VideoGrid(frames=5, rows=3, cols=4, after=40)

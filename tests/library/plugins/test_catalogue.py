@@ -10,7 +10,7 @@ import pytest
 import genkit
 from genkit.errors import UsageError
 from genkit.plugins import catalogue
-from genkit.plugins.conflicts import REASONS, check_together, conflict
+from genkit.plugins.conflicts import APART, REASONS, check_together, conflict
 from genkit.plugins.contract import CLAIMS
 from genkit.plugins.longer.freelong import FreeLong
 from genkit.plugins.longer.freenoise import FreeNoise
@@ -156,6 +156,8 @@ def test_two_plugins_with_one_claim_are_refused_and_no_others_but_the_exceptions
     elif claimed:
         rule = f"both claim {' and '.join(claimed)}, and only one plug-in can have a claim; leave one out"
         assert conflict(one, other) == rule
+    elif apart := [reason for claims, reason in APART.items() if claims <= one.claims | other.claims]:
+        assert [conflict(one, other)] == apart
     else:
         assert conflict(one, other) is None
 

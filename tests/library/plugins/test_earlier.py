@@ -87,6 +87,15 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "fifo": {"window": None, "lookahead": True},
     "position-interpolation": {"factor": None},
     "riflex": {"k": None, "n_k": None, "margin": 0.9},
+    "temporal-regularization": {"sigma": 1.0, "strength": 1.0, "until": 0.56, "levels": 1},
+    "ultravico": {
+        "alpha": 0.9,
+        "beta": 0.6,
+        "period": None,
+        "around": 4,
+        "centred": True,
+        "first_frame": True,
+    },
     "stream-decode": {"frames": None, "overlap": 8},
     "vmoba": {"dense_layers": 0, "threshold": 0.25, "time": 2, "space": (3, 4), "both": (4, 6, 4)},
 }
