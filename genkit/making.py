@@ -20,7 +20,7 @@ from genkit.inputs.words import MEDIA
 from genkit.loading import load
 from genkit.plugins.catalogue import parse
 from genkit.plugins.conflicts import check_together
-from genkit.request import Request
+from genkit.request import FILES, OPENING, Request
 from genkit.video.video import Video
 
 
@@ -73,5 +73,7 @@ def _complete(video: Video, request: Request, load_seconds: float) -> Video:
     assert video.receipt is not None
     seconds = video.receipt.seconds.model_copy(update={"load": load_seconds})
     opened = {name: value for name, value in request.opening().items() if value is not None}
+    opened |= {name: list(opened[name]) for name in FILES if name in opened}  # as JSON has them
     receipt = video.receipt.model_copy(update={"seconds": seconds, "model": request.model})
-    return Video(video.frames, fps=video.fps, request=video.request | opened, receipt=receipt)
+    called = {name: value for name, value in video.request.items() if name not in OPENING}
+    return Video(video.frames, fps=video.fps, request=called | opened, receipt=receipt)

@@ -11,17 +11,23 @@ from genkit.errors import UsageError, nearest
 from genkit.inputs.record import check_record
 from genkit.inputs.values import check_resize, check_strength
 from genkit.inputs.words import MEDIA, WORDS, Resize
+from genkit.opening.files import as_texts
 from genkit.schedulers.seeds import check_seed
 
 WHOLE = ("num_frames", "height", "width", "num_inference_steps")
 """Fields that are whole numbers of at least 1."""
-REAL = ("guidance_scale", "fps")
+REAL = ("guidance_scale", "fps", "flow_shift")
 """Fields that are finite numbers of at least 0."""
 CALL = (*WHOLE, "negative_prompt", "guidance_scale", "seed", "fps", *WORDS, "resize")
 """Fields that are arguments of ``Handle.generate``, other than the prompt."""
-OPENING = ("model", "dtype", "device", "offload", "attention_backend")
+FILES = ("weights", "lora")
+"""Fields that name files, as texts such as ``"style.safetensors:0.8"``."""
+OPENING = (
+    *("model", "dtype", "device", "offload", "attention_backend", "base", *FILES),
+    *("quantize", "scheduler", "flow_shift", "layerwise", "compile"),
+)
 """Fields that are arguments of ``genkit.load``."""
-TEXTS = ("prompt", "negative_prompt", "model", "device", "attention_backend")
+TEXTS = ("prompt", "negative_prompt", "model", "device", "attention_backend", "base", "scheduler")
 """Fields that are text; the prompt may also be a list of events."""
 
 File = str | dict[str, str]
@@ -80,10 +86,20 @@ class Request(BaseModel):
     )
     dtype: Literal["float32", "float16", "bfloat16"] | None = Field(None, description="Precision of the weights.")
     device: str | None = Field(None, description="'cpu', 'cuda', 'cuda:1', 'mps'; none takes a GPU if there is one.")
-    offload: Literal["model", "sequential"] | None = Field(None, description="Keep idle parts in CPU memory.")
+    offload: Literal["model", "sequential", "group"] | None = Field(None, description="Keep idle parts in CPU memory.")
     attention_backend: str | None = Field(
         None, description="diffusers' name of the attention backend, such as 'flash'."
     )
+    base: str | None = Field(None, description="Pipeline (folder, hub id) of the other parts, if the model is a file.")
+    weights: tuple[str, ...] | None = Field(
+        None, description="Parts from single files: FILE, or COMPONENT=FILE; repeatable."
+    )
+    lora: tuple[str, ...] | None = Field(None, description="LoRA: FILE, or FILE:WEIGHT; repeatable.")
+    quantize: Literal["int8", "float8"] | None = Field(None, description="Quantise the denoising model, by torchao.")
+    scheduler: str | None = Field(None, description="Another solver, such as 'lcm'; none is the checkpoint's own.")
+    flow_shift: float | None = Field(None, description="Shift of the noise levels; none is the checkpoint's own.")
+    layerwise: Literal["float8"] | None = Field(None, description="Store weights so, and compute in dtype.")
+    compile: Literal["blocks", "model"] | None = Field(None, description="What torch.compile compiles.")
     options: dict[str, Any] = Field(default_factory=dict, description="Other arguments of the pipeline's call.")
 
     def __init__(self, **values: Any) -> None:
@@ -137,6 +153,11 @@ class Request(BaseModel):
         if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
             raise ValueError(f"plugins={values.quote(value)} must be a list of texts such as 'radial:density=0.3'")
         return value
+
+    @field_validator(*FILES, mode="before")
+    @classmethod
+    def _files(cls, value: Any, info: ValidationInfo) -> Any:
+        return None if value is None else as_texts(str(info.field_name), value) or None
 
     @field_validator(*WHOLE, *REAL, "seed", mode="before")
     @classmethod

@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 
 from genkit.errors import UsageError
 from genkit.inputs.words import MEDIA, WORDS
-from genkit.request import Request
+from genkit.request import FILES, Request
 
 NAMES = {"plugins": ("--with",), "num_inference_steps": ("--num-inference-steps", "--steps")}
 """Fields whose flags differ from their names."""
@@ -21,6 +21,7 @@ TYPES = {
     "plugins": list[str] | None,
     **dict.fromkeys(MEDIA, str | None),
     "reference": list[str] | None,
+    **dict.fromkeys(FILES, list[str] | None),
 }
 """Fields whose type on the command line is narrower than in the schema."""
 INPUTS = (*WORDS, "resize")
@@ -120,7 +121,7 @@ def _setting(text: str) -> tuple[str, Any]:
     key = SHORT.get(key, key)
     if value == "null":
         return key, {"plugins": (), "options": {}}.get(key)
-    if key == "plugins" and not value.startswith("["):
+    if key in ("plugins", *FILES) and not value.startswith("["):
         return key, (value,)
     structured = key not in Request.model_fields or value.startswith(("[", "{"))
     return key, _json_or_text(value) if structured else value

@@ -10,12 +10,12 @@ from typing import Any
 
 from genkit.apps.commands.flags import request_from
 from genkit.errors import UsageError
-from genkit.request import Request
+from genkit.request import OPENING, Request
 
 COMMAND, MARK = "compare", "--versus"
 OWN = ("--with", "--set", "--num-frames", "--num-inference-steps", "--steps", "--guidance-scale")
 """Flags of one side, each with one value."""
-SHARED = ("prompt", "seed", "model", "height", "width", "fps", "dtype", "device", "offload", "attention_backend")
+SHARED = ("prompt", "seed", "height", "width", "fps", *OPENING)
 """Fields that a side cannot change: the noise has to be the same, and the model is opened once."""
 
 

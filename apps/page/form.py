@@ -12,7 +12,7 @@ from genkit.errors import UsageError
 from genkit.plugins import catalogue
 from genkit.plugins.contract import Plugin
 from genkit.plugins.prompts.timeline import Timeline
-from genkit.request import Request, RequestError
+from genkit.request import OPENING, Request, RequestError
 from genkit.schedulers.seeds import LARGEST
 from genkit.schedulers.timeline import parse_events, resolve
 
@@ -28,7 +28,7 @@ NUMBERS = {
     "fps": (1, 120),
 }
 """Further numbers of a request that the page accepts, with the min and max of each."""
-OPERATORS = ("dtype", "device", "offload", "attention_backend", "options")
+OPERATORS = (*(name for name in OPENING if name != "model"), "options")
 """Fields of a request that the page does not set: they belong to this machine."""
 
 Values = Mapping[str, Any]

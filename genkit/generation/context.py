@@ -11,6 +11,7 @@ from genkit.errors import UsageError
 from genkit.generation.asked import Counted
 from genkit.generation.models.positions import PositionSeam
 from genkit.generation.turns.seam import TurnSeam
+from genkit.opening.stated import opened_of
 from genkit.pipelines.matching import card_of
 from genkit.plugins.caches.step_cache import StepCache
 from genkit.plugins.contract import DecodePlan, ForwardRule, NoisePlan, Parts, Plugin, Target, TextPlan
@@ -60,6 +61,8 @@ class Context:
     def begin_run(self, fps: float) -> RunRecord:
         """Start a fresh record for one generation and return it."""
         self.session.run, self.session.fps, self.session.batch = RunRecord(), fps, None
+        for note in opened_of(self.pipe).notes:
+            self.session.run.note(note)
         return self.session.run
 
 

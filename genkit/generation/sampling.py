@@ -39,6 +39,7 @@ from genkit.generation.watch import Watch
 from genkit.inputs.arguments import as_arguments, check_steps_left
 from genkit.inputs.given import Given, read_given, split
 from genkit.inputs.length import Clips, clips_of, cut_to, length_of, takes_length
+from genkit.opening.stated import request_of
 from genkit.plugins.catalogue import text_of
 from genkit.record.receipt import Attention, Receipt, Seconds, versions
 from genkit.request import Request
@@ -107,6 +108,7 @@ def sample(
         prompt=_prompt_in_json(prompt),
         model=receipt.model,
         plugins=receipt.plugins,
+        **request_of(pipe),
     )
     return Video(frames, fps=fps, request=request.model_dump(mode="json", exclude_none=True), receipt=receipt)
 

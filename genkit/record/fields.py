@@ -111,6 +111,9 @@ class Fields(Record):
     pipeline: str = Field(description="Class of the diffusers pipeline.")
     device: str = Field(description="Device it ran on.")
     dtype: str = Field(description="Data type of the weights.")
+    opened: dict[str, str] = Field(
+        default={}, description="How the model was opened: solver, files, LoRA, how its weights are stored."
+    )
     seed: int | None = Field(
         description="The seed, even if it was drawn; None: of a direct call, whose noise is the caller's."
     )

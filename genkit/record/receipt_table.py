@@ -26,6 +26,8 @@ def _lines(label: str, text: str) -> list[str]:
 
 def _rows(receipt: Fields) -> Iterator[tuple[str, str]]:
     yield "model", f"{receipt.model} ({', '.join(filter(None, (receipt.family, receipt.pipeline)))})"
+    for index, (what, how) in enumerate(receipt.opened.items()):
+        yield "" if index else "opened", f"{what}: {how}"
     yield "video", _video(receipt)
     if receipt.seed is not None:
         yield "seed", str(receipt.seed)

@@ -18,7 +18,7 @@ from genkit.pipelines.known import checkpoints
 from genkit.plugins import catalogue
 from genkit.plugins.text import join_text, split_text
 
-OWN = ("device", "offload", "attention_backend", "options")
+OWN = ("device", "offload", "attention_backend", "base", "weights", "lora", "compile", "options")
 """Fields that are never taken from a file: they belong to this machine."""
 LIMITS = {"num_frames": 10_000, "height": 8192, "width": 8192, "num_inference_steps": 1000}
 """Max values that a file may request."""

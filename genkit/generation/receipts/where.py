@@ -5,6 +5,7 @@ from typing import Any
 from genkit.attention.facts.card import Card
 from genkit.attention.model.session import Session
 from genkit.attention.private import EXECUTION_DEVICE, SOURCE
+from genkit.opening.stated import rows_of
 from genkit.record.receipt import peak_memory_bytes
 
 
@@ -19,6 +20,7 @@ def where(pipe: Any, card: Card, session: Session) -> dict[str, Any]:
         "device": device,
         "dtype": str(model.dtype).removeprefix("torch."),
         "peak_memory_bytes": peak_memory_bytes(device),
+        "opened": rows_of(pipe),
     }
 
 

@@ -160,7 +160,7 @@ if not torch.cuda.is_available():
 def test_impossible_devices_are_refused_before_the_model_is_opened(
     device: Any, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("genkit.loading._open_pipeline", lambda *words: pytest.fail("the model was opened"))
+    monkeypatch.setattr("genkit.loading.open_pipeline", lambda *words: pytest.fail("the model was opened"))
     with pytest.raises(genkit.UsageError, match=message) as caught:
         genkit.load("tiny", device=device)
     assert "\n" not in str(caught.value)
@@ -188,7 +188,7 @@ def test_a_gpu_beyond_the_last_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
 def test_how_a_model_is_opened_is_checked_first(
     options: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("genkit.loading._open_pipeline", lambda *words: pytest.fail("the model was opened"))
+    monkeypatch.setattr("genkit.loading.open_pipeline", lambda *words: pytest.fail("the model was opened"))
     with pytest.raises(genkit.UsageError, match=message):
         genkit.load("tiny", **options)
 

@@ -84,6 +84,10 @@ def test_a_folder_that_is_called_like_a_known_model_is_none(make: FakeMake, caps
 LEFT_OUT = {
     "device": ("cuda:7", "--set device=cuda:7"),
     "offload": ("model", "--set offload=model"),
+    "base": ("/tmp/evil", "--set base=/tmp/evil"),
+    "weights": (["/tmp/evil.gguf"], "--set 'weights=[\"/tmp/evil.gguf\"]'"),
+    "lora": (["/tmp/evil.safetensors:0.5"], "--set 'lora=[\"/tmp/evil.safetensors:0.5\"]'"),
+    "compile": ("blocks", "--set compile=blocks"),
     "attention_backend": ("_flash_3_hub", "--set attention_backend=_flash_3_hub"),
     "options": ({"image": "/etc/passwd", "n": 10**9}, "--set image=/etc/passwd"),
     "plugins": (
