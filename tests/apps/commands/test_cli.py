@@ -67,6 +67,8 @@ def test_every_flag_reaches_its_field(make: FakeMake) -> None:
         "--image", "a.png", "--last-image", "b.png", "--video", "c.mp4", "--mask", "d.mp4", "--audio", "e.wav",
         "--reference", "f.png", "--reference", "g.png", "--control", "h.mp4", "--pose-video", "i.mp4", "--face-video",
         "j.mp4", "--background", "k.mp4", "--strength", "0.7", "--resize", "pad",
+        "--base", "l", "--weights", "m.gguf", "--weights", "vae=n.safetensors", "--lora", "o.safetensors:0.8",
+        "--quantize", "int8", "--scheduler", "lcm", "--flow-shift", "5", "--layerwise", "float8", "--compile", "blocks",
     ]  # fmt: skip
     assert main(words) == 0
     (request,) = make.requests
@@ -77,6 +79,8 @@ def test_every_flag_reaches_its_field(make: FakeMake) -> None:
         attention_backend="flash", options={"max_sequence_length": 32},
         image="a.png", last_image="b.png", video="c.mp4", mask="d.mp4", audio="e.wav", reference=["f.png", "g.png"],
         control="h.mp4", pose_video="i.mp4", face_video="j.mp4", background="k.mp4", strength=0.7, resize="pad",
+        base="l", weights=("m.gguf", "vae=n.safetensors"), lora=("o.safetensors:0.8",), quantize="int8",
+        scheduler="lcm", flow_shift=5, layerwise="float8", compile="blocks",
     )  # fmt: skip
     assert request.model_fields_set == set(Request.model_fields), "this test has to name every field"
 
