@@ -77,6 +77,7 @@ FAMILIES = (
                 native_frames=93,
                 fps=30,
                 hub_ids=("nvidia/Cosmos-Transfer2.5-2B",),
+                parameters={"nvidia/Cosmos-Transfer2.5-2B": 2.885},
                 licence=LICENCE,
             ),
         ),

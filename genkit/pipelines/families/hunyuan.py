@@ -70,6 +70,7 @@ FAMILIES = (
                 native_frames=33,
                 fps=30,
                 hub_ids=("lllyasviel/FramePackI2V_HY",),
+                parameters={"lllyasviel/FramePackI2V_HY": 12.87},
             ),
         ),
     ),

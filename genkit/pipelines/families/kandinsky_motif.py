@@ -59,6 +59,7 @@ FAMILIES = (
                 native_frames=121,
                 fps=24,
                 hub_ids=("kandinskylab/Kandinsky-6.0-Pro-distill-5s-Diffusers",),
+                parameters={"kandinskylab/Kandinsky-6.0-Pro-distill-5s-Diffusers": 30.14},
             ),
         ),
     ),

@@ -7,5 +7,6 @@ from released.other_releases import OTHERS
 from released.release import Released
 from released.unet_releases import UNETS
 from released.wan_releases import WAN
+from released.world_releases import COSMOS_KANDINSKY
 
-RELEASED: tuple[Released, ...] = (*WAN, *CONDITIONED, *HUNYUAN, *LTX, *OTHERS, *UNETS)
+RELEASED: tuple[Released, ...] = (*WAN, *CONDITIONED, *HUNYUAN, *LTX, *COSMOS_KANDINSKY, *OTHERS, *UNETS)

@@ -61,6 +61,22 @@ HUNYUAN = (
         **FIRST,
         billions=13,
     ),
+    Released(
+        hub_ids=("lllyasviel/FramePackI2V_HY",),
+        source="https://github.com/kohya-ss/musubi-tuner, which builds it for these weights and loads them strictly",
+        family="framepack",
+        pipeline="HunyuanVideoFramepackPipeline",
+        config=CONFIG | {"has_image_proj": True, "image_proj_dim": 1152, "has_clean_x_embedder": True},
+        **FIRST
+        | {
+            "model": "HunyuanVideoFramepackTransformer3DModel",
+            "clip": (33, 720, 1280),
+            "fps": 30,
+            "latents": (9, 90, 160),
+            "tokens": 32_400,
+        },
+        billions=13,
+    ),
     _of_15("480p", "t2v", 640, (121, 480, 832), 30, 52),
     _of_15("720p", "t2v", 960, (121, 720, 1280), 45, 80),
     _of_15("480p", "i2v", 640, (121, 480, 832), 30, 52),

@@ -36,6 +36,8 @@ class Released:
     """False where the source leaves out values that change the number of parameters."""
     parts: Mapping[str, Any] = field(default_factory=dict)
     """Further components that the facts look at."""
+    controls: Mapping[str, tuple[str, Mapping[str, Any]]] = field(default_factory=dict)
+    """Further models that rules enter, each with its class and configuration."""
     experts: int = 1
     """How many such models the checkpoint has."""
     component: str = "transformer"
@@ -64,8 +66,9 @@ class Released:
         pipe = object.__new__(getattr(diffusers, self.pipeline))
         with torch.device("meta"):
             models = [getattr(diffusers, self.model)(**self.config) for _ in range(self.experts)]
+            controls = {name: getattr(diffusers, kind)(**config) for name, (kind, config) in self.controls.items()}
         names = (self.component, f"{self.component}_2")
         time, size = self.strides
-        vars(pipe).update(dict.fromkeys(STRIDES, time) | dict.fromkeys(SIZES, size) | dict(self.parts))
+        vars(pipe).update(dict.fromkeys(STRIDES, time) | dict.fromkeys(SIZES, size) | dict(self.parts) | controls)
         vars(pipe).update(zip(names, models, strict=False), _internal_dict=FrozenDict(self.settings))
         return pipe
