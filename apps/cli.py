@@ -60,14 +60,17 @@ def generate(
     *,
     settings: Settings = None,
     output: Output = None,
+    num_videos: Annotated[
+        int, Parameter(help="Videos to make, with seeds counting up from --seed: name-1.mp4, name-2.mp4 and so on.")
+    ] = 1,
     sheet: Sheet = False,
     no_metadata: NoMetadata = False,
     as_json: Json = False,
 ) -> int:
-    """Make a video from a prompt."""
+    """Make a video from a prompt, or from an image or a video and a prompt."""
     from genkit.apps.commands.generate import produce
 
-    return produce(request, output, metadata=not no_metadata, sheet=sheet, as_json=as_json)
+    return produce(request, output, metadata=not no_metadata, sheet=sheet, as_json=as_json, number=num_videos)
 
 
 @app.command

@@ -13,6 +13,7 @@ _EXPORTS = {
     "load": "genkit.loading",
     "apply": "genkit.generation.handle",
     "generate": "genkit.generation.handle",
+    "generate_many": "genkit.generation.handle",
     "Handle": "genkit.generation.handle",
     "make": "genkit.making",
     "register": "genkit.pipelines.known",

@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from functools import reduce
@@ -15,8 +15,11 @@ import genkit
 from genkit.apps.commands.places import report_moved
 from genkit.apps.terminal.progress import progress_bar
 from genkit.apps.terminal.warning import warning
+from genkit.checks.values import whole
 from genkit.errors import GenkitError, UsageError
 from genkit.files.whole import check_writable
+from genkit.generation.many import takes_of
+from genkit.making import check_request
 from genkit.record.receipt import Receipt
 from genkit.record.visible import visible
 from genkit.request import Request
@@ -35,38 +38,61 @@ def produce(
     sheet: bool,
     as_json: bool,
     notes: Sequence[str] = (),
+    number: int = 1,
 ) -> int:
-    """Make the video of ``request`` and print its path and receipt, or one JSON object.
+    """Make the videos of ``request`` and print the path and receipt of each, or one JSON object a line.
 
     Args:
         output: a file ending in ``.mp4``, which is replaced only if genkit made it, or an existing folder; None is
             ``outputs/``. In a folder the name consists of date, model, seed and a hash of the request, and nothing is
             replaced. A file that appears under the name during the run is not replaced either.
         notes: sentences on what was not taken from the request, for standard error and the receipt.
+        number: videos to make, with seeds that count up. Several are written as ``name-1.mp4``, ``name-2.mp4``..., and
+            replace nothing.
 
     Raises:
         UsageError: the request or the output cannot be used; an output is refused before any work is done.
         GenkitError: the generation failed.
     """
+    whole("--num-videos", number)
     folder = FOLDER if output is None else output if output.is_dir() else None
-    if folder is None:
-        assert output is not None
-        check_ours(check_writable(output), is_film, "video")
-        target = Target.as_it_is(output)
-    else:
-        check_writable(folder / "clip.mp4")
-        target = None
+    targets = _targets(output if folder is None else None, folder, number)
     for note in notes:
         print(visible(f"genkit: {note}"), file=sys.stderr)
-    with progress_bar() as draw:
-        video = _add_notes(genkit.make(request, on_event=warning(draw)), notes)
-    target = target or Target(free_name(folder or FOLDER, video.request), False)
-    path = _save(video, target, metadata=metadata, sheet=sheet)
-    if as_json:
-        print(_as_json(path, video))
-    else:
-        print("\n".join([visible(path), *([] if video.receipt is None else [str(video.receipt)])]))
+    for video, target in zip(_videos(request, number), targets, strict=True):
+        noted = _add_notes(video, notes)
+        path = _save(
+            noted, target or Target(free_name(folder or FOLDER, noted.request), False), metadata=metadata, sheet=sheet
+        )
+        receipt = [] if noted.receipt is None else [str(noted.receipt)]
+        print(_as_json(path, noted) if as_json else "\n".join([visible(path), *receipt]), flush=True)
     return 0
+
+
+def _targets(file: Path | None, folder: Path | None, number: int) -> list[Target | None]:
+    """Return where each video goes; None is a name in the folder that follows from the video."""
+    if file is None:
+        check_writable((folder or FOLDER) / "clip.mp4")
+        return [None] * number
+    check_writable(file)
+    if number == 1:
+        check_ours(file, is_film, "video")
+        return [Target.as_it_is(file)]
+    return [Target(file.with_name(f"{file.stem}-{place}{file.suffix}"), False) for place in range(1, number + 1)]
+
+
+def _videos(request: Request, number: int) -> Iterator[Video]:
+    """Make the videos one after the other, of seeds that count up, with a model that is opened once."""
+    if number == 1:
+        with progress_bar() as draw:
+            yield genkit.make(request, on_event=warning(draw))
+        return
+    check_request(request)
+    pipe = genkit.load(**request.opening())
+    for _, seed in takes_of(None, request.seed, None, number):
+        with progress_bar() as draw:
+            made = genkit.make(request.model_copy(update={"seed": seed}), on_event=warning(draw), pipe=pipe)
+        yield made
 
 
 def _save(video: Video, target: Target, *, metadata: bool, sheet: bool) -> Path:

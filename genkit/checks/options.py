@@ -33,7 +33,8 @@ TENSOR, IMAGE, FUNCTION = "tensor", "image", "function"
 OWN = {
     "output_type": "genkit decodes the frames itself, as video.frames in [0, 1]; leave it out",
     "return_dict": "genkit returns a video; leave it out",
-    "generator": "genkit draws the noise itself, so that a file can be made again; give seed, or your own latents",
+    "generator": "genkit draws the noise itself, so that a file can be made again; give seed, your own latents, or "
+    "generators to generate_many",
     "frame_rate": "genkit calls it fps; use that",
 }
 """Arguments that genkit sets itself, with what to do instead."""
@@ -64,7 +65,10 @@ def tensor(name: str, value: Any) -> Any:
 def only_one(name: str, value: Any) -> int:
     """Return 1, the number of videos that a call makes; raise ``UsageError`` for more."""
     if whole(name, value) != 1:
-        raise UsageError(f"{name}={quote(value)} would make more videos than the one that is kept; use one seed each")
+        raise UsageError(
+            f"{name}={quote(value)} would make more videos than one; generate_many returns all of them, and "
+            "`genkit generate --num-videos` writes them"
+        )
     return 1
 
 
@@ -99,7 +103,7 @@ CHECKS: dict[str, Check] = {
     **dict.fromkeys(("sigmas", "timesteps"), reals),
     **dict.fromkeys(("ip_adapter_image", "ip_adapter_image_embeds"), images),
     "callback_on_step_end_tensor_inputs": names,
-    "num_videos_per_prompt": only_one,
+    **dict.fromkeys(("num_videos_per_prompt", "num_images_per_prompt"), only_one),
     "use_dynamic_cfg": flag,
     "num_frames": partial(whole, minimum=None),
     "clip_skip": partial(whole, minimum=0),

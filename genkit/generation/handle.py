@@ -11,6 +11,7 @@ from genkit.errors import GenkitError, UsageError
 from genkit.generation.asked import BUSY, Asked, check_parts
 from genkit.generation.context import context_of
 from genkit.generation.events import OnEvent
+from genkit.generation.many import takes_of
 from genkit.generation.receipts.direct import DirectCall
 from genkit.generation.sampling import sample
 from genkit.generation.seams import SEAMS, Installed
@@ -165,6 +166,36 @@ class Handle:
             self.receipts.append(made.receipt)
         return made
 
+    def generate_many(
+        self,
+        prompt: Any = None,
+        *,
+        num_videos_per_prompt: int = 1,
+        seed: Any = None,
+        generator: Any = None,
+        **arguments: Any,
+    ) -> "list[Video]":
+        """Make several videos one after the other; each has the receipt and the recipe of a video made alone.
+
+        They are not made in one batch: the memory of one is enough, and ``genkit rerun`` makes each again bit for bit.
+
+        Args:
+            prompt: as in ``generate``; or a list of texts, or of lists of events: a video of each.
+            num_videos_per_prompt: videos of each prompt.
+            seed: of the first video of each prompt, from which the others count up; None and -1 draw it. A list has the
+                seed of each video.
+            generator: a ``torch.Generator`` or a list of them instead of seeds, on the CPU and not drawn from yet.
+            arguments: as in ``generate``.
+
+        Returns:
+            Videos of the first prompt, then of the second, and so on.
+
+        Raises:
+            UsageError: as ``generate``; or there are more or fewer seeds than videos.
+        """
+        takes = takes_of(prompt, seed, generator, num_videos_per_prompt)
+        return [self.generate(one, seed=number, **arguments) for one, number in takes]
+
     def begin_call(self) -> None:
         """Note that a call of the pipeline has begun; ``generate`` makes the receipt of its own."""
         self._call = None if self._making.locked() else DirectCall.of(self.pipe)
@@ -242,3 +273,9 @@ def generate(pipe: Any, prompt: Any = None, **arguments: Any) -> "Video":
     """Make one video without plug-ins; arguments as ``Handle.generate``."""
     with apply(pipe) as handle:
         return handle.generate(prompt, **arguments)
+
+
+def generate_many(pipe: Any, prompt: Any = None, **arguments: Any) -> "list[Video]":
+    """Make several videos without plug-ins; arguments as ``Handle.generate_many``."""
+    with apply(pipe) as handle:
+        return handle.generate_many(prompt, **arguments)

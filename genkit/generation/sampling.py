@@ -180,7 +180,7 @@ def _note_what_differs(run: RunRecord, watch: Watch, arguments: dict[str, Any], 
     if asked not in (None, made):
         run.note(f"{asked} frames were asked for and the pipeline made {made}")
     if len(videos) > 1:
-        run.note(f"the pipeline made {len(videos)} videos, and only the first is kept")
+        run.note(f"the pipeline made {len(videos)} videos, and the first is returned; generate_many makes several")
     if watch.steps < watch.total:
         run.note(f"the run was ended after step {watch.steps} of {watch.total}, so the video is unfinished")
     for note in notes_on(videos[0]):

@@ -38,7 +38,7 @@ def read(name: str, value: Any, note: Note) -> Media:
 
     Args:
         name: word of the input, for messages.
-        value: a path, a record of one, an array, a PIL image, or a list of those.
+        value: a path, a record of one, an array, a PIL image, a ``genkit.Video``, or a list of those.
         note: called with a sentence on each change of the colours.
 
     Raises:
@@ -46,6 +46,9 @@ def read(name: str, value: Any, note: Note) -> Media:
     """
     if isinstance(value, list | tuple):
         return _of_list(name, value, note)
+    if hasattr(value, "frames") and hasattr(value, "fps"):
+        found = read(name, value.frames, note)
+        return Media(found.frames, float(value.fps), found.record, True)
     if is_tensor(value):
         frames = arrays.frames_of(name, value, note)
         record = record_of_bytes(arrays.describe(value), [arrays.bytes_of(value)])
@@ -55,7 +58,7 @@ def read(name: str, value: Any, note: Note) -> Media:
         return Media([to_rgb(name, value, note)], None, record_of_bytes(what, [value.tobytes()]), False)
     if isinstance(value, str | Path | dict):
         return _of_file(name, value, note)
-    raise UsageError(f"{name}={quote(value)} must be a path, an array, a PIL image or a list of those")
+    raise UsageError(f"{name}={quote(value)} must be a path, an array, a PIL image, a Video or a list of those")
 
 
 def _of_list(name: str, values: Any, note: Note) -> Media:

@@ -36,7 +36,7 @@ class FakeMake:
         self.requests: list[Request] = []
         self.error: BaseException | None = None
 
-    def __call__(self, request: Request, on_event: Any = None) -> Video:
+    def __call__(self, request: Request, on_event: Any = None, pipe: Any = None) -> Video:
         self.requests.append(request)
         if self.error:
             raise self.error
@@ -501,3 +501,25 @@ sys.exit(cli.main(["say"]))
     ascii_only = os.environ | {"PYTHONIOENCODING": "ascii"}
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=ascii_only, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "m\\xfcde \\U0001f534\n", "")
+
+
+def test_several_videos_have_names_of_their_own_and_replace_nothing(
+    make: FakeMake, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    opened: list[Any] = []
+    monkeypatch.setitem(genkit.__dict__, "load", lambda **opening: opened.append(opening) or "pipe")
+    Path("clip-2.mp4").write_bytes(b"mine")
+    assert main(["generate", "a red circle", "--num-videos", "3", "--seed", "7", "-o", "clip.mp4", "--json"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(row["output"], row["seed"]) for row in rows] == [
+        ("clip-1.mp4", 7),
+        ("clip-2-2.mp4", 8),
+        ("clip-3.mp4", 9),
+    ]
+    assert Path("clip-2.mp4").read_bytes() == b"mine" and not Path("clip.mp4").exists()
+    assert len(opened) == 1 and [read_request(Path(row["output"]))["seed"] for row in rows] == [7, 8, 9]
+
+
+def test_a_number_of_videos_is_checked_before_anything_is_made(make: FakeMake) -> None:
+    assert main(["generate", "a red circle", "--num-videos", "0"]) == 2
+    assert make.requests == []

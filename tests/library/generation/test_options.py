@@ -108,7 +108,7 @@ def test_it_is_refused_before_a_model_is_opened(name: str, value: Any, monkeypat
         ("--num-frames -5", "num_frames=-5 must be a whole number of at least 1"),
         ("--set num_videos_per_prompt=2", "num_videos_per_prompt=2 would make more videos than the one that is kept"),
         ("--set output_type=latent", "output_type='latent' cannot be used: genkit decodes the frames itself"),
-        ("--set generator=7", "generator=7 cannot be used: .* give seed, or your own latents"),
+        ("--set generator=7", "generator=7 cannot be used: .* give seed, your own latents, or generators to generate_many"),
         ("--set return_dict=false", "return_dict=False cannot be used"),
         ("--set frame_rate=30", "frame_rate=30 cannot be used: genkit calls it fps"),
         ("--set latents=[[1]]", "latents=.* must be a torch tensor, which only Python can pass"),
