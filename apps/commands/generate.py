@@ -15,10 +15,10 @@ import genkit
 from genkit.apps.commands.places import report_moved
 from genkit.apps.terminal.progress import progress_bar
 from genkit.apps.terminal.warning import warning
+from genkit.checks.takes import takes_of
 from genkit.checks.values import whole
 from genkit.errors import GenkitError, UsageError
 from genkit.files.whole import check_writable
-from genkit.generation.many import takes_of
 from genkit.making import check_request
 from genkit.record.receipt import Receipt
 from genkit.record.visible import visible

@@ -7,11 +7,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from genkit.attention.calls.run import RunRecord
+from genkit.checks.takes import takes_of
 from genkit.errors import GenkitError, UsageError
 from genkit.generation.asked import BUSY, Asked, check_parts
 from genkit.generation.context import context_of
 from genkit.generation.events import OnEvent
-from genkit.generation.many import takes_of
 from genkit.generation.receipts.direct import DirectCall
 from genkit.generation.sampling import sample
 from genkit.generation.seams import SEAMS, Installed

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import genkit
-from genkit.generation.many import takes_of
+from genkit.checks.takes import takes_of
 from genkit.making import make
 from genkit.request import Request
 from genkit.schedulers.seeds import LARGEST
