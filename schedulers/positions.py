@@ -128,6 +128,65 @@ class SlowerIntrinsicFrequency:
         return even_positions(frames), torch.where((frames > limit)[..., None], slower, inverse_frequencies)
 
 
+def stretch(frames: int, native: int, factor: float | None) -> float:
+    """Return ``factor``; None is how many times longer than the training a video is, at least 1."""
+    return max(1.0, frames / native) if factor is None else factor
+
+
+def by_base(inverse_frequencies: Tensor, factor: float) -> Tensor:
+    """Return frequencies of a larger base: the fastest is unchanged, the slowest is ``factor`` times slower.
+
+    ``inverse_frequencies`` ``[..., P]`` are those of a rotary table in order of speed; the same place in the order gets
+    the same factor if they are given in another order.
+    """
+    place = inverse_frequencies.abs().argsort(-1, descending=True).argsort(-1).double()
+    return inverse_frequencies / factor ** (place / max(1, inverse_frequencies.shape[-1] - 1))
+
+
+def by_parts(inverse_frequencies: Tensor, native: int, factor: float, slow: float, fast: float) -> Tensor:
+    """Return frequencies of which those that turn fewer than ``slow`` times in training are ``factor`` times slower.
+
+    Those that turn more than ``fast`` times are unchanged, those between them in between, by a linear ramp.
+    """
+    turns = native / periods(inverse_frequencies)
+    kept = ((turns - slow) / (fast - slow)).clamp(0, 1)
+    return inverse_frequencies * (kept + (1 - kept) / factor)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LargerBase:
+    """Plan that slows the frequencies down, the slower ones more."""
+
+    factor: float | None = None
+    """How many times slower the slowest becomes; None: as many times as the video is longer than the training."""
+    name: str = "ntk"
+
+    def plan(self, frames: int, native: int, inverse_frequencies: Tensor) -> tuple[Tensor, Tensor]:
+        """Return unchanged positions and slower frequencies."""
+        factor = stretch(frames, native, self.factor)
+        return even_positions(frames), inverse_frequencies if factor == 1 else by_base(inverse_frequencies, factor)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrequenciesByParts:
+    """Plan that slows down the frequencies which did not turn around often in training."""
+
+    factor: float | None = None
+    """How many times slower; None: as many times as the video is longer than the training."""
+    slow: float = 1.0
+    """Turns in training up to which a frequency is slowed down fully."""
+    fast: float = 32.0
+    """Turns in training from which a frequency is unchanged."""
+    name: str = "yarn"
+
+    def plan(self, frames: int, native: int, inverse_frequencies: Tensor) -> tuple[Tensor, Tensor]:
+        """Return unchanged positions and frequencies by parts."""
+        factor = stretch(frames, native, self.factor)
+        if factor == 1:
+            return even_positions(frames), inverse_frequencies
+        return even_positions(frames), by_parts(inverse_frequencies, native, factor, self.slow, self.fast)
+
+
 def said(frames: int, before: Tensor, positions: Tensor, inverse_frequencies: Tensor) -> str | None:
     """Return what a plan changed, as the end of a sentence; None if it changed nothing."""
     parts = []

@@ -8,6 +8,7 @@ PLUGINS = {
     "freelong": "genkit.plugins.longer.freelong:FreeLong",
     "freenoise": "genkit.plugins.longer.freenoise:FreeNoise",
     "mag-cache": "genkit.plugins.caches.methods:MagCache",
+    "ntk": "genkit.plugins.longer.ntk:NTK",
     "pab": "genkit.plugins.caches.methods:PyramidAttentionBroadcast",
     "position-interpolation": "genkit.plugins.longer.position_interpolation:PositionInterpolation",
     "radial": "genkit.plugins.sparse.radial:Radial",
@@ -24,4 +25,5 @@ PLUGINS = {
     "ultravico": "genkit.plugins.longer.ultravico:UltraViCo",
     "vmoba": "genkit.plugins.sparse.vmoba:VMoBA",
     "windows": "genkit.plugins.longer.windows:Windows",
+    "yarn": "genkit.plugins.longer.yarn:YaRN",
 }

@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 
 from genkit.schedulers.positions import (
+    FrequenciesByParts,
     InterpolatedPositions,
+    LargerBase,
     SlowerIntrinsicFrequency,
     even_positions,
     intrinsic_frequency,
@@ -99,6 +101,36 @@ def test_interpolation_puts_the_last_frame_where_training_s_last_one_stood() -> 
     assert torch.equal(positions[::4], torch.arange(9, dtype=torch.float64))
     for plan in (InterpolatedPositions(factor=1), InterpolatedPositions()):
         assert torch.equal(plan.plan(9, 9, WAN)[0], even_positions(9))
+
+
+def test_a_larger_base_is_the_formula_for_the_base() -> None:
+    """YaRN, section 3.1: theta times s ** (d / (d - 2)), whatever the order in which the frequencies are given."""
+    for width, theta, factor in ((16, 10000, 4.0), (44, 10000, 2.5), (16, 256, 8.0)):
+        expected = rotary(theta * factor ** (width / (width - 2)), width)
+        positions, found = LargerBase(factor=factor).plan(40, 10, rotary(theta, width))
+        torch.testing.assert_close(found, expected, atol=0, rtol=1e-12)
+        assert torch.equal(positions, even_positions(40))
+        back = LargerBase(factor=factor).plan(40, 10, rotary(theta, width).flip(0))[1]
+        torch.testing.assert_close(back.flip(0), expected, atol=0, rtol=1e-12)
+    assert torch.equal(LargerBase().plan(40, 10, COGVIDEOX)[1], LargerBase(factor=4).plan(40, 10, COGVIDEOX)[1])
+
+
+def test_frequencies_by_parts_are_the_ramp_of_the_paper() -> None:
+    """NTK-by-parts, one frequency at a time."""
+    slow, fast, factor, native = 0.5, 3.0, 4.0, 21
+    _, found = FrequenciesByParts(slow=slow, fast=fast).plan(84, native, WAN)
+    for before, after in zip(WAN.tolist(), found.tolist(), strict=True):
+        turns = native * before / (2 * pi)
+        ramp = 0 if turns < slow else 1 if turns > fast else (turns - slow) / (fast - slow)
+        assert after == pytest.approx((1 - ramp) * before / factor + ramp * before, rel=1e-12)
+    assert found[0] == WAN[0] and found[-1] == WAN[-1] / 4, "both ends of the ramp occur"
+
+
+@pytest.mark.parametrize("plan", [LargerBase(), FrequenciesByParts()], ids=lambda plan: plan.name)
+def test_slower_frequencies_are_only_for_videos_beyond_the_training(plan: LargerBase | FrequenciesByParts) -> None:
+    for frames in (1, 12, 13):
+        assert plan.plan(frames, 13, COGVIDEOX)[1] is COGVIDEOX
+    assert (plan.plan(14, 13, COGVIDEOX)[1] != COGVIDEOX).sum() >= 7
 
 
 def test_the_receipt_says_what_changed() -> None:

@@ -29,7 +29,7 @@ CACHES = {
 OTHERS = {name: name for name in ("freelong", "freenoise", "timeline")}
 LATER = {
     **{name: name for name in ("fifo", "position-interpolation", "stream-decode", "windows")},
-    **{name: name for name in ("temporal-regularization", "ultravico")},
+    **{name: name for name in ("ntk", "temporal-regularization", "ultravico", "yarn")},
     "riflex": "riflex:k=1,n_k=1,margin=0.01",  # else it leaves so short a video as it is
 }
 SEAMS = {

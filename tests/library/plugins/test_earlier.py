@@ -87,6 +87,8 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "fifo": {"window": None, "lookahead": True},
     "position-interpolation": {"factor": None},
     "riflex": {"k": None, "n_k": None, "margin": 0.9},
+    "ntk": {"factor": None},
+    "yarn": {"factor": None, "slow": 1.0, "fast": 32.0},
     "temporal-regularization": {"sigma": 1.0, "strength": 1.0, "until": 0.56, "levels": 1},
     "ultravico": {
         "alpha": 0.9,

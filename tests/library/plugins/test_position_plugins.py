@@ -61,7 +61,10 @@ def test_the_receipt_says_what_was_found_and_what_changed(tiny: Any) -> None:
     )
 
 
-@pytest.mark.parametrize("plugin", [genkit.PositionInterpolation(), genkit.RIFLEx()], ids=lambda plugin: plugin.name)
+PLANS = [genkit.PositionInterpolation(), genkit.RIFLEx(), genkit.NTK(), genkit.YaRN()]
+
+
+@pytest.mark.parametrize("plugin", PLANS, ids=lambda plugin: plugin.name)
 def test_a_video_of_the_training_length_is_left_bit_for_bit(tiny: Any, plugin: Any) -> None:
     ours = video(tiny, plugin, frames=17)
     assert np.array_equal(ours.frames, video(tiny, frames=17).frames)
@@ -83,6 +86,9 @@ def test_a_video_of_the_training_length_is_left_bit_for_bit(tiny: Any, plugin: A
         ("riflex:n_k=0", "riflex: n_k=0 must be at least 1"),
         ("riflex:margin=0", r"riflex: margin=0.0 is a share of a period and must be in \(0, 1\]"),
         ("riflex:margin=1.5", r"riflex: margin=1.5 is a share"),
+        ("ntk:factor=0.9", "ntk: factor=0.9 must be a number of at least 1; leave it out for the length"),
+        ("yarn:factor=0.9", "yarn: factor=0.9 must be a number of at least 1; leave it out for the length"),
+        ("yarn:slow=3,fast=2", "yarn: slow=3.0 must be at least 0 and less than fast=2.0"),
     ],
 )
 def test_mistakes_get_a_sentence(text: str, message: str) -> None:
