@@ -4,9 +4,7 @@ Exit codes: 0 done, 1 the generation failed, 2 invalid command; stopped by Ctrl-
 Tracebacks are shown only with ``--debug`` or GENKIT_DEBUG.
 """
 
-import dataclasses
 import io
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -182,16 +180,21 @@ def models(
 
 
 @app.command
-def doctor(*, as_json: Json = False) -> int:
-    """Report what this machine can run and what is missing; exit code 1 if it cannot make a video."""
-    from genkit.apps.commands.doctor import checks, text_of
+def doctor(
+    *,
+    model: Annotated[
+        str | None,
+        Parameter(help="Model to open instead: is what is known of it right? Runs it a few times, in small."),
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Report what this machine can run and what is missing; exit code 1 if it cannot make a video.
 
-    found = checks()
-    if as_json:
-        print(json.dumps([dataclasses.asdict(check) for check in found], indent=2))
-    else:
-        print("\n".join(map(text_of, found)))
-    return int(any(check.needed and not check.ok for check in found))
+    With --model, compare the facts of one model with what it does; exit code 1 if one of them is wrong.
+    """
+    from genkit.apps.commands import doctor
+
+    return doctor.report(as_json) if model is None else doctor.report_model(model, as_json)
 
 
 @app.command

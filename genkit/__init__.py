@@ -17,6 +17,8 @@ _EXPORTS = {
     "Handle": "genkit.generation.handle",
     "make": "genkit.making",
     "register": "genkit.pipelines.known",
+    "check": "genkit.conformance.check",
+    "Conformance": "genkit.conformance.report",
     "ModelFacts": "genkit.attention.facts.model_facts",
     "PipelineFacts": "genkit.pipelines.pipeline_facts",
     "Published": "genkit.pipelines.pipeline_facts",

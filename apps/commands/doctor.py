@@ -1,12 +1,15 @@
-"""Capability checks of this machine, each with a fix for what is missing."""
+"""Capability checks of this machine, each with a fix for what is missing, and the check of one model's facts."""
 
+import dataclasses
 import importlib
+import json
 import os
 import platform
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import genkit
 from genkit.record.versions import version_of
@@ -29,6 +32,28 @@ class Check:
     """Suggested fix; empty if the check passed."""
     needed: bool = False
     """True if no video can be made without it."""
+
+
+def report(as_json: bool) -> int:
+    """Print all checks of this machine; return 1 if no video can be made, and 0 otherwise."""
+    found = checks()
+    print(_json(found) if as_json else "\n".join(map(text_of, found)))
+    return int(any(check.needed and not check.ok for check in found))
+
+
+def report_model(model: str, as_json: bool) -> int:
+    """Print what small runs of a model show about each of its facts; return 1 if one is wrong, and 0 otherwise.
+
+    Raises:
+        UsageError: there is no such model, or nothing is known of it.
+    """
+    found = genkit.check(genkit.load(model))
+    print(_json(found.findings) if as_json else found)
+    return int(not found.ok)
+
+
+def _json(found: Sequence[Any]) -> str:
+    return json.dumps([dataclasses.asdict(one) for one in found], indent=2)
 
 
 def checks() -> list[Check]:

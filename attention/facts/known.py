@@ -60,6 +60,14 @@ def facts_of_model(model: Any) -> ModelFacts | None:
     return None if facts is None else facts.read(facts, model)
 
 
+def is_tested(model: Any) -> bool:
+    """Return True for a model of diffusers' own class with facts of this package, which its tests compare with it."""
+    kind = type(plain_model(model))
+    facts = facts_of_class(kind)
+    ours = any(facts is one for one in OURS)
+    return ours and kind.__module__.startswith("diffusers.") and kind.__name__ in facts.classes
+
+
 def facts_of_name(name: str) -> ModelFacts | None:
     """Return the facts of a model class by its name; None if nothing is known of it."""
     return _BY_CLASS.get(name)

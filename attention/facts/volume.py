@@ -23,7 +23,7 @@ def configured(part: Any, name: str) -> Any:
 
 def patch_of(model: Any) -> Volume:
     """Return the latent frames, rows and columns of one token of a model; ``(1, 1, 1)`` without patches."""
-    patch = configured(model, "patch_size") or 1
+    patch = configured(model, "patch_size") or configured(model, "latent_patch_size") or 1
     if isinstance(patch, (tuple, list)):
         time, down, right = patch
         return time, down, right

@@ -45,6 +45,12 @@ class Applied:
         self.batch: int | None = None
         self.on_copy: Callable[[], None] = lambda: None
         """Raises if a copy of a model would not be faithful."""
+        self.on_first: Callable[[str, nn.Module, dict[str, Any]], None] | None = None
+        """Called before the first forward of each model, with its component and arguments; None: nobody asks."""
+        self.unchecked: frozenset[str] = frozenset()
+        """Components whose facts nobody compares with them, which the record of each run says."""
+        self._begun: set[str] = set()
+        """Components whose first forward has begun."""
         self.wrapped = False
         """True if forward rules are around the models; they begin and end each forward themselves."""
         self.max_frames: int | None = None
@@ -68,6 +74,17 @@ class Applied:
             yield
         finally:
             self._thread.context = before
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Let forwards inside the block run as without us, and return to the forward that runs now."""
+        thread = self._thread
+        before = thread.forward, thread.foreign, thread.trying
+        thread.forward, thread.foreign, thread.trying = None, True, True
+        try:
+            yield
+        finally:
+            thread.forward, thread.foreign, thread.trying = before
 
     @property
     def foreign(self) -> bool:

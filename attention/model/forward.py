@@ -68,7 +68,7 @@ class Forward:
             start=0 if self.window is None else self.window.begin,
         )
         if card.models[self.component].folds:
-            return _unet_grid(grid, kind, q, self.batch)
+            return unet_grid(grid, kind, q, self.batch)
         others = {"joint": q.shape[2] - grid.video_tokens, "self": self.others_in_self}.get(kind, 0)
         before = others if self.before is None else min(self.before, others)
         spare = self.keys_only if kind == "joint" else 0
@@ -101,10 +101,13 @@ def arguments_of(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     return {name: value for name, value in bound.arguments.items() if value is not model}
 
 
-def _unet_grid(grid: VideoGrid, kind: Kind, q: Tensor, batch: int) -> VideoGrid:
-    """Grid of one level of a UNet; each level halves rows and columns (rounding up).
+def unet_grid(grid: VideoGrid, kind: Kind, q: Tensor, batch: int) -> VideoGrid:
+    """Return the grid of one level of a UNet; each level halves rows and columns (rounding up).
 
     Perturbed-attention guidance attends only to the branches that it does not perturb, two of the batch's three.
+
+    Raises:
+        RuntimeError: no level has as many places as ``q`` [B, H, N, D].
     """
     levels = [(grid.rows, grid.cols)]
     while prod(levels[-1]) > 1:

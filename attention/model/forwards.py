@@ -47,7 +47,7 @@ class Forwards(Applied):
         Raises:
             ValueError: the model splits the keys of a call over devices.
         """
-        if self.wrapped:
+        if self.wrapped or self.trying:
             return
         self._thread.forward, self._thread.foreign = None, self.foreign
         if not self._thread.foreign:
@@ -58,6 +58,7 @@ class Forwards(Applied):
         self, component: str, model: nn.Module, arguments: dict[str, Any], step: Step, window: Window | None = None
     ) -> None:
         refuse_ring(component, model)
+        self._ask_first(component, model, arguments)
         self._thread.forward = Forward(
             component=component,
             run=self.run,
@@ -77,6 +78,15 @@ class Forwards(Applied):
         for watcher in self.watchers:
             watcher.begin(self._thread.forward)
 
+    def _ask_first(self, component: str, model: nn.Module, arguments: dict[str, Any]) -> None:
+        """Let others look at the first forward of a model before it runs, or note that nobody does."""
+        if self.on_first is not None and component not in self._begun:
+            with self.aside():
+                self.on_first(component, model, arguments)
+            self._begun.add(component)
+        if component in self.unchecked:
+            self.run.note(f"the facts of {component} were used as they are, without a look at what it does")
+
     def _note_left(self, component: str) -> None:
         """Say in the receipt which attention over the video stays as it is."""
         for reason, count in self.left[component].items():
@@ -90,7 +100,7 @@ class Forwards(Applied):
         Raises:
             UnroutedError: a layer's forward never reached ``scaled_dot_product_attention``.
         """
-        if self.wrapped:
+        if self.wrapped or self.trying:
             return
         forward = self._forward
         self._thread.forward, self._thread.foreign = None, False

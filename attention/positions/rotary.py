@@ -17,7 +17,7 @@ from genkit.attention.facts.positions import PositionFacts, Rotation
 from genkit.attention.facts.volume import Arguments, Volume
 from genkit.attention.model.forward import arguments_of
 from genkit.attention.model.hooks import Hook
-from genkit.attention.positions.shift import Angles, Shift, check_turns
+from genkit.attention.positions.shift import Angles, NotAsDescribedError, Shift, check_turns
 
 Table = tuple[Tensor, Tensor]
 """Cosines and sines, of one shape."""
@@ -113,11 +113,11 @@ def by_frame(table: Tensor, token_axis: int, volume: Volume, what: str) -> Tenso
     """Return a table as ``[frames, tokens of a frame, ..., C]``.
 
     Raises:
-        ValueError: its tokens are not those of the video, for example because devices share them.
+        NotAsDescribedError: its tokens are not those of the video, for example because devices share them.
     """
     tokens = table.movedim(token_axis, 0)
     if len(tokens) != prod(volume):
-        raise ValueError(
+        raise NotAsDescribedError(
             f"{what} has the positions of {len(tokens)} tokens and the video has {prod(volume)} (do devices share them "
             "in context parallelism?), so a plug-in cannot change them; leave out the plug-in or context parallelism"
         )

@@ -18,6 +18,10 @@ ROUNDINGS = 8
 """Roundings allowed between a model's own table and its angles: frequency, position, product, phase, cosine."""
 
 
+class NotAsDescribedError(ValueError):
+    """The model's table of positions is not the one that its facts describe."""
+
+
 @dataclass(frozen=True)
 class Angles:
     """Radians of each frame and frequency, float64 ``[frames, ..., P]`` on the CPU."""
@@ -86,7 +90,7 @@ def _outer(positions: Tensor, inverse_frequencies: Tensor, phases: Tensor | None
 
 
 def check_turns(rotation: Rotation, cosines: Tensor, sines: Tensor, what: str) -> None:
-    """Raise ``ValueError`` unless frame ``f`` is frame 0 rotated by ``f`` times the inverse frequencies.
+    """Raise ``NotAsDescribedError`` unless frame ``f`` is frame 0 rotated by ``f`` times the inverse frequencies.
 
     ``cosines`` and ``sines`` are those of one token per frame, ``[frames, ..., C]``; ``what`` names their table.
     """
@@ -102,10 +106,10 @@ def check_turns(rotation: Rotation, cosines: Tensor, sines: Tensor, what: str) -
 
 
 def check_near(missed: Tensor, dtype: torch.dtype, largest: float, what: str) -> None:
-    """Raise ``ValueError`` if a table of ``dtype`` deviates by more than rounding; ``largest`` angle in radians."""
+    """Raise ``NotAsDescribedError`` if a table of ``dtype`` deviates by more than rounding at the ``largest`` angle."""
     allowed = ROUNDINGS * (torch.finfo(dtype).eps + torch.finfo(torch.float32).eps * largest)
     if not float(missed.max()) <= allowed:
-        raise ValueError(
+        raise NotAsDescribedError(
             f"{what} does not match the facts of its family (off by {float(missed.max()):.2g}), so its positions "
             "cannot be changed; leave out the plug-in, or correct `positions` in the facts of the model"
         )

@@ -12,6 +12,7 @@ from genkit.errors import GenkitError, UsageError
 from genkit.generation.asked import BUSY, Asked, check_parts
 from genkit.generation.context import context_of
 from genkit.generation.events import OnEvent
+from genkit.generation.models.facts import check_first_forwards
 from genkit.generation.receipts.direct import DirectCall
 from genkit.generation.sampling import sample
 from genkit.generation.seams import SEAMS, Installed
@@ -24,16 +25,22 @@ if TYPE_CHECKING:
     from genkit.video.video import Video
 
 
-def apply(pipe: Any, *plugins: Plugin) -> "Handle":
+def apply(pipe: Any, *plugins: Plugin, check: bool = True) -> "Handle":
     """Install plug-ins in a pipeline, from ``genkit.load`` or built by the user.
 
     Use the result as a context manager, or call ``remove()``. Without plug-ins the pipeline computes what it always
     did, bit for bit.
 
+    Args:
+        pipe: the pipeline.
+        plugins: in any order.
+        check: in the first forward of a model whose class or facts are not those of this package's tests, compare the
+            facts with what it does (docs/families.md); False trusts them, which the receipt says.
+
     Raises:
         UsageError: a plug-in cannot work with this model or with another plug-in, or the pipeline already has plug-ins.
     """
-    return Handle(pipe, plugins)
+    return Handle(pipe, plugins, check)
 
 
 class Handle:
@@ -42,13 +49,14 @@ class Handle:
     last: "Video | None" = None
     """The last video made; None before the first."""
 
-    def __init__(self, pipe: Any, plugins: Sequence[Plugin]) -> None:
+    def __init__(self, pipe: Any, plugins: Sequence[Plugin], check: bool = True) -> None:
         self._making = threading.Lock()
         self._refuse_second(pipe)
         check_together(plugins)
         self.context = context_of(pipe, plugins)
         self.pipe, self.plugins = pipe, self.context.plugins
         self.card, self.session = self.context.card, self.context.session
+        check_first_forwards(self.session, check)
         self.asked = Asked(pipe, self, self.context.parts)
         self.receipts: list[Receipt] = []
         """Receipts of the videos made since ``apply``, in order: by ``generate``, and by calling the pipeline."""

@@ -78,7 +78,7 @@ class Reordering:
         thread, forward, facts = self.thread, self.thread.forward, self.card.models[component]
         assert forward is not None
         if forward.devices is not None:
-            return Trial(None, "devices share its tokens")
+            return Trial(None, "devices share its tokens", tried=False)
         order = torch.randperm(prod(SMALL[0]), generator=torch.Generator().manual_seed(0))
 
         def in_every_layer(run: Callable[[], Any]) -> Any:
@@ -93,7 +93,7 @@ class Reordering:
                 return attempt(model, hoist, (sizes[0], sizes[1]), tokens, order, in_every_layer)
         except Exception as error:
             reason = (str(error) or type(error).__name__).splitlines()[0]
-            return Trial(None, f"a small trial of it failed ({reason})")
+            return Trial(None, f"a small trial of it failed ({reason})", tried=False)
         finally:
             hoist.shapes = hoist.axes = thread.trial = None
             thread.forward, thread.foreign, thread.trying = forward, False, False

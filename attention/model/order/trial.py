@@ -33,6 +33,8 @@ class Trial:
     """Axes of the tokens; None: the model must not be reordered."""
     reason: str = ""
     """Reason not to reorder, as the end of a sentence."""
+    tried: bool = True
+    """False if there were no forwards to compare, so that nothing is known."""
 
 
 def signature_of(arguments: Arguments) -> tuple[Any, ...]:

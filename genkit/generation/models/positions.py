@@ -1,27 +1,15 @@
 """The seam of positions: a plan answers for the time axis of every table of positions in the pipeline's models."""
 
-from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from genkit.attention.facts.positions import Making, PositionFacts
 from genkit.attention.model.session import Session
-from genkit.attention.positions.rotary import RotaryArgument, RotaryModule
+from genkit.attention.positions.adapters import ADAPTERS, Adapter
 from genkit.attention.positions.shift import Shift
-from genkit.attention.positions.sinusoid import PatchSinusoid, Sinusoids, check_end
+from genkit.attention.positions.sinusoid import Sinusoids, check_end
 from genkit.errors import UsageError
 from genkit.schedulers.positions import PositionPlan, said
-
-Adapter = RotaryModule | Sinusoids | PatchSinusoid
-ADAPTERS: dict[Making, Callable[[str, nn.Module, PositionFacts, Shift], Adapter]] = {
-    "rotary module": RotaryModule,
-    "learned": RotaryModule,
-    "rotary argument": RotaryArgument,
-    "sinusoid": Sinusoids,
-    "patch sinusoid": PatchSinusoid,
-}
-"""What enters a model, by how it makes its positions."""
 
 
 class PositionSeam:

@@ -23,6 +23,7 @@ from genkit.apps.commands import doctor
 from genkit.apps.commands.flags import request_from
 from genkit.apps.commands.generate import free_name
 from genkit.apps.terminal.progress import progress_bar, time_left
+from genkit.attention.conformance.finding import Finding
 from genkit.errors import GenkitError, UsageError
 from genkit.generation.events import Progress
 from genkit.request import Request
@@ -341,6 +342,31 @@ def test_doctor_has_a_line_for_everything(capsys: pytest.CaptureFixture[str]) ->
     assert found["h264"]["ok"] and "libx264" in found["h264"]["found"]
     assert found["python"]["ok"] and found["python"]["found"] == platform.python_version()
     assert found["diffusers"]["ok"] and f"diffusers {version('diffusers')}" in found["diffusers"]["found"]
+
+
+def test_doctor_compares_a_model_with_its_facts(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--model", "tiny"]) == 0
+    *lines, summary = capsys.readouterr().out.splitlines()
+    assert summary.startswith(f"WanPipeline (tiny): {len(lines)} of {len(lines)} facts are as they say (")
+    assert "ok      transformer.volume          5 x 3 x 4 tokens, frame by frame and row by row" in lines
+    assert any(line.startswith("ok      identity ") for line in lines)
+    assert main(["doctor", "--model", "mochy"]) == 2
+
+
+def test_doctor_ends_with_1_if_a_fact_is_wrong(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    findings = (Finding(fact="transformer.before", ok=False, found="16 are before it, and the facts say 0"),)
+    wrong = genkit.Conformance(title="MyPipeline (mine)", findings=findings, seconds=1.0)
+    monkeypatch.setattr(genkit, "check", lambda pipe: wrong, raising=False)
+    monkeypatch.setattr(genkit, "load", lambda model: None, raising=False)
+    assert main(["doctor", "--model", "mine"]) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        "wrong   transformer.before          16 are before it, and the facts say 0",
+        "MyPipeline (mine): 0 of 1 facts are as they say (1.0 s)",
+    ]
+    assert main(["doctor", "--model", "mine", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)[0]["fact"] == "transformer.before"
 
 
 @pytest.mark.parametrize(

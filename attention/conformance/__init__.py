@@ -1,0 +1,1 @@
+"""What a model does in small forwards, against what its facts say."""

@@ -1,0 +1,1 @@
+"""What a pipeline does in short runs, against what its facts say."""
