@@ -180,6 +180,26 @@ def models(
 
 
 @app.command
+def trace(
+    model: Annotated[str, Parameter(help="Hub id, or folder with a diffusers pipeline.")],
+    *,
+    settings: Annotated[
+        list[str] | None,
+        Parameter(name="--set", help="KEY=VALUE: an argument of the pipeline's call; images by path; repeatable."),
+    ] = None,
+    output: Annotated[
+        Path | None, Parameter(name=["--output", "-o"], help="New Python file to write the facts into, to complete.")
+    ] = None,
+    device: Annotated[str | None, Parameter(help="Device; default: a GPU if there is one.")] = None,
+    offload: Annotated[str | None, Parameter(help="CPU offload: model, sequential or group.")] = None,
+) -> int:
+    """Find out what plug-ins have to know of a model that genkit does not know."""
+    from genkit.apps.commands.trace import trace as run_trace
+
+    return run_trace(model, settings or (), output, device=device, offload=offload)
+
+
+@app.command
 def doctor(
     *,
     model: Annotated[

@@ -22,6 +22,8 @@ _EXPORTS = {
     "ModelFacts": "genkit.attention.facts.model_facts",
     "PipelineFacts": "genkit.pipelines.pipeline_facts",
     "Published": "genkit.pipelines.pipeline_facts",
+    "trace": "genkit.tracing.trace",
+    "Trace": "genkit.tracing.trace",
     "probe": "genkit.probing.probe",
     "Probe": "genkit.probing.probe",
     "Request": "genkit.request",

@@ -108,6 +108,11 @@ def request_from(values: dict[str, Any], settings: Iterable[str] = ()) -> Reques
     return Request.model_validate(merged)
 
 
+def call_arguments(settings: Iterable[str]) -> dict[str, Any]:
+    """Return ``KEY=VALUE`` settings as arguments of a pipeline's call: JSON where it is some, else text."""
+    return {key: _json_or_text(value) if isinstance(value, str) else value for key, value in map(_setting, settings)}
+
+
 def fields_of(settings: Iterable[str]) -> set[str]:
     """Return the fields of `Request` that ``settings`` set."""
     return {key for key, _ in map(_setting, settings)}

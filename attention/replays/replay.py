@@ -143,9 +143,10 @@ def _named(model: nn.Module, inside: list[str]) -> Iterator[None]:
 
 @contextmanager
 def _native(model: nn.Module) -> Iterator[None]:
-    """Let every attention processor use PyTorch's own attention."""
+    """Let attention processors use PyTorch's own attention, but those whose block masks FlexAttention alone reads."""
     processors = [getattr(module, "processor", None) for module in model.modules()]
     chosen = [(one, BACKEND.find(one), BACKEND.is_own(one)) for one in processors if BACKEND.is_in(one)]
+    chosen = [(one, backend, own) for one, backend, own in chosen if "flex" not in str(backend)]
     try:
         for processor, _, _ in chosen:
             BACKEND.write(processor, NATIVE)

@@ -27,6 +27,7 @@ def open_pipeline(
     files: Sequence[NamedFile],
     quantize: str | None,
     notes: list[str],
+    known: bool = True,
 ) -> Any:
     """Open a pipeline by its name.
 
@@ -37,6 +38,7 @@ def open_pipeline(
         files: parts that are opened from single files instead.
         quantize: see ``quantisation``.
         notes: receives a sentence on weights that were not used.
+        known: refuse a model of an unknown family; False opens it, to trace it.
 
     Raises:
         UsageError: there is no such model, or it is of an unknown family.
@@ -49,7 +51,7 @@ def open_pipeline(
     precision = _natural_dtype(device, tiny) if dtype is None else dtype
     try:
         with _without_remarks(tiny):
-            kind, index = _check_index(where)
+            kind, index = _read_index(where, known)
             parts, unused = open_parts(files, where, index, precision)
             notes += unused
             more = parts | quantisation(quantize, index, parts)
@@ -81,7 +83,7 @@ def _find(model: str | Path) -> str:
     )
 
 
-def _check_index(where: str) -> tuple[Any, dict[str, Any]]:
+def _read_index(where: str, known: bool) -> tuple[Any, dict[str, Any]]:
     """Refuse a model of an unknown family by its index alone, before any weights are read or downloaded.
 
     Returns:
@@ -95,7 +97,8 @@ def _check_index(where: str) -> tuple[Any, dict[str, Any]]:
     pipeline = getattr(diffusers, name, None) if isinstance(name, str) else None
     if not isinstance(pipeline, type):  # anything else is for diffusers to judge
         return diffusers.DiffusionPipeline, index
-    check_index(pipeline, index)
+    if known:
+        check_index(pipeline, index)
     return pipeline, index
 
 

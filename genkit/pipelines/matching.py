@@ -97,5 +97,5 @@ def _unknown(pipeline: type, kinds: Mapping[str, type], known: Mapping[str, Mode
     what = f"its {' and its '.join(found)}" if found else "it has no denoising model"
     return (
         f"nothing is known of {pipeline.__name__} ({what}); `genkit models` lists what is, and genkit.register adds "
-        f"{missing} for others"
+        f"{missing} for others, most of which genkit.trace(pipe), or `genkit trace MODEL`, finds out"
     )

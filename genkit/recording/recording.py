@@ -38,6 +38,8 @@ class Recording:
     pipe: Any
     arguments: Arguments
     """Arguments of the call."""
+    drawn_from: Tensor | None = None
+    """State of the caller's generator before the run; None: there was none, or several."""
     first: dict[str, FirstForward] = field(default_factory=dict)
     """The first forward of each denoising model, by component."""
     turns: list[Turn] = field(default_factory=list)
@@ -69,7 +71,9 @@ def record(pipe: Any, **arguments: Any) -> Recording:
     Raises:
         Exception: whatever the pipeline raises.
     """
-    recording = Recording(pipe=pipe, arguments=arguments)
+    generator = arguments.get("generator")
+    state = generator.get_state() if isinstance(generator, torch.Generator) else None
+    recording = Recording(pipe=pipe, arguments=arguments, drawn_from=state)
     with ExitStack() as stack:
         stack.enter_context(random_state_kept())
         stack.enter_context(_solvers(pipe, recording))

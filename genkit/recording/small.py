@@ -18,10 +18,15 @@ SPATIAL = ("vae_scale_factor_spatial", "vae_spatial_compression_ratio", "vae_spa
 """Attributes of pipelines that say how many pixels a latent is wide."""
 TEMPORAL = ("vae_scale_factor_temporal", "vae_temporal_compression_ratio", "vae_temporal_scale_factor")
 """Attributes of pipelines that say how many frames a latent frame spans."""
+SCALES = (1, 2, 4)
+"""Multiples of the smallest height and width that are tried, because some models make latents smaller inside."""
+GUIDANCE = 3.0
+SCALED = ("guidance_scale", "true_cfg_scale")
+"""Arguments with the strength of guidance, so that all of its branches run."""
 LENGTHS = ("num_frames", "frames", "video_length", "segment_frame_length")
 """Arguments that pipelines call the number of frames."""
-WITHOUT_TIME = 8
-"""Frames that are asked for where none is left out in the latents."""
+WITHOUT_TIME = 7
+"""Frames that are asked for where none is left out in the latents; the number of channels is rarely odd."""
 
 
 def record_small(pipe: Any, **given: Any) -> Recording:
@@ -57,11 +62,22 @@ def _check(pipe: Any, given: Mapping[str, Any]) -> None:
         raise UsageError("this pipeline has plug-ins, which would be traced with it; remove() them first")
     if not denoisers(pipe):
         raise UsageError(f"{type(pipe).__name__} has no model that takes a timestep, so there is nothing to trace")
-    unknown = sorted(set(given) - set(parameters_of(pipe)))
-    if unknown:
+    takes = parameters_of(pipe)
+    unknown = sorted(set(given) - set(takes))
+    if unknown and Parameter.VAR_KEYWORD not in {one.kind for one in takes.values()}:
+        raise UsageError(f"{unknown[0]}: {type(pipe).__name__} does not take it; it takes {', '.join(takes)}")
+    missing = [name for name in required(takes) if name not in next(small_calls(pipe, given))]
+    if missing:
         raise UsageError(
-            f"{unknown[0]}: {type(pipe).__name__} does not take it; it takes {', '.join(parameters_of(pipe))}"
+            f"{type(pipe).__name__} cannot be run without {missing[0]}, and nothing is known of that; give it, as in "
+            f"genkit.trace(pipe, {missing[0]}=...)"
         )
+
+
+def required(takes: Mapping[str, Parameter]) -> list[str]:
+    """Return the names of parameters that have no default."""
+    several = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+    return [name for name, one in takes.items() if one.default is Parameter.empty and one.kind not in several]
 
 
 def parameters_of(pipe: Any) -> dict[str, Parameter]:
@@ -70,16 +86,24 @@ def parameters_of(pipe: Any) -> dict[str, Parameter]:
 
 
 def small_calls(pipe: Any, given: Mapping[str, Any]) -> Iterator[Arguments]:
-    """Yield arguments to try, the smallest and fewest first; those given are in all of them."""
+    """Yield arguments to try, the smallest and fewest first; those given are in all of them.
+
+    At last length or size are left to the pipeline, because some models have positions for one length or size alone.
+    """
     takes, tried = parameters_of(pipe), list[tuple[str, ...]]()
-    required = [name for name, one in takes.items() if one.default is Parameter.empty and _is_seen(name)]
-    for optional in ((), ("image",), ("video",), ("image", "last_image")):
-        inputs = tuple(dict.fromkeys([*required, *(name for name in optional if name in takes)]))
+    seen = list(filter(is_seen, required(takes)))
+    for optional in ((), ("image",), ("video",), ("control_video",)):
+        inputs = tuple(dict.fromkeys([*seen, *(name for name in optional if name in takes)]))
         if inputs in tried:
             continue
         tried.append(inputs)
-        for scale in (1, 2):
+        for scale in SCALES:
             yield _arguments(pipe, takes, inputs, scale, given)
+        smallest = _arguments(pipe, takes, inputs, SCALES[0], given)
+        for names in (LENGTHS, ("height", "width")):
+            fewer = {name: value for name, value in smallest.items() if name not in names or name in given}
+            if len(fewer) < len(smallest) and inputs == tried[0]:
+                yield fewer
 
 
 def _arguments(pipe: Any, takes: Any, inputs: tuple[str, ...], scale: int, given: Mapping[str, Any]) -> Arguments:
@@ -96,6 +120,7 @@ def _arguments(pipe: Any, takes: Any, inputs: tuple[str, ...], scale: int, given
         "seed": 0,
         "output_type": "latent",
     } | dict.fromkeys(LENGTHS, frames)
+    chosen |= {name: GUIDANCE for name in SCALED if _is_off(takes.get(name))}
     seen = {name: _film(frames, height, width) if "video" in name else _picture(height, width) for name in inputs}
     return {name: value for name, value in (chosen | seen).items() if name in takes} | dict(given)
 
@@ -122,7 +147,13 @@ def _number(pipe: Any, names: tuple[str, ...]) -> int | None:
     return next((value for value in found if isinstance(value, int) and value > 0), None)
 
 
-def _is_seen(name: str) -> bool:
+def _is_off(parameter: Parameter | None) -> bool:
+    """Whether guidance is off by default."""
+    return parameter is not None and isinstance(parameter.default, int | float) and parameter.default <= 1
+
+
+def is_seen(name: str) -> bool:
+    """Return True if the name of an argument says that it is an image or a video."""
     return "image" in name or "video" in name
 
 

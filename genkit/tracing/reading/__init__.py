@@ -1,0 +1,1 @@
+"""Read from experiments with single forwards of a model what its attention sees."""
