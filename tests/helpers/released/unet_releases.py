@@ -12,7 +12,7 @@ SVD: dict[str, Any] = {
 OF_UNET: dict[str, Any] = {"component": "unet", "heads": None}
 OF_SVD: dict[str, Any] = OF_UNET | {
     "pipeline": "StableVideoDiffusionPipeline", "model": "UNetSpatioTemporalConditionModel", "strides": (1, 8),
-    "fps": 7, "layers": {"temporal": 16, "spatial": 16, "cross": 16}, "billions": 1.52,
+    "fps": 7, "layers": {"temporal": 16, "spatial": 16, "cross": 16},
 }  # fmt: skip
 
 UNETS = (
