@@ -4,6 +4,7 @@ A pipeline's arguments are numbers and texts, which a recipe stores; tensors, im
 and named in the recipe by hash or name; and a few that genkit sets itself, which are refused.
 """
 
+import dataclasses
 import hashlib
 import math
 from collections.abc import Callable, Mapping
@@ -145,6 +146,9 @@ def to_json(name: str, value: Any) -> Any:
         return f"{IMAGE} {value.mode} {value.width}x{value.height} sha256:{hashlib.sha256(value.tobytes()).hexdigest()}"
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
         return {key: to_json(f"{name}[{key!r}]", item) for key, item in value.items()}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):  # diffusers' conditions, with their images
+        held = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        return {key: to_json(f"{name}.{key}", item) for key, item in held.items() if item is not None}
     if isinstance(value, list | tuple):
         return [to_json(f"{name}[{place}]", item) for place, item in enumerate(value)]
     if callable(value) and not isinstance(value, type):

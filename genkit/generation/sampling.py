@@ -36,7 +36,7 @@ from genkit.generation.prompts import as_argument, check_texts, note_unknown_wor
 from genkit.generation.receipts.where import where
 from genkit.generation.sentinels import check_decoded, notes_on
 from genkit.generation.watch import Watch
-from genkit.inputs.arguments import as_arguments, check_steps_left
+from genkit.inputs.arguments import as_arguments, steps_left
 from genkit.inputs.given import Given, read_given, split
 from genkit.inputs.length import Clips, clips_of, cut_to, length_of, takes_length
 from genkit.opening.stated import request_of
@@ -66,11 +66,13 @@ def sample(
     given = read_given(pipe, context.card, words, asked, notes.append)
     fps = check_rate(_usual_rate(context.card, given) if fps is None else fps)
     clips, length, rest = _lengths(context, given, asked, fps, notes)
-    arguments = _arguments(context, rest | as_argument(context, prompt, asked, events) | _frame_rate(pipe, fps), length)
+    arguments = _arguments(
+        context, rest | as_argument(context, prompt, asked, events) | _own(pipe, fps, number), length
+    )
     named = {name: to_json(name, value) for name, value in (asked | arguments).items()}
     arguments |= as_arguments(pipe, context.card, given, clips, arguments, notes)
     steps = arguments.get("num_inference_steps") or default_of(pipe, "num_inference_steps")
-    check_steps_left(pipe, arguments, steps)
+    left = steps_left(pipe, arguments, steps)
     run = context.begin_run(fps)
     run.events = events
     for note in notes:
@@ -85,7 +87,7 @@ def sample(
     seconds = _seconds(watch, time.perf_counter())
     frames = output.frames[0]
     check_decoded(pipe.vae, frames, watch.infinite)
-    _note_what_differs(run, watch, arguments, output.frames)
+    _note_what_differs(run, watch, arguments, output.frames, left)
     receipt = Receipt(
         **where(pipe, context.card, context.session),
         seed=number,
@@ -94,7 +96,7 @@ def sample(
         height=frames.shape[1],
         width=frames.shape[2],
         fps=fps,
-        arguments={name: value for name, value in named.items() if name not in ("prompt", "num_frames")}
+        arguments={name: value for name, value in named.items() if name not in ("prompt", "num_frames", "seed")}
         | given.records(),
         plugins=tuple(text_of(plugin) for plugin in context.plugins),
         attention=Attention.from_run(run),
@@ -174,14 +176,17 @@ def _note_what_is_known(context: Context, prompt: Any, arguments: dict[str, Any]
             run.note(f"{name}: {to_json(name, arguments[name])} ran after each step, and its code is not in the recipe")
 
 
-def _note_what_differs(run: RunRecord, watch: Watch, arguments: dict[str, Any], videos: Any) -> None:
-    """Note after the run what only the result shows."""
+def _note_what_differs(run: RunRecord, watch: Watch, arguments: dict[str, Any], videos: Any, left: int | None) -> None:
+    """Note after the run what only the result shows.
+
+    ``left``: steps of a run that begins in the middle of the schedule; None runs all of them.
+    """
     made, asked = len(videos[0]), arguments.get("num_frames")
     if asked not in (None, made):
         run.note(f"{asked} frames were asked for and the pipeline made {made}")
     if len(videos) > 1:
         run.note(f"the pipeline made {len(videos)} videos, and the first is returned; generate_many makes several")
-    if watch.steps < watch.total:
+    if watch.steps < (left or watch.total):
         run.note(f"the run was ended after step {watch.steps} of {watch.total}, so the video is unfinished")
     for note in notes_on(videos[0]):
         run.note(note)
@@ -229,9 +234,10 @@ def _further(context: Context, arguments: dict[str, Any]) -> str:
     return ", ".join(f"{name}={quote(value)}" for name, value in arguments.items() if name not in usual)
 
 
-def _frame_rate(pipe: Any, fps: float) -> dict[str, Any]:
-    """Return the frame rate for LTX, which takes it as an argument and derives time from it."""
-    return {"frame_rate": fps} if "frame_rate" in inspect.signature(type(pipe).__call__).parameters else {}
+def _own(pipe: Any, fps: float, seed: int) -> dict[str, Any]:
+    """Return the frame rate for LTX, which derives time from it, and the seed where windows draw from it again."""
+    taken = inspect.signature(type(pipe).__call__).parameters
+    return {name: value for name, value in (("frame_rate", fps), ("seed", seed)) if name in taken}
 
 
 def _seconds(watch: Watch, ended: float) -> Seconds:

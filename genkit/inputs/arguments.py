@@ -5,7 +5,7 @@ from typing import Any
 
 from genkit.attention.facts.card import Card
 from genkit.attention.facts.inputs import Input
-from genkit.checks.arguments import arguments_of
+from genkit.checks.arguments import arguments_of, default_of
 from genkit.checks.latents import size_of
 from genkit.errors import UsageError
 from genkit.inputs.fitting import fit, nearest_size, sentence
@@ -50,19 +50,21 @@ def as_arguments(
     return found
 
 
-def check_steps_left(pipe: Any, arguments: Mapping[str, Any], steps: Any) -> None:
-    """Refuse a strength that leaves no step, where a call begins in the middle of the schedule.
+def steps_left(pipe: Any, arguments: Mapping[str, Any], steps: Any) -> int | None:
+    """Return the steps of a call that begins in the middle of the schedule, by its strength; None runs all of them.
 
     Raises:
-        UsageError: there would be none.
+        UsageError: the strength leaves none.
     """
-    value = arguments.get("strength")
-    if not (isinstance(value, float) and isinstance(steps, int) and hasattr(pipe, "get_timesteps")):
-        return
-    if int(steps * value) < 1:
+    value = arguments.get("strength", default_of(pipe, "strength"))
+    if not (isinstance(value, int | float) and isinstance(steps, int) and hasattr(pipe, "get_timesteps")):
+        return None
+    left = int(steps * value)
+    if left < 1:
         raise UsageError(
             f"strength={value:g} of {steps} steps leaves none; give strength={1 / steps:.2g} or more, or more steps"
         )
+    return left
 
 
 def _is_shared(card: Card, known: Input) -> bool:

@@ -18,7 +18,8 @@ def frames_of(name: str, value: Any, note: Callable[[str], None]) -> list[Any]:
     Args:
         name: the input, for messages.
         value: ``[H, W]``, ``[H, W, C]`` or ``[C, H, W]``; for a video ``[T, H, W]``, ``[T, H, W, C]`` or
-            ``[T, C, H, W]``; with one more axis of 1 in front. Numbers of 8 or 16 bits, or floating point in [0, 1].
+            ``[T, C, H, W]`` or ``[C, T, H, W]``; with one more axis of 1 in front. Numbers of 8 or 16 bits, or floating
+            point in [0, 1]; also only 0 and 255.
         note: called with a sentence on numbers that were rounded.
 
     Raises:
@@ -60,6 +61,8 @@ def _eight_bits(name: str, numbers: Any, note: Callable[[str], None]) -> Any:
     low, high = float(numbers.min()), float(numbers.max())
     floating = np.issubdtype(numbers.dtype, np.floating)
     limit = 1.0 if floating else 65535.0 if numbers.dtype == np.uint16 else 255.0
+    if floating and high == 255 and np.isin(numbers, (0, 255)).all():
+        return numbers.astype(np.uint8)
     if low < 0 or high > limit + (ROUNDING if floating else 0):
         raise UsageError(f"{name} has numbers from {low:g} to {high:g}, {_fix(low, high, floating)}")
     exact = np.clip(numbers.astype(np.float64) * (255 / limit), 0, 255)
@@ -87,7 +90,7 @@ def _channels_last(name: str, numbers: Any) -> Any:
     if numbers.ndim in (2, 3):
         numbers = numbers[None]
     if numbers.ndim == 4 and numbers.shape[-1] not in CHANNELS:
-        numbers = np.moveaxis(numbers, 1, -1)
+        numbers = np.moveaxis(numbers, 1 if numbers.shape[1] in CHANNELS else 0, -1)
     if numbers.ndim not in (3, 4) or (numbers.ndim == 4 and numbers.shape[-1] not in CHANNELS) or 0 in numbers.shape:
         raise UsageError(
             f"{name} has shape {given}; an image is [height, width, 3] or [3, height, width], a video has one more "

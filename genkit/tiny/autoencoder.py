@@ -54,6 +54,12 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):
         self.center = nn.Parameter(torch.zeros(size))
         self.seam_decoder = SeamDecoder(z_dim, scale_factor_temporal, latents_std) if seams else None
 
+    @property
+    def temperal_downsample(self) -> list[bool]:
+        """Halvings of height and width, True where time is halved too, as ``WanVideoToVideoPipeline`` reads them."""
+        times, halvings = self.config.scale_factor_temporal, self.config.scale_factor_spatial
+        return [place < math.log2(times) for place in range(int(math.log2(halvings)))]
+
     def _patches(self, video: Tensor) -> Tensor:
         kt, ks = self.config.scale_factor_temporal, self.config.scale_factor_spatial
         video = torch.cat([video[:, :, :1].repeat(1, 1, kt - 1, 1, 1), video], dim=2)

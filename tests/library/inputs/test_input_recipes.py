@@ -111,6 +111,19 @@ def test_an_array_is_named_by_its_form(tmp_path: Path) -> None:
     assert Request.model_validate(paths.request).video == paths.request["video"]
 
 
+def test_conditions_of_diffusers_are_named_in_the_recipe() -> None:
+    small = SMALL["LTXConditionPipeline-places"]
+    pipe = small.build()
+    given = {key: value for key, value in small.call.items() if key != "output_type"}
+    plain = np.asarray(pipe(**small.arguments(7, output_type="np")).frames[0])
+    with genkit.apply(pipe) as handle:
+        video = handle.generate(seed=7, fps=25, conditions=small.inputs["conditions"](), **given)
+    assert np.array_equal(video.frames, plain)
+    first, later = video.request["options"]["conditions"]
+    assert first["image"].startswith("image RGB 128x96 sha256:") and first["frame_index"] == 0
+    assert len(later["video"]) == 9 and later["strength"] == 0.5
+
+
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "an array": ({"image": np.zeros((4, 4, 3))}, "must be the path of a file; images and arrays go to Handle.generate"),
     "a number": ({"image": 5}, "image=5 must be the path of a file"),

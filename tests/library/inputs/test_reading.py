@@ -42,13 +42,16 @@ def test_an_image_is_the_same_in_every_form(form: str) -> None:
     assert np.array_equal(frame, RGB) and notes == []
 
 
-@pytest.mark.parametrize("form", ["frames first", "channels first", "torch", "with a batch", "list", "list of arrays"])
+@pytest.mark.parametrize(
+    "form", ["frames first", "channels second", "channels first", "torch", "with a batch", "list", "list of arrays"]
+)
 def test_a_video_is_the_same_in_every_form(form: str) -> None:
     images = film(5)()
     video = np.stack([np.asarray(frame) for frame in images])
     forms = {
         "frames first": video,
-        "channels first": np.moveaxis(video, -1, 1),
+        "channels second": np.moveaxis(video, -1, 1),
+        "channels first": np.moveaxis(video, -1, 0)[None],
         "torch": torch.from_numpy(video).permute(0, 3, 1, 2) / 255,
         "with a batch": video[None],
         "list": images,
@@ -63,6 +66,8 @@ def test_greys_of_one_axis_less_are_a_video_of_masks() -> None:
     masks[:, :, 32:] = True
     found, _ = frames_of(masks, "mask")
     assert len(found) == 5 and np.array_equal(found[2][..., 0], masks[2] * np.uint8(255))
+    same, notes = frames_of(masks[None, None] * 255.0, "mask")
+    assert np.array_equal(np.stack(same), np.stack(found)) and notes == []
 
 
 WRONG: dict[str, tuple[Any, str]] = {
