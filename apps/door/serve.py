@@ -22,7 +22,7 @@ LARGEST_UPLOAD = "64mb"
 UNITS = {"kb": 2**10, "mb": 2**20, "gb": 2**30}
 AROUND = 2**16
 """Bytes that a form adds around a file."""
-UPLOADS_TOGETHER, UPLOADS_AT_ONCE, UPLOAD_KEPT = 8, 3, 600.0
+UPLOADS_TOGETHER, UPLOADS_AT_ONCE, UPLOAD_KEPT = 8, 3, 1800.0
 """Uploads that may be stored, those that may arrive concurrently, and seconds that one is kept."""
 LAST_PORT = 65535
 TABS = 400
@@ -150,6 +150,7 @@ def _application(store: Store, keeper: Keeper, accounts: list[tuple[str, str]] |
     add_files(app, store, who)
     page = build(store, lambda: keeper.alive, account).queue(max_size=WAITING_EVENTS, api_open=False)
     page.state_session_capacity = TABS
+    page.has_launched = True  # until it is, Gradio copies any path of this machine that is sent in place of an upload
     gr.mount_gradio_app(
         app, page, "/", auth=accounts, allowed_paths=[], blocked_paths=[str(store.folder)],
         max_file_size=LARGEST_UPLOAD, show_error=False, enable_monitoring=False, run_history=False, ssr_mode=False,

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from genkit.apps.jobs.files import Files
+from genkit.apps.jobs.inputs import Inputs
 from genkit.apps.jobs.private import hold_lock, private_file
 from genkit.apps.jobs.rows import COLUMNS, OWNER, TABLE, insert
 from genkit.errors import GenkitError, UsageError
@@ -53,6 +54,7 @@ class Database:
         self.folder = folder.absolute()
         self.files = Files(self.folder)
         self.state, self.making = self.files.state, self.files.making
+        self.inputs = Inputs(self.state)
         try:
             self.files.prepare()
             with hold_lock(self.state / "opening.lock", wait=OPENING):

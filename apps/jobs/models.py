@@ -1,18 +1,42 @@
 """Models that the page offers, and the lengths each can make, without opening any of them."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 from genkit.errors import UsageError, nearest
 from genkit.pipelines.known import checkpoints
 from genkit.pipelines.pipeline_facts import Published
+from genkit.request import FILES, Request
 
 LONGEST = 8
 """Longest video of the page, in multiples of the model's training length."""
 
 
-FAMILIES = frozenset({
-    *("tiny", "wan", "wan2.2", "wan2.2-5b", "hunyuanvideo", "cogvideox", "cogvideox1.5", "ltx", "mochi"),
-    *("animatediff", "text-to-video-sd"),
-})  # fmt: skip
-"""Families that make a video of a prompt alone, which is all that the page takes."""
+@dataclass(frozen=True)
+class Offer:
+    """What a family on the page takes besides the prompt, by genkit's words."""
+
+    needs: tuple[str, ...] = ()
+    """Images and videos without which it makes nothing."""
+    may: tuple[str, ...] = ()
+    """Images and videos that it takes as well."""
+
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """Everything that it takes."""
+        return self.needs + self.may
+
+
+FAMILIES: Mapping[str, Offer] = {
+    "tiny": Offer(), "wan": Offer(), "wan2.2": Offer(), "wan2.2-5b": Offer(), "hunyuanvideo": Offer(),
+    "cogvideox": Offer(), "cogvideox1.5": Offer(), "ltx": Offer(), "mochi": Offer(), "animatediff": Offer(),
+    "text-to-video-sd": Offer(), "wan-i2v": Offer(("image",)), "wan2.2-i2v": Offer(("image",), ("last_image",)),
+    "wan-flf2v": Offer(("image", "last_image")), "wan-vace": Offer((), ("video", "mask", "reference")),
+    "lucy-edit": Offer(("video",)), "hunyuanvideo-i2v": Offer(("image",)), "skyreels-v1": Offer(("image",)),
+    "skyreels-v2-i2v": Offer(("image",), ("last_image",)), "framepack": Offer(("image",), ("last_image",)),
+    "cogvideox-i2v": Offer(("image",)), "cogvideox1.5-i2v": Offer(("image",)),
+}  # fmt: skip
+"""Families on the page; all of them take a prompt."""
 
 
 def names() -> list[str]:
@@ -35,6 +59,23 @@ def card_of(model: str) -> Published:
     if model not in found:
         raise UsageError(f"the page does not offer the model {model!r}; {nearest(model, found)}")
     return found[model]
+
+
+def check_opening(request: Request) -> None:
+    """Refuse a request that opens other files than those of a model of the page: it may come from a foreign row.
+
+    Raises:
+        UsageError: the page does not offer the model, or the request names a file for it.
+    """
+    card_of(request.model)
+    for name in ("base", *FILES):
+        if getattr(request, name) is not None:
+            raise UsageError(f"the page does not set {name}; use `genkit generate` for it")
+
+
+def offer_of(model: str) -> Offer:
+    """Return what a model on the page takes; raise ``UsageError`` if the page does not offer it."""
+    return FAMILIES[card_of(model).family]
 
 
 def check_length(card: Published, frames: object) -> int:

@@ -45,19 +45,21 @@ class Store(Database):
 
     # Called by a page
 
-    def submit(self, request: Request, owner: str = "") -> Job:
+    def submit(self, request: Request, owner: str = "", source: Path | None = None) -> Job:
         """Append a job to the queue of its account.
 
         Args:
             owner: the account it belongs to; empty if no password is required.
+            source: the folder that contains the images and videos of the request; None if it has none.
 
         Raises:
-            UsageError: too many jobs of this account are waiting.
+            UsageError: too many jobs of this account are waiting, or an image or video cannot be used.
             GenkitError: it cannot be stored, for example because the disk is full.
         """
         name, now = secrets.token_hex(16), time.time()
-        job = NewJob(id=name, owner=owner, created=now, request=dump_request(request))
         try:
+            kept = request if source is None else self.inputs.keep(name, request, source)
+            job = NewJob(id=name, owner=owner, created=now, request=dump_request(kept))
             with self._transaction() as db:
                 query = "SELECT count(*) FROM jobs WHERE status IN ('queued', 'running') AND owner = ?"
                 waiting = db.execute(query, (owner,)).fetchone()[0]
@@ -68,6 +70,7 @@ class Store(Database):
                 insert(db, job, now)
         except BaseException as error:
             self.files.forget(name)
+            self.inputs.forget(name)
             if isinstance(error, OSError):
                 raise StoreError(self.explain(str(error.strerror))) from error
             raise
@@ -125,7 +128,23 @@ class Store(Database):
         """Return the path of a running job's preview, a WebP of the frames so far."""
         return self.making / f"{job.id}.webp"
 
+    def again(self, job: Job, owner: str = "") -> Job:
+        """Append a job with the request, images and videos of another; errors as in :meth:`submit`."""
+        return self.submit(job.request, owner, self.inputs.of(job.id))
+
     # Called by the worker
+
+    def ready(self, job: Job) -> Request:
+        """Return the request of a job with the paths of its images and videos.
+
+        Raises:
+            UsageError: one of them is not in the folder of the job.
+        """
+        return self.inputs.locate(job.id, job.request)
+
+    def prune(self) -> None:
+        """Remove the images and videos of jobs that are no longer listed."""
+        self.inputs.prune({row["id"] for row in self._read("SELECT id FROM jobs")})
 
     def claim(self) -> Job | None:
         """Take the next job in turn; None if none waits. Unreadable ones fail and are skipped."""

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from genkit.apps.jobs import models as page_models
 from genkit.apps.jobs.boot import has_rebooted, record_boot
+from genkit.apps.jobs.inputs import by_name
 from genkit.apps.jobs.preview import Preview
 from genkit.apps.jobs.private import hold_lock
 from genkit.apps.jobs.publishing import Cancelled, publish, reason_of
@@ -70,7 +71,7 @@ def make(request: Request, on_event: Callable[[Progress], None], models: Models)
     import genkit
     from genkit.making import check_request
 
-    page_models.card_of(request.model)
+    page_models.check_opening(request)
     check_request(request)
 
     on_event(Progress.begin("load"))
@@ -91,6 +92,7 @@ def work(
         _insist(store, lambda: store.reclaim(crashed=not has_rebooted(store.state)))
         record_boot(store.state)
         shutil.rmtree(store.making, ignore_errors=True)
+        _insist(store, store.prune)
         models = models or Models()
         if warm:
             with contextlib.suppress(Exception):  # a job that needs it will report the error
@@ -134,7 +136,8 @@ def _do(store: Store, job: Job, maker: Maker, models: Models) -> None:
             raise Cancelled
 
     try:
-        video = maker(job.request, on_event, models)
+        made = maker(store.ready(job), on_event, models)
+        video = replace(made, request=by_name(made.request))
         saving = replace(last, stage="save", preview=no_preview)
         on_event(saving)
         publish(video, store, job, lambda: on_event(saving))

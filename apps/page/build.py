@@ -9,7 +9,8 @@ import gradio as gr
 from genkit.apps.jobs import models
 from genkit.apps.jobs.store import Store
 from genkit.apps.page import form as page_form
-from genkit.apps.page.fields import Form, first_fields, other_fields
+from genkit.apps.page.fields import Form, first_fields, input_updates, other_fields
+from genkit.apps.page.inputs import FIELDS
 from genkit.apps.page.view import PARTS, View, request_of_file
 from genkit.errors import GenkitError
 
@@ -151,6 +152,8 @@ def _form_events(page: gr.Blocks, form: Form) -> None:
         lambda model: models.card_of(model).native_frames,
         form.fields["model"], form.fields["num_frames"], api_visibility="private", **QUIET,
     )  # fmt: skip
+    given = [form.fields[key] for key in (*FIELDS, "resize")]
+    form.fields["model"].change(input_updates, form.fields["model"], given, api_visibility="private", **QUIET)
 
 
 def _submit(view: View, form: Form, account: Any) -> Callable[..., list[Any]]:

@@ -7,8 +7,9 @@ import gradio as gr
 
 from genkit.apps.jobs import models
 from genkit.apps.page import form as page_form
-from genkit.apps.page import html, plugin_fields
+from genkit.apps.page import html, inputs, plugin_fields
 from genkit.errors import UsageError
+from genkit.inputs.words import RESIZES, WORDS
 from genkit.plugins import catalogue
 from genkit.request import Request
 
@@ -77,6 +78,28 @@ def first_fields(form: Form) -> None:
         frames = gr.Number(first["num_frames"], label="Frames", step=2, elem_id="num_frames", min_width=100)
         seed = gr.Textbox("", label="Seed", placeholder="drawn", max_length=20, elem_id="seed", min_width=100)
     form.add_row(model=model, num_frames=frames, seed=seed)
+    for key in inputs.FIELDS:
+        form.add(key, _file(key))
+    about = str(Request.model_fields["resize"].description)
+    form.add("resize", gr.Dropdown(list(RESIZES), label="Resize", info=about, elem_id="resize", visible=False))
+
+
+def input_updates(model: str) -> list[Any]:
+    """Return the updates that show the inputs that a model takes, and empty and hide the others."""
+    takes = models.offer_of(model).takes
+    shown = [key in takes for key in inputs.FIELDS] + [bool(takes)]
+    return [gr.update(visible=True) if there else gr.update(visible=False, value=None) for there in shown]
+
+
+def _file(key: str) -> Any:
+    form = WORDS[key].form
+    kinds = {"image": ["image"], "images": ["image"], "video": ["video", ".gif"], "mask": ["image", "video"]}[form]
+    about = WORDS[key].about.removesuffix(": a file.").removesuffix(".")
+    return gr.File(
+        label=f"{key.replace('_', ' ').capitalize()}: {about[0].lower()}{about[1:]}",
+        file_count="multiple" if form == "images" else "single",
+        file_types=kinds, type="filepath", elem_id=key, visible=False, height=120,
+    )  # fmt: skip
 
 
 def other_fields(form: Form) -> None:

@@ -7,8 +7,10 @@ from typing import Any
 
 from genkit.apps.jobs import models
 from genkit.apps.page import plugin_fields
+from genkit.apps.page.inputs import FIELDS, read_input, read_resize
 from genkit.checks.arguments import check_prompt, draw_seed
 from genkit.errors import UsageError
+from genkit.inputs.words import MEDIA
 from genkit.plugins import catalogue
 from genkit.plugins.contract import Plugin
 from genkit.plugins.prompts.timeline import Timeline
@@ -53,8 +55,8 @@ def check(values: Values) -> Checked:
     found, made = Checked(), {}
     plugins = _plugins(values, found)
     for key, read in READERS.items():
-        if key == "num_frames" and "model" in found.wrong:
-            continue  # the legal lengths depend on it
+        if key in ("num_frames", "resize", *FIELDS) and "model" in found.wrong:
+            continue  # legal lengths and inputs depend on it
         try:
             made[key] = read(values, key)
         except UsageError as error:
@@ -144,6 +146,8 @@ READERS: dict[str, Callable[[Values, str], Any]] = {
     "seed": _seed,
     "num_frames": _length,
     "negative_prompt": _text,
+    **dict.fromkeys(FIELDS, read_input),
+    "resize": read_resize,
 } | dict.fromkeys(NUMBERS, _number)
 """Reader of each field that does not depend on the plug-ins; None leaves it to the model."""
 
@@ -186,6 +190,7 @@ def defaults() -> dict[str, Any]:
     parameters = {entry.key: entry.default for name in ticks for entry in plugin_fields.fields(name)}
     numbers: dict[str, Any] = dict.fromkeys(NUMBERS)
     first = {"prompt": PROMPT, "negative_prompt": "", "model": "tiny", "seed": ""}
+    first |= dict.fromkeys((*FIELDS, "resize"))
     return first | {"num_frames": models.card_of("tiny").native_frames} | numbers | ticks | parameters
 
 
@@ -204,9 +209,11 @@ def settings(request: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     values["prompt"] = asked.prompt if isinstance(asked.prompt, str) else json.dumps(asked.prompt, ensure_ascii=False)
     values["seed"] = "" if asked.seed is None else str(asked.seed)
     values["num_frames"] = asked.num_frames or models.card_of(asked.model).native_frames
-    values |= {key: getattr(asked, key) for key in NUMBERS}
+    values |= {key: getattr(asked, key) for key in (*NUMBERS, "resize")}
     for text in asked.plugins:
         values |= plugin_fields.settings(text)
     left = [key for key in OPERATORS if getattr(asked, key)]
     left += [key for text in asked.plugins for key in plugin_fields.omitted_parameters(text)]
-    return values, [f"ignored, because the page does not set it: {', '.join(left)}"] if left else []
+    notes = [f"ignored, because the page does not set it: {', '.join(left)}"] if left else []
+    files = [key.replace("_", " ") for key in MEDIA if getattr(asked, key) is not None]
+    return values, notes + ([f"choose again, because files are not filled in: {', '.join(files)}"] if files else [])

@@ -12,6 +12,7 @@ from genkit.apps.jobs.files import is_file
 from genkit.apps.jobs.store import Job, Store, StoreError
 from genkit.apps.page import html
 from genkit.apps.page.files import may_see
+from genkit.apps.page.inputs import uploads
 from genkit.errors import GenkitError, UsageError
 
 MAX_SHOWN = 60
@@ -97,12 +98,12 @@ class View:
         return job.status == "done" and is_file(self.store.video(job))
 
     def submit(self, request: Any, who: str | None = None) -> str:
-        """Put a job into the queue, and return its name.
+        """Put a job into the queue with its uploaded files, and return its name.
 
         Raises:
             GenkitError: the store refused it.
         """
-        return self.store.submit(request, owner=who or "").id
+        return self.store.submit(request, who or "", uploads()).id
 
     def cancel(self, name: str, who: str | None = None) -> None:
         """Stop the watched job."""
@@ -112,7 +113,8 @@ class View:
     def rerun(self, name: str, who: str | None = None) -> tuple[Any, str]:
         """Submit the same request again; for a finished job, with the seed it had."""
         try:
-            return self.submit(self._request(name, who), who), ""
+            self._request(name, who)
+            return self.store.again(self.job(name, who), who or "").id, ""
         except GenkitError as error:
             return gr.skip(), html.paragraph("wrong", str(error), 'role="alert"')
 

@@ -231,13 +231,6 @@ def test_lengths_are_known_for_every_family() -> None:
     assert models.names()[0] == "tiny" and len(set(models.names())) == len(models.names())
 
 
-def test_the_page_offers_what_needs_a_prompt_alone() -> None:
-    assert {one.family for one in models.offered()} == models.FAMILIES
-    assert "Wan-AI/Wan2.1-T2V-1.3B-Diffusers" in models.names()
-    with pytest.raises(UsageError, match="the page does not offer the model 'Wan-AI/Wan2.1-I2V-14B-480P-Diffusers'"):
-        models.card_of("Wan-AI/Wan2.1-I2V-14B-480P-Diffusers")
-
-
 @pytest.mark.skipif(not TINY_WEIGHTS.exists(), reason="the embedded model's weights are not there")
 def test_the_embedded_models_lengths_are_those_of_its_autoencoder() -> None:
     from genkit.tiny.autoencoder import PatchAutoencoder

@@ -1,6 +1,7 @@
 """The page as it is served, with a real worker process whose maker is fake, and a client in the place of a browser."""
 
 import html
+import json
 import os
 import signal
 import sys
@@ -191,6 +192,64 @@ def test_settings_come_back_from_a_job_and_from_a_file(live: Live, tmp_path: Pat
     tab.client.predict(api_name="/rerun")
     tab.look("Done.")
     assert len(live.store.jobs()) == before + 1 and live.store.jobs()[0].request.seed == 42
+
+
+def test_an_image_goes_from_a_browser_to_the_worker_and_is_served_to_nobody(live: Live, tmp_path: Path) -> None:
+    from gradio_client import handle_file
+    from PIL import Image
+
+    Image.new("RGB", (64, 48), (90, 0, 0)).save(tmp_path / "mine.png")
+    tab, model = live.tab(), "Wan-AI/Wan2.1-I2V-14B-480P-Diffusers"
+    assert any("makes a video from a given image; choose one" in said for said in tab.make(model=model, num_frames=17))
+    tab.make(model=model, num_frames=17, image=handle_file(str(tmp_path / "mine.png")))
+    tab.look("Done.")
+    made = live.store.jobs("done")[0]
+    assert isinstance(made.request.image, dict) and made.request.image["file"] == "image.png"
+    copy = live.store.inputs.of(made.id) / "image.png"
+    assert copy.read_bytes() == (tmp_path / "mine.png").read_bytes()
+    for path in (copy, f".page/inputs/{made.id}/image.png"):
+        for way in ("gradio_api/file=", "file=", "", "video/"):
+            assert live.get(f"{way}{path}") in (403, 404), (way, path)
+    *values, said = tab.client.predict(api_name="/load_settings")
+    assert dict(zip(tab.keys, values, strict=True))["model"] == model and "choose again" in said
+    before = len(live.store.jobs())
+    tab.client.predict(api_name="/rerun")
+    tab.look("Done.")
+    assert len(live.store.jobs()) == before + 1 and live.store.jobs()[0].request.image == made.request.image
+
+
+@pytest.mark.parametrize("path", ["/etc/hostname", "{store}/.page/jobs.sqlite", "{tmp}/theirs.png"])
+def test_a_path_of_this_machine_is_not_an_upload(path: str, live: Live, tmp_path: Path) -> None:
+    """A client may send the path of any file in place of an upload; Gradio must not even copy it."""
+    (tmp_path / "theirs.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    there = Path(path.format(store=live.store.folder, tmp=tmp_path))
+    tab, before = live.tab(), live.store.jobs()
+    values = defaults() | {"model": "Wan-AI/Wan2.1-I2V-14B-480P-Diffusers", "num_frames": 17, "image": in_place(there)}
+    for name, data in (("make", [values[key] for key in tab.keys]), ("load_file", [in_place(there)])):
+        assert run(live, name, data) >= 400
+    assert live.store.jobs() == before
+    assert not list(Path(os.environ["GRADIO_TEMP_DIR"]).rglob(there.name)), "a copy of it is in the uploads"
+
+
+def test_settings_are_read_from_uploads_only(live: Live, tmp_path: Path) -> None:
+    film = Video(np.zeros((2, 16, 16, 3), np.uint8), 8.0, {"prompt": "secret"}).save(tmp_path / "film.mp4")
+    assert run(live, "load_file", [in_place(film)]) >= 400
+
+
+def in_place(path: Path) -> dict[str, Any]:
+    """What a browser sends of an uploaded file, with another path."""
+    return {"path": str(path), "meta": {"_type": "gradio.FileData"}}
+
+
+def run(live: Live, name: str, data: list[Any]) -> int:
+    """The status of the answer to a call of the page by a program."""
+    address, body = f"{live.page.local_url}gradio_api/run/{name}", json.dumps({"data": data}).encode()
+    try:
+        sent = urllib.request.Request(address, body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(sent, timeout=120) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
 
 
 def test_nothing_else_is_served(live: Live) -> None:
