@@ -22,6 +22,7 @@ _EXPORTS = {
     "Conformance": "genkit.conformance.report",
     "ModelFacts": "genkit.attention.facts.model_facts",
     "PipelineFacts": "genkit.pipelines.pipeline_facts",
+    "Input": "genkit.attention.facts.inputs",
     "Published": "genkit.pipelines.pipeline_facts",
     "trace": "genkit.tracing.trace",
     "Trace": "genkit.tracing.trace",

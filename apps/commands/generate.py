@@ -19,6 +19,8 @@ from genkit.checks.takes import takes_of
 from genkit.checks.values import whole
 from genkit.errors import GenkitError, UsageError
 from genkit.files.whole import check_writable
+from genkit.inputs.record import FILE
+from genkit.inputs.words import MEDIA
 from genkit.making import check_request
 from genkit.record.receipt import Receipt
 from genkit.record.visible import visible
@@ -57,6 +59,8 @@ def produce(
     whole("--num-videos", number)
     folder = FOLDER if output is None else output if output.is_dir() else None
     targets = _targets(output if folder is None else None, folder, number)
+    for source in paths_of(request):
+        check_not_source(output, source)
     for note in notes:
         print(visible(f"genkit: {note}"), file=sys.stderr)
     for video, target in zip(_videos(request, number), targets, strict=True):
@@ -108,6 +112,13 @@ def check_not_source(output: Path | None, source: Path) -> None:
     """Raise ``UsageError`` if a video would overwrite the file it is made from."""
     if output is not None and output.is_file() and source.exists() and output.samefile(source):
         raise UsageError(f"{str(output)!r} is the video being read; give --output another name, so that both are kept")
+
+
+def paths_of(request: Request) -> list[Path]:
+    """Return the files of images and videos that a request names."""
+    given = [value for name in MEDIA if (value := getattr(request, name)) is not None]
+    each = [one for value in given for one in (value if isinstance(value, list) else [value])]
+    return [Path(one[FILE] if isinstance(one, dict) else one) for one in each if isinstance(one, str) or FILE in one]
 
 
 def _add_notes(video: Video, notes: Sequence[str]) -> Video:

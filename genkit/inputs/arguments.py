@@ -72,7 +72,7 @@ def _is_shared(card: Card, known: Input) -> bool:
 
 
 def _in_form(known: Input, frames: list[Any]) -> Any:
-    if known.form == "image":
+    if known.form in ("image", "audio"):
         return frames[0]
     return black_and_white(frames) if known.form == "mask" else frames
 
@@ -88,6 +88,8 @@ def _sized(
 ) -> list[Any]:
     """Return frames in the size that the call needs, with a note on what that changed."""
     known, how = card.takes[name], check_resize(given.resize)
+    if known.form == "audio":
+        return frames
     if known.form == "mask":
         note_grey(name, frames, notes.append)
     size = _size_for(pipe, card, known, frames[0], arguments)

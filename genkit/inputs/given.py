@@ -7,7 +7,7 @@ from typing import Any
 from genkit.attention.facts.card import Card
 from genkit.checks.values import quote
 from genkit.errors import UsageError
-from genkit.inputs.reading import Media, Note, one_image, read, several_frames
+from genkit.inputs.reading import Media, Note, one_image, read, read_sound, several_frames
 from genkit.inputs.record import flag_of
 from genkit.inputs.values import check_strength, check_words
 from genkit.inputs.words import MEDIA, OF_ARGUMENT, WORDS, Resize
@@ -83,7 +83,10 @@ def read_given(pipe: Any, card: Card, words: Mapping[str, Any], others: Mapping[
 
 
 def _read(card: Card, name: str, value: Any, note: Note) -> Media:
-    form, found = card.takes[name].form, read(name, value, note)
+    form = card.takes[name].form
+    if form == "audio":
+        return read_sound(name, value)
+    found = read(name, value, note)
     if form == "image":
         one_image(name, found)
     if form == "video":

@@ -67,7 +67,7 @@ def cut_to(pipe: Any, card: Card, clips: Clips, frames: int | None, notes: list[
     found = dict(clips)
     for name, clip in clips.items():
         known = card.takes[name]
-        if known.form == "image" or (frames is None and not known.stepped):
+        if known.form in ("image", "audio") or (frames is None and not known.stepped):
             continue
         if _repeats(card, name, clip):
             notes.append(f"{name} is one image, and was used for all {frames} frames")

@@ -61,6 +61,21 @@ def read(name: str, value: Any, note: Note) -> Media:
     raise UsageError(f"{name}={quote(value)} must be a path, an array, a PIL image, a Video or a list of those")
 
 
+def read_sound(name: str, value: Any) -> Media:
+    """Return a sound as the pipeline takes it: the path of a file, or an array as it is.
+
+    Raises:
+        UsageError: there is no such file, or it is neither a path nor an array.
+    """
+    if is_tensor(value):
+        record = record_of_bytes(arrays.describe(value), [arrays.bytes_of(value)])
+        return Media([value], None, record, False)
+    if not isinstance(value, str | Path | dict):
+        raise UsageError(f"{name}={quote(value)} must be a path or an array")
+    path = path_of(name, value)
+    return Media([str(path)], None, {FILE: str(path), DIGEST: digest_of(path)}, False)
+
+
 def _of_list(name: str, values: Any, note: Note) -> Media:
     if not values:
         raise UsageError(f"{name} is an empty list; give at least one image")
@@ -120,7 +135,7 @@ def _film(name: str, path: Path) -> Any:
     try:
         return read_film(path)
     except UsageError as error:
-        raise UsageError(f"{name}={str(path)!r} is neither an image nor a video that can be read: {error}") from error
+        raise UsageError(f"{name}={str(path)!r} cannot be read as an image or a video: {error}") from error
 
 
 def _pictures(image: Any) -> Iterator[Any]:

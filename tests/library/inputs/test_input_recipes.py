@@ -172,3 +172,11 @@ def test_a_stranger_names_files_of_this_machine_with_a_digest_only(record: Any) 
 def test_a_model_without_an_input_says_so_on_the_command_line(cat: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["generate", "a red circle", "--image", str(cat)]) == 2
     assert "WanPipeline takes no image; WanImageToVideoPipeline" in said(capsys)
+
+
+def test_a_video_that_is_read_is_not_overwritten(cat: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frames = np.stack([np.asarray(frame) for frame in film(5)()])
+    before = genkit.Video(frames, 8.0).save("clip.mp4").read_bytes()
+    assert main(["generate", "a red circle", "--video", "clip.mp4", "-o", "clip.mp4"]) == 2
+    assert "is the video being read; give --output another name" in said(capsys)
+    assert Path("clip.mp4").read_bytes() == before

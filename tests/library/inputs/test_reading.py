@@ -165,7 +165,7 @@ def test_a_damaged_image_and_a_text_are_named(tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("no picture")
     with pytest.raises(genkit.UsageError, match=r"half.png' is a damaged image"):
         read("image", str(tmp_path / "half.png"), print)
-    with pytest.raises(genkit.UsageError, match=r"text.png' is neither an image nor a video"):
+    with pytest.raises(genkit.UsageError, match=r"text.png' cannot be read as an image or a video"):
         read("image", str(tmp_path / "text.png"), print)
 
 

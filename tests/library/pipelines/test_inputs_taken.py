@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import diffusers
@@ -11,7 +12,12 @@ from small_pipelines import SMALL, class_of
 from small_pipelines.parts import film, mask_film, picture
 
 import genkit
+from genkit.inputs.arguments import as_arguments
+from genkit.inputs.given import read_given
+from genkit.inputs.length import clips_of
 from genkit.inputs.words import MEDIA, WORDS
+from genkit.pipelines.inputs import inputs_of
+from genkit.pipelines.matching import card_of
 
 TAKES: dict[str, str] = {
     "AnimateDiffControlNetPipeline": "control",
@@ -158,8 +164,35 @@ def test_what_a_pipeline_does_not_take_is_refused_with_those_that_do(word: str) 
 
 def test_every_class_of_diffusers_with_an_input_is_in_the_table() -> None:
     """The words of the call alone, read from each class, so that a renamed argument shows here."""
-    from genkit.pipelines.inputs import inputs_of
-
     for cls in ACCEPTED:
         derived = set(inputs_of(getattr(diffusers, cls), {}, ()))
         assert derived <= set(TAKES.get(cls, "").split()), cls
+
+
+class Renamed(diffusers.WanPipeline):
+    """Somebody's pipeline, with inputs under names of its own and a sound."""
+
+    def __call__(self, prompt: Any, first: Any = None, audio: Any = None, num_frames: int = 17, **others: Any) -> Any:
+        raise NotImplementedError
+
+
+def test_a_subclass_and_a_third_partys_pipeline_take_what_their_call_and_facts_say(
+    tmp_path: Any,
+) -> None:
+    class Mine(diffusers.WanImageToVideoPipeline):
+        pass
+
+    pipe = SMALL["WanImageToVideoPipeline"].build()
+    with genkit.apply(Mine(**pipe.components)) as handle:
+        assert sorted(handle.card.takes) == ["image", "last_image"]
+    first = genkit.Input(argument="first", form="image", required=True)
+    found = inputs_of(Renamed, {"image": first, "mask": genkit.Input(argument="absent", form="mask")}, ())
+    assert found == {"image": first, "audio": genkit.Input(argument="audio", form="audio")}
+    sound = tmp_path / "sound.wav"
+    sound.write_bytes(b"RIFF")
+    known = replace(card_of(SMALL["WanPipeline"].build()), takes=found)
+    given = read_given(pipe, known, {"image": picture(64, 48), "audio": sound}, {}, print)
+    clips = clips_of(given, 8.0, [])
+    made = as_arguments(pipe, known, given, clips, {"height": 48, "width": 64, "num_frames": 17}, [])
+    assert made["first"].size == (64, 48) and made["audio"] == str(sound)
+    assert given.records()["audio"]["file"] == str(sound)
