@@ -143,6 +143,12 @@ CROSS_ATTENTION = Attribute(
 )
 EXECUTION_DEVICE = Attribute(name="_execution_device", of="a pipeline", reason="is the device of a run, also offloaded")
 SOURCE = Attribute(name="_name_or_path", of="the configuration of a pipeline", reason="names the model in a receipt")
+BLOCKS = Attribute(
+    name="_blocks", of="a modular pipeline", reason="its call runs them; the public ``blocks`` are a copy of them"
+)
+MODULAR_SOURCE = Attribute(
+    name="_pretrained_model_name_or_path", of="a modular pipeline", reason="names the model in a receipt"
+)
 DECODE = Attribute(name="_decode", of="an autoencoder", reason="is what every way of decoding goes through")
 STEP_INDEX = Attribute(name="_step_index", of="a scheduler", reason="counts turns where a turn is not a step")
 MODEL_OUTPUTS = Attribute(name="model_outputs", of="a UniPC scheduler", reason="has the clean latents of a preview")

@@ -58,7 +58,7 @@ def _facts_row(facts: PipelineFacts, published: Published) -> Row:
     model = facts_of_name(facts.models[0])
     assert model is not None, facts.models
     return {
-        "lengths": f"{published.frame_step}k + 1 frames",
+        "lengths": published.lengths.rule,
         "weights": {hub_id: _weights(published, hub_id) for hub_id in published.hub_ids},
         "defaults": dict(published.defaults),
         "model": facts.models[0],

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from genkit.attention.facts.lengths import Lengths
 from genkit.errors import UsageError, nearest
 from genkit.pipelines.known import checkpoints
 from genkit.pipelines.pipeline_facts import Published
@@ -86,27 +87,28 @@ def check_length(card: Published, frames: object) -> int:
     """
     if frames is None:
         return card.native_frames
-    step, longest = card.frame_step, LONGEST * (card.native_frames - 1) + 1
+    lengths, longest = card.lengths, LONGEST * (card.native_frames - 1) + 1
     if not isinstance(frames, (int, float)) or not 1 <= frames <= longest:
         raise UsageError(f"{_format(frames)} frames: the page makes 1 to {longest} frames with {card.title}")
-    if frames != int(frames) or (int(frames) - 1) % step:
-        near = min(longest, round((frames - 1) / step) * step + 1)
-        raise UsageError(f"{_format(frames)} frames: {card.title} makes {_rule(step)}; the nearest is {near}")
+    if frames != int(frames) or not lengths.allow(int(frames)):
+        near = min(longest, lengths.nearest(round(frames)))
+        raise UsageError(f"{_format(frames)} frames: {card.title} makes {_rule(lengths)}; the nearest is {near}")
     return int(frames)
 
 
 def length_hint(card: Published, frames: int, fps: float) -> str:
     """Describe a length in seconds, and list the nearest legal ones."""
-    step, native = card.frame_step, card.native_frames
-    others = ", ".join(str(native + step * k) for k in (-1, 0, 1, 2) if native + step * k > 0)
+    lengths, native = card.lengths, card.native_frames
+    near = (native + lengths.step * k for k in (-1, 0, 1, 2))
+    others = ", ".join(str(frames) for frames in near if frames > 0 and lengths.allow(frames))
     return (
         f"{frames} frames are {frames / fps:.1f} s at {fps:g} frames a second. "
-        f"In {card.title} a video has {_rule(step)} (..., {others}, ...); it was trained on {native}."
+        f"In {card.title} a video has {_rule(lengths)} (..., {others}, ...); it was trained on {native}."
     )
 
 
-def _rule(step: int) -> str:
-    return "any whole number of frames" if step == 1 else f"{step}k + 1 frames"
+def _rule(lengths: Lengths) -> str:
+    return "any whole number of frames" if lengths.step == 1 else lengths.rule
 
 
 def _format(number: object) -> str:

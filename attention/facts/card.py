@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any, Literal
 
 from genkit.attention.calls.call import Kind
 from genkit.attention.facts.inputs import Input
+from genkit.attention.facts.lengths import Lengths
 from genkit.attention.facts.model_facts import ModelFacts
 from genkit.attention.facts.positions import PositionFacts
 from genkit.attention.facts.volume import Arguments, patch_of, plain_model
@@ -35,8 +37,14 @@ class Traits:
     one_level: str | None = None
     """Reason that all frames of a forward share one noise level; None: as the models have it; on a card,
     where that is included already, each may have its own."""
+    spans: tuple[int, ...] = ()
+    """Pixel frames that each latent frame decodes to, in a cycle; empty: 1, and then the stride for all others."""
+    fixed_rate: bool = False
+    """True if a model makes videos of its own frame rate alone."""
     ascending_sigmas: bool = False
     """True if the scheduler's sigmas rise from 0 to 1 as the noise decreases."""
+    last_timestep: float | None = None
+    """Timestep of the finished video; None: 0, or the largest where ``ascending_sigmas``."""
     given_frames: int = 0
     """First latent frames that a pipeline gives instead of noise; a noise plan leaves them."""
     given: str | None = None
@@ -67,6 +75,8 @@ class Card(Traits):
     """Pixel frames per second of those clips; None: not known."""
     frame_multiple: int | None = None
     """Legal lengths are k times this plus 1 pixel frames; None: k times the pixel frames per latent frame plus 1."""
+    own_lengths: Lengths | None = None
+    """Legal lengths of a model with another rule."""
     defaults: Arguments = field(default_factory=dict)
     """Default arguments of this model that differ from its pipeline's."""
     takes: Mapping[str, Input] = field(default_factory=dict)
@@ -103,8 +113,12 @@ class Card(Traits):
         return None if frames is None else (frames - 1) * self.stride(pipe) + 1
 
     def frame_step(self, pipe: Any) -> int:
-        """Return the step of legal lengths, which are ``step * k + 1`` pixel frames."""
-        return self.frame_multiple or self._latent_stride(pipe)
+        """Return the difference of two neighbouring legal lengths, in pixel frames."""
+        return self.lengths(pipe).step
+
+    def lengths(self, pipe: Any) -> Lengths:
+        """Return the legal lengths."""
+        return self.own_lengths or Lengths(step=self.frame_multiple or self._latent_stride(pipe))
 
     def stride(self, pipe: Any) -> int:
         """Return the pixel frames per token frame: those per latent frame times the temporal patch."""
@@ -116,7 +130,10 @@ class Card(Traits):
 
     def token_frames(self, pipe: Any, pixel_frames: int) -> int:
         """Return the token frames of a video of ``pixel_frames``, the unit of attention."""
-        return latent_frames(pixel_frames, self.stride(pipe))
+        if not self.spans:
+            return latent_frames(pixel_frames, self.stride(pipe))
+        rounds, rest = divmod(pixel_frames, sum(self.spans))
+        return rounds * len(self.spans) + sum(end <= rest for end in accumulate(self.spans))
 
     def native_token_frames(self, pipe: Any) -> int | None:
         """Return the token frames of the clips that the model was trained on; None: not known."""
@@ -133,4 +150,6 @@ class Card(Traits):
         return plain_model(getattr(pipe, next(iter(self.models))))
 
     def _latent_stride(self, pipe: Any) -> int:
+        if self.spans:
+            return self.spans[-1]
         return int(getattr(pipe, self.stride_attribute)) if self.stride_attribute else 1

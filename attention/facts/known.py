@@ -11,6 +11,7 @@ from genkit.attention.facts.models import (
     hunyuan,
     kandinsky,
     ltx,
+    minimax,
     mochi,
     motif,
     sana,
@@ -31,6 +32,7 @@ OURS: tuple[ModelFacts, ...] = (
     *allegro_latte_easyanimate.MODELS,
     *cosmos.MODELS,
     *sana.MODELS,
+    *minimax.MODELS,
     *unets.MODELS,
 )
 _BY_CLASS: dict[str, ModelFacts] = {name: facts for facts in OURS for name in facts.classes}

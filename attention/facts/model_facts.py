@@ -14,6 +14,12 @@ from genkit.attention.facts.volume import Arguments, Volume
 VolumeOf = Callable[[nn.Module, Arguments], Volume]
 Count = Callable[[nn.Module, Arguments], int]
 Before = Callable[[nn.Module, Arguments], int | None]
+Levels = Callable[[nn.Module, Arguments], Any]
+
+
+def timestep(model: nn.Module, arguments: Arguments) -> Any:
+    """Return the argument ``timestep``: of each video, latent frame or token."""
+    return arguments.get("timestep")
 
 
 def nothing_before(model: nn.Module, arguments: Arguments) -> int:
@@ -51,6 +57,8 @@ class ModelFacts:
     """Regular expressions that match the full names of the attention modules of each kind."""
     volume: VolumeOf
     """Reads the token volume from a forward call of the model."""
+    levels: Levels = timestep
+    """Reads the timesteps of the video from a forward call: of the whole video, or of each latent frame or token."""
     excluded: Mapping[str, str] = field(default_factory=dict)
     """Regular expressions of attention modules that no rule acts in, each with the reason."""
     dense: Mapping[str, str] = field(default_factory=dict)

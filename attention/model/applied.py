@@ -17,7 +17,7 @@ from genkit.attention.geometry.grid import VideoGrid
 from genkit.attention.geometry.layout import Layout
 from genkit.attention.model.callers import nearest_pipeline
 from genkit.attention.model.forward import Forward, ThreadState
-from genkit.attention.model.hooks import EAGER, Around, Passage, Watcher
+from genkit.attention.model.hooks import Around, Passage, Watcher
 from genkit.attention.model.layers import layers_of, left_dense
 from genkit.attention.model.order.reordering import Reordering
 from genkit.attention.model.positions import first_positions, window_of
@@ -92,7 +92,7 @@ class Applied:
         return nearest_pipeline() not in (None, self.pipe)
 
     @property
-    @torch.compiler.disable(reason=EAGER)
+    @torch.compiler.disable
     def inside(self) -> bool:
         """True if this thread is in a forward of a model that this pipeline runs."""
         return self._forward is not None
@@ -101,11 +101,6 @@ class Applied:
     def trying(self) -> bool:
         """True if this thread runs the trial of a model."""
         return self._thread.trying
-
-    @property
-    def branch_name(self) -> str | None:
-        """Name of the ``cache_context`` of this thread; None outside of one."""
-        return None if self._thread.context is None else self._thread.context[0]
 
     @property
     def _forward(self) -> Forward | None:

@@ -52,13 +52,13 @@ class Forwards(Applied):
         self._thread.forward, self._thread.foreign = None, self.foreign
         if not self._thread.foreign:
             arguments = arguments_of(model, args, kwargs)
-            self._ask_first(component, model, arguments)
             self._begin(component, model, arguments, self.step_of(model, arguments))
 
     def _begin(
         self, component: str, model: nn.Module, arguments: dict[str, Any], step: Step, window: Window | None = None
     ) -> None:
         refuse_ring(component, model)
+        self._ask_first(component, model, arguments)
         self._thread.forward = Forward(
             component=component,
             run=self.run,
@@ -129,7 +129,6 @@ class Forwards(Applied):
         Raises:
             ValueError, UnroutedError: see ``begin`` and ``end``.
         """
-        self._ask_first(component, model, arguments)
         with self._cache_context(component, window):
             if step.frame_progress is not None and len(step.frame_progress) == window.frames:
                 step = replace(step, frame_progress=step.frame_progress[window.begin : window.end])
@@ -176,7 +175,7 @@ class Forwards(Applied):
     def step_of(self, model: nn.Module, arguments: dict[str, Any]) -> Step:
         """Return the position of the sampler in a forward with ``arguments``, once for each forward."""
         facts, batch = self.facts_of(model), len(latents_of(arguments))
-        volume, timestep = facts.volume(model, arguments), arguments.get("timestep")
+        volume, timestep = facts.volume(model, arguments), facts.levels(model, arguments)
         others = facts.others_in_self(model, arguments)
         return step_at(
             self.pipe.scheduler,
@@ -185,6 +184,7 @@ class Forwards(Applied):
             volume[0],
             parts=self._parts(batch),
             ascending=self.card.ascending_sigmas,
+            last=self.card.last_timestep,
             unnamed=self._branch_by_order(model, timestep) if self.card.branches == "order" else "cond",
         )
 
@@ -204,9 +204,13 @@ class Forwards(Applied):
         return BY_ORDER[number] if number < len(BY_ORDER) else f"branch {number}"
 
     def timestep(self) -> float:
-        """Return the timestep of the schedule that the noisiest frame of the current forward has reached."""
+        """Return the timestep of the schedule that the noisiest frame of the current forward has reached.
+
+        Where timesteps rise to that of the finished video: what is left, of 1000.
+        """
         assert self._forward is not None
-        return timestep_at(self.pipe.scheduler, self._forward.step)
+        found, last = timestep_at(self.pipe.scheduler, self._forward.step), self.card.last_timestep
+        return found if last is None else 1000 * (1 - found / last)
 
     def sigma(self, index: int) -> float | None:
         """Return the noise level of a step in [0, 1]; None if the scheduler's sigmas mean something else."""

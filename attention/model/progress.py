@@ -24,13 +24,15 @@ def step_at(
     *,
     parts: int = 1,
     ascending: bool = False,
+    last: float | None = None,
     unnamed: str = "cond",
 ) -> Step:
     """Return the solver step of a forward over ``frames`` latent frames.
 
     ``timestep`` is the model's argument: one number for each video, latent frame or token. ``parts``: guidance
-    branches in the batch, uncond first; ``ascending``: sigmas rise from 0 to 1 as the noise decreases; ``unnamed``: the
-    guidance branch of a forward without a name.
+    branches in the batch, uncond first; ``ascending``: sigmas rise from 0 to 1 as the noise decreases; ``last``: the
+    timestep of the finished video, if it is not 0 or, where sigmas rise, the largest; ``unnamed``: the guidance branch
+    of a forward without a name.
     """
     name, facts = context or (unnamed, {})
     index = facts.get("step_index")
@@ -42,7 +44,9 @@ def step_at(
         index=index,
         total=total,
         branches=(branch_of(name),) if parts == 1 else BATCHED[:parts],
-        frame_progress=_frame_progress(timestep, schedule, frames, number, _end(scheduler, ascending)),
+        frame_progress=_frame_progress(
+            timestep, schedule, frames, number, _end(scheduler, ascending) if last is None else last
+        ),
     )
     return replace(step, sigma=sigma_at(scheduler, ascending, _reached(scheduler, step)))
 

@@ -1,11 +1,12 @@
 """The arguments of one pipeline call from the user's request, checked before anything runs."""
 
-import inspect
 from fractions import Fraction
 from typing import Any
 
+from genkit.attention.facts.call import answer_of, defaults_of_call, is_modular
 from genkit.attention.facts.card import Card
 from genkit.attention.facts.volume import configured
+from genkit.attention.private import BLOCKS
 from genkit.checks.values import quote, text
 from genkit.errors import UsageError, nearest
 from genkit.schedulers import seeds
@@ -42,15 +43,12 @@ def call_arguments(
 
 def arguments_of(pipe: Any) -> set[str]:
     """Return the names of the arguments of a pipeline's call."""
-    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    parameters = inspect.signature(type(pipe).__call__).parameters.values()
-    return {parameter.name for parameter in parameters if parameter.kind in named} - {"self"}
+    return set(defaults_of_call(pipe))
 
 
 def default_of(pipe: Any, name: str) -> Any:
     """Return the default of an argument of a pipeline's call; None also if there is no such argument."""
-    parameter = inspect.signature(type(pipe).__call__).parameters.get(name)
-    return None if parameter is None or parameter.default is inspect.Parameter.empty else parameter.default
+    return defaults_of_call(pipe).get(name)
 
 
 def check_prompt(prompt: Any) -> None:
@@ -92,11 +90,10 @@ def check_frames(
     frames = arguments.get("num_frames")
     if frames is None:
         return
-    stride = card.frame_step(pipe)
-    if frames < 1 or (frames - 1) % stride:
-        rule = "whole numbers from 1" if stride == 1 else f"{stride}k + 1 frames"
-        near = max(0, round(Fraction(frames - 1, stride))) * stride + 1
-        raise UsageError(f"num_frames={quote(frames)}: {card.title} makes {rule}; the nearest is {quote(near)}")
+    lengths = card.lengths(pipe)
+    if not lengths.allow(frames):
+        near = quote(lengths.nearest(frames))
+        raise UsageError(f"num_frames={quote(frames)}: {card.title} makes {lengths.rule}; the nearest is {near}")
     table = configured(card.model(pipe), TABLE)
     if table is not None:
         longest = min((table - 1) * card.stride(pipe) + 1, longest or frames)
@@ -105,6 +102,15 @@ def check_frames(
         raise UsageError(
             f"num_frames={quote(frames)}: the positions of {card.this} end at {longest} frames; "
             f"the nearest is {longest}{further}"
+        )
+
+
+def check_decodes(pipe: Any) -> None:
+    """Raise ``UsageError`` if no block of a modular pipeline decodes its latents."""
+    if is_modular(pipe) and answer_of(pipe) not in BLOCKS.read(pipe).intermediate_output_names:
+        raise UsageError(
+            f"no block of this {type(pipe).__name__} decodes its latents, so there are no frames; insert its block "
+            "'decode', or call the pipeline itself"
         )
 
 

@@ -46,9 +46,9 @@ def latents_like(pipe: Any, card: Card, arguments: dict[str, Any]) -> torch.Tens
         "device": torch.device("meta"),
         "generator": None,
     }
-    method = type(pipe).prepare_latents
-    if not _binds(method, given) or not GIVEN.isdisjoint(inspect.signature(method).parameters):
-        return None  # it also takes an image or a video, which would have to be read first
+    method = getattr(type(pipe), "prepare_latents", None)
+    if method is None or not _binds(method, given) or not GIVEN.isdisjoint(inspect.signature(method).parameters):
+        return None  # a block draws them, or it also takes an image or a video, which would have to be read first
     made = method(pipe, **given)
     found: torch.Tensor = made[0] if isinstance(made, tuple) else made
     return found

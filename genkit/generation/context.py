@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from genkit.attention.calls.run import RunRecord
+from genkit.attention.facts.call import is_modular
 from genkit.attention.facts.card import Card
 from genkit.attention.model.session import Session
 from genkit.errors import UsageError
@@ -77,6 +78,7 @@ def context_of(pipe: Any, plugins: Sequence[Plugin]) -> Context:
     parts = tuple((plugin.name, plugin.parts(target)) for plugin in plugins)
     for name, part in parts:
         _check_given(name, part, card)
+        _check_method(name, part, pipe)
     each = [part for _, part in parts]
     session = Session(pipe, card, [Counted(rule, name) for name, part in parts for rule in part.rules])
     return Context(
@@ -106,6 +108,16 @@ def target_of(pipe: Any, card: Card) -> Target:
         longest=longest and card.token_frames(pipe, longest),
         one_level=card.one_level,
     )
+
+
+def _check_method(name: str, part: Parts, pipe: Any) -> None:
+    """Raise ``UsageError`` if a plug-in would change what a pipeline has in a method and this one in its blocks."""
+    if part.turns is not None and is_modular(pipe):
+        raise UsageError(
+            f"{name} begins each run with other latents and another scheduler than the pipeline, and "
+            f"{type(pipe).__name__} has these in its blocks; use the pipeline of this model that is not modular, or "
+            f"leave {name} out"
+        )
 
 
 def _check_given(name: str, part: Parts, card: Card) -> None:

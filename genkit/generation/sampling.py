@@ -1,6 +1,5 @@
 """One run of a pipeline: check the arguments, watch the steps, build the video and its receipt."""
 
-import inspect
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,12 +11,14 @@ import torch
 from torch import Tensor
 
 from genkit.attention.calls.run import RunRecord
+from genkit.attention.facts.call import answer_of
 from genkit.attention.facts.card import Card
-from genkit.attention.model.hooks import EAGER
 from genkit.attention.model.session import UnroutedError
 from genkit.attention.planning.outlook import Outlook
 from genkit.checks.arguments import (
+    arguments_of,
     call_arguments,
+    check_decodes,
     check_frames,
     check_size,
     default_of,
@@ -33,9 +34,9 @@ from genkit.generation.context import Context
 from genkit.generation.decode_seam import check_plans
 from genkit.generation.events import OnEvent
 from genkit.generation.preview import preview
-from genkit.generation.prompts import as_argument, check_texts, note_unknown_words, read_events
 from genkit.generation.receipts.where import where
 from genkit.generation.sentinels import check_decoded, notes_on
+from genkit.generation.start.prompts import as_argument, check_texts, note_unknown_words, read_events
 from genkit.generation.watch import Watch
 from genkit.inputs.arguments import as_arguments, steps_left
 from genkit.inputs.given import Given, read_given, split
@@ -65,7 +66,7 @@ def sample(
         function("on_event", on_event)
     events = read_events(context, prompt, asked)
     given = read_given(pipe, context.card, words, asked, notes.append)
-    fps = check_rate(_usual_rate(context.card, given) if fps is None else fps)
+    fps = _rate(context.card, given, fps)
     clips, length, rest = _lengths(context, given, asked, fps, notes)
     arguments = _arguments(
         context, rest | as_argument(context, prompt, asked, events) | _own(pipe, fps, number), length
@@ -86,9 +87,11 @@ def sample(
     with watch.watching(pipe), _looking_ahead(context, watch), steps_watched(pipe, watch):
         output = _run(context, watch, arguments, generator_of(number))
     seconds = _seconds(watch, time.perf_counter())
-    frames = output.frames[0]
+    videos = getattr(output, answer_of(pipe))
+    frames = videos[0]
     check_decoded(pipe.vae, frames, watch.infinite)
-    _note_what_differs(run, watch, arguments, output.frames, left)
+    _note_what_differs(run, watch, arguments, videos, left)
+    _note_sound(run, output)
     receipt = Receipt(
         **where(pipe, context.card, context.session),
         seed=number,
@@ -140,6 +143,7 @@ def _arguments(context: Context, wanted: dict[str, Any], length: int | None) -> 
     ``length``: pixel frames that a given video sets; None leaves them to the arguments.
     """
     pipe, card = context.pipe, context.card
+    check_decodes(pipe)
     arguments = call_arguments(pipe, card, wanted, longest=context.longest, window=context.window)
     sized = arguments if length is None else arguments | {"num_frames": length}
     if context.positions is not None:
@@ -152,10 +156,14 @@ def _arguments(context: Context, wanted: dict[str, Any], length: int | None) -> 
     return arguments
 
 
-def _usual_rate(card: Card, given: Given) -> float:
-    rate = card.fps or given.fps
-    if rate is None:
+def _rate(card: Card, given: Given, fps: Any) -> float:
+    """Return the frames per second of a video: as asked, as the model was trained, or as a given video has them."""
+    usual = card.fps or given.fps
+    if fps is None and usual is None:
         raise UsageError(f"the frames per second of {card.title} are not known; give fps")
+    rate = check_rate(usual if fps is None else fps)
+    if card.fixed_rate and rate != card.fps:
+        raise UsageError(f"fps={quote(fps)}: {card.title} makes {card.fps:g} frames per second alone; leave fps out")
     return rate
 
 
@@ -193,6 +201,12 @@ def _note_what_differs(run: RunRecord, watch: Watch, arguments: dict[str, Any], 
         run.note(note)
 
 
+def _note_sound(run: RunRecord, output: Any) -> None:
+    """Note that a pipeline of video and sound made both."""
+    if any(getattr(output, name, None) is not None for name in ("audio", "sound")):
+        run.note("the pipeline made sound as well, which the video does not contain")
+
+
 @contextmanager
 def _looking_ahead(context: Context, watch: Watch) -> Iterator[None]:
     """Report before the first step which plug-ins will do nothing in this run."""
@@ -215,8 +229,10 @@ def _run(context: Context, watch: Watch, arguments: dict[str, Any], generator: t
             raise
         if is_out_of_memory(error):
             raise GenkitError(out_of_memory(context.pipe, context.card, arguments, error, watch.when)) from error
-        if (refusal := _refusal(error)) is not None:
-            raise refusal from error
+        if isinstance(error, ValueError):
+            raise UsageError(str(error)) from error
+        if isinstance(error, UnroutedError):
+            raise GenkitError(str(error)) from error
         if further := _further(context, arguments):
             reason = f"{type(error).__name__}: {first_line(error)}"
             raise GenkitError(
@@ -227,15 +243,6 @@ def _run(context: Context, watch: Watch, arguments: dict[str, Any], generator: t
         context.session.run.events = None  # a call of the pipeline itself reads its own
 
 
-def _refusal(error: Exception) -> GenkitError | None:
-    """Return what an exception says of the request, of the plug-ins in the model or of its compilation."""
-    if EAGER in str(error):
-        return UsageError(EAGER)
-    if isinstance(error, ValueError):
-        return UsageError(str(error))
-    return GenkitError(str(error)) if isinstance(error, UnroutedError) else None
-
-
 def _further(context: Context, arguments: dict[str, Any]) -> str:
     """Return the caller's arguments that genkit does not know, a possible cause of an unexpected failure."""
     usual = {*Request.model_fields, *context.card.defaults, "frame_rate"}
@@ -244,7 +251,7 @@ def _further(context: Context, arguments: dict[str, Any]) -> str:
 
 def _own(pipe: Any, fps: float, seed: int) -> dict[str, Any]:
     """Return the frame rate for LTX, which derives time from it, and the seed where windows draw from it again."""
-    taken = inspect.signature(type(pipe).__call__).parameters
+    taken = arguments_of(pipe)
     return {name: value for name, value in (("frame_rate", fps), ("seed", seed)) if name in taken}
 
 

@@ -55,7 +55,8 @@ class Watch:
 
     def after_step(self, pipe: Any, index: int, latents: Tensor) -> None:
         """Report solver step ``index``, counted from 0; the total is what the pipeline says, else the scheduler."""
-        self.total = getattr(pipe, "num_timesteps", None) or len(pipe.scheduler.timesteps)
+        steps = getattr(pipe, "num_timesteps", None) or len(pipe.scheduler.timesteps)
+        self.total = max(steps, index + 1)  # a pipeline of chunks goes through its schedule several times
         self(index, latents)
 
     def __call__(self, index: int, latents: Tensor) -> None:

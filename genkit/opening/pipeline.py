@@ -10,6 +10,7 @@ import torch
 from genkit.attention.private import CLASS_KEY
 from genkit.errors import GenkitError, UsageError, is_out_of_memory, nearest
 from genkit.opening.files import NamedFile
+from genkit.opening.modular import has_blocks_alone, open_modular
 from genkit.opening.parts import open_parts
 from genkit.opening.quantised import quantisation
 from genkit.pipelines.known import checkpoints
@@ -51,7 +52,15 @@ def open_pipeline(
     precision = _natural_dtype(device, tiny) if dtype is None else dtype
     try:
         with _without_remarks(tiny):
-            kind, index = _read_index(where, known)
+            given = {"weights": files, "quantize": quantize}
+            if has_blocks_alone(where):
+                return open_modular(where, precision, given, known)
+            try:
+                kind, index = _read_index(where, known)
+            except OSError:
+                if Path(where).is_dir():
+                    raise
+                return open_modular(where, precision, given, known)  # a hub may have a modular pipeline alone
             parts, unused = open_parts(files, where, index, precision)
             notes += unused
             more = parts | quantisation(quantize, index, parts)

@@ -3,6 +3,7 @@
 import inspect
 from typing import Any
 
+from genkit.attention.facts.call import defaults_of_call
 from genkit.checks.values import quote, real
 from genkit.errors import UsageError, nearest
 
@@ -89,7 +90,7 @@ def _check_levels(pipe: Any, own: Any, kind: Any) -> None:
     """Refuse a scheduler without an argument for noise levels where the pipeline may compute them itself."""
     takes = [name for name in ("sigmas", "mu") if name in inspect.signature(type(own).set_timesteps).parameters]
     lacks = [name for name in takes if name not in inspect.signature(kind.set_timesteps).parameters]
-    if "sigmas" in lacks and "sigmas" in inspect.signature(type(pipe).__call__).parameters:
+    if "sigmas" in lacks and "sigmas" in defaults_of_call(pipe):
         raise UsageError(
             f"scheduler={kind.__name__!r}: {type(pipe).__name__} computes the noise levels itself, and this scheduler "
             "does not take them; use another, or leave it out"

@@ -44,6 +44,11 @@ def place(pipe: Any, offload: str | None, where: str, move: bool) -> None:
         where: the device that computes.
         move: False leaves a pipeline that is not offloaded where it is.
     """
+    if offload is not None and not hasattr(pipe, "enable_model_cpu_offload"):
+        raise UsageError(
+            f"offload={offload!r}: {type(pipe).__name__} is modular and has no offload of its own; make it with a "
+            "diffusers.ComponentsManager, call enable_auto_cpu_offload() of that, and give the pipeline to genkit"
+        )
     if offload == "group":
         pipe.enable_group_offload(
             onload_device=torch.device(where), offload_type="leaf_level", use_stream=where.startswith("cuda")

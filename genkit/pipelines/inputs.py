@@ -1,9 +1,9 @@
 """What each pipeline takes besides the prompt: read from its own call, with what its family declares."""
 
-import inspect
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from genkit.attention.facts.call import defaults_of_call, required_by_call
 from genkit.attention.facts.inputs import Input
 from genkit.inputs.words import WORDS, Word
 
@@ -11,23 +11,22 @@ LENGTHS = frozenset({"num_frames", "frames", "video_length"})
 """Arguments that set the number of frames."""
 
 
-def inputs_of(pipeline: type, declared: Mapping[str, Input], needs: Collection[str]) -> dict[str, Input]:
+def inputs_of(pipe: Any, declared: Mapping[str, Input], needs: Collection[str]) -> dict[str, Input]:
     """Return the inputs of a pipeline by genkit's words.
 
     A word is taken if the call has one of its arguments, and needed if that has no default.
 
     Args:
-        pipeline: the class.
+        pipe: a pipeline, or the class of one.
         declared: what its family declares; an input whose argument the call lacks is ignored.
         needs: arguments that the family is recognised by, so that no call can do without them.
     """
-    parameters = inspect.signature(pipeline.__call__).parameters
+    parameters, required = defaults_of_call(pipe), required_by_call(pipe)
     found: dict[str, Input] = {}
     for name, word in WORDS.items():
         argument = next((argument for argument in word.arguments if argument in parameters), None)
         if argument is not None:
-            needed = parameters[argument].default is inspect.Parameter.empty or argument in needs
-            found[name] = _derived(name, word, argument, parameters, needed)
+            found[name] = _derived(name, word, argument, parameters, argument in required or argument in needs)
     return found | {name: given for name, given in declared.items() if given.argument in parameters}
 
 

@@ -1,9 +1,10 @@
 """The card of a pipeline: which facts are its own."""
 
-from collections.abc import Mapping
-from dataclasses import fields
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, replace
 from typing import Any
 
+from genkit.attention.facts.call import defaults_of_call, is_modular
 from genkit.attention.facts.card import Card, Traits
 from genkit.attention.facts.known import facts_of_class, facts_of_model
 from genkit.attention.facts.model_facts import ModelFacts
@@ -11,7 +12,7 @@ from genkit.attention.facts.volume import plain_model
 from genkit.errors import UsageError
 from genkit.pipelines.inputs import inputs_of
 from genkit.pipelines.known import pipelines
-from genkit.pipelines.pipeline_facts import PipelineFacts, arguments_of_call
+from genkit.pipelines.pipeline_facts import PipelineFacts
 
 DENOISERS = ("transformer", "transformer_2", "unet")
 """Components that may be a denoising model, to name in a refusal."""
@@ -25,7 +26,12 @@ def card_of(pipe: Any) -> Card:
             what to do.
     """
     parts = {name: plain_model(part) for name, part in _components(pipe).items() if part is not None}
-    facts = _facts_of({name: type(part) for name, part in parts.items()}, type(pipe))
+    if is_modular(pipe) and "scheduler" not in parts:
+        raise UsageError(
+            f"{type(pipe).__name__}: no plug-in can work there, because it has no scheduler, and the noise level of a "
+            "step is read from that"
+        )
+    facts = _facts_of({name: type(part) for name, part in parts.items()}, type(pipe).__name__, defaults_of_call(pipe))
     models = {name: found for name in facts.components if (found := facts_of_model(parts.get(name))) is not None}
     published = next((one for one in facts.published if one.when(pipe)), None)
     traits = {trait.name: getattr(facts, trait.name) for trait in fields(Traits)}
@@ -37,24 +43,34 @@ def card_of(pipe: Any) -> Card:
         native_frames=published.native_frames if published else None,
         fps=published.fps if published else None,
         frame_multiple=published.multiple if published else None,
+        own_lengths=published.own_lengths if published else None,
         defaults=published.defaults if published else {},
-        takes=inputs_of(type(pipe), facts.takes, facts.needs),
+        takes=inputs_of(pipe, facts.takes, () if is_modular(pipe) else facts.needs),
         **traits,
     )
-    return facts.read(card, pipe)
+    card = facts.read(card, pipe)
+    return _of_blocks(card) if is_modular(pipe) else card
+
+
+def _of_blocks(card: Card) -> Card:
+    """Return the card of a pipeline made of blocks: a guider runs one forward for each branch, cond first, and one
+    block draws the noise before another adds what was given."""
+    return replace(card, branches="order", given_frames=0)
 
 
 def check_index(pipeline: type, index: Mapping[str, Any]) -> None:
-    """Refuse a model by its ``model_index.json``, before any weights are read or downloaded.
+    """Refuse a model by its ``model_index.json`` or ``modular_model_index.json``, before any weights are read.
 
     Raises:
         UsageError: as :func:`card_of`.
     """
     import diffusers
 
-    named = {name: value[1] for name, value in index.items() if isinstance(value, list | tuple) and len(value) == 2}
+    parts = {name: value for name, value in index.items() if isinstance(value, list | tuple) and len(value) in (2, 3)}
+    named = {name: value[1] for name, value in parts.items()}
     kinds = {name: getattr(diffusers, kind, type(kind, (), {})) for name, kind in named.items() if kind is not None}
-    _facts_of({name: kind for name, kind in kinds.items() if isinstance(kind, type)}, pipeline)
+    known = {name: kind for name, kind in kinds.items() if isinstance(kind, type)}
+    _facts_of(known, pipeline.__name__, defaults_of_call(pipeline))
 
 
 def _components(pipe: Any) -> dict[str, Any]:
@@ -62,8 +78,8 @@ def _components(pipe: Any) -> dict[str, Any]:
     return {name: part for name, part in vars(pipe).items() if not name.startswith("_")}
 
 
-def _facts_of(kinds: Mapping[str, type], pipeline: type) -> PipelineFacts:
-    """Return the facts that match best.
+def _facts_of(kinds: Mapping[str, type], pipeline: str, arguments: Iterable[str]) -> PipelineFacts:
+    """Return the facts that match best the parts of a pipeline and the arguments of its call.
 
     Raises:
         UsageError: none match, two match equally well, or those that do refuse the pipeline.
@@ -72,30 +88,26 @@ def _facts_of(kinds: Mapping[str, type], pipeline: type) -> PipelineFacts:
     known = {name: facts for name, kind in kinds.items() if (facts := facts_of_class(kind)) is not None}
     for facts in known.values():
         if facts.refused is not None:
-            raise UsageError(
-                f"{pipeline.__name__}: no plug-in can work in a {facts.classes[0]}, because {facts.refused}"
-            )
-    has = frozenset(kinds) | arguments_of_call(pipeline)
+            raise UsageError(f"{pipeline}: no plug-in can work in a {facts.classes[0]}, because {facts.refused}")
+    has = frozenset(kinds) | frozenset(arguments)
     scores = {facts.name: facts.matches(known, has) for facts in families}
     best = [facts for facts in families if scores[facts.name] == max(scores.values(), default=0) > 0]
     if len(best) > 1:
         first, second = (facts.name for facts in best[:2])
-        raise UsageError(
-            f"{pipeline.__name__} matches the facts {first!r} and {second!r} equally well; add to `needs` of one"
-        )
+        raise UsageError(f"{pipeline} matches the facts {first!r} and {second!r} equally well; add to `needs` of one")
     if best and best[0].refused is not None:
-        raise UsageError(f"{pipeline.__name__}: no plug-in can work there, because {best[0].refused}")
+        raise UsageError(f"{pipeline}: no plug-in can work there, because {best[0].refused}")
     if not best or not known:
         raise UsageError(_unknown(pipeline, kinds, known))
     return best[0]
 
 
-def _unknown(pipeline: type, kinds: Mapping[str, type], known: Mapping[str, ModelFacts]) -> str:
+def _unknown(pipeline: str, kinds: Mapping[str, type], known: Mapping[str, ModelFacts]) -> str:
     """Return the sentence for a pipeline that nothing is known of, which names what is missing."""
     found = [f"{name} is a {kinds[name].__name__}" for name in DENOISERS if name in kinds]
     missing = "PipelineFacts" if known else "ModelFacts and PipelineFacts"
     what = f"its {' and its '.join(found)}" if found else "it has no denoising model"
     return (
-        f"nothing is known of {pipeline.__name__} ({what}); `genkit models` lists what is, and genkit.register adds "
+        f"nothing is known of {pipeline} ({what}); `genkit models` lists what is, and genkit.register adds "
         f"{missing} for others, most of which genkit.trace(pipe), or `genkit trace MODEL`, finds out"
     )

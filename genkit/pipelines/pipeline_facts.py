@@ -1,12 +1,12 @@
 """Facts of pipelines: what one does with its models, matched by what it has and takes, and its checkpoints."""
 
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from genkit.attention.facts.card import Card, Traits
 from genkit.attention.facts.inputs import Input
+from genkit.attention.facts.lengths import Lengths
 from genkit.attention.facts.model_facts import ModelFacts
 from genkit.attention.facts.volume import Arguments
 
@@ -33,6 +33,8 @@ class Published:
     """Pixel frames per latent frame."""
     multiple: int | None = None
     """Legal lengths are k times this plus 1 pixel frames; None: k times ``stride`` plus 1."""
+    own_lengths: Lengths | None = None
+    """Legal lengths that follow another rule; None: that of ``multiple``."""
     defaults: Arguments = field(default_factory=dict)
     """Default arguments of this model that differ from its pipeline's."""
     when: Callable[[Any], bool] = lambda pipe: True
@@ -40,8 +42,13 @@ class Published:
 
     @property
     def frame_step(self) -> int:
-        """Step of legal lengths, which are ``frame_step * k + 1`` pixel frames."""
-        return self.multiple or self.stride
+        """Difference of two neighbouring legal lengths, in pixel frames."""
+        return self.lengths.step
+
+    @property
+    def lengths(self) -> Lengths:
+        """Legal lengths."""
+        return self.own_lengths or Lengths(step=self.multiple or self.stride)
 
     def weights(self, hub_id: str) -> float | None:
         """Return the GiB of a checkpoint's denoising models in bfloat16, which is 2 bytes a parameter; None: not known.
@@ -83,10 +90,3 @@ class PipelineFacts(Traits):
         found = (models[name].classes for name in self.components if name in models)
         known = any(not set(self.models).isdisjoint(classes) for classes in found)
         return 1 + len(self.needs) if known and self.needs <= has else 0
-
-
-def arguments_of_call(pipeline: type) -> frozenset[str]:
-    """Return the names of the arguments of a pipeline's call."""
-    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    parameters = inspect.signature(pipeline.__call__).parameters.values()
-    return frozenset(parameter.name for parameter in parameters if parameter.kind in named) - {"self"}

@@ -4,7 +4,7 @@ from typing import Any
 
 from genkit.attention.facts.card import Card
 from genkit.attention.model.session import Session
-from genkit.attention.private import EXECUTION_DEVICE, SOURCE
+from genkit.attention.private import EXECUTION_DEVICE, MODULAR_SOURCE, SOURCE
 from genkit.opening.stated import rows_of
 from genkit.record.receipt import peak_memory_bytes
 
@@ -27,5 +27,5 @@ def where(pipe: Any, card: Card, session: Session) -> dict[str, Any]:
 def _model_name(pipe: Any) -> str:
     from genkit.tiny import TINY_WEIGHTS
 
-    path = str(SOURCE.find(pipe.config) or type(pipe).__name__)
+    path = str(SOURCE.find(pipe.config) or MODULAR_SOURCE.find(pipe) or type(pipe).__name__)
     return "tiny" if path == str(TINY_WEIGHTS) else path

@@ -3,13 +3,14 @@
 from dataclasses import replace
 from typing import Any
 
+from genkit.attention.facts.call import defaults_of_call
 from genkit.attention.facts.card import Card
-from genkit.pipelines.pipeline_facts import PipelineFacts, Published, arguments_of_call
+from genkit.pipelines.pipeline_facts import PipelineFacts, Published
 
 
 def _from_image(card: Card, pipe: Any) -> Card:
     """A pipeline that takes an image puts it into the first latent frame."""
-    return replace(card, given_frames=1) if "image" in arguments_of_call(type(pipe)) else card
+    return replace(card, given_frames=1) if "image" in defaults_of_call(pipe) else card
 
 
 FAMILIES = (

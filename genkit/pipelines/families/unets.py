@@ -3,15 +3,16 @@
 from dataclasses import replace
 from typing import Any
 
+from genkit.attention.facts.call import defaults_of_call
 from genkit.attention.facts.card import Card
 from genkit.attention.facts.inputs import Input
 from genkit.attention.facts.volume import configured
-from genkit.pipelines.pipeline_facts import PipelineFacts, Published, arguments_of_call
+from genkit.pipelines.pipeline_facts import PipelineFacts, Published
 
 
 def _from_video(card: Card, pipe: Any) -> Card:
     """A pipeline that changes a video begins with that video, noised."""
-    if "video" not in arguments_of_call(type(pipe)):
+    if "video" not in defaults_of_call(pipe):
         return card
     return replace(card, given="those contain the video that it changes")
 

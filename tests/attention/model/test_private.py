@@ -183,6 +183,15 @@ def source() -> None:
     assert private.SOURCE.read(genkit.load("tiny", device="cpu").config) == str(TINY_WEIGHTS)
 
 
+def blocks() -> None:
+    pipe = diffusers.WanModularPipeline()
+    assert private.BLOCKS.read(pipe).input_names == pipe.blocks.input_names and private.BLOCKS.is_own(pipe)
+
+
+def modular_source() -> None:
+    assert private.MODULAR_SOURCE.read(diffusers.WanModularPipeline()) is None
+
+
 def decode() -> None:
     vae, seen = families.FAMILIES["wan"]().vae, []
     private.DECODE.write(vae, lambda z, **given: seen.append(len(z)) or diffusers.utils.BaseOutput(sample=z))
@@ -262,6 +271,8 @@ EVIDENCE: dict[str, Callable[[], None]] = {
     "CROSS_ATTENTION": cross_attention,
     "EXECUTION_DEVICE": execution_device,
     "SOURCE": source,
+    "BLOCKS": blocks,
+    "MODULAR_SOURCE": modular_source,
     "DECODE": decode,
     "STEP_INDEX": step_index,
     "MODEL_OUTPUTS": model_outputs,

@@ -2,7 +2,7 @@
 
 ``SMALL`` maps the name of a pipeline class, or ``Class-variant`` for a checkpoint of it that only its configuration
 tells apart, to a ``SmallPipeline``. ``WITHOUT`` lists the classes that have none, each with the reason.
-``MODULAR`` has the families that diffusers makes of blocks only.
+``MODULAR`` has the modular pipelines, which diffusers makes of blocks.
 """
 
 from small_pipelines import (
@@ -16,6 +16,7 @@ from small_pipelines import (
     ltx,
     ltx2,
     minimax_h3,
+    modular_twins,
     motif,
     sana,
     skyreels,
@@ -25,16 +26,20 @@ from small_pipelines import (
     wan_kin,
 )
 from small_pipelines.form import SmallPipeline
-from small_pipelines.without import WITHOUT
+from small_pipelines.without import MODULAR_WITHOUT, WITHOUT
 
 _FILES = (
     *(wan, wan_kin, skyreels, helios, ltx, ltx2, hunyuan, cogvideox, cosmos, sana, kandinsky, motif),
     *(allegro_latte_easyanimate, animatediff, video_unets),
 )
 SMALL: dict[str, SmallPipeline] = {name: small for file in _FILES for name, small in file.PIPELINES.items()}
-MODULAR: dict[str, SmallPipeline] = {**minimax_h3.PIPELINES, **wan_animate2.PIPELINES}
+MODULAR: dict[str, SmallPipeline] = {
+    **minimax_h3.PIPELINES,
+    **modular_twins.PIPELINES,
+    **wan_animate2.PIPELINES,
+}
 
-__all__ = ["MODULAR", "SMALL", "WITHOUT", "SmallPipeline", "class_of"]
+__all__ = ["MODULAR", "MODULAR_WITHOUT", "SMALL", "WITHOUT", "SmallPipeline", "class_of"]
 
 
 def class_of(name: str) -> str:

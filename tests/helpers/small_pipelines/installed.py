@@ -3,6 +3,7 @@
 import inspect
 import sys
 from functools import cache
+from typing import Any
 
 import diffusers
 from diffusers import DiffusionPipeline
@@ -15,6 +16,20 @@ VIDEO_ARGUMENTS = frozenset({"num_frames", "frames", "video_length", "segment_fr
 def video_pipelines() -> tuple[str, ...]:
     """Return the names of every exported pipeline class that takes a length or a video, or that answers frames."""
     return tuple(name for name in dir(diffusers) if "Pipeline" in name and _makes_video(_pipeline(name)))
+
+
+@cache
+def modular_pipelines() -> tuple[str, ...]:
+    """Return the names of every exported modular pipeline whose blocks take a length or answer videos."""
+    return tuple(name for name in dir(diffusers) if _is_modular_video(getattr(diffusers, name, None)))
+
+
+def _is_modular_video(kind: Any) -> bool:
+    modular = getattr(diffusers, "ModularPipeline", None)
+    if modular is None or not inspect.isclass(kind) or not issubclass(kind, modular) or not kind.default_blocks_name:
+        return False
+    blocks = getattr(diffusers, kind.default_blocks_name)()
+    return "num_frames" in blocks.input_names or "videos" in blocks.output_names
 
 
 def _pipeline(name: str) -> type[DiffusionPipeline] | None:

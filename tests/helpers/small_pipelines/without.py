@@ -10,3 +10,7 @@ WITHOUT: dict[str, str] = {
     "that every call passes (diffusers issue 13638)",
 }
 """Reasons by class."""
+MODULAR_WITHOUT: dict[str, str] = {
+    "EchoModularPipeline": "has no scheduler, which the noise level of each step is read from",
+}
+"""Reasons by class of modular pipelines."""

@@ -28,13 +28,14 @@ DENSE: dict[str, str] = {"LTX2InContextPipeline-strength": "mask .* torch.float3
 """Small pipelines that sparse methods leave dense in every call, each with a part of the reason in the receipt."""
 SPARSE = "threshold:tau=1,block=8,min_tokens=1,dense_steps=0,dense_layers=0"
 FULL = "radial:density=1,block=8,min_tokens=1,dense_steps=0,dense_layers=0"
-ACCEPTED = sorted(set(SMALL) - set(REFUSED))
+ALL = {**SMALL, **MODULAR}
+ACCEPTED = sorted(set(ALL) - set(REFUSED))
 
 
 @pytest.fixture(scope="module", params=ACCEPTED)
 def case(request: pytest.FixtureRequest) -> Iterator[tuple[str, Any, Tensor]]:
     """A pipeline, and its video without us; tests leave the pipeline as it was."""
-    small = SMALL[request.param]
+    small = ALL[request.param]
     pipe = small.build()
     yield request.param, pipe, small.video(pipe)
 
@@ -42,14 +43,14 @@ def case(request: pytest.FixtureRequest) -> Iterator[tuple[str, Any, Tensor]]:
 def video(name: str, pipe: Any, *plugins: str) -> tuple[Tensor, Any]:
     """The video with plug-ins, and the record of the run."""
     with genkit.apply(pipe, *map(genkit.plugins.catalogue.parse, plugins)) as handle:
-        return SMALL[name].video(pipe), handle.session.run
+        return ALL[name].video(pipe), handle.session.run
 
 
 def test_it_computes_as_before_with_no_plug_in_and_after_removal(case: tuple[str, Any, Tensor]) -> None:
     name, pipe, plain = case
     routed, run = video(name, pipe)
     assert torch.equal(routed, plain), "routing alone changed the video"
-    assert torch.equal(SMALL[name].video(pipe), plain), "something stayed behind"
+    assert torch.equal(ALL[name].video(pipe), plain), "something stayed behind"
     assert run.routed and all(count > 0 for count in run.routed.values())
 
 
@@ -72,10 +73,10 @@ def test_every_call_has_the_tokens_that_its_facts_say(case: tuple[str, Any, Tens
 @pytest.mark.parametrize("name", sorted(REFUSED))
 def test_what_cannot_work_is_refused_with_its_reason(name: str) -> None:
     with pytest.raises(genkit.UsageError, match=REFUSED[name]):
-        genkit.apply({**SMALL, **MODULAR}[name].build())
+        genkit.apply(ALL[name].build())
 
 
 def test_all_small_pipelines_are_of_a_class_of_diffusers() -> None:
     import diffusers
 
-    assert all(hasattr(diffusers, class_of(name)) for name in SMALL)
+    assert all(hasattr(diffusers, class_of(name)) for name in ALL)

@@ -1,25 +1,26 @@
 """docs/models.md: every video pipeline of diffusers, and what works in it; ``make models`` writes it again."""
 
-import inspect
 import re
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
 import torch
 from released.every_release import RELEASED
-from small_pipelines import SMALL, WITHOUT, class_of
-from small_pipelines.installed import video_pipelines
+from small_pipelines import MODULAR, MODULAR_WITHOUT, SMALL, WITHOUT, class_of
+from small_pipelines.installed import modular_pipelines, video_pipelines
 from tree import TOP
 
 import genkit
+from genkit.attention.facts.call import defaults_of_call
 from genkit.errors import first_line
 from genkit.pipelines import known
 from genkit.pipelines.matching import card_of
 from genkit.plugins import catalogue
 
 PAGE = TOP / "docs" / "models.md"
-BEGIN, END = "<!-- models: begin -->", "<!-- models: end -->"
+ALL = {**SMALL, **MODULAR}
 COLUMNS = {
     "sparse": "threshold:tau=1,block=8,min_tokens=1,dense_steps=0,dense_layers=0",
     "windows": "windows:window=3,stride=2,beyond_training=true",
@@ -34,14 +35,14 @@ EVENTS = "a red circle | a blue square"
 def main_entries() -> dict[str, str]:
     """The small pipeline of each class: the one without a variant, or else the first."""
     found: dict[str, str] = {}
-    for name in sorted(SMALL, key=lambda name: ("-" in name, name)):
+    for name in sorted(ALL, key=lambda name: ("-" in name, name)):
         found.setdefault(class_of(name), name)
     return found
 
 
 def row(name: str, pipe: Any) -> tuple[list[str], list[str]]:
     """The cells of one pipeline, and the reasons of those that say no."""
-    small = SMALL[name]
+    small = ALL[name]
     try:
         card = card_of(pipe)
     except genkit.UsageError as error:
@@ -64,7 +65,7 @@ def tried(
     """Whether one plug-in works in a pipeline, and the reason if it does not."""
     changes: dict[str, Any] = {}
     if column == "timeline":
-        if "prompt" not in inspect.signature(type(pipe).__call__).parameters:
+        if "prompt" not in defaults_of_call(pipe):
             return "no", "it takes no prompt"
         changes = {"prompt": EVENTS}
     try:
@@ -82,23 +83,23 @@ def tried(
     return "yes", ""
 
 
-def table() -> str:
-    """The rows of all classes, and below them the reasons."""
+def table(classes: Iterable[str]) -> str:
+    """The rows of pipeline classes, and below them the reasons."""
     entries = main_entries()
     lines = [
         f"| pipeline | known as | as before without, and after removal | {' | '.join(COLUMNS)} |",
         "|---" * (3 + len(COLUMNS)) + "|",
     ]
     reasons: dict[str, list[str]] = {}
-    for name in video_pipelines():
-        if name in WITHOUT:
-            cells, found = ["no", *["-"] * (1 + len(COLUMNS))], [f"it {WITHOUT[name]}"]
+    for name in classes:
+        if (reason := {**WITHOUT, **MODULAR_WITHOUT}.get(name)) is not None:
+            cells, found = ["no", *["-"] * (1 + len(COLUMNS))], [f"it {reason}"]
         else:
-            cells, found = row(entries[name], SMALL[entries[name]].build())
+            cells, found = row(entries[name], ALL[entries[name]].build())
         lines.append(f"| {name} | {' | '.join(cells)} |")
         reasons[name] = found
     said = [f"- **{name}**: {'; '.join(found)}" for name, found in reasons.items() if found]
-    return "\n".join([*lines, "", "## Reasons", "", *said])
+    return "\n".join([*lines, "", "### Reasons", "", *said])
 
 
 CHECKED = """A configuration that is checked is the released one, as its source shows it, built without weights by
@@ -133,6 +134,21 @@ def _linked(source: str) -> str:
     return f"[{address.rpartition('/')[2]}]({address}){comma}{rest}"
 
 
+PARTS: dict[str, Callable[[], str]] = {
+    "models": lambda: table(video_pipelines()),
+    "modular": lambda: table(modular_pipelines()),
+    "checkpoints": checkpoints,
+}
+"""What is written between the marks of each part of the page."""
+
+
+def rewritten(page: str, part: str) -> str:
+    """The page with one part written again."""
+    begin, end = (f"<!-- {part}: {mark} -->" for mark in ("begin", "end"))
+    head, _, rest = page.partition(begin)
+    return f"{head}{begin}\n{PARTS[part]()}\n{end}{rest.partition(end)[2]}"
+
+
 def shown(page: str) -> dict[str, bool]:
     """Which classes the page lists, and whether each is accepted."""
     rows = re.findall(r"^\| (\w+Pipeline\w*) \| ([^|]*) \|", page, re.M)
@@ -141,19 +157,19 @@ def shown(page: str) -> dict[str, bool]:
 
 def test_the_page_lists_every_video_pipeline_of_the_installed_diffusers() -> None:
     """A new release of diffusers shows its new pipelines here; the floor of the versions has fewer."""
-    assert set(video_pipelines()) - set(shown(PAGE.read_text())) == set()
+    assert {*video_pipelines(), *modular_pipelines()} - set(shown(PAGE.read_text())) == set()
 
 
 def test_the_page_lists_every_checkpoint() -> None:
     assert checkpoints() in PAGE.read_text()
 
 
-@pytest.mark.parametrize("name", ["WanPipeline", "CogVideoXPipeline"])
+@pytest.mark.parametrize("name", ["WanPipeline", "CogVideoXPipeline", "WanModularPipeline"])
 def test_a_row_is_what_is_seen_now(name: str) -> None:
-    cells, _ = row(name, SMALL[name].build())
+    cells, _ = row(name, ALL[name].build())
     assert f"| {name} | {' | '.join(cells)} |" in PAGE.read_text()
 
 
 if __name__ == "__main__":
-    head, _, rest = PAGE.read_text().partition(BEGIN)
-    PAGE.write_text(f"{head}{BEGIN}\n{table()}\n\n## Checkpoints\n\n{checkpoints()}\n{END}{rest.partition(END)[2]}")
+    for wanted in sys.argv[1:] or PARTS:
+        PAGE.write_text(rewritten(PAGE.read_text(), wanted))

@@ -8,10 +8,10 @@ import diffusers
 import pytest
 import torch
 from packaging.version import Version
-from small_pipelines import MODULAR, SMALL, WITHOUT, SmallPipeline, class_of
+from small_pipelines import MODULAR, MODULAR_WITHOUT, SMALL, WITHOUT, SmallPipeline, class_of
 from small_pipelines.allegro_latte_easyanimate import easyanimate_control
 from small_pipelines.form import open_gates
-from small_pipelines.installed import video_pipelines
+from small_pipelines.installed import modular_pipelines, video_pipelines
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -39,6 +39,13 @@ def test_every_video_pipeline_of_diffusers_is_listed_once() -> None:
     assert (newcomers := set(video_pipelines()) - known) == set(), f"new in diffusers, nothing is known: {newcomers}"
     if Version(diffusers.__version__) >= WRITTEN_FOR:
         assert (gone := known - set(video_pipelines())) == set(), f"diffusers has not got these any more: {gone}"
+
+
+def test_every_modular_pipeline_of_video_is_listed_once() -> None:
+    known = {class_of(name) for name in MODULAR} | set(MODULAR_WITHOUT)
+    assert (newcomers := set(modular_pipelines()) - known) == set(), f"new in diffusers, nothing is known: {newcomers}"
+    if Version(diffusers.__version__) >= WRITTEN_FOR:
+        assert (gone := known - set(modular_pipelines())) == set(), f"diffusers has not got these any more: {gone}"
 
 
 def test_pipelines_of_pictures_are_not_taken_for_video() -> None:

@@ -5,10 +5,12 @@ from typing import Any
 
 from genkit.attention.calls.events import Events
 from genkit.attention.geometry.grid import VideoGrid
+from genkit.attention.model.session import Session
 from genkit.checks.arguments import arguments_of, check_length_of_text, check_prompt, default_of, text_limit, tokens_of
 from genkit.checks.values import quote
 from genkit.errors import UsageError
 from genkit.generation.context import Context
+from genkit.plugins.contract import TextPlan
 
 
 def read_events(context: Context, prompt: Any, asked: dict[str, Any]) -> Events | None:
@@ -23,6 +25,18 @@ def read_events(context: Context, prompt: Any, asked: dict[str, Any]) -> Events 
 def takes_text(pipe: Any) -> bool:
     """Return True if a pipeline's call takes a prompt; Stable Video Diffusion follows an image alone."""
     return "prompt" in arguments_of(pipe)
+
+
+def events_of(session: Session, plan: TextPlan, prompt: Any) -> Events | None:
+    """Begin the events of a call of the pipeline and return them, where it encodes its prompt; None: one text."""
+    run = session.run
+    run.came[plan.name, "text"] += 1
+    known, run.events = run.events, None
+    if not isinstance(prompt, str):
+        run.note(f"{plan.name}: only a single prompt can contain events; this call was left unchanged")
+        return None
+    run.events = plan.read(prompt) if known is None or known.prompt != prompt else known
+    return run.events
 
 
 def as_argument(context: Context, prompt: Any, asked: dict[str, Any], events: Events | None) -> dict[str, Any]:

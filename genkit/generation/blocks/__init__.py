@@ -1,0 +1,1 @@
+"""The seams of pipelines that are made of blocks: diffusers' modular pipelines."""

@@ -1,0 +1,1 @@
+"""What a run begins with: its noise and its texts."""
