@@ -14,6 +14,7 @@ _EXPORTS = {
     "apply": "genkit.generation.handle",
     "generate": "genkit.generation.handle",
     "generate_many": "genkit.generation.handle",
+    "remove": "genkit.generation.asked",
     "Handle": "genkit.generation.handle",
     "make": "genkit.making",
     "register": "genkit.pipelines.known",

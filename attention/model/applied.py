@@ -17,7 +17,7 @@ from genkit.attention.geometry.grid import VideoGrid
 from genkit.attention.geometry.layout import Layout
 from genkit.attention.model.callers import nearest_pipeline
 from genkit.attention.model.forward import Forward, ThreadState
-from genkit.attention.model.hooks import Around, Passage, Watcher
+from genkit.attention.model.hooks import EAGER, Around, Passage, Watcher
 from genkit.attention.model.layers import layers_of, left_dense
 from genkit.attention.model.order.reordering import Reordering
 from genkit.attention.model.positions import first_positions, window_of
@@ -92,7 +92,7 @@ class Applied:
         return nearest_pipeline() not in (None, self.pipe)
 
     @property
-    @torch.compiler.disable
+    @torch.compiler.disable(reason=EAGER)
     def inside(self) -> bool:
         """True if this thread is in a forward of a model that this pipeline runs."""
         return self._forward is not None

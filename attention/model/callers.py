@@ -21,6 +21,16 @@ def works_for(thread: int, *owners: Any) -> bool:
     return any(any(owner is one for one in owners) for owner in _owners(frame))
 
 
+def is_called(thread: int, pipe: Any) -> bool:
+    """Return True if ``pipe(...)`` runs in a thread, given by its ``threading.get_ident()``."""
+    frame = sys._current_frames().get(thread)
+    while frame is not None:
+        if frame.f_code.co_name == "__call__" and frame.f_locals.get("self") is pipe:
+            return True
+        frame = frame.f_back
+    return False
+
+
 def local_of_call(pipe: Any, name: str) -> Any:
     """Return a local variable of a pipeline's ``__call__`` that runs in this thread; None if there is none.
 

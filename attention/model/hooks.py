@@ -26,6 +26,12 @@ from genkit.attention.private import (
     hooks_on,
 )
 
+EAGER = (
+    "plug-ins compute attention outside of the compiled graph, so it has a break at each attention layer; compile "
+    "without fullgraph=True while plug-ins are in"
+)
+"""Reason that torch.compile reports where it must not have such a break."""
+
 Through = Callable[..., Any]
 """Called with the original forward and its arguments; returns the output."""
 
@@ -77,7 +83,7 @@ class Passage:
         self.through: Through | None = through
         module.forward = self  # type: ignore[assignment]
 
-    @torch.compiler.disable
+    @torch.compiler.disable(reason=EAGER)
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self.through is None:
             return self.inner(*args, **kwargs)
@@ -157,7 +163,7 @@ class Hook:
     def __init__(self, call: Callable[..., Any], on_copy: Callable[[], None] = lambda: None) -> None:
         self.call, self.on_copy = call, on_copy
 
-    @torch.compiler.disable
+    @torch.compiler.disable(reason=EAGER)
     def __call__(self, *given: Any) -> Any:
         return self.call(*given)
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from genkit.attention.calls.call import Attend, Call, Rule
 from genkit.attention.calls.run import RunRecord
-from genkit.attention.model.callers import local_of_call, works_for
+from genkit.attention.model.callers import is_called, local_of_call, works_for
 from genkit.attention.model.session import ReplacedError, Session
 from genkit.attention.planning.rule import ALL_WARM_UP, WARM_UP, SparseRule
 from genkit.errors import GenkitError
@@ -31,6 +31,7 @@ BUSY = (
     "this pipeline is already making a video, in another thread or around this callback; wait for it, or give each "
     "thread its own pipeline"
 )
+CUT = "the plug-ins were removed while the video was being made, so it was dropped; make it again"
 
 
 class Installed(Protocol):
@@ -75,6 +76,16 @@ class Asked:
     def busy(self) -> bool:
         """True while a thread is making a video with the pipeline."""
         return self._thread is not None and works_for(self._thread, self.pipe, self.owner)
+
+    @property
+    def is_called(self) -> bool:
+        """True while a thread is in a call of the pipeline."""
+        return self._thread is not None and is_called(self._thread, self.pipe)
+
+    @property
+    def is_here(self) -> bool:
+        """True if this thread is the one that made a video with the pipeline last."""
+        return self._thread == threading.get_ident()
 
     def claim(self) -> None:
         """Reserve the pipeline for this thread.
@@ -141,6 +152,17 @@ def check_parts(session: Session) -> None:
             f"pipe.{error} was replaced after apply(), so the plug-ins are not in it; call remove() before replacing "
             "it, and apply() again after"
         ) from None
+
+
+def remove(pipe: Any) -> None:
+    """Take the plug-ins out of a pipeline, also if the handle that ``apply`` returned is lost; without any, do nothing.
+
+    Raises:
+        GenkitError: see ``Handle.remove``.
+    """
+    handle = getattr(pipe, "_genkit_handle", None)
+    if handle is not None:
+        handle.remove()
 
 
 def _note_idle(run: RunRecord, plugin: str) -> None:

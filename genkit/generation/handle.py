@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from genkit.attention.calls.run import RunRecord
 from genkit.checks.takes import takes_of
 from genkit.errors import GenkitError, UsageError
-from genkit.generation.asked import BUSY, Asked, check_parts
+from genkit.generation.asked import BUSY, CUT, Asked, check_parts
 from genkit.generation.context import context_of
 from genkit.generation.events import OnEvent
 from genkit.generation.models.facts import check_first_forwards
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 def apply(pipe: Any, *plugins: Plugin, check: bool = True) -> "Handle":
     """Install plug-ins in a pipeline, from ``genkit.load`` or built by the user.
 
-    Use the result as a context manager, or call ``remove()``. Without plug-ins the pipeline computes what it always
-    did, bit for bit.
+    Use the result as a context manager, or call ``remove()``; the plug-ins stay in if the result is dropped, until
+    ``genkit.remove(pipe)``. Without plug-ins the pipeline computes what it always did, bit for bit.
 
     Args:
         pipe: the pipeline.
@@ -69,7 +69,10 @@ class Handle:
         if other is not None and other.asked.busy:
             raise GenkitError(BUSY)
         if other is not None:
-            raise UsageError("this pipeline already has plug-ins; remove() them, or give all of them to one apply()")
+            raise UsageError(
+                "this pipeline already has plug-ins; take them out with genkit.remove(pipe), or give all of them to "
+                "one apply()"
+            )
 
     def _install(self) -> None:
         if self.pipe.__dict__.setdefault("_genkit_handle", self) is not self:  # two threads came at the same time
@@ -234,9 +237,7 @@ class Handle:
     def _check_end(self) -> None:
         """Check that nothing was removed meanwhile, also if the pipeline's call did not end in the usual way."""
         if self.pipe.__dict__.get("_genkit_handle") is not self:
-            raise GenkitError(
-                "the plug-ins were removed while the video was being made, so it was dropped; make it again"
-            )
+            raise GenkitError(CUT)
         if not self.session.run.ended:
             self.asked.end(self.session)
 
@@ -245,12 +246,26 @@ class Handle:
         return self.context.begin_run(fps)
 
     def remove(self) -> None:
-        """Restore the pipeline exactly as it was before ``apply``; a second call does nothing."""
+        """Restore the pipeline exactly as it was before ``apply``; a second call does nothing.
+
+        Raises:
+            GenkitError: the pipeline is being called. In this thread, such as in a callback, the plug-ins are out and
+                the error ends the call; they stay in for the call of another thread.
+        """
+        cut = self._is_called()
+        if cut and not self.asked.is_here:
+            raise GenkitError(BUSY)
         if self.pipe.__dict__.get("_genkit_handle") is self:
             del self.pipe.__dict__["_genkit_handle"]
         while self._installed:
             self._installed.pop().remove()
         self.session.remove()
+        if cut:
+            raise GenkitError(CUT)
+
+    def _is_called(self) -> bool:
+        """True while a direct call of the pipeline runs; ``generate`` checks its own end."""
+        return self._call is not None and self.asked.is_called
 
     def report(self) -> str:
         """Return what is installed, and the receipt of the last video."""
@@ -274,6 +289,8 @@ class Handle:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is not None and self.asked.is_here:
+            self._call = None  # the call ended with it
         self.remove()
 
 

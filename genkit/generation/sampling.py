@@ -13,6 +13,7 @@ from torch import Tensor
 from genkit.attention.calls.run import RunRecord
 from genkit.attention.facts.call import answer_of
 from genkit.attention.facts.card import Card
+from genkit.attention.model.hooks import EAGER
 from genkit.attention.model.session import UnroutedError
 from genkit.attention.planning.outlook import Outlook
 from genkit.checks.arguments import (
@@ -229,10 +230,8 @@ def _run(context: Context, watch: Watch, arguments: dict[str, Any], generator: t
             raise
         if is_out_of_memory(error):
             raise GenkitError(out_of_memory(context.pipe, context.card, arguments, error, watch.when)) from error
-        if isinstance(error, ValueError):
-            raise UsageError(str(error)) from error
-        if isinstance(error, UnroutedError):
-            raise GenkitError(str(error)) from error
+        if (refusal := _refusal(error)) is not None:
+            raise refusal from error
         if further := _further(context, arguments):
             reason = f"{type(error).__name__}: {first_line(error)}"
             raise GenkitError(
@@ -241,6 +240,15 @@ def _run(context: Context, watch: Watch, arguments: dict[str, Any], generator: t
         raise
     finally:
         context.session.run.events = None  # a call of the pipeline itself reads its own
+
+
+def _refusal(error: Exception) -> GenkitError | None:
+    """Return what an exception says of the request, of the plug-ins in the model or of its compilation."""
+    if EAGER in str(error):
+        return UsageError(EAGER)
+    if isinstance(error, ValueError):
+        return UsageError(str(error))
+    return GenkitError(str(error)) if isinstance(error, UnroutedError) else None
 
 
 def _further(context: Context, arguments: dict[str, Any]) -> str:
