@@ -9,12 +9,12 @@ from genkit.attention.calls.call import Kind
 from genkit.attention.conformance.finding import Finding
 from genkit.attention.conformance.moving import Latents
 from genkit.attention.conformance.places import TOLERANCE
-from genkit.attention.replays.calls import moved
+from genkit.attention.replays.calls import Until, moved
 from genkit.attention.replays.replay import FirstForward, Replayed, replay
 
 
 def levels(
-    first: FirstForward, latents: Latents, kinds: dict[str, Kind], plain: Replayed, until: frozenset[str]
+    first: FirstForward, latents: Latents, kinds: dict[str, Kind], plain: Replayed, until: Until | None
 ) -> Iterator[Finding]:
     """Yield whether the timestep may be repeated for each token, and then changes nothing."""
     reason, timestep = latents.facts.one_level, first.arguments.get("timestep")

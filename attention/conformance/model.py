@@ -1,12 +1,15 @@
 """The check of one model's facts by replays of its first forward."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from math import prod
+from typing import Any
+
+import torch
 
 from genkit.attention.calls.call import Kind
-from genkit.attention.conformance.finding import Finding, wrong
+from genkit.attention.conformance.finding import Finding
 from genkit.attention.conformance.levels import levels
 from genkit.attention.conformance.modules import accounted, as_named, kinds_of, masks, patterns
 from genkit.attention.conformance.moving import PARTS, Latents
@@ -15,6 +18,9 @@ from genkit.attention.conformance.places import Evidence, places
 from genkit.attention.conformance.positions import positions
 from genkit.attention.facts.model_facts import ModelFacts
 from genkit.attention.replays.replay import FirstForward, replay
+
+FAILURES = (LookupError, AttributeError, TypeError, ValueError, RuntimeError)
+"""What readers of facts and models raise for arguments that they do not expect."""
 
 
 def check_model(first: FirstForward, facts: ModelFacts, *, brief: bool = False) -> list[Finding]:
@@ -26,19 +32,41 @@ def check_model(first: FirstForward, facts: ModelFacts, *, brief: bool = False) 
         brief: end each forward after the first layer of every list of blocks, which takes a small part of one
             forward of a deep model; False runs all layers.
     """
-    found = list(patterns(first.model, facts))
-    if not wrong(found):
+    found = list(patterns(first.model, facts)) or list(_readable(first, facts))
+    if not found:
         try:
             found += _replayed(first, facts, brief)
-        except (KeyError, IndexError, AttributeError, TypeError, ValueError, RuntimeError) as error:
-            reason = (str(error) or "without a reason").splitlines()[0]
-            found.append(Finding(fact="volume", ok=False, found=f"the check failed ({type(error).__name__}: {reason})"))
+        except torch.OutOfMemoryError:
+            raise
+        except FAILURES as error:
+            found.append(Finding(fact="forward", ok=False, found=f"it could not be run again ({_said(error)})"))
     return [replace(one, fact=f"{first.component}.{one.fact}") for one in found]
+
+
+def _readable(first: FirstForward, facts: ModelFacts) -> Iterator[Finding]:
+    """Yield which numbers of tokens cannot be read from the arguments of the forward."""
+    latents = Latents(first.model, facts, first.arguments)
+    readers: dict[str, Callable[[], Any]] = {
+        "volume": lambda: latents.volume,
+        "others_in_self": lambda: latents.others,
+        "before": lambda: latents.before(0),
+        "keys_only": lambda: facts.keys_only(first.model, first.arguments),
+        "lead": lambda: facts.lead(first.model, first.arguments),
+    }
+    for fact, read in readers.items():
+        try:
+            read()
+        except FAILURES as error:
+            yield Finding(fact=fact, ok=False, found=f"it cannot be read from a forward ({_said(error)})")
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {(str(error) or 'without a reason').splitlines()[0]}"
 
 
 def _replayed(first: FirstForward, facts: ModelFacts, brief: bool) -> Iterator[Finding]:
     kinds = kinds_of(first.model, facts)
-    until = first_of_each_list(kinds) if brief else frozenset[str]()
+    until = enough(facts, kinds) if brief else None
     latents = Latents(first.model, facts, first.arguments)
     yield from _axes(latents)
     plain = replay(first, apart=True, until=until)
@@ -61,12 +89,12 @@ def _replayed(first: FirstForward, facts: ModelFacts, brief: bool) -> Iterator[F
         yield from levels(first, latents, kinds, plain, until)
 
 
-def first_of_each_list(kinds: dict[str, Kind]) -> frozenset[str]:
-    """Return the first of the modules whose names differ in numbers alone, of each such group."""
+def enough(facts: ModelFacts, kinds: dict[str, Kind]) -> dict[str, int]:
+    """Return the calls that show the video in one of the modules whose names differ in numbers alone, of each group."""
     groups: dict[str, str] = {}
     for layer in kinds:
         groups.setdefault(re.sub(r"\.\d+", ".#", layer), layer)
-    return frozenset(groups.values())
+    return {layer: 1 + (facts.text_calls if kinds[layer] == "joint" else 0) for layer in groups.values()}
 
 
 def _axes(latents: Latents) -> Iterator[Finding]:

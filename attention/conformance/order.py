@@ -41,7 +41,7 @@ def _prints_of_equal_tokens(first: FirstForward, latents: Latents, layer: str) -
     changes = latents.replaced(torch.ones_like(latents.tensor))
     if isinstance(timestep := first.arguments.get("timestep"), Tensor):
         changes["timestep"] = torch.full_like(timestep, timestep.max().item())
-    calls = replay(first, changes, apart=True, until=frozenset({layer})).calls
+    calls = replay(first, changes, apart=True, until={layer: 1}).calls
     call = next(call for call in calls if call.layer == layer)
     before = latents.before(call.tokens[0] - prod(latents.volume))
     return call.q[0, before : before + prod(latents.volume)].unflatten(0, (latents.volume[0], -1))

@@ -14,10 +14,11 @@ from genkit.attention.model.layers import layers_of
 from genkit.attention.model.positions import first_positions
 from genkit.attention.positions.adapters import ADAPTERS
 from genkit.attention.positions.shift import NotAsDescribedError, Shift
+from genkit.attention.replays.calls import Until
 from genkit.attention.replays.replay import FirstForward, replay
 
 
-def positions(first: FirstForward, latents: Latents, until: frozenset[str]) -> Iterator[Finding]:
+def positions(first: FirstForward, latents: Latents, until: Until | None) -> Iterator[Finding]:
     """Yield whether the model makes its positions where the facts say, with the frequencies that they say."""
     facts = latents.facts.positions
     if facts.making == "none":

@@ -103,6 +103,11 @@ class Applied:
         return self._thread.trying
 
     @property
+    def branch_name(self) -> str | None:
+        """Name of the ``cache_context`` of this thread; None outside of one."""
+        return None if self._thread.context is None else self._thread.context[0]
+
+    @property
     def _forward(self) -> Forward | None:
         return self._thread.forward
 

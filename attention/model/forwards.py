@@ -52,13 +52,13 @@ class Forwards(Applied):
         self._thread.forward, self._thread.foreign = None, self.foreign
         if not self._thread.foreign:
             arguments = arguments_of(model, args, kwargs)
+            self._ask_first(component, model, arguments)
             self._begin(component, model, arguments, self.step_of(model, arguments))
 
     def _begin(
         self, component: str, model: nn.Module, arguments: dict[str, Any], step: Step, window: Window | None = None
     ) -> None:
         refuse_ring(component, model)
-        self._ask_first(component, model, arguments)
         self._thread.forward = Forward(
             component=component,
             run=self.run,
@@ -129,6 +129,7 @@ class Forwards(Applied):
         Raises:
             ValueError, UnroutedError: see ``begin`` and ``end``.
         """
+        self._ask_first(component, model, arguments)
         with self._cache_context(component, window):
             if step.frame_progress is not None and len(step.frame_progress) == window.frames:
                 step = replace(step, frame_progress=step.frame_progress[window.begin : window.end])

@@ -1,5 +1,6 @@
 """Attention calls of one forward as a trace keeps them: shapes, mask and a short print of each row, not the tensors."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,6 +13,8 @@ MaskKind = Literal["none", "key padding", "outer", "other"]
 """``key padding``: one value for each key; ``outer``: bool, row and column both valid; ``other``: any other mask."""
 PRINT = 4
 """Numbers in the print of a row."""
+Until = Mapping[str, int]
+"""Attention calls of modules, by name, that are enough."""
 NAMES = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
 
 
@@ -86,10 +89,10 @@ class Listener(TorchFunctionMode):
 
     Args:
         apart: answer each call with zeros, so that no token learns of another one in attention.
-        until: modules after whose first calls the forward ends with ``Enough``; empty: it runs to its end.
+        until: numbers of calls of modules after which the forward ends with ``Enough``; None: it runs to its end.
     """
 
-    def __init__(self, *, apart: bool = False, until: frozenset[str] = frozenset()) -> None:
+    def __init__(self, *, apart: bool = False, until: Until | None = None) -> None:
         super().__init__()
         self.apart, self.until = apart, until
         self.calls: list[SeenCall] = []
@@ -102,7 +105,7 @@ class Listener(TorchFunctionMode):
             return func(*args, **kwargs)
         given = dict(zip(NAMES, args, strict=False)) | kwargs
         self._keep(given)
-        if self.until and self.until <= self._made.keys():
+        if self.until and all(self._made.get(layer, -1) + 1 >= calls for layer, calls in self.until.items()):
             raise Enough
         if self.apart:
             q, v = given["query"], given["value"]

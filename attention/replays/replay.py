@@ -13,7 +13,7 @@ from genkit.attention.model.order.hoist import leaves
 from genkit.attention.model.order.trial import untraced
 from genkit.attention.model.router import NATIVE
 from genkit.attention.private import BACKEND
-from genkit.attention.replays.calls import Enough, Listener, SeenCall
+from genkit.attention.replays.calls import Enough, Listener, SeenCall, Until
 
 Context = tuple[str, Mapping[str, Any]]
 """Name and facts of the ``cache_context`` that a forward runs in."""
@@ -69,7 +69,7 @@ def replay(
     changes: Mapping[str, Any] | None = None,
     *,
     apart: bool = False,
-    until: frozenset[str] = frozenset(),
+    until: Until | None = None,
 ) -> Replayed:
     """Run a forward again, and return its attention calls and its output.
 
@@ -81,7 +81,7 @@ def replay(
         changes: arguments to replace or to add; None changes nothing.
         apart: let attention answer zeros: a token then depends on its own place and values alone, in every layer of a
             model that has nothing else between tokens.
-        until: modules after whose first attention calls the forward ends, without output; empty: it runs to its end.
+        until: attention calls of modules after which the forward ends, without output; None: it runs to its end.
 
     Raises:
         Exception: whatever the model raises for the changed arguments.

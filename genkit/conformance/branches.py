@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from genkit.attention.conformance.finding import Finding
+from genkit.attention.conformance.ways import wrong_way
 from genkit.attention.facts.card import Card
 from genkit.attention.model.frames import latents_of
 from genkit.attention.model.order.hoist import Place, leaves
@@ -29,25 +30,13 @@ def branches(card: Card, one: Recording, other: Recording) -> Iterator[Finding]:
     moved = _moved(first.arguments, other.first[component].arguments)
     if moved is None and per_step > 1 and parts == 1 and _moved_text(one, other):
         moved = torch.zeros(1, dtype=torch.bool)
-    found = _wrong_way(card, {turn.context for turn in turns}, per_step, parts)
+    found = wrong_way(card.branches, [turn.context for turn in turns], per_step, parts)
     if found is None and moved is not None:
         found = _wrong_branch(card, turns[0].context, parts, moved)
     if found is not None:
         yield Finding(fact="branches", ok=False, found=f"{found}, and the facts say {card.branches!r}")
     else:
         yield Finding(fact="branches", ok=True, found=_right(card, turns[0].context, per_step, parts, moved))
-
-
-def _wrong_way(card: Card, contexts: set[str | None], per_step: int, parts: int) -> str | None:
-    if parts > 1 and card.branches != "halves":
-        return f"each forward has {parts} branches in its batch"
-    if parts == 1 and per_step > 1 and card.branches == "halves":
-        return f"each step has {per_step} forwards of one branch"
-    if card.branches == "names" and None in contexts and per_step > 1:
-        return f"{per_step} forwards of a step have no name"
-    if card.branches == "order" and contexts != {None} and per_step > 1:
-        return f"forwards are named {', '.join(sorted(map(str, contexts)))}"
-    return None
 
 
 def _wrong_branch(card: Card, context: str | None, parts: int, moved: Tensor) -> str | None:

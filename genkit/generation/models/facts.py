@@ -11,6 +11,7 @@ from genkit.attention.facts.known import is_tested
 from genkit.attention.model.session import Session
 from genkit.attention.replays.replay import FirstForward
 from genkit.errors import UsageError
+from genkit.generation.models.branches import FirstStep
 
 
 def check_first_forwards(session: Session, check: bool) -> None:
@@ -21,6 +22,7 @@ def check_first_forwards(session: Session, check: bool) -> None:
     untested = frozenset(name for name, model in session.models.items() if not is_tested(model))
     if untested and check:
         session.on_first = _FirstCheck(session, untested)
+        session.watchers.append(FirstStep(session))
     elif untested:
         session.unchecked = untested
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from genkit.attention.conformance.finding import Finding, refusal, tokens_text
-from genkit.attention.conformance.model import first_of_each_list
+from genkit.attention.conformance.model import enough
 from genkit.attention.conformance.modules import accounted, masks, patterns
 from genkit.attention.conformance.moving import Latents
 from genkit.attention.facts.model_facts import ModelFacts
@@ -69,7 +69,10 @@ def test_a_reference_behind_the_video_is_not_changed() -> None:
 
 def test_the_first_layer_of_each_list_is_enough() -> None:
     names = ["blocks.0.attn1", "blocks.0.attn2", "blocks.1.attn1", "blocks.1.attn2", "single.0.attn"]
-    assert first_of_each_list(dict.fromkeys(names, "self")) == {"blocks.0.attn1", "blocks.0.attn2", "single.0.attn"}
+    facts = ModelFacts(classes=("Toy",), layers={}, volume=channels_first, text_calls=1)
+    firsts = ("blocks.0.attn1", "blocks.0.attn2", "single.0.attn")
+    assert enough(facts, dict.fromkeys(names, "self")) == dict.fromkeys(firsts, 1)
+    assert enough(facts, dict.fromkeys(names, "joint")) == dict.fromkeys(firsts, 2)
 
 
 def call(layer: str, **changes: object) -> SeenCall:

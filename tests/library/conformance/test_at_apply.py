@@ -1,16 +1,19 @@
 """A model whose class or facts the tests of this package do not know is looked at in its first forward, once."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import families
 import pytest
 import torch
+from small_pipelines import SMALL
 from torch import Tensor
 
 import genkit
 from genkit.attention.facts import known as known_models
 from genkit.attention.facts.known import is_tested
+from genkit.pipelines import known
 from genkit.plugins import catalogue
 
 LOOKED = "the facts of transformer were compared with its first forward"
@@ -21,6 +24,7 @@ UNSEEN = "the facts of transformer were used as they are, without a look at what
 def nothing_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test registers is forgotten after it."""
     monkeypatch.setattr(known_models, "_BY_CLASS", dict(known_models._BY_CLASS))
+    monkeypatch.setattr(known, "_REGISTERED", dict(known._REGISTERED))
 
 
 def wan(subclass: bool = True) -> Any:
@@ -86,6 +90,30 @@ def test_it_is_looked_at_under_plug_ins_too(plugin: str) -> None:
         assert [note for note in handle.receipts[-1].notes if note.startswith(LOOKED)]
 
 
+def offloaded(pipe: Any) -> None:
+    pipe.enable_model_cpu_offload(device="cpu")
+
+
+def compiled(pipe: Any) -> None:
+    pipe.transformer = torch.compile(pipe.transformer, backend="eager")
+
+
+def cast_by_layer(pipe: Any) -> None:
+    pipe.transformer.enable_layerwise_casting(storage_dtype=torch.bfloat16, compute_dtype=torch.float32)
+
+
+@pytest.mark.parametrize("prepared", [offloaded, compiled, cast_by_layer])
+def test_it_is_looked_at_as_the_pipeline_runs_it(prepared: Callable[[Any], None]) -> None:
+    pipe = wan()
+    prepared(pipe)
+    plain = video(pipe)
+    with genkit.apply(pipe) as handle:
+        torch.testing.assert_close(video(pipe), plain, atol=1e-5, rtol=0)
+        assert [note for note in handle.receipts[-1].notes if note.startswith(LOOKED)]
+        torch.testing.assert_close(video(pipe), plain, atol=1e-5, rtol=0)
+    torch.testing.assert_close(video(pipe), plain, atol=1e-5, rtol=0)
+
+
 def test_replaced_facts_are_looked_at_and_wrong_ones_leave_the_pipeline_as_it_was() -> None:
     pipe = wan(subclass=False)
     plain, own = video(pipe), known_models.OURS[0]
@@ -98,3 +126,24 @@ def test_replaced_facts_are_looked_at_and_wrong_ones_leave_the_pipeline_as_it_wa
     with pytest.raises(genkit.UsageError, match=sentence), genkit.apply(pipe) as handle:
         handle.generate("a red circle", num_frames=17, height=48, width=64, num_inference_steps=2)
     assert torch.equal(video(pipe), plain) and "_genkit_handle" not in vars(pipe)
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "facts", "branches", "says"),
+    [
+        ("WanVideoToVideoPipeline", "wan-v2v", "names", "2 forwards of a step have no name, and the facts say 'names'"),
+        ("LTXPipeline", "ltx", "names", "each forward has 2 branches in its batch, and the facts say 'names'"),
+        ("WanPipeline", "wan", "halves", "each step has 2 forwards of one branch, and the facts say 'halves'"),
+    ],
+)
+def test_branches_that_come_in_another_way_are_refused_in_the_second_step(
+    pipeline: str, facts: str, branches: Any, says: str
+) -> None:
+    pipe = SMALL[pipeline].build()
+    pipe.set_progress_bar_config(disable=True)
+    pipe.transformer.__class__ = type("MyTransformer", (type(pipe.transformer),), {})
+    with genkit.apply(pipe):
+        SMALL[pipeline].video(pipe)
+    genkit.register(replace(known._REGISTERED[facts], branches=branches), replace=True)
+    with pytest.raises(genkit.UsageError, match=f"are wrong in branches: {says}"), genkit.apply(pipe):
+        SMALL[pipeline].video(pipe)

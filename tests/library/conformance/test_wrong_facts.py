@@ -16,7 +16,7 @@ from genkit.attention.calls.call import Kind
 from genkit.attention.facts import known as known_models
 from genkit.attention.facts.model_facts import ModelFacts, all_before, nothing_before
 from genkit.attention.facts.positions import WAN_POSITIONS
-from genkit.attention.facts.volume import Arguments, Volume
+from genkit.attention.facts.volume import Arguments, Volume, channels_last, unet
 from genkit.pipelines import known
 
 
@@ -90,6 +90,27 @@ FACTS: dict[str, Wrong] = {
         lambda facts: {"others_in_self": lambda model, arguments: 0},
         "volume",
         "it has 120 queries, and the facts count 5 x 3 x 4 tokens of the video and 0 others",
+    ),
+    "text of Cosmos 3 that is not counted": Wrong(
+        "Cosmos3OmniPipeline",
+        lambda facts: {"keys_only": lambda model, arguments: 0},
+        "layers",
+        r"its 60 queries read 129 keys that are not the same tokens",
+    ),
+    "text that reads itself taken for video": Wrong(
+        "Cosmos3OmniPipeline", lambda facts: {"text_calls": 0}, "masks|layers", "hides later tokens|are not the video"
+    ),
+    "latents of another layout": Wrong(
+        "AnyFlowPipeline",
+        lambda facts: {"volume": channels_last},
+        "volume|frame_axis",
+        "tokens move with the last|cannot be read|along axis|and the facts count",
+    ),
+    "latents of another name": Wrong(
+        "WanPipeline",
+        lambda facts: {"volume": unet},
+        "volume",
+        r"it cannot be read from a forward \(KeyError: 'sample'\)",
     ),
     "rows and columns swapped": Wrong(
         "WanPipeline",
