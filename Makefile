@@ -10,7 +10,7 @@ OFFICIAL := vbench==0.1.5 decord==0.6.0 easydict==1.13 omegaconf==2.3.0 opencv-p
     torchvision==0.28.0 setuptools==69.5.1 wheel==0.45.1
 OFFICIAL_SOURCES := antlr4-python3-runtime==4.9.3 openai-clip==1.0.1 dreamsim==0.2.1
 
-.PHONY: help venv demo report test test-slow test-versions combinations models workflows check bench bench-gpu parity clean
+.PHONY: help venv demo report test test-slow test-versions combinations models workflows traces check bench bench-gpu parity clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ models: venv  ## write docs/models.md again
 
 workflows: venv  ## write docs/workflows.md again
 	PYTHONPATH=tests/helpers $(BIN)/python tests/library/workflows/test_workflows_page.py
+
+traces: venv  ## write docs/tracing.md again: some minutes
+	PYTHONPATH=tests/helpers $(BIN)/python tests/library/tracing/test_tracing_page.py
 
 check: venv  ## style, types of the built package, import directions, fast tests
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import genkit
 from genkit.apps.commands.flags import call_arguments
@@ -30,10 +31,20 @@ def trace(model: str, settings: Iterable[str], output: Path | None, *, device: s
     arguments = call_arguments(settings)
     if output is not None:
         check_new(output)
-    found = genkit.trace(open_unknown(model, device, offload), **arguments)
+    pipe = open_unknown(model, device, offload)
+    found = genkit.trace(pipe, **arguments)
     print(visible_lines(found.report()))
     if found.pipeline is None:
         return 1
+    print(f"\n{_conformance(found, pipe, arguments)}")
     if output is not None:
         print(visible(str(found.write(output))))
     return 0
+
+
+def _conformance(found: genkit.Trace, pipe: Any, arguments: dict[str, Any]) -> Any:
+    """Return the check of the whole pipeline with what was found, in this process alone."""
+    if found.known:
+        return "facts of such a model or pipeline are known already; `genkit doctor --model` checks those"
+    found.register()
+    return genkit.check(pipe, **arguments)

@@ -81,7 +81,12 @@ def required(takes: Mapping[str, Parameter]) -> list[str]:
 
 
 def parameters_of(pipe: Any) -> dict[str, Parameter]:
-    """Return the parameters of a pipeline's call by name."""
+    """Return the parameters of a pipeline's call by name; those of its blocks, if it is made of blocks."""
+    inputs = getattr(getattr(pipe, "blocks", None), "inputs", ())
+    named = {one.name: one.default for one in inputs if one.name}
+    named |= {one.name: Parameter.empty for one in inputs if one.required and is_seen(one.name or "")}
+    if named:
+        return {name: Parameter(name, Parameter.KEYWORD_ONLY, default=default) for name, default in named.items()}
     return {name: one for name, one in signature(type(pipe).__call__).parameters.items() if name != "self"}
 
 

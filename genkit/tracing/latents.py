@@ -45,6 +45,19 @@ def strides_of(recording: Recording, model: ModelTrace) -> list[Found | Missing 
     return made
 
 
+def more_frames(recording: Recording, model: ModelTrace) -> Missing | None:
+    """Return that the latents have more frames than the video asked for, which may be images out of its time."""
+    takes, (frames, _) = recording.arguments, _latent_sizes(recording, model)
+    asked = next((takes[name] for name in LENGTHS if isinstance(takes.get(name), int)), None)
+    strides = [getattr(recording.pipe, name, None) for name in TEMPORAL]
+    stride = next((number for number in strides if isinstance(number, int)), None)
+    if asked is None or frames is None or stride is None or frames <= (asked - 1) // stride + 1:
+        return None
+    more = frames - (asked - 1) // stride - 1
+    said = f"{more} of {frames} latent frames more than {asked} frames need: if they are images in front of the video, "
+    return Missing(field="lead", said=f"{said}fill in `lead` of the model's facts")
+
+
 def _agrees(number: int, pixels: Any, latents: int | None, field: str) -> bool:
     if not isinstance(pixels, int) or latents is None:
         return True

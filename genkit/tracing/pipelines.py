@@ -14,7 +14,7 @@ from genkit.attention.facts.card import Branches, Prompts
 from genkit.pipelines.pipeline_facts import PipelineFacts
 from genkit.recording.recording import Recording
 from genkit.recording.small import LENGTHS, is_seen, parameters_of
-from genkit.tracing.latents import first_tensor, given_of, noise_of, strides_of
+from genkit.tracing.latents import first_tensor, given_of, more_frames, noise_of, strides_of
 from genkit.tracing.models import ModelTrace
 from genkit.tracing.reading.experiments import has_content
 from genkit.tracing.reading.findings import Found, Missing, quoted
@@ -54,6 +54,7 @@ def trace_pipeline(recording: Recording, models: Sequence[ModelTrace]) -> Pipeli
         _branches(recording, models),
         _prompts(recording, models),
         *strides_of(recording, models[0]),
+        more_frames(recording, models[0]),
         *noise_of(recording, models[0]),
         *given_of(recording, models[0]),
         Found(field="ascending_sigmas", value=True, said="sigmas rise to 1") if recording.ascending else None,
@@ -102,7 +103,7 @@ def _branches(recording: Recording, models: Sequence[ModelTrace]) -> Found | Mis
     first = [turn for turn in recording.turns if turn.step == 0 and turn.component == traced]
     names = list(dict.fromkeys(turn.context for turn in first))
     samples = _drawn(recording)
-    halves = bool(samples) and first[0].batch == 2 * samples
+    halves = bool(samples) and first[0].batch in (2 * samples, 3 * samples)  # a third one is perturbed attention
     kind: Branches = "names"
     if len(first) == 1 and not halves and names == [None]:
         said = "how guidance runs: one forward in each step was seen; give the argument that switches guidance on"

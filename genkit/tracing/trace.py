@@ -6,8 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from genkit.attention.conformance.finding import Finding
+from genkit.attention.conformance.model import check_model
 from genkit.attention.facts.known import facts_of_name
 from genkit.attention.facts.model_facts import ModelFacts
+from genkit.attention.replays.replay import FirstForward
+from genkit.conformance.report import line_of
 from genkit.errors import UsageError
 from genkit.inputs.reading import read
 from genkit.pipelines.known import pipelines, register
@@ -29,6 +33,8 @@ class Trace:
     """Arguments of the short run, as one would write them."""
     models: tuple[ModelTrace, ...]
     """What was found of each denoising model."""
+    findings: tuple[Finding, ...]
+    """Results of the check of the models' facts, as ``genkit.check`` has them."""
     known: bool
     """True if other facts are known under one of the names, so that the file replaces them."""
     pipeline: PipelineTrace | None
@@ -83,6 +89,8 @@ class Trace:
                 lines.append("  the same forward twice gave two outputs, so what was found is less certain")
         if self.pipeline is not None:
             lines += ["", "pipeline", *_said(self.pipeline.found, self.pipeline.missing)]
+        if self.findings:
+            lines += ["", "check of what was found", *(f"  {line_of(finding)}" for finding in self.findings)]
         return "\n".join([*lines, "", _end(self)])
 
     __str__ = report
@@ -130,6 +138,7 @@ def trace(pipe: Any, **small: Any) -> Trace:
         models = tuple(map(trace_model, recording.first.values()))
         useful = _in_order([one for one in models if one.facts is not None], recording.first)
         pipeline = trace_pipeline(recording, useful) if useful else None
+        findings = tuple(finding for one in useful for finding in _checked(recording.first[one.component], one))
     finally:
         if hasattr(pipe, "maybe_free_model_hooks"):
             pipe.maybe_free_model_hooks()
@@ -137,6 +146,7 @@ def trace(pipe: Any, **small: Any) -> Trace:
         pipeline_class=type(pipe).__name__,
         call=call_text(recording.arguments),
         models=models,
+        findings=findings,
         known=pipeline is not None and _is_known(useful, pipeline.facts),
         pipeline=pipeline,
     )
@@ -145,6 +155,11 @@ def trace(pipe: Any, **small: Any) -> Trace:
 def _is_known(models: list[ModelTrace], facts: PipelineFacts) -> bool:
     """Whether something is known under the class of a model or the name of the pipelines."""
     return facts.name in {one.name for one in pipelines()} or any(facts_of_name(one.name) for one in models)
+
+
+def _checked(first: FirstForward, model: ModelTrace) -> list[Finding]:
+    """Return what the conformance check says of the facts of one model."""
+    return [] if model.facts is None else check_model(first, model.facts)
 
 
 def _opened(name: str, value: Any) -> Any:
@@ -172,10 +187,13 @@ def _said(found: tuple[Found, ...], missing: tuple[Missing, ...]) -> list[str]:
 
 def _reason(models: tuple[ModelTrace, ...]) -> str:
     said = "; ".join(f"{one.component}: {left.said}" for one in models for left in one.missing)
-    return f"no facts can be made of it, because no attention over the video was found ({said})"
+    return f"no facts can be made of it, because the video was not found in its attention ({said})"
 
 
 def _end(found: Trace) -> str:
     if found.pipeline is None:
         return _reason(found.models)
-    return "register() makes this known here; write('my_family.py') writes it, to fill in what is missing"
+    return (
+        "register() makes this known here, write('my_family.py') writes it, to fill in what is missing; then "
+        "genkit.check(pipe) also runs the pipeline with plug-ins"
+    )

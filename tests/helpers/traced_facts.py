@@ -1,33 +1,40 @@
 """What ``genkit.trace`` finds of a pipeline whose own facts are hidden, compared with those facts.
 
-same = compared("WanPipeline")
+differs = compared("WanPipeline").differs
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from small_pipelines import SMALL
 
+import genkit
 from genkit.attention.facts import known as known_models
 from genkit.attention.facts.card import Card
-from genkit.attention.facts.model_facts import class_names
+from genkit.attention.facts.model_facts import ModelFacts, class_names
 from genkit.attention.replays.replay import FirstForward, replay
 from genkit.pipelines import known
 from genkit.pipelines.matching import card_of
 from genkit.recording.small import record_small
+from genkit.tracing.reading.patterns import numberless
 from genkit.tracing.trace import Trace, trace
 
-GIVEN: dict[str, tuple[str, ...]] = {"SanaVideoPipeline": ("use_resolution_binning", "height", "width")}
-"""Arguments of the small pipeline's call that a trace of it has to be given; all others are found."""
+FACTS = (
+    *("volume", "kinds", "other tokens", "blocks", "positions", "levels"),
+    *("branches", "prompts", "given", "noise", "sizes"),
+)
+"""Facts that are compared."""
 
 
 @dataclass
 class Compared:
-    """One pipeline: its trace, and for each fact None if both agree, else what differs."""
+    """One pipeline: its trace, and what differs in each fact, None if nothing does."""
 
     name: str
+    chosen: bool
+    """True if the trace chose all arguments of the pipeline's call; False if it was given them."""
     trace: Trace
     differs: dict[str, str | None] = field(default_factory=dict)
 
@@ -55,42 +62,82 @@ def compared(name: str) -> Compared:
     """Trace the small pipeline of that name with its facts hidden, and compare."""
     small = SMALL[name]
     pipe = small.build()
-    given = {key: small.arguments()[key] for key in GIVEN.get(name, ())}
     card = card_of(pipe)
-    recording = record_small(pipe, **given)
     with hidden(pipe):
-        made = trace(pipe, **given)
-        if made.pipeline is None:
-            return Compared(name, made, {"all": made.report().splitlines()[-1]})
+        try:
+            given: dict[str, Any] = {}
+            made = trace(pipe)
+        except genkit.UsageError:
+            given = small.arguments()
+            made = trace(pipe, **given)
+    found = Compared(name, not given, made)
+    if made.pipeline is None:
+        found.differs = dict.fromkeys(FACTS, "not found")
+        return found
+    recording = record_small(pipe, **(small.arguments() if given else {}))
+    first = recording.first[next(iter(card.models))]
+    with hidden(pipe):
         made.register()
         traced = card_of(pipe)
-    found = Compared(name, made)
-    first = recording.first[next(iter(card.models))]
-    for fact, (own, other) in _pairs(pipe, card, traced, first):
-        found.differs[fact] = None if own == other else f"{other} instead of {own}"
+        found.differs = dict(_compare(pipe, card, traced, first))
     return found
 
 
-def _pairs(pipe: Any, card: Card, traced: Card, first: FirstForward) -> Iterator[tuple[str, tuple[Any, Any]]]:
-    """Each fact as the package has it and as it was traced, by its meaning in one forward of the pipeline."""
+def _compare(pipe: Any, card: Card, traced: Card, first: FirstForward) -> Iterator[tuple[str, str | None]]:
+    """Each fact by its meaning in one forward of the pipeline."""
     model, arguments = first.model, first.arguments
-    own, other = card.models[first.component], traced.models[first.component]
-    yield "volume", tuple((facts.volume(model, arguments), facts.frame_axis) for facts in (own, other))
-    layers = list(dict.fromkeys(call.layer for call in replay(first).calls))
-    yield "kinds", tuple({name: facts.kind_of(name) for name in layers} for facts in (own, other))
-    yield "other tokens", (_before(own, first), _before(other, first))
-    yield "blocks", (own.blocks, other.blocks)
-    yield "positions", tuple((facts.positions.making, facts.positions.where) for facts in (own, other))
-    yield "levels", (card.one_level is None, traced.one_level is None)
-    yield "branches", (card.branches, traced.branches)
-    yield "prompts", (card.prompts, traced.prompts)
-    yield "given", tuple((one.given_frames, one.given is not None) for one in (card, traced))
-    yield "noise", tuple((one.noise_axis, one.channel_axis, one.ascending_sigmas) for one in (card, traced))
-    yield "sizes", tuple((one.stride(pipe), one.size_steps(pipe)) for one in (card, traced))
+    own, other = card.models[first.component], traced.models.get(first.component)
+    if other is None:
+        yield from dict.fromkeys(FACTS, "not found").items()
+        return
+    both = (own, other)
+    yield "volume", _said(*((facts.volume(model, arguments), facts.frame_axis) for facts in both))
+    yield "kinds", _kinds(*both, list(dict.fromkeys(call.layer for call in replay(first).calls)))
+    yield "other tokens", _said(*(_others(facts, first) for facts in both))
+    yield "blocks", _said(own.blocks, other.blocks)
+    yield "positions", _said(*((facts.positions.making, facts.positions.where) for facts in both))
+    levels = ("one for all frames", "one for each frame")
+    yield "levels", _said(*(levels[one.one_level is None] for one in (card, traced)))
+    yield "branches", _said(card.branches, traced.branches)
+    yield "prompts", _said(card.prompts, traced.prompts)
+    yield "given", _said(*(f"{one.given_frames} frames, given={one.given}" for one in _given(card, traced)))
+    yield "noise", _said(*((one.noise_axis, one.channel_axis, one.ascending_sigmas) for one in (card, traced)))
+    yield "sizes", _said(*((one.stride(pipe), one.size_steps(pipe)) for one in (card, traced)))
 
 
-def _before(facts: Any, first: FirstForward) -> Any:
+def _given(card: Card, traced: Card) -> tuple[Card, Card]:
+    """Both cards with the same words where both say that more than noise is given."""
+    from dataclasses import replace
+
+    if card.given and traced.given:
+        return card, replace(traced, given=card.given)
+    return card, traced
+
+
+def _said(own: Any, other: Any) -> str | None:
+    return None if own == other else f"{_plain(other)} instead of {_plain(own)}"
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, tuple):
+        return " ".join(str(one) for one in value if one != "") or "none"
+    return "none" if value is None else str(value)
+
+
+def _kinds(own: ModelFacts, other: ModelFacts, layers: list[str]) -> str | None:
+    pairs: Mapping[str, tuple[Any, Any]] = {
+        numberless(name): (other.kind_of(name), own.kind_of(name))
+        for name in layers
+        if other.kind_of(name) != own.kind_of(name)
+    }
+    return ", ".join(f"{name} {one or 'none'} instead of {two or 'none'}" for name, (one, two) in pairs.items()) or None
+
+
+def _others(facts: ModelFacts, first: FirstForward) -> str:
+    """Other tokens before the video, and in one sequence with it in ``self`` layers; ``all``: all of them."""
     try:
-        return facts.before(first.model, first.arguments), facts.others_in_self(first.model, first.arguments)
+        counts = (facts.before, facts.others_in_self, facts.lead)
+        before, inside, images = (count(first.model, first.arguments) for count in counts)
     except ValueError:
-        return "to fill in"
+        return "to be filled in"
+    return f"{'all' if before is None else before} before, {inside} in self, {images} image frames"

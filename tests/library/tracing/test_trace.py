@@ -9,7 +9,7 @@ from typing import Any
 import families
 import pytest
 import torch
-from small_pipelines import SMALL
+from small_pipelines import MODULAR, SMALL
 from torch import Tensor, nn
 from traced_facts import hidden
 from tree import HELPERS, TOP
@@ -93,8 +93,11 @@ def test_the_file_is_as_short_as_the_example_and_formatted(tmp_path: Path) -> No
         subprocess.run([ruff, "format", "--check", "--config", TOP / "pyproject.toml", path], check=True)
 
 
-def test_the_pipeline_computes_as_before(tmp_path: Path) -> None:
+@pytest.mark.parametrize("offload", [False, True])
+def test_the_pipeline_computes_as_before(offload: bool) -> None:
     pipe, arguments = families.FAMILIES["mochi"](), families.call_arguments("mochi")
+    if offload:
+        pipe.enable_model_cpu_offload(device="cpu")
     plain = torch.as_tensor(pipe(**arguments).frames)
     torch.manual_seed(5)
     state = torch.get_rng_state()
@@ -155,7 +158,9 @@ def test_a_model_without_attention_over_the_video_says_so() -> None:
     )
     assert found.pipeline is None and found.facts == () and sentence in found.report()
     for use in (found.register, lambda: found.write("facts.py")):
-        with pytest.raises(genkit.UsageError, match="no facts can be made of it, because no attention over the video"):
+        with pytest.raises(
+            genkit.UsageError, match="no facts can be made of it, because the video was not found in its attention"
+        ):
             use()
 
 
@@ -223,6 +228,25 @@ def test_the_command_prints_what_was_found_and_writes_the_file(
     assert "is there already" in capsys.readouterr().err
     assert main(["trace", "tiny", "--set", "immage=cat.png"]) == 2
     assert "WanPipeline does not take it" in capsys.readouterr().err
+
+
+def test_the_command_checks_the_whole_pipeline_with_what_it_found(capsys: pytest.CaptureFixture[str]) -> None:
+    with hidden(genkit.load("tiny")):
+        assert main(["trace", "tiny", "--set", "num_frames=9", "--set", "max_sequence_length=16"]) == 0
+    said = capsys.readouterr().out
+    assert "ok      density" in said and re.search(r"(\d+) of \1 facts are as they say", said)
+
+
+def test_a_pipeline_of_blocks_is_asked_for_its_inputs() -> None:
+    """MiniMax-H3 takes packed tokens with tensors of indices: that the video was not found is said, and no more."""
+    pipe = MODULAR["MiniMaxH3ModularPipeline"].build()
+    found = genkit.trace(pipe, num_frames=124, height=64, width=64, num_inference_steps=3)
+    assert found.pipeline is None and "prompt='a red circle moves right on a blue background'" in found.call
+    assert "the video was not found in its attention (transformer: 3 attention calls were seen" in found.report()
+    with pytest.raises(
+        genkit.UsageError, match="immage: MiniMaxH3ModularPipeline does not take it; it takes references"
+    ):
+        genkit.trace(pipe, immage=None)
 
 
 def test_experiments_are_deterministic_or_it_is_said() -> None:
