@@ -65,6 +65,27 @@ def test_a_lora_is_added_to_the_weights_with_its_factor(save: Any) -> None:
     torch.testing.assert_close(made, expected, rtol=0, atol=2e-5)
 
 
+FAMILIES = {
+    "LTXPipeline": ("attn1", "transformer"),
+    "HunyuanVideoPipeline": ("attn", "transformer"),
+    "CogVideoXPipeline": ("attn1", "transformer"),
+    "AnimateDiffPipeline": ("attn1", "unet"),
+}
+"""Pipelines, each with layers of its LoRA and the part that they are in."""
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_other_families_too(name: str, save: Any) -> None:
+    small, (within, part) = SMALL[name], FAMILIES[name]
+    tensors = lora_of(getattr(small.build(), part), within, part)
+    by_hand, pipe = small.build(), genkit.load(small.build(), lora=save("a.safetensors", tensors) + ":0.7")
+    merge_by_hand(getattr(by_hand, part), tensors, 0.7, part)
+    plain, made, expected = (small.video(each) for each in (small.build(), pipe, by_hand))
+    span = expected.abs().max()
+    assert (expected - plain).abs().max() > 0.01 * span
+    torch.testing.assert_close(made, expected, rtol=0, atol=2e-5 * float(span))
+
+
 def test_a_factor_of_zero_changes_nothing_and_unloading_is_exact(save: Any) -> None:
     file, plain = save("style.safetensors", lora_of(WAN.build().transformer)), video(WAN.build())
     pipe = genkit.load(WAN.build(), lora=f"{file}:0")

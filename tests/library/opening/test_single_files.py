@@ -97,6 +97,21 @@ def test_names_of_the_authors_are_converted(base: Path, tmp_path: Path) -> None:
     check_same(genkit.load(str(tmp_path / "theirs.safetensors"), base=base, **HERE))
 
 
+def test_a_file_with_more_than_the_transformer_gives_the_transformer(tmp_path: Path) -> None:
+    """LTX-Video's published files have the autoencoder beside it; that of the base is used."""
+    pipe = SMALL["LTXPipeline"].build()
+    pipe.save_pretrained(tmp_path / "base")
+    theirs = {}
+    for name, tensor in pipe.transformer.state_dict().items():
+        for ours, own in (("proj_in", "patchify_proj"), ("time_embed", "adaln_single"), ("norm_q", "q_norm")):
+            name = name.replace(ours, own)
+        theirs[f"model.diffusion_model.{name.replace('norm_k', 'k_norm')}"] = tensor.contiguous()
+    theirs |= {f"vae.{name}": tensor.contiguous() for name, tensor in pipe.vae.state_dict().items()}
+    save_file(theirs, tmp_path / "ltx.safetensors")
+    made = genkit.load(tmp_path / "ltx.safetensors", base=tmp_path / "base", **HERE).transformer.state_dict()
+    assert all(torch.equal(made[name], tensor) for name, tensor in pipe.transformer.state_dict().items())
+
+
 def test_each_expert_has_a_file(tmp_path: Path) -> None:
     pipe = EXPERTS.build()
     pipe.save_pretrained(tmp_path / "base")
