@@ -82,6 +82,22 @@ ROWS = (
         ("test_an_attention_layer_that_peft_replaces_is_routed_or_an_error",),
     ),
     Row(
+        "offload, casting, adapters, fused projections and compiled blocks together",
+        "yes",
+        "yes",
+        "",
+        "test_together.py",
+        ("test_changes_in_a_row",),
+    ),
+    Row(
+        "`enable_free_noise` of AnimateDiff",
+        "yes",
+        "refused",
+        "pipe.unet.down_blocks.0.motion_modules.0.transformer_blocks.0.attn1 was replaced after apply()",
+        "test_together.py",
+        ("test_long_videos_of_animatediff_by_diffusers_itself",),
+    ),
+    Row(
         "quantized weights: torchao int8, quanto int8, GGUF",
         "yes",
         "-",
