@@ -13,9 +13,10 @@ from genkit.attention.facts.positions import PositionFacts
 from genkit.attention.facts.volume import Arguments, patch_of, plain_model
 from genkit.attention.geometry.grid import latent_frames
 
-Branches = Literal["names", "halves", "order"]
+Branches = Literal["names", "halves", "order", "guider"]
 """How the guidance branch of a forward is recognised: by the name of its ``cache_context``; ``[uncond, cond]`` in one
-batch; or by its number since the last solver step, cond first."""
+batch; by its number since the last solver step, cond first; or as a guider runs them: by name if there is one, by
+number if not."""
 Prompts = Literal["pairs", "masked pairs"]
 """Answer of ``encode_prompt``: prompt and negative prompt, or each of them with its mask."""
 

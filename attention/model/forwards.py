@@ -186,7 +186,7 @@ class Forwards(Applied):
             parts=self._parts(batch),
             ascending=self.card.ascending_sigmas,
             last=self.card.last_timestep,
-            unnamed=self._branch_by_order(model, timestep) if self.card.branches == "order" else "cond",
+            unnamed=self._branch_by_order(model, timestep) if self.card.branches in ("order", "guider") else "cond",
         )
 
     def _parts(self, batch: int) -> int:

@@ -60,6 +60,7 @@ def _right(card: Card, context: str | None, per_step: int, parts: int, moved: Te
     ways = {
         "halves": f"{' and '.join(BATCHED[:parts])} in one batch",
         "order": f"{per_step} forwards a step, cond first",
+        "guider": f"{per_step} forwards a step by a guider, cond first",
         "names": f"{per_step} forwards a step, the first named {context}",
     }
     return ways[card.branches] + ("" if moved is not None else "; no argument has the prompt, so it was not followed")

@@ -55,7 +55,7 @@ def card_of(pipe: Any) -> Card:
 def _of_blocks(card: Card) -> Card:
     """Return the card of a pipeline made of blocks: a guider runs one forward for each branch, cond first, and one
     block draws the noise before another adds what was given."""
-    return replace(card, branches="order", given_frames=0)
+    return replace(card, branches="guider", given_frames=0)
 
 
 def check_index(pipeline: type, index: Mapping[str, Any]) -> None:

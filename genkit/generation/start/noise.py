@@ -40,7 +40,7 @@ def noise_for(context: Context, latents: Tensor, arguments: dict[str, Any]) -> T
         arguments: of the method or block that drew them; ``latents`` is not None if the caller gave them.
     """
     session, plan = context.session, context.noise
-    session.batch = latents.shape[0]
+    session.batch = latents.shape[0] if latents.ndim > 2 else 1  # the rows of one video
     if plan is None:
         return latents
     session.run.came[plan.name, "noise"] += 1

@@ -2,6 +2,7 @@
 
 import copy
 import warnings
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -189,6 +190,16 @@ def test_minimax_h3_makes_a_video_at_its_own_rate() -> None:
     assert (len(video.frames), video.fps) == (124, 24)
     assert video.receipt is not None and video.receipt.attention.calls == 4
     assert any("sound" in note for note in video.receipt.notes)
+
+
+@pytest.mark.parametrize("name", ["WanModularPipeline", "LTXModularPipeline"])
+def test_branches_are_told_apart_with_names_and_without(name: str) -> None:
+    """The blocks of LTX name the branches of their guider, those of Wan do not; cond comes first in both."""
+    pipe, seen = MODULAR[name].build(), list[tuple[str, ...]]()
+    with applied(pipe) as handle:
+        handle.session.watchers.append(SimpleNamespace(begin=lambda one: seen.append(one.step.branches), end=print))
+        MODULAR[name].video(pipe)
+    assert seen == [("cond",), ("uncond",)] * 2
 
 
 def test_what_a_call_takes_is_read_from_blocks_as_from_a_signature() -> None:
