@@ -41,7 +41,7 @@ from genkit.generation.start.prompts import as_argument, check_texts, note_unkno
 from genkit.generation.watch import Watch
 from genkit.inputs.arguments import as_arguments, steps_left
 from genkit.inputs.given import Given, read_given, split
-from genkit.inputs.length import Clips, clips_of, cut_to, length_of, takes_length
+from genkit.inputs.length import Clips, clips_of, cut_to, length_of, steps_of, takes_length
 from genkit.opening.stated import request_of
 from genkit.plugins.catalogue import text_of
 from genkit.record.receipt import Attention, Receipt, Seconds, versions
@@ -128,12 +128,13 @@ def _lengths(
     pipe, card = context.pipe, context.card
     clips = clips_of(given, fps, notes)
     length = length_of(pipe, card, clips, asked.get("num_frames"))
-    frames = length or asked.get("num_frames") or card.defaults.get("num_frames") or default_of(pipe, "num_frames")
-    rest = dict(asked)
+    usual = asked.get("num_frames") or card.defaults.get("num_frames") or default_of(pipe, "num_frames")
+    frames, rest = length or usual, dict(asked)
     if length is not None and not takes_length(pipe):
         rest.pop("num_frames", None)
-        check_frames(pipe, card, {"num_frames": length}, context.longest, context.window)
-    elif length is not None:
+        if steps_of(pipe, card, clips) is not None:
+            check_frames(pipe, card, {"num_frames": length}, context.longest, context.window)
+    elif length is not None and usual is not None:  # without a default the pipeline takes as many as the video has
         rest["num_frames"] = length
     return cut_to(pipe, card, clips, frames, notes), length, rest
 

@@ -31,7 +31,7 @@ def to_rgb(name: str, image: Any, note: Callable[[str], None]) -> Any:
         return Image.fromarray(_eight_bits(name, np.asarray(turned))).convert("RGB")
     if turned.mode in CLEAR or "transparency" in turned.info:
         clear = turned.convert("RGBA")
-        if clear.getextrema()[3][0] < 255:
+        if np.asarray(clear)[..., 3].min() < 255:
             note(f"{name}: transparent parts became white")
         paper = Image.new("RGBA", clear.size, "white")
         return Image.alpha_composite(paper, clear).convert("RGB")

@@ -40,8 +40,7 @@ def length_of(pipe: Any, card: Card, clips: Clips, asked: Any) -> int | None:
     if not videos:
         return None
     shortest = min(videos, key=lambda name: len(clips[name]))
-    step = card.frame_step(pipe) if any(card.takes[name].stepped for name in videos) else 1
-    most = legal_length(len(clips[shortest]), step)
+    most = legal_length(len(clips[shortest]), steps_of(pipe, card, clips) or 1)
     if asked is None:
         usual = card.defaults.get("num_frames") or default_of(pipe, "num_frames")
         return most if usual is None else min(most, usual)
@@ -52,6 +51,12 @@ def length_of(pipe: Any, card: Card, clips: Clips, asked: Any) -> int | None:
             f"or num_frames={most}"
         )
     return frames
+
+
+def steps_of(pipe: Any, card: Card, clips: Clips) -> int | None:
+    """Return the step of the lengths that the videos of a call may have; None if they may have any."""
+    stepped = any(card.takes[name].whole and card.takes[name].stepped for name in clips)
+    return card.frame_step(pipe) if stepped else None
 
 
 def takes_length(pipe: Any) -> bool:

@@ -81,7 +81,7 @@ def _of_list(name: str, values: Any, note: Note) -> Media:
         raise UsageError(f"{name} is an empty list; give at least one image")
     parts = [read(name, value, note) for value in values]
     frames = [frame for part in parts for frame in part.frames]
-    record = [part.record for part in parts]
+    record: Any = [part.record for part in parts]
     if all("given" in item for item in record if isinstance(item, dict)):
         record = record_of_bytes(f"{len(frames)} images", (part.record[DIGEST].encode() for part in parts))
     return Media(frames, None, record, False)

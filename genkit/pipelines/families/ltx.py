@@ -1,11 +1,11 @@
 """LTX-Video and LTX-2: from text, images, conditions and references."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 from genkit.attention.facts.card import Prompts
-from genkit.attention.facts.inputs import Convert, Input
+from genkit.attention.facts.inputs import Input
 from genkit.attention.facts.volume import configured
 from genkit.pipelines.pipeline_facts import PipelineFacts, Published
 
@@ -128,7 +128,7 @@ def _reference2(value: Any, arguments: Mapping[str, Any]) -> list[Any]:
     return [LTX2ReferenceCondition(frames=value, strength=arguments.get("strength", 1.0))]
 
 
-def _conditions(convert: Convert) -> dict[str, Input]:
+def _conditions(convert: Callable[..., Any]) -> dict[str, Input]:
     """Return the inputs that are all conditions: an image at either end and a video at the beginning."""
     return {
         "image": Input(argument="conditions", form="image", convert=convert),

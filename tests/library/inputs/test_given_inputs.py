@@ -237,6 +237,28 @@ def test_a_pipeline_without_a_prompt_takes_none() -> None:
         handle.generate("a red circle", image=picture(64, 48), **call(name))
 
 
+def test_wan_animate_makes_any_length_and_brings_the_face_to_its_own_size() -> None:
+    name = "WanAnimatePipeline"
+    pipe, body = SMALL[name].build(), {"pose_video": film(10)(), "face_video": film(10, 30, 20)()}
+    small = [ImageOps.fit(frame, (16, 16), Image.Resampling.LANCZOS) for frame in body["face_video"]]
+    plain = direct(name, pipe, pose_video=body["pose_video"], face_video=small)
+    with genkit.apply(pipe) as handle:
+        video = handle.generate(image=picture(64, 48), **body, **call(name))
+        with pytest.raises(genkit.UsageError, match="face_video has 4 frames and num_frames=9 asks for more"):
+            handle.generate(image=picture(64, 48), **{**body, "face_video": film(4)()}, num_frames=9, **call(name))
+    assert len(video.frames) == 10 and np.array_equal(video.frames, plain)
+    assert any("face_video was scaled and cropped" in note and "to 16x16" in note for note in video.receipt.notes)
+
+
+def test_controls_of_cosmos_may_have_any_length() -> None:
+    name = "Cosmos2_5_TransferPipeline"
+    pipe = SMALL[name].build()
+    plain = direct(name, pipe, controls=film(15)(), num_frames=None)
+    with genkit.apply(pipe) as handle:
+        video = handle.generate(control=film(15)(), **{**call(name), "num_frames": None})
+    assert np.array_equal(video.frames, plain)
+
+
 def test_a_video_of_genkit_is_an_input(v2v: Any) -> None:
     frames = np.stack([np.asarray(frame) for frame in film(9)()])
     video = v2v.generate(video=genkit.Video(frames, 16.0), **CHANGE)
