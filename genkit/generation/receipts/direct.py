@@ -14,6 +14,7 @@ from genkit.checks.arguments import arguments_of
 from genkit.checks.options import to_json
 from genkit.errors import UsageError
 from genkit.generation.receipts.where import where
+from genkit.opening.stated import opened_of
 from genkit.plugins.catalogue import text_of
 from genkit.plugins.contract import Plugin
 from genkit.record.fields import Attention, Seconds
@@ -56,7 +57,7 @@ class DirectCall:
             arguments={name: value for name, value in given.items() if name not in OWN},
             plugins=tuple(text_of(plugin) for plugin in plugins),
             attention=Attention.from_run(run),
-            notes=tuple(run.notes),
+            notes=tuple(dict.fromkeys((*opened_of(pipe).notes, *run.notes))),
             seconds=Seconds(total=time.perf_counter() - self.begun),
             started=self.started,
             versions=versions(),

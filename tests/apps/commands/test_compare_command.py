@@ -114,6 +114,8 @@ REFUSED = {
     "a --versus --with radial:dense=1": "radial has no parameter 'dense'",
     "a --versus --set seed=4": "side 2 sets seed, which all sides share; set it once, before --versus",
     "a --versus --set model=x": "side 2 sets model, which all sides share",
+    "a --versus --set lora=x.safetensors": "side 2 sets lora, which all sides share",
+    "a --versus --set flow_shift=5": "side 2 sets flow_shift, which all sides share",
     "a --versus --with": "--with of side 2 requires a value",
     "a --versus='--out x'": "side 2 has '--out'; a side takes --with, --set, --num-frames",
     "a --versus --num-frames x": "num_frames='x' cannot be used: input should be a valid integer",

@@ -111,6 +111,17 @@ def test_only_published_checkpoints_are_on_offer() -> None:
         models.card_of("BestWishYsh/ConsisID-preview")
 
 
+def test_fields_appear_with_the_model_and_hidden_ones_are_emptied() -> None:
+    pytest.importorskip("gradio", reason="the page needs gradio")
+    from genkit.apps.page.fields import input_updates
+
+    for model, shown in ((I2V, {"image", "resize"}), (VACE, {"video", "mask", "reference", "resize"}), ("tiny", set())):
+        updates = dict(zip((*FIELDS, "resize"), input_updates(model), strict=True))
+        assert {key for key, update in updates.items() if update["visible"]} == shown
+        assert all("value" not in updates[key] for key in shown), "what was chosen is lost"
+        assert all(updates[key]["value"] is None for key in updates.keys() - shown), "a hidden file would be used"
+
+
 def test_files_reach_the_request(uploads: Path) -> None:
     first, last, moving = image(uploads, "1.png"), image(uploads, "2.jpg"), film(uploads)
     assert check(filled(model=I2V, num_frames=17, image=first)).request.image == first

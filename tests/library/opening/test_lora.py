@@ -171,8 +171,11 @@ def test_a_few_layers_without_a_place_are_a_note_in_the_receipt(save: Any) -> No
     with genkit.apply(pipe) as handle:
         sizes = {name: WAN.call[name] for name in ("num_frames", "height", "width", "num_inference_steps")}
         made = handle.generate("a red circle moves right", seed=1, fps=8, max_sequence_length=16, **sizes)
+        WAN.video(pipe)
     sentence = "1 of the 13 layers of more.safetensors have no place in the model: transformer.blocks.9.attn1.to_q"
     assert sentence in made.receipt.notes
+    direct = handle.receipts[-1]
+    assert direct.seed is None and sentence in direct.notes and "more.safetensors at 1" in direct.opened["lora"]
 
 
 def test_what_is_not_a_lora_says_so(save: Any, tmp_path: Path) -> None:
