@@ -46,6 +46,8 @@ class DirectCall:
     def receipt(self, pipe: Any, card: Card, session: Session, plugins: Sequence[Plugin]) -> Receipt:
         """Return the receipt of the call, which has ended; seed and rate are the caller's and not known."""
         run, given = session.run, self.arguments
+        if getattr(pipe, "interrupt", False):
+            run.note("the call was interrupted, so the video is unfinished")
         return Receipt(
             **where(pipe, card, session),
             seed=None,

@@ -70,6 +70,12 @@ def test_a_callback_that_changes_the_latents(case: tuple[str, Any]) -> None:
 
 def test_a_callback_that_interrupts(case: tuple[str, Any]) -> None:
     as_stock(case, callback_on_step_end=stop)
+    name, pipe = case
+    with applied(pipe, "nothing") as handle:
+        video(name, pipe, callback_on_step_end=stop)
+        video(name, pipe)
+        unfinished = ["the call was interrupted, so the video is unfinished" in one.notes for one in handle.receipts]
+    assert unfinished == [True, False]
 
 
 def test_a_list_of_generators(case: tuple[str, Any]) -> None:
