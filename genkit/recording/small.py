@@ -49,12 +49,12 @@ def record_small(pipe: Any, **given: Any) -> Recording:
             if is_out_of_memory(error):
                 break
     assert failed is not None
-    arguments, error = failed
+    arguments, reason = failed
     raise UsageError(
         f"{type(pipe).__name__} could not be run small: pipe({call_text(arguments)}) failed with "
-        f"{type(error).__name__}: {first_line(error)}; give arguments that it takes, such as "
+        f"{type(reason).__name__}: {first_line(reason)}; give arguments that it takes, such as "
         "genkit.trace(pipe, num_frames=9, image=...)"
-    ) from error
+    ) from reason
 
 
 def _check(pipe: Any, given: Mapping[str, Any]) -> None:

@@ -122,11 +122,16 @@ def _sinusoid(found: Experiments, judged: Mapping[str, Verdict]) -> tuple[str, s
     facts = known.ANIMATEDIFF_POSITIONS
     assert facts.rotation is not None
     rotation = facts.rotation(table, {})
-    pe: Tensor = table.pe[0].double().cpu()  # type: ignore[union-attr]
+    pe = _table(table)[0].double().cpu()
     assert rotation.channels is not None
     frames = range(len(pe))
     angles = pe.new_tensor(list(frames))[:, None] * rotation.inverse_frequencies
     sines, cosines = pe[:, rotation.channels[:, 0]], pe[:, rotation.channels[:, 1]]
     missed = (sines - angles.sin()).abs().maximum((cosines - angles.cos()).abs())
-    check_near(missed, table.pe.dtype, float(angles.max()), "a table")  # type: ignore[union-attr,arg-type]
+    check_near(missed, _table(table).dtype, float(angles.max()), "a table")
     return "ANIMATEDIFF_POSITIONS", facts.where
+
+
+def _table(embedding: Any) -> Tensor:
+    found: Tensor = embedding.pe
+    return found

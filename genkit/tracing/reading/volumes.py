@@ -37,6 +37,8 @@ class Reading:
     """Frames, rows and columns of tokens in the traced call."""
     frame_axis: int | None
     """Axis of the frames in the latents; None: packed tokens."""
+    latents: str = "hidden_states"
+    """Name of the argument with the latents, where none of the readers fits."""
     axes: tuple[int, ...] = ()
     """Axes of frames, rows and columns, where none of the readers fits."""
     patch: tuple[int, ...] = ()
@@ -116,4 +118,4 @@ def _by_axes(latents: str, volume: Volume, axes: tuple[int, ...], patch: tuple[i
         frames, rows, cols = (arguments[latents].shape[axis] // size for axis, size in zip(axes, patch, strict=True))
         return frames, rows, cols
 
-    return Reading(name="", reader=read, volume=volume, frame_axis=axes[0], axes=axes, patch=patch)
+    return Reading(name="", reader=read, volume=volume, frame_axis=axes[0], latents=latents, axes=axes, patch=patch)

@@ -184,6 +184,22 @@ def test_tokens_in_front_whose_number_is_not_known_are_left_to_be_filled_in(tmp_
             small.video(pipe)
 
 
+def test_a_volume_that_no_reader_fits_is_read_by_axes_and_patch(tmp_path: Path) -> None:
+    """The control net of Cosmos Transfer calls its latents `latents`, as no other model does."""
+    small = SMALL["Cosmos2_5_TransferPipeline"]
+    pipe = small.build()
+    with hidden(pipe):
+        found = genkit.trace(pipe, **small.arguments())
+    (control,) = (one.facts for one in found.models if one.component == "controlnet")
+    assert control is not None and "def volume(model, arguments):" in found.source()
+    namespace: dict[str, Any] = {"genkit": None}
+    exec(found.source().replace("import genkit\n", "").partition("for facts in FACTS")[0], namespace)
+    arguments = {"latents": torch.zeros(1, 4, 5, 6, 8)}
+    written = next(one for one in namespace["FACTS"] if one.classes == control.classes)
+    assert control.volume(pipe.controlnet, arguments) == written.volume(pipe.controlnet, arguments) == (5, 3, 4)
+    assert found.facts[-1].components == ("transformer", "controlnet")  # type: ignore[union-attr]
+
+
 def test_two_experts_are_one_class_and_both_are_entered() -> None:
     small = SMALL["WanPipeline-2.2"]
     pipe = small.build()
