@@ -22,10 +22,10 @@ INPUT, OUTPUT = re.compile(r"lora[._](A|down)\b"), re.compile(r"lora[._](B|up)\b
 
 def check_peft() -> None:
     """Raise ``UsageError`` unless peft, with which diffusers applies LoRA, is installed in a version that it takes."""
-    from diffusers.utils import MIN_PEFT_VERSION, USE_PEFT_BACKEND
+    from diffusers.utils import USE_PEFT_BACKEND
 
     if not USE_PEFT_BACKEND:
-        raise UsageError(f"a LoRA needs peft {MIN_PEFT_VERSION} or newer; {install_extra('lora')}")
+        raise UsageError(f"a LoRA needs the package peft, new enough for diffusers; {install_extra('lora')}")
 
 
 def add_loras(pipe: Any, files: Sequence[NamedFile], notes: list[str]) -> str:

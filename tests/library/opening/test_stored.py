@@ -1,5 +1,7 @@
 """Where and how weights are stored and run: group offload, layerwise casting, compilation."""
 
+import importlib.util
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -82,6 +84,14 @@ def test_what_is_compiled_computes_the_same(how: str) -> None:
 def test_unknown_values_are_refused(asked: dict[str, Any], message: str) -> None:
     with pytest.raises(genkit.UsageError, match=message):
         genkit.load(WAN.build(), **asked)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("peft") is not None, reason="says what happens without peft")
+def test_a_lora_without_peft_names_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.safetensors").touch()
+    monkeypatch.setattr("genkit.loading.open_pipeline", lambda *words: pytest.fail("the model was opened"))
+    with pytest.raises(genkit.UsageError, match="a LoRA needs the package peft, .*; pip install .*peft"):
+        genkit.load("tiny", lora=str(tmp_path / "a.safetensors"))
 
 
 def test_casting_and_quantising_are_one_or_the_other() -> None:
