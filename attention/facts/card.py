@@ -8,6 +8,7 @@ from typing import Any, Literal
 from genkit.attention.calls.call import Kind
 from genkit.attention.facts.inputs import Input
 from genkit.attention.facts.lengths import Lengths
+from genkit.attention.facts.made import MadeFrames, floored, one_part
 from genkit.attention.facts.model_facts import ModelFacts
 from genkit.attention.facts.positions import PositionFacts
 from genkit.attention.facts.volume import Arguments, patch_of, plain_model
@@ -33,6 +34,8 @@ class Traits:
     """How guidance branches are distinguished."""
     prompts: Prompts | None = None
     """Answer of ``encode_prompt``; None: another one, so that prompts over time are refused."""
+    text_tokens: int | None = None
+    """Tokens to which the text of every call is padded, because the model cuts there; None: any number."""
     noise_axis: int | None = None
     """Axis of the frames in the latents that the pipeline draws; None: as in its models."""
     one_level: str | None = None
@@ -48,6 +51,8 @@ class Traits:
     """Timestep of the finished video; None: 0, or the largest where ``ascending_sigmas``."""
     given_frames: int = 0
     """First latent frames that a pipeline gives instead of noise; a noise plan leaves them."""
+    noise_lead: Callable[[Any], int] = lambda pipe: 0
+    """Returns the latent frames in front of the noise of the video in a call that runs: those of references."""
     given: str | None = None
     """Reason that the first latents contain more than noise and ``given_frames``, as the end of a sentence; None: they
     do not."""
@@ -56,6 +61,17 @@ class Traits:
     channel_axis: int | None = None
     """Axis of the channels in the initial latents, if only the first ``num_channels_latents`` of them are noise and the
     others are a condition; None: all are noise."""
+    length_argument: str | None = "num_frames"
+    """Argument of the call with the length in pixel frames; None: the call has none."""
+    length_from: str | None = None
+    """Argument of the call with a video, or a list of images, whose length the result has; None: no such."""
+    made_frames: MadeFrames = floored
+    """Returns the pixel frames of the video, given those of ``length_argument`` or ``length_from``."""
+    parts_made: MadeFrames = one_part
+    """Returns the number of parts, one after the other, in which a call makes a video of such a length."""
+    length_is_made: bool = True
+    """False where ``length_argument`` counts other frames too, such as that of the image or those to think in: it is
+    passed on as it is, and the receipt says what it makes."""
     largest: Callable[[Any], tuple[int, int]] | None = None
     """Returns the largest height and width in pixels; None: no limit."""
 
@@ -120,6 +136,16 @@ class Card(Traits):
     def lengths(self, pipe: Any) -> Lengths:
         """Return the legal lengths."""
         return self.own_lengths or Lengths(step=self.frame_multiple or self._latent_stride(pipe))
+
+    def made(self, pipe: Any, arguments: Arguments, frames: int) -> int:
+        """Return the pixel frames of the video that a call makes of ``frames``, the length that it is given."""
+        if self.own_lengths is not None and self.made_frames is floored:
+            return frames
+        return self.made_frames(pipe, self._latent_stride(pipe), arguments, frames)
+
+    def parts(self, pipe: Any, arguments: Arguments, frames: int) -> int:
+        """Return the number of parts in which a call makes its video."""
+        return self.parts_made(pipe, self._latent_stride(pipe), arguments, frames)
 
     def stride(self, pipe: Any) -> int:
         """Return the pixel frames per token frame: those per latent frame times the temporal patch."""

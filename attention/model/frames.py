@@ -30,6 +30,30 @@ APART = frozenset({
 })  # fmt: skip
 """Arguments for the text or the whole video; if they are repeated for each frame, a window takes its own."""
 
+MEANINGS = {
+    "added_time_ids": "its frame rate and its motion",
+    "audio_hidden_states": "the sound of the whole video",
+    "condition_mask": "a mask of the frames that were given",
+    "control_hidden_states": "a control video",
+    "control_latents": "a control video",
+    "controls_latents": "a control video",
+    "down_block_additional_residuals": "what a control network adds to each of its layers",
+    "encoder_hidden_states_2": "a second text",
+    "fps": "its frame rate and the image for every frame",
+    "id_cond": "the face that it keeps",
+    "image_embeds": "what an image shows",
+    "indices_hidden_states": "the places of its frames after those of earlier chunks",
+    "inpaint_latents": "the video that it fills in",
+    "mid_block_additional_residual": "what a control network adds to its middle layer",
+    "padding_mask": "a mask of the whole picture",
+    "pose_hidden_states": "a video of the pose",
+    "r_timestep": "a second noise level, to which a step goes",
+    "video_coords": "the place and time of each token",
+    "visual_rope_pos": "the numbers of its frames, rows and columns",
+}
+"""What arguments are that no window can be cut out of, for users."""
+ADVICE = "leave out the plug-in that makes windows"
+
 
 @dataclass(frozen=True)
 class Frames:
@@ -95,9 +119,10 @@ def _cut_one(name: str, value: Any, latents: Tensor, frames: Frames, window: Win
     if name in APART:
         return _each(value, lambda one: _repeated(one, len(latents), window))
     if _has_tensor(value):
+        what = MEANINGS.get(name, "something whose frames are not known")
         raise ValueError(
-            f"the model gets {name!r}, whose frame axis is unknown, so it cannot be cut into windows; leave out "
-            f"{name!r} or the plug-in that makes windows"
+            f"each forward of this model also gets {what} ({name}), which cannot be cut into windows of frames; "
+            f"{ADVICE}"
         )
     return value
 
@@ -105,7 +130,10 @@ def _cut_one(name: str, value: Any, latents: Tensor, frames: Frames, window: Win
 def _first_tokens(name: str, table: Tensor, frames: Frames, length: int) -> Tensor:
     """First entries of a table by token, as many as a window has tokens."""
     if prod(frames.volume) not in table.shape:
-        raise ValueError(f"{name} {list(table.shape)} has no axis of {prod(frames.volume)} tokens, so it cannot be cut")
+        raise ValueError(
+            f"this model gets positions of shape {list(table.shape)} ({name}), not one for each of its "
+            f"{prod(frames.volume)} tokens, so they cannot be cut into windows of frames; {ADVICE}"
+        )
     return table.narrow(table.shape.index(prod(frames.volume)), 0, length * prod(frames.volume[1:]))
 
 
@@ -115,8 +143,8 @@ def _levels(timestep: Any, frames: Frames, window: Window) -> Any:
         return timestep
     if timestep.shape[1] % frames.volume[0]:
         raise ValueError(
-            f"timestep {list(timestep.shape)} is not one noise level for each of {frames.volume[0]} frames or their "
-            "tokens, so it cannot be cut into windows; leave out the plug-in that makes windows"
+            f"this model gets noise levels of shape {list(timestep.shape)}, not one for each of its "
+            f"{frames.volume[0]} frames or their tokens, so they cannot be cut into windows of frames; {ADVICE}"
         )
     by_frame = timestep.unflatten(1, (frames.volume[0], -1))
     return by_frame[:, window.begin : window.end].flatten(1, 2)

@@ -43,10 +43,14 @@ def low_pass(x: Tensor, cutoff_time: float, cutoff_space: float) -> Tensor:
     return x
 
 
-def band(frames: int, radius: int) -> Tensor:
-    """Return the pairs of frames at most ``radius`` apart, bool ``[frames, frames]``."""
+def band(frames: int, radius: int, lead: int = 0) -> Tensor:
+    """Return the pairs of frames at most ``radius`` apart, bool ``[frames, frames]``.
+
+    The first ``lead`` frames are images outside the video's time: they read all, and all read them.
+    """
     frame = torch.arange(frames)
-    return (frame[:, None] - frame).abs() <= radius
+    image = frame < lead
+    return ((frame[:, None] - frame).abs() <= radius) | image[:, None] | image
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +73,10 @@ class SpectralBlendRule(Rule):
         """Return ``attend`` over the window, blended with ``attend`` over all frames before ``until``."""
 
         def blended(q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:
-            if call.grid.frames <= self.native_frames:
+            frames = call.grid.frames - call.grid.lead
+            if frames <= self.native_frames:
                 call.run.note(
-                    f"{self.name}: {call.grid.frames} latent frames are no more than the {self.native_frames} of the "
+                    f"{self.name}: {frames} latent frames are no more than the {self.native_frames} of the "
                     "training, so it changes nothing"
                 )
                 return attend(q, k, v, call)
@@ -84,15 +89,17 @@ class SpectralBlendRule(Rule):
 
     def _window(self, call: Call) -> Tensor:
         # The same tensor in every call, so that sparse rules can recognise it.
-        frames = call.grid.frames
-        return call.run.memory.table((self.name, frames), lambda: band(frames, self.radius))
+        frames, lead = call.grid.frames, call.grid.lead
+        return call.run.memory.table((self.name, frames, lead), lambda: band(frames, self.radius, lead))
 
     def _blend(self, wide: Tensor, local: Tensor, call: Call) -> Tensor:
         grid, out = call.grid, wide.clone()
         precise = torch.promote_types(wide.dtype, torch.float32)
         near = local[:, :, grid.video].to(precise)
         shaped = _as_volume(wide[:, :, grid.video].to(precise) - near, call)
-        smooth = _from_volume(low_pass(shaped, self.cutoff_time, self.cutoff_space), call)
+        video = shaped.narrow(-4, grid.lead, grid.frames - grid.lead)  # images in front are not neighbours in time
+        video.copy_(low_pass(video, self.cutoff_time, self.cutoff_space))
+        smooth = _from_volume(shaped, call)
         out[:, :, grid.video] = (near + smooth).to(wide.dtype)
         return out
 

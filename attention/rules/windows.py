@@ -39,10 +39,10 @@ class WindowRule(Rule):
         """Return ``attend`` fused from one call per window; other queries read all frames in a separate call."""
 
         def windowed(q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:
-            if call.grid.frames <= self.window:
+            frames = call.grid.frames - call.grid.lead
+            if frames <= self.window:
                 call.run.note(
-                    f"{self.name}: {call.grid.frames} latent frames fit into one window of {self.window}, so it "
-                    "changes nothing"
+                    f"{self.name}: {frames} latent frames fit into one window of {self.window}, so it changes nothing"
                 )
                 return attend(q, k, v, call)
             return self._fused(q, k, v, call, attend)
@@ -50,19 +50,20 @@ class WindowRule(Rule):
         return windowed
 
     def _fused(self, q: Tensor, k: Tensor, v: Tensor, call: Call, attend: Attend) -> Tensor:
-        grid = call.grid
+        grid, lead = call.grid, call.grid.lead
         per_frame = grid.tokens_per_frame
         total = torch.zeros_like(q, dtype=torch.promote_types(q.dtype, torch.float32))
         count = total.new_zeros(q.shape[2], 1)
-        weight = window_weights(self.window).repeat_interleave(per_frame)[:, None].to(total)
-        for begin in window_starts(grid.frames, self.window, self.stride):
-            index, inner = cropped(call, begin, begin + self.window, q.device)
+        weight = torch.cat([torch.ones(lead), window_weights(self.window)]).repeat_interleave(per_frame)
+        weight = weight[:, None].to(total)
+        for begin in window_starts(grid.frames - lead, self.window, self.stride):
+            index, inner = cropped(call, lead + begin, lead + begin + self.window, q.device)
             near_q, near_k, near_v = (
                 x[:, :, index] if added is None else x[:, :, index] + added
                 for x, added in zip((q, k, v), call.positions or (None, None, None), strict=True)
             )
             out = attend(near_q, near_k, near_v, inner)
-            rows = slice(grid.video.start + begin * per_frame, grid.video.start + (begin + self.window) * per_frame)
+            rows = index[inner.grid.video]
             total[:, :, rows] += weight * out[:, :, inner.grid.video]
             count[rows] += weight
         fused = (total / count.clamp_min(1)).to(q.dtype)
@@ -81,10 +82,13 @@ def _others_only(call: Call) -> Call:
 
 
 def cropped(call: Call, begin: int, end: int, device: torch.device | str = "cpu") -> tuple[Tensor, Call]:
-    """Return the token indices of the frames ``begin`` to ``end`` and of all other tokens, and the call for them."""
+    """Return the token indices of the frames ``begin`` to ``end``, of images in front of the video and of all other
+    tokens, and the call for them."""
     grid = call.grid
-    first = grid.video.start
-    video = torch.arange(first + begin * grid.tokens_per_frame, first + end * grid.tokens_per_frame, device=device)
+    first, lead = grid.video.start, min(grid.lead, begin)
+    frames = [*range(lead), *range(begin, end)]
+    video = (torch.tensor(frames)[:, None] * grid.tokens_per_frame + torch.arange(grid.tokens_per_frame)).flatten()
+    video = (video + first).to(device)
     others = grid.index_of_others(device)
     index = torch.cat([others[: grid.before], video, others[grid.before :]])
     mask = call.mask
@@ -92,4 +96,6 @@ def cropped(call: Call, begin: int, end: int, device: torch.device | str = "cpu"
         for axis in (-1, -2):
             if mask.ndim >= -axis and mask.shape[axis] == grid.tokens:
                 mask = mask.index_select(axis, index.to(mask.device))
-    return index, replace(call.crop(begin, end), mask=mask, positions=None)
+    inner = replace(call.crop(begin, end), mask=mask, positions=None)
+    visible = None if call.visible is None else call.visible[frames][:, frames]
+    return index, replace(inner, grid=replace(inner.grid, frames=len(frames), lead=lead), visible=visible)

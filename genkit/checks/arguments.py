@@ -15,15 +15,13 @@ TABLE = "rope_max_seq_len"
 """Configuration key for the number of tokens along each axis for which a model stores positions."""
 
 
-def call_arguments(
-    pipe: Any, card: Card, asked: dict[str, Any], *, longest: int | None = None, window: int | None = None
-) -> dict[str, Any]:
+def call_arguments(pipe: Any, card: Card, asked: dict[str, Any]) -> dict[str, Any]:
     """Return the keyword arguments for ``pipe(...)``: ``asked``, already checked, over the card's defaults.
 
     Raises:
-        UsageError: an argument that this pipeline does not accept, a length that it cannot make, an empty prompt.
+        UsageError: an argument that this pipeline does not accept, an empty prompt.
     """
-    accepted = arguments_of(pipe)
+    accepted = arguments_of(pipe) | ({"num_frames"} if card.length_argument else set())
     for name in asked:
         if name in ("plugin", "plugins") and name not in accepted:
             raise UsageError(
@@ -36,8 +34,8 @@ def call_arguments(
     arguments = defaults | asked
     if "prompt_embeds" not in arguments and "prompt" in accepted:
         check_prompt(arguments.get("prompt"))
-    check_frames(pipe, card, arguments, longest, window)
     check_steps(pipe, arguments)
+    _check_cut(card, arguments)
     return arguments
 
 
@@ -61,12 +59,17 @@ def check_prompt(prompt: Any) -> None:
 def text_limit(pipe: Any, arguments: dict[str, Any]) -> int:
     """Return how many tokens of a text a call of the pipeline reads."""
     limit = arguments.get("max_sequence_length") or default_of(pipe, "max_sequence_length")
-    return limit or min(int(getattr(pipe.tokenizer, "model_max_length", 10**9)), 10**9)
+    return limit or min(int(getattr(_tokenizer(pipe), "model_max_length", 10**9)), 10**9)
 
 
 def tokens_of(pipe: Any, text: str) -> int:
     """Return the number of tokens of a text."""
-    return len(pipe.tokenizer(text).input_ids)
+    return len(_tokenizer(pipe)(text).input_ids)
+
+
+def _tokenizer(pipe: Any) -> Any:
+    """Tokenizer of the prompt, which Cosmos 3 has under another name."""
+    return getattr(pipe, "tokenizer", None) or pipe.text_tokenizer
 
 
 def check_length_of_text(pipe: Any, texts: list[str], limit: int) -> None:
@@ -80,28 +83,13 @@ def check_length_of_text(pipe: Any, texts: list[str], limit: int) -> None:
             )
 
 
-def check_frames(
-    pipe: Any, card: Card, arguments: dict[str, Any], longest: int | None, window: int | None = None
-) -> None:
-    """Refuse a length that the family cannot make, naming the nearest one.
-
-    ``window``: pixel frames that the model sees at once; None is all.
-    """
-    frames = arguments.get("num_frames")
-    if frames is None:
-        return
-    lengths = card.lengths(pipe)
-    if not lengths.allow(frames):
-        near = quote(lengths.nearest(frames))
-        raise UsageError(f"num_frames={quote(frames)}: {card.title} makes {lengths.rule}; the nearest is {near}")
-    table = configured(card.model(pipe), TABLE)
-    if table is not None:
-        longest = min((table - 1) * card.stride(pipe) + 1, longest or frames)
-    if longest is not None and min(frames, window or frames) > longest:
-        further = ", and freenoise and position-interpolation go further" if card.positions.absolute else ""
+def _check_cut(card: Card, arguments: dict[str, Any]) -> None:
+    """Refuse another length of the text than that at which a model cuts it from the tokens of an image."""
+    limit = arguments.get("max_sequence_length")
+    if None not in (limit, card.text_tokens) and limit != card.text_tokens:
         raise UsageError(
-            f"num_frames={quote(frames)}: the positions of {card.this} end at {longest} frames; "
-            f"the nearest is {longest}{further}"
+            f"max_sequence_length={quote(limit)}: {card.this} reads its image behind the first {card.text_tokens} "
+            "tokens, so that it would take text for the image; leave max_sequence_length out"
         )
 
 

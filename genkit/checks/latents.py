@@ -10,9 +10,10 @@ from genkit.attention.facts.card import Card
 from genkit.attention.facts.volume import configured
 from genkit.attention.geometry.grid import latent_frames
 from genkit.checks.arguments import default_of
+from genkit.checks.lengths import LENGTH, default_length
 from genkit.errors import UsageError
 
-SIZES = ("num_frames", "height", "width")
+SIZES = (LENGTH, "height", "width")
 GIVEN = frozenset({"image", "video", "conditions", "reference_conditions"})
 """Arguments by which a pipeline puts an image or a video into its first latents."""
 
@@ -22,7 +23,8 @@ def size_of(pipe: Any, card: Card, arguments: dict[str, Any]) -> dict[str, int]:
 
     A size that is known only during the call is left out.
     """
-    found = {name: arguments.get(name) or default_of(pipe, name) or _default(pipe, card, name) for name in SIZES}
+    found = {name: arguments.get(name) or default_of(pipe, name) or _default(pipe, card, name) for name in SIZES[1:]}
+    found = {LENGTH: arguments.get(LENGTH) or default_length(pipe, card)} | found
     return {name: int(size) for name, size in found.items() if size}
 
 
@@ -83,7 +85,5 @@ def check_given(pipe: Any, card: Card, arguments: dict[str, Any]) -> None:
 def _default(pipe: Any, card: Card, name: str) -> int | None:
     """Return the default that a pipeline keeps in its configuration and not in its signature."""
     model, kept = card.model(pipe), getattr(pipe, f"default_{name}", None)
-    if name == "num_frames":
-        return configured(model, "sample_frames")
     cells = configured(model, f"sample_{name}") or configured(model, "sample_size")
     return kept if kept or cells is None else cells * int(getattr(pipe, card.size_attribute))

@@ -17,7 +17,7 @@ from genkit.generation.context import Context
 from genkit.generation.decode_seam import decode_seam
 from genkit.generation.models.forward import ForwardSeam
 from genkit.generation.shadow import Shadow
-from genkit.generation.start.noise import begin_part, noise_for
+from genkit.generation.start.noise import begin_part, check_parts_of_video, noise_for
 from genkit.generation.start.prompts import events_of
 
 CHECK = "check_inputs"
@@ -78,6 +78,7 @@ def _begin(context: Context, asked: Asked) -> Installed | None:
     def checked(original: Callable[..., Any], bound: inspect.BoundArguments) -> Any:
         asked.begin(context.session)
         asked.owner.begin_call()
+        check_parts_of_video(context)
         return original(*bound.args, **bound.kwargs)
 
     return Shadow(context.pipe, CHECK, checked)

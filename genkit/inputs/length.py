@@ -3,7 +3,7 @@
 from typing import Any
 
 from genkit.attention.facts.card import Card
-from genkit.checks.arguments import arguments_of, default_of
+from genkit.checks.lengths import default_length
 from genkit.checks.values import whole
 from genkit.errors import UsageError
 from genkit.inputs.given import Given
@@ -42,7 +42,7 @@ def length_of(pipe: Any, card: Card, clips: Clips, asked: Any) -> int | None:
     shortest = min(videos, key=lambda name: len(clips[name]))
     most = legal_length(len(clips[shortest]), steps_of(pipe, card, clips) or 1)
     if asked is None:
-        usual = card.defaults.get("num_frames") or default_of(pipe, "num_frames")
+        usual = card.defaults.get("num_frames") or default_length(pipe, card)
         return most if usual is None else min(most, usual)
     frames = whole("num_frames", asked)
     if frames > len(clips[shortest]):
@@ -57,11 +57,6 @@ def steps_of(pipe: Any, card: Card, clips: Clips) -> int | None:
     """Return the step of the lengths that the videos of a call may have; None if they may have any."""
     stepped = any(card.takes[name].whole and card.takes[name].stepped for name in clips)
     return card.frame_step(pipe) if stepped else None
-
-
-def takes_length(pipe: Any) -> bool:
-    """Return True if the pipeline's call has an argument for the number of frames."""
-    return "num_frames" in arguments_of(pipe)
 
 
 def cut_to(pipe: Any, card: Card, clips: Clips, frames: int | None, notes: list[str]) -> Clips:

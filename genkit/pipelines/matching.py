@@ -12,6 +12,7 @@ from genkit.attention.facts.volume import plain_model
 from genkit.errors import UsageError
 from genkit.pipelines.inputs import inputs_of
 from genkit.pipelines.known import pipelines
+from genkit.pipelines.lengths import VIDEOS
 from genkit.pipelines.pipeline_facts import PipelineFacts
 
 DENOISERS = ("transformer", "transformer_2", "unet")
@@ -35,6 +36,7 @@ def card_of(pipe: Any) -> Card:
     models = {name: found for name in facts.components if (found := facts_of_model(parts.get(name))) is not None}
     published = next((one for one in facts.published if one.when(pipe)), None)
     traits = {trait.name: getattr(facts, trait.name) for trait in fields(Traits)}
+    traits |= _length_of(facts, frozenset(defaults_of_call(pipe)))
     traits["one_level"] = facts.one_level or next(iter(models.values())).one_level
     card = Card(
         family=published.family if published else facts.name,
@@ -56,6 +58,14 @@ def _of_blocks(card: Card) -> Card:
     """Return the card of a pipeline made of blocks: a guider runs one forward for each branch, cond first, and one
     block draws the noise before another adds what was given."""
     return replace(card, branches="guider", given_frames=0)
+
+
+def _length_of(facts: PipelineFacts, arguments: frozenset[str]) -> dict[str, str | None]:
+    """Return where a call has its length: in an argument of its own, or in a video that it takes."""
+    if facts.length_argument in arguments:
+        return {}
+    videos = (name for name in VIDEOS if name in arguments)
+    return {"length_argument": None, "length_from": facts.length_from or next(videos, None)}
 
 
 def check_index(pipeline: type, index: Mapping[str, Any]) -> None:

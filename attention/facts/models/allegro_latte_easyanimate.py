@@ -21,6 +21,7 @@ MODELS = (
         volume=channels_first,
         positions=fixed_positions("adds one table for its training length, and makes videos of no other length"),
         longest=lambda model: configured(model, "video_length"),
+        one_piece="it adds one table of positions for all frames of its training length",
     ),
     ModelFacts(
         classes=("EasyAnimateTransformer3DModel",),

@@ -6,10 +6,13 @@ import torch
 from torch import Tensor
 
 from genkit.attention.facts.card import Card
+from genkit.attention.facts.made import frames_of_video
+from genkit.attention.model.callers import local_of_call
 from genkit.attention.model.session import Session
+from genkit.checks.arguments import arguments_of
 from genkit.errors import UsageError
 from genkit.generation.context import Context
-from genkit.plugins.contract import NoisePlan
+from genkit.plugins.contract import NoisePlan, TextPlan
 
 
 def begin_part(context: Context) -> None:
@@ -25,10 +28,31 @@ def begin_part(context: Context) -> None:
     run, text = context.session.run, context.text
     run.parts += 1
     if text is not None and run.parts > 1:
-        raise UsageError(
-            f"{text.name}: {context.card.title} makes this video in parts, and each part would show all events; make "
-            f"it short enough for one part, or leave {text.name} out"
-        )
+        _refuse_parts(context, text)
+
+
+def check_parts_of_video(context: Context) -> None:
+    """Refuse a call, before its first step, that makes its video in parts if a plug-in divides the prompt over time.
+
+    Raises:
+        UsageError: it does; those whose number is known only later are refused where the second part begins.
+    """
+    pipe, card = context.pipe, context.card
+    if context.text is None:
+        return
+    arguments = {name: local_of_call(pipe, name) for name in arguments_of(pipe)}
+    frames = arguments.get(card.length_argument or "")
+    if card.length_from is not None and arguments[card.length_from] is not None:
+        frames = frames_of_video(arguments[card.length_from])
+    if frames is not None and card.parts(pipe, arguments, frames) > 1:
+        _refuse_parts(context, context.text)
+
+
+def _refuse_parts(context: Context, text: TextPlan) -> None:
+    raise UsageError(
+        f"{text.name}: {context.card.title} makes this video in parts, and each part would show all events; make it "
+        f"short enough for one part, or leave {text.name} out"
+    )
 
 
 def noise_for(context: Context, latents: Tensor, arguments: dict[str, Any]) -> Tensor:
@@ -78,5 +102,5 @@ def _planned(latents: Tensor, plan: NoisePlan, session: Session, arguments: dict
     else:
         shape = (-1, card.time_patch(session.pipe))
     frames = latents.unflatten(axis, shape)
-    given, noise = frames.tensor_split([card.given_frames], dim=axis)
+    given, noise = frames.tensor_split([card.given_frames + card.noise_lead(session.pipe)], dim=axis)
     return torch.cat([given, plan.plan(noise, axis, generator)], axis).flatten(axis, axis + 1)

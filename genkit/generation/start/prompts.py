@@ -6,7 +6,8 @@ from typing import Any
 from genkit.attention.calls.events import Events
 from genkit.attention.geometry.grid import VideoGrid
 from genkit.attention.model.session import Session
-from genkit.checks.arguments import arguments_of, check_length_of_text, check_prompt, default_of, text_limit, tokens_of
+from genkit.checks.arguments import arguments_of, check_length_of_text, check_prompt, text_limit, tokens_of
+from genkit.checks.lengths import default_length
 from genkit.checks.values import quote
 from genkit.errors import UsageError
 from genkit.generation.context import Context
@@ -79,7 +80,9 @@ def check_texts(context: Context, arguments: dict[str, Any], fps: float, length:
     if not takes_text(pipe):
         return
     if (events := context.session.run.events) is not None:
-        frames, card = length or arguments.get("num_frames") or default_of(pipe, "num_frames"), context.card
+        card = context.card
+        frames = length or arguments.get("num_frames") or default_length(pipe, card)
+        assert frames is not None, "a pipeline that divides its prompt over time has a length"
         grid = VideoGrid(frames=card.token_frames(pipe, frames), rows=1, cols=1, stride=card.stride(pipe), fps=fps)
         events.spans(grid)
         texts = list(events.texts)
@@ -104,3 +107,16 @@ def note_unknown_words(context: Context, prompt: Any) -> None:
     if unknown:
         said = ", ".join(repr(word) for word in dict.fromkeys(unknown))
         context.session.run.note(f"the embedded model does not know {said}; `genkit models tiny` lists its words")
+
+
+def prompt_in_json(prompt: Any) -> Any:
+    """Return the prompt in JSON values; empty if there were only embeddings."""
+    return (prompt or "") if prompt is None or isinstance(prompt, str) else [_as_mapping(event) for event in prompt]
+
+
+def _as_mapping(event: Any) -> dict[str, Any]:
+    from genkit.schedulers.timeline import parse_events
+
+    found = parse_events([event])[0]
+    times = {"start": found.start, "end": found.end}
+    return {"prompt": found.prompt} | {name: time for name, time in times.items() if time is not None}

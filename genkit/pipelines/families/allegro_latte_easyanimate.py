@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from genkit.attention.facts.inputs import Input
+from genkit.attention.facts.made import as_asked
 from genkit.pipelines.pipeline_facts import PipelineFacts, Published
 
 
@@ -26,6 +27,7 @@ FAMILIES = (
     PipelineFacts(
         name="allegro",
         models=("AllegroTransformer3DModel",),
+        made_frames=as_asked,
         branches="halves",
         published=(
             Published(
@@ -34,6 +36,7 @@ FAMILIES = (
                 native_frames=88,
                 fps=15,
                 multiple=1,
+                defaults={"num_frames": 88},
                 hub_ids=("rhymes-ai/Allegro",),
                 parameters={"rhymes-ai/Allegro": 2.772},
                 licence="Apache-2.0",
@@ -43,6 +46,7 @@ FAMILIES = (
     PipelineFacts(
         name="latte",
         models=("LatteTransformer3DModel",),
+        length_argument="video_length",
         stride_attribute=None,
         size_attribute="vae_scale_factor",
         branches="halves",

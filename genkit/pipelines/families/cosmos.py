@@ -1,9 +1,13 @@
 """Cosmos 1, 2, 2.5 and 3."""
 
+from dataclasses import replace
 from typing import Any
 
+from genkit.attention.facts.card import Card
 from genkit.attention.facts.inputs import Input
+from genkit.attention.facts.made import as_asked
 from genkit.attention.facts.volume import configured
+from genkit.pipelines.lengths import within_controls
 from genkit.pipelines.pipeline_facts import PipelineFacts, Published
 
 
@@ -17,6 +21,11 @@ def _has_projected_text(pipe: Any) -> bool:
     return bool(configured(getattr(pipe, "transformer", None), "use_crossattn_projection"))
 
 
+def _repeats_frames(card: Card, pipe: Any) -> Card:
+    """Cosmos 2.5 repeats the last frame up to the length that was asked for."""
+    return replace(card, made_frames=as_asked) if _has_projected_text(pipe) else card
+
+
 LICENCE = "nvidia-open-model-license"
 
 FAMILIES = (
@@ -24,6 +33,7 @@ FAMILIES = (
         name="cosmos",
         models=("CosmosTransformer3DModel",),
         branches="order",
+        read=_repeats_frames,
         published=(
             Published(
                 family="cosmos1",
@@ -68,6 +78,7 @@ FAMILIES = (
         models=("CosmosTransformer3DModel",),
         needs=frozenset({"controlnet", "num_frames_per_chunk"}),
         components=("transformer", "controlnet"),
+        made_frames=within_controls,
         branches="order",
         takes={"control": Input(argument="controls", form="video", whole=True, required=True)},
         published=(

@@ -1,5 +1,6 @@
 """Helios: minutes of video, chunk by chunk."""
 
+from genkit.pipelines.lengths import chunks, in_chunks
 from genkit.pipelines.pipeline_facts import PipelineFacts, Published
 
 FAMILIES = (
@@ -7,6 +8,8 @@ FAMILIES = (
         name="helios",
         models=("HeliosTransformer3DModel",),
         prompts="pairs",
+        made_frames=in_chunks,
+        parts_made=chunks,
         published=(
             Published(
                 family="helios",

@@ -1,5 +1,6 @@
 """HunyuanVideo, SkyReels V1, FramePack and HunyuanVideo 1.5."""
 
+from genkit.pipelines.lengths import in_sections, without_image
 from genkit.pipelines.pipeline_facts import PipelineFacts, Published
 
 LICENCE = "tencent-hunyuan-community"
@@ -29,6 +30,8 @@ FAMILIES = (
         name="hunyuanvideo-i2v",
         models=("HunyuanVideoTransformer3DModel",),
         needs=frozenset({"image", "image_processor"}),
+        made_frames=without_image,
+        length_is_made=False,
         branches="order",
         published=(
             Published(
@@ -62,6 +65,7 @@ FAMILIES = (
     PipelineFacts(
         name="framepack",
         models=("HunyuanVideoFramepackTransformer3DModel",),
+        made_frames=in_sections,
         branches="order",
         published=(
             Published(

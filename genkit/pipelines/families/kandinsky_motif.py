@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from genkit.attention.facts.made import rounded
 from genkit.attention.facts.volume import configured
 from genkit.pipelines.pipeline_facts import PipelineFacts, Published
 
@@ -17,6 +18,7 @@ FAMILIES = (
     PipelineFacts(
         name="kandinsky5",
         models=("Kandinsky5Transformer3DModel",),
+        made_frames=rounded,
         branches="order",
         channel_axis=-1,
         published=(
@@ -52,6 +54,7 @@ FAMILIES = (
     PipelineFacts(
         name="kandinsky6",
         models=("Kandinsky6Transformer3DModel",),
+        made_frames=rounded,
         published=(
             Published(
                 family="kandinsky6",

@@ -7,6 +7,7 @@ from typing import Any
 from genkit.attention.facts.card import Prompts
 from genkit.attention.facts.inputs import Input
 from genkit.attention.facts.volume import configured
+from genkit.pipelines.lengths import twice_as_many
 from genkit.pipelines.pipeline_facts import PipelineFacts, Published
 
 TEXTS: Prompts = "masked pairs"
@@ -177,6 +178,14 @@ FAMILIES = (
     _ltx2_from("ltx2-i2v", "image", given_frames=1),
     _ltx2_from("ltx2-condition", "conditions", given=CONDITIONED, takes=_conditions(_condition2)),
     _ltx2_from("ltx2-reference", "reference_conditions", given=CONDITIONED, takes=_REFERENCE),
+    _ltx2_from(
+        "ltx2-refine",
+        "conditions",
+        "temporal_latent_upsampler",
+        given=CONDITIONED,
+        takes=_conditions(_condition2),
+        made_frames=twice_as_many,
+    ),
     _ltx2_from(
         "ltx2-in-context",
         "conditions",

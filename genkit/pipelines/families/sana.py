@@ -17,6 +17,7 @@ FAMILIES = (
     PipelineFacts(
         name="sana-video",
         models=("SanaVideoTransformer3DModel",),
+        length_argument="frames",
         branches="halves",
         read=_from_image,
         published=(

@@ -1,6 +1,8 @@
 """SkyReels-V2 from text and images, and its diffusion forcing, where each latent frame has a noise level."""
 
+from genkit.attention.facts.made import rounded
 from genkit.pipelines.families.wan import of_images
+from genkit.pipelines.lengths import after_video, overlapping_parts
 from genkit.pipelines.pipeline_facts import PipelineFacts, Published
 
 MODELS = ("SkyReelsV2Transformer3DModel",)
@@ -9,6 +11,7 @@ FAMILIES = (
     PipelineFacts(
         name="skyreels-v2",
         models=MODELS,
+        made_frames=rounded,
         prompts="pairs",
         published=(
             Published(
@@ -25,6 +28,7 @@ FAMILIES = (
     PipelineFacts(
         name="skyreels-v2-i2v",
         models=MODELS,
+        made_frames=rounded,
         needs=frozenset({"image"}),
         prompts="pairs",
         read=of_images,
@@ -43,6 +47,8 @@ FAMILIES = (
     PipelineFacts(
         name="skyreels-v2-df",
         models=MODELS,
+        made_frames=after_video,
+        parts_made=overlapping_parts,
         needs=frozenset({"ar_step", "overlap_history"}),
         prompts="pairs",
         published=(

@@ -5,6 +5,7 @@ from typing import Any
 
 from genkit.attention.facts.card import Card
 from genkit.attention.facts.inputs import Input
+from genkit.attention.facts.made import rounded
 from genkit.attention.facts.model_facts import class_names
 from genkit.attention.facts.volume import configured, plain_model
 from genkit.pipelines.pipeline_facts import PipelineFacts, Published
@@ -34,7 +35,7 @@ def of_images(card: Card, pipe: Any) -> Card:
     """Return a card without prompts over time where a model reads an image: it cuts the text from the image's tokens at
     512, so that the texts of several events would be taken for the image."""
     reads = configured(card.model(pipe), "added_kv_proj_dim") is not None
-    return replace(card, prompts=None) if reads else card
+    return replace(card, prompts=None, text_tokens=512) if reads else card
 
 
 def of_checkpoint(card: Card, pipe: Any) -> Card:
@@ -139,6 +140,7 @@ FAMILIES = (
     PipelineFacts(
         name="wan",
         models=("WanTransformer3DModel",),
+        made_frames=rounded,
         prompts="pairs",
         read=of_checkpoint,
         published=(TINY, TI2V_5B, T2V_22, T2V_21),
@@ -146,6 +148,7 @@ FAMILIES = (
     PipelineFacts(
         name="wan-i2v",
         models=("WanTransformer3DModel",),
+        made_frames=rounded,
         needs=frozenset({"image"}),
         prompts="pairs",
         read=of_images,
@@ -165,6 +168,7 @@ FAMILIES = (
     PipelineFacts(
         name="lucy-edit",
         models=("WanTransformer3DModel",),
+        made_frames=rounded,
         needs=frozenset({"video", "num_frames"}),
         prompts="pairs",
         one_level="it changes each frame of the video that was given",

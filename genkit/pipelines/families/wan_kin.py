@@ -3,8 +3,11 @@
 from typing import Any
 
 from genkit.attention.facts.inputs import Form, Input
+from genkit.attention.facts.made import as_asked, rounded
 from genkit.attention.facts.volume import configured
+from genkit.attention.model.callers import local_of_call
 from genkit.pipelines.families.wan import of_checkpoint, of_images
+from genkit.pipelines.lengths import after_thinking, segments
 from genkit.pipelines.pipeline_facts import PipelineFacts, Published
 
 
@@ -22,6 +25,8 @@ FAMILIES = (
     PipelineFacts(
         name="wan-vace",
         models=("WanVACETransformer3DModel",),
+        noise_lead=lambda pipe: local_of_call(pipe, "num_reference_images") or 0,
+        made_frames=rounded,
         prompts="pairs",
         read=of_checkpoint,
         published=(
@@ -39,6 +44,9 @@ FAMILIES = (
     PipelineFacts(
         name="wan-animate",
         models=("WanAnimateTransformer3DModel",),
+        noise_lead=lambda pipe: 1,
+        made_frames=as_asked,
+        parts_made=segments,
         prompts="pairs",
         read=of_images,
         takes={
@@ -62,6 +70,8 @@ FAMILIES = (
     PipelineFacts(
         name="chronoedit",
         models=("ChronoEditTransformer3DModel",),
+        made_frames=after_thinking,
+        length_is_made=False,
         branches="order",
         prompts="pairs",
         read=of_images,
@@ -80,6 +90,7 @@ FAMILIES = (
     PipelineFacts(
         name="anyflow",
         models=("AnyFlowTransformer3DModel",),
+        made_frames=rounded,
         branches="halves",
         prompts="pairs",
         noise_axis=2,

@@ -103,7 +103,7 @@ def video_and_sound() -> DiffusionPipeline:
     vocoder = diffusers.MMAudioVocoder(num_mels=8, upsample_initial_channel=64)
     return diffusers.Kandinsky6TI2VAPipeline(
         transformer=transformer,
-        audio_vae=diffusers.MMAudioVAE(mel_bins=8, latent_channels=8, hidden_channels=16, layers_per_block=1),
+        audio_vae=diffusers.MMAudioVAE(mel_bins=8, latent_channels=4, hidden_channels=16, layers_per_block=1),
         vocoder=vocoder,
         **_encoders(),
     )

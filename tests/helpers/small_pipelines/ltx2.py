@@ -27,7 +27,7 @@ def video_vae() -> diffusers.AutoencoderKLLTX2Video:
     return diffusers.AutoencoderKLLTX2Video(
         latent_channels=LATENTS,
         block_out_channels=(8, 8, 8, 8),
-        decoder_block_out_channels=(8, 8, 8),
+        decoder_block_out_channels=(8, 16, 32),
         layers_per_block=(1, 1, 1, 1, 1),
         decoder_layers_per_block=(1, 1, 1, 1),
         spatial_compression_ratio=32,

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 from small_pipelines import SMALL
+from small_pipelines.parts import image
 from torch import Tensor
 
 import genkit
@@ -51,6 +52,25 @@ def test_a_first_frame_that_is_given_stays_and_noise_moves_behind_it(name: str) 
 def test_latents_with_more_than_noise_are_not_planned(name: str, reason: str) -> None:
     with pytest.raises(genkit.UsageError, match=f"freenoise changes the first latents of .*{reason}; leave freenoise"):
         genkit.apply(SMALL[name].build(), FREENOISE)
+
+
+def test_the_noise_of_references_stays_where_it_is() -> None:
+    """VACE puts a latent frame for each reference in front of the video's."""
+    pipe = SMALL["WanVACEPipeline"].build()
+    drawn: list[Tensor] = []
+    hook = pipe.transformer.register_forward_pre_hook(
+        lambda model, args, given: drawn.append(given["hidden_states"]), with_kwargs=True
+    )
+    references = {"reference_images": [image()()], "num_inference_steps": 1}
+    SMALL["WanVACEPipeline"].video(pipe, **references)
+    with genkit.apply(pipe, FREENOISE):
+        SMALL["WanVACEPipeline"].video(pipe, **references)
+    hook.remove()
+    plain, planned = drawn[0], drawn[-1]
+    assert plain.shape[2] == 6
+    assert torch.equal(planned[:, :, :3], plain[:, :, :3]) and not torch.equal(planned[:, :, 3:], plain[:, :, 3:])
+    for frame in planned[:, :, 3:].unbind(2):
+        assert any(torch.equal(frame, own) for own in plain[:, :, 1:3].unbind(2)), "a reference's noise was reused"
 
 
 def test_noise_is_planned_unless_this_run_was_given_an_image() -> None:

@@ -165,6 +165,17 @@ def test_events_are_refused_where_each_part_would_show_all_of_them() -> None:
             SMALL["HeliosPipeline-two-chunks"].video(pipe, prompt="a red circle | a blue square")
 
 
+@pytest.mark.parametrize("name", ["HeliosPipeline-two-chunks", "SkyReelsV2DiffusionForcingPipeline-sections"])
+def test_parts_are_counted_before_the_first_forward(name: str) -> None:
+    """The second part of a minute of video comes after minutes of work."""
+    pipe, forwards = SMALL[name].build(), []
+    pipe.transformer.register_forward_pre_hook(lambda model, args: forwards.append(1))
+    refused = pytest.raises(genkit.UsageError, match="makes this video in parts, and each part would show all events")
+    with genkit.apply(pipe, genkit.Timeline()), refused:
+        SMALL[name].video(pipe, prompt="a red circle | a blue square")
+    assert not forwards
+
+
 @pytest.mark.parametrize("name", ["AnyFlowPipeline", "HeliosPipeline"])
 def test_positions_that_cannot_be_changed_are_refused_in_words(name: str) -> None:
     with pytest.raises(
