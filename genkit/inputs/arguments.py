@@ -34,13 +34,12 @@ def as_arguments(
     made = {name: value for name, value in arguments.items() if isinstance(value, list)}
     found: dict[str, Any] = {}
     seen = {**size_of(pipe, card, dict(arguments)), **arguments}
-    shared = {card.takes[name].argument for name in clips}
     if given.strength is not None:
         seen["strength"] = given.strength
         known = card.takes["strength"]
-        if known.argument not in shared and _is_shared(card, known):
+        if not clips and _is_shared(card, known):
             raise UsageError(f"strength={given.strength:g} has nothing to act on; give an image or a video with it")
-        if known.argument not in shared:
+        if not _is_shared(card, known):
             found[known.argument] = given.strength
     for name, frames in clips.items():
         known = card.takes[name]

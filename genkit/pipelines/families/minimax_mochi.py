@@ -1,7 +1,19 @@
 """Mochi, and MiniMax-H3: video with sound, which diffusers has as a modular pipeline only."""
 
+from collections.abc import Mapping
+from typing import Any
+
+from genkit.attention.facts.inputs import Input
 from genkit.attention.facts.lengths import Lengths
 from genkit.pipelines.pipeline_facts import PipelineFacts, Published
+
+
+def _references(images: Any, arguments: Mapping[str, Any]) -> list[Any]:
+    """Return images as the references of MiniMax-H3, which reads each at a size of its own."""
+    from diffusers.modular_pipelines.minimax_h3.references import MiniMaxH3ImageReference
+
+    return [MiniMaxH3ImageReference(image=image) for image in images]
+
 
 FAMILIES = (
     PipelineFacts(
@@ -34,6 +46,7 @@ FAMILIES = (
         spans=(1, 4, 4, 4, 4),
         last_timestep=1.0,
         fixed_rate=True,
+        takes={"reference": Input(argument="references", form="images", fitted=False, convert=_references)},
         given="those are rows of a sequence that keyframes and references stand in too",
         published=(
             Published(

@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageOps
-from small_pipelines import SMALL
+from small_pipelines import MODULAR, SMALL
 from small_pipelines.ltx import conditions
 from small_pipelines.parts import film, mask_film, picture
 
 import genkit
+from genkit.inputs.arguments import as_arguments
+from genkit.inputs.given import read_given
+from genkit.pipelines.matching import card_of
 
-PLAIN = ("output_type", "prompt", "negative_prompt")
 EXACT = [
     "WanImageToVideoPipeline",
     "WanImageToVideoPipeline-last-image",
@@ -104,9 +106,6 @@ def test_an_image_of_another_shape_is_prepared_as_asked_and_said(i2v: Any, how: 
 
 def test_without_a_size_the_note_names_the_one_that_keeps_the_shape(i2v: Any) -> None:
     notes: list[str] = []
-    from genkit.inputs.arguments import as_arguments
-    from genkit.inputs.given import read_given
-
     given = read_given(i2v.pipe, i2v.card, {"image": LARGE}, {}, notes.append)
     made = as_arguments(i2v.pipe, i2v.card, given, {"image": [LARGE]}, {}, notes)
     assert made["image"].size == (832, 480)
@@ -203,6 +202,33 @@ def test_conditions_of_ltx_are_made_of_words() -> None:
         assert np.array_equal(video.frames, plain)
         with pytest.raises(genkit.UsageError, match=r"strength=0\.5 has nothing to act on"):
             handle.generate(strength=0.5, **arguments)
+
+
+def test_a_strength_acts_on_whatever_was_given() -> None:
+    """LTX-2 in context: the first image is a condition and the others are references, and each has the strength."""
+    card = card_of(SMALL["LTX2InContextPipeline"].build())
+    first, other = picture(128, 96), picture(128, 96, 16)
+    size = {"height": 96, "width": 128, "num_frames": 33}
+    for words in ({"image": first}, {"reference": other}, {"image": first, "reference": [other, first]}):
+        pipe = SMALL["LTX2InContextPipeline"].build()
+        given = read_given(pipe, card, {**words, "strength": 0.5}, {}, print)
+        clips = {name: media.frames for name, media in given.media.items()}
+        made = as_arguments(pipe, card, given, clips, size, [])
+        assert all(one.strength == 0.5 for values in made.values() for one in values)
+        assert sorted(made) == sorted(
+            {"image": "conditions", "reference": "reference_conditions"}[word] for word in words
+        )
+
+
+def test_references_of_minimax_are_images() -> None:
+    from diffusers.modular_pipelines.minimax_h3.references import MiniMaxH3ImageReference
+
+    pipe = MODULAR["MiniMaxH3ModularPipeline-references"].build()
+    card, images = card_of(pipe), [picture(64, 48), picture(30, 20)]
+    given = read_given(pipe, card, {"reference": images}, {}, print)
+    made = as_arguments(pipe, card, given, {"reference": given.media["reference"].frames}, {}, [])
+    assert [type(one) for one in made["references"]] == [MiniMaxH3ImageReference] * 2
+    assert [one.image.size for one in made["references"]] == [(64, 48), (30, 20)]
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.5, float("nan"), "much", True])
