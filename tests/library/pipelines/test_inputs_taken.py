@@ -33,6 +33,7 @@ TAKES: dict[str, str] = {
     "Cosmos2VideoToWorldPipeline": "image video",
     "Cosmos2_5_PredictBasePipeline": "image video",
     "Cosmos2_5_TransferPipeline": "control",
+    "Cosmos3OmniPipeline": "image video",
     "CosmosVideoToWorldPipeline": "image video",
     "EasyAnimateInpaintPipeline": "video mask strength",
     "HeliosPipeline": "image video",
@@ -69,16 +70,30 @@ TAKES: dict[str, str] = {
     "WanVideoToVideoPipeline": "video strength",
 }
 """Words that each class takes; a class that is missing takes a prompt alone."""
+WHOLE: dict[str, str] = {
+    "AnimateDiffControlNetPipeline": "control",
+    "AnimateDiffVideoToVideoControlNetPipeline": "video control",
+    "AnimateDiffVideoToVideoPipeline": "video",
+    "CogVideoXFunControlPipeline": "control",
+    "CogVideoXVideoToVideoPipeline": "video",
+    "Cosmos2_5_TransferPipeline": "control",
+    "EasyAnimateInpaintPipeline": "video mask",
+    "LucyEditPipeline": "video",
+    "VideoToVideoSDPipeline": "video",
+    "WanAnimatePipeline": "mask pose_video face_video background",
+    "WanVACEPipeline": "video mask",
+    "WanVideoToVideoPipeline": "video",
+}
+"""Words whose video has a frame for each frame of the result; all others may be shorter."""
 REFUSED = frozenset(
     {
         "AnyFlowFARPipeline",
-        "Cosmos3OmniPipeline",
         "Kandinsky6SRPipeline",
         "TextToVideoZeroPipeline",
         "TextToVideoZeroSDXLPipeline",
     }
 )
-"""Classes that no plug-in can work in, or whose facts are not written yet."""
+"""Classes that no plug-in can work in."""
 ACCEPTED = {class_of(name): name for name in reversed(SMALL) if class_of(name) not in REFUSED}
 VALUES: dict[str, Callable[[int], Any]] = {
     "image": lambda frames: picture(64, 48),
@@ -135,6 +150,7 @@ def test_a_pipeline_takes_these_words_and_is_called_with_them(cls: str, called: 
     with genkit.apply(pipe) as handle:
         takes = dict(handle.card.takes)
     assert sorted(takes) == sorted(TAKES.get(cls, "").split())
+    assert sorted(word for word, known in takes.items() if known.whole) == sorted(WHOLE.get(cls, "").split())
     if not takes:
         return
     found = called(pipe, call_of(name, takes))
