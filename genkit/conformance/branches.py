@@ -81,11 +81,11 @@ def _moved_text(one: Recording, other: Recording) -> bool:
 
 def _moved(one: dict[str, Any], other: dict[str, Any]) -> Tensor | None:
     """Return which samples of a batch change with the prompt, bool ``[B]``; None if no argument does."""
-    mine, theirs = dict(leaves(one)), dict(leaves(other))
-    samples = [found for place in mine if (found := _changed(mine[place], theirs.get(place))) is not None]
-    longest = max((len(found) for found in samples), default=0)
-    alike = [found for found in samples if len(found) == longest]
-    return torch.stack(alike).any(0) if any(bool(found.any()) for found in alike) else None
+    mine, theirs, batch = dict(leaves(one)), dict(leaves(other)), len(latents_of(one))
+    found = [rows for place in mine if (rows := _changed(mine[place], theirs.get(place))) is not None]
+    samples = [rows.view(batch, -1).any(1) for rows in found if len(rows) % batch == 0]
+    moved = torch.stack(samples).any(0) if samples else torch.zeros(batch, dtype=torch.bool)
+    return moved if moved.any() else None
 
 
 def _changed(one: Tensor, other: Tensor | None) -> Tensor | None:
