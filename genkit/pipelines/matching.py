@@ -11,7 +11,7 @@ from genkit.attention.facts.model_facts import ModelFacts
 from genkit.attention.facts.volume import plain_model
 from genkit.errors import UsageError
 from genkit.pipelines.inputs import inputs_of
-from genkit.pipelines.known import pipelines
+from genkit.pipelines.known import OURS, pipelines
 from genkit.pipelines.lengths import VIDEOS
 from genkit.pipelines.pipeline_facts import PipelineFacts
 
@@ -26,7 +26,7 @@ def card_of(pipe: Any) -> Card:
         UsageError: nothing is known of its model or of such pipelines, or no plug-in can work there; the message says
             what to do.
     """
-    parts = {name: plain_model(part) for name, part in _components(pipe).items() if part is not None}
+    parts = _parts(pipe)
     if is_modular(pipe) and "scheduler" not in parts:
         raise UsageError(
             f"{type(pipe).__name__}: no plug-in can work there, because it has no scheduler, and the noise level of a "
@@ -68,6 +68,13 @@ def _length_of(facts: PipelineFacts, arguments: frozenset[str]) -> dict[str, str
     return {"length_argument": None, "length_from": facts.length_from or next(videos, None)}
 
 
+def is_tested_pipeline(pipe: Any) -> bool:
+    """Return True for a pipeline of diffusers with facts of this package, which its tests compare with it."""
+    kinds = {name: type(part) for name, part in _parts(pipe).items()}
+    facts = _facts_of(kinds, type(pipe).__name__, defaults_of_call(pipe))
+    return any(facts is one for one in OURS) and type(pipe).__module__.startswith("diffusers.")
+
+
 def check_index(pipeline: type, index: Mapping[str, Any]) -> None:
     """Refuse a model by its ``model_index.json`` or ``modular_model_index.json``, before any weights are read.
 
@@ -83,9 +90,10 @@ def check_index(pipeline: type, index: Mapping[str, Any]) -> None:
     _facts_of(known, pipeline.__name__, defaults_of_call(pipeline))
 
 
-def _components(pipe: Any) -> dict[str, Any]:
-    """Return the parts of a pipeline by name."""
-    return {name: part for name, part in vars(pipe).items() if not name.startswith("_")}
+def _parts(pipe: Any) -> dict[str, Any]:
+    """Return the parts of a pipeline by name, models without the wrapper of ``torch.compile``."""
+    parts = {name: part for name, part in vars(pipe).items() if not name.startswith("_")}
+    return {name: plain_model(part) for name, part in parts.items() if part is not None}
 
 
 def _facts_of(kinds: Mapping[str, type], pipeline: str, arguments: Iterable[str]) -> PipelineFacts:

@@ -12,19 +12,23 @@ from genkit.attention.model.session import Session
 from genkit.attention.replays.replay import FirstForward
 from genkit.errors import UsageError
 from genkit.generation.models.branches import FirstStep
+from genkit.pipelines.matching import is_tested_pipeline
 
 
 def check_first_forwards(session: Session, check: bool) -> None:
-    """Compare the facts of each model with its first forward, if its class or its facts are others than we test.
+    """Compare the facts of models and pipeline with their first forwards, if classes or facts are others than we test.
 
     If not ``check``, the receipt says that they were used as they are.
     """
     untested = frozenset(name for name, model in session.models.items() if not is_tested(model))
-    if untested and check:
+    in_tested_pipeline = is_tested_pipeline(session.pipe)
+    if not check:
+        session.unchecked = untested if in_tested_pipeline else frozenset(session.models)
+        return
+    if untested:
         session.on_first = _FirstCheck(session, untested)
+    if untested or not in_tested_pipeline:
         session.watchers.append(FirstStep(session))
-    elif untested:
-        session.unchecked = untested
 
 
 class _FirstCheck:

@@ -14,6 +14,7 @@ import genkit
 from genkit.attention.facts import known as known_models
 from genkit.attention.facts.known import is_tested
 from genkit.pipelines import known
+from genkit.pipelines.matching import is_tested_pipeline
 from genkit.plugins import catalogue
 
 LOOKED = "the facts of transformer were compared with its first forward"
@@ -48,7 +49,7 @@ def forwards(pipe: Any) -> list[None]:
 
 def test_what_is_compared_in_the_tests_of_this_package_is_not_compared_again() -> None:
     pipe = wan(subclass=False)
-    assert is_tested(pipe.transformer)
+    assert is_tested(pipe.transformer) and is_tested_pipeline(pipe)
     count = forwards(pipe)
     video(pipe)
     plain = len(count)
@@ -141,9 +142,12 @@ def test_branches_that_come_in_another_way_are_refused_in_the_second_step(
 ) -> None:
     pipe = SMALL[pipeline].build()
     pipe.set_progress_bar_config(disable=True)
-    pipe.transformer.__class__ = type("MyTransformer", (type(pipe.transformer),), {})
+    pipe.__class__ = type("MyPipeline", (type(pipe),), {})
     with genkit.apply(pipe):
         SMALL[pipeline].video(pipe)
     genkit.register(replace(known._REGISTERED[facts], branches=branches), replace=True)
     with pytest.raises(genkit.UsageError, match=f"are wrong in branches: {says}"), genkit.apply(pipe):
         SMALL[pipeline].video(pipe)
+    with genkit.apply(pipe, check=False) as handle:
+        SMALL[pipeline].video(pipe)
+        assert UNSEEN in handle.receipts[-1].notes
