@@ -27,7 +27,7 @@ class BlockPassage:
             return self.block(components, state, *args, **kwargs)
         return self.through(lambda: self.block(components, state, *args, **kwargs), state)
 
-    @property
+    @property  # type: ignore[misc]  # so that isinstance() takes it for the block
     def __class__(self) -> type:
         return type(self.block)
 

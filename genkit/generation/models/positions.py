@@ -86,8 +86,10 @@ def _training_length(name: str, pipe: Any, session: Session) -> int:
 
 def check_positions(name: str, session: Session) -> None:
     """Raise ``UsageError`` if the models of a session have no positions in time that can be changed."""
-    if session.card.positions.making == "none":
+    card = session.card
+    if card.positions.making == "none":
+        bounded = card.own_lengths is not None and card.own_lengths.longest is not None
+        longer = "" if bounded else ", or make longer videos with freenoise or freelong"
         raise UsageError(
-            f"{name} changes the positions of frames, and {session.card.title} {session.card.positions.fixed}; "
-            f"leave {name} out, or make longer videos with freenoise or freelong"
+            f"{name} changes the positions of frames, and {card.title} {card.positions.fixed}; leave {name} out{longer}"
         )
