@@ -223,7 +223,7 @@ def test_lengths_are_known_for_every_family() -> None:
         "skyreels-v1": 4, "framepack": 4, "hunyuanvideo1.5": 4, "consisid": 8,
         "kandinsky5": 4, "kandinsky5-10s": 4, "kandinsky6": 4, "motif": 4, "allegro": 1, "latte": 1, "easyanimate": 4,
         "cosmos1": 8, "cosmos2": 4, "cosmos2.5": 4, "cosmos2.5-transfer": 4, "sana-video": 4, "sana-wm": 8,
-        "svd": 1, "svd-xt": 1, "i2vgen-xl": 1, "cosmos3": 4, "ltx-0.9.5": 8, "ltx-13b": 8,
+        "svd": 1, "svd-xt": 1, "i2vgen-xl": 1, "cosmos3": 4, "minimax-h3": 17, "ltx-0.9.5": 8, "ltx-13b": 8,
     }  # fmt: skip
     for card in checkpoints():
         assert models.check_length(card, None) == card.native_frames
