@@ -89,8 +89,8 @@ def load(
     if attention_backend is not None:
         _set_backend(pipe, attention_backend)
     compile_models(pipe, compile)
-    how = {"quantize": quantize, "scheduler": scheduler, "flow_shift": flow_shift, "layerwise": layerwise}
-    how |= {"offload": offload, "compile": compile, "weights": files, "lora": loras}
+    how: dict[str, Any] = {"quantize": quantize, "scheduler": scheduler, "flow_shift": flow_shift}
+    how |= {"layerwise": layerwise, "offload": offload, "compile": compile, "weights": files, "lora": loras}
     set_opened(pipe, Opened(request=_in_json(how), about=_present(about), notes=tuple(notes)))
     pipe.set_progress_bar_config(disable=True)
     return pipe

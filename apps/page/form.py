@@ -141,12 +141,14 @@ def _text(values: Values, key: str) -> str | None:
     return text or None
 
 
-READERS: dict[str, Callable[[Values, str], Any]] = {
+Reader = Callable[[Values, str], Any]
+_OF_INPUTS: dict[str, Reader] = dict.fromkeys(FIELDS, read_input)
+READERS: dict[str, Reader] = {
     "model": _model,
     "seed": _seed,
     "num_frames": _length,
     "negative_prompt": _text,
-    **dict.fromkeys(FIELDS, read_input),
+    **_OF_INPUTS,
     "resize": read_resize,
 } | dict.fromkeys(NUMBERS, _number)
 """Reader of each field that does not depend on the plug-ins; None leaves it to the model."""
@@ -189,7 +191,7 @@ def defaults() -> dict[str, Any]:
     ticks = dict.fromkeys(catalogue.names(), False)
     parameters = {entry.key: entry.default for name in ticks for entry in plugin_fields.fields(name)}
     numbers: dict[str, Any] = dict.fromkeys(NUMBERS)
-    first = {"prompt": PROMPT, "negative_prompt": "", "model": "tiny", "seed": ""}
+    first: dict[str, Any] = {"prompt": PROMPT, "negative_prompt": "", "model": "tiny", "seed": ""}
     first |= dict.fromkeys((*FIELDS, "resize"))
     return first | {"num_frames": models.card_of("tiny").native_frames} | numbers | ticks | parameters
 

@@ -24,7 +24,8 @@ def patterns(model: nn.Module, facts: ModelFacts) -> Iterator[Finding]:
     for kind, pattern in facts.layers.items():
         if not any(re.fullmatch(pattern, name) for name in names):
             yield Finding(fact="layers", ok=False, found=f"no module matches {pattern!r}, which would be {kind}")
-    apart = {**facts.layers, **{pattern: pattern for pattern in (*facts.excluded, *facts.dense)}}
+    apart = {str(kind): pattern for kind, pattern in facts.layers.items()}
+    apart |= {pattern: pattern for pattern in (*facts.excluded, *facts.dense)}
     for name in names:
         matched = [what for what, pattern in apart.items() if re.fullmatch(pattern, name)]
         if len(matched) > 1:

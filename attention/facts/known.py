@@ -66,8 +66,9 @@ def is_tested(model: Any) -> bool:
     """Return True for a model of diffusers' own class with facts of this package, which its tests compare with it."""
     kind = type(plain_model(model))
     facts = facts_of_class(kind)
-    ours = any(facts is one for one in OURS)
-    return ours and kind.__module__.startswith("diffusers.") and kind.__name__ in facts.classes
+    if facts is None or not any(facts is one for one in OURS):
+        return False
+    return kind.__module__.startswith("diffusers.") and kind.__name__ in facts.classes
 
 
 def facts_of_name(name: str) -> ModelFacts | None:

@@ -121,7 +121,8 @@ def _within(forward: FirstForward) -> Any:
     if forward.context is None or not hasattr(forward.model, "cache_context"):
         return nullcontext()
     name, facts = forward.context
-    return forward.model.cache_context(name, **facts)
+    context: Any = forward.model.cache_context
+    return context(name, **facts)
 
 
 @contextmanager

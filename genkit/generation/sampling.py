@@ -163,7 +163,8 @@ def _arguments(context: Context, wanted: dict[str, Any], length: int | None) -> 
     check_frames(pipe, card, sized, context.longest, context.window)
     if context.positions is not None:
         frames = sized.get("num_frames") or default_length(pipe, card)
-        context.positions.check_length(card.token_frames(pipe, min(frames, context.window or frames)))
+        if frames is not None:
+            context.positions.check_length(card.token_frames(pipe, min(frames, context.window or frames)))
     check_size(pipe, card, arguments)
     check_given(pipe, card, sized)
     check_memory(pipe, card, sized, context.window, context.streams)

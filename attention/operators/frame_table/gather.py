@@ -1,5 +1,7 @@
 """Attention with a table by PyTorch's own: each run of queries reads the keys that its row allows, copied together."""
 
+from dataclasses import replace
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -27,11 +29,7 @@ def forward(q: Tensor, k: Tensor, v: Tensor, table: FrameTable, scale: float, va
 
 
 def _rows(table: FrameTable, begin: int, end: int) -> FrameTable:
-    return FrameTable(**{**_fields(table), "rows": table.rows[..., begin:end]})
-
-
-def _fields(table: FrameTable) -> dict[str, Tensor | bool | None]:
-    return {name: getattr(table, name) for name in ("columns", "bias", "gain", "positive", "peak")}
+    return replace(table, rows=table.rows[..., begin:end])
 
 
 def _run(q: Tensor, k: Tensor, v: Tensor, table: FrameTable, scale: float, valid: Tensor | None) -> Tensor:
@@ -41,7 +39,7 @@ def _run(q: Tensor, k: Tensor, v: Tensor, table: FrameTable, scale: float, valid
     if not len(keys):
         return q.new_zeros(q.shape)
     k, v = k[:, :, keys], v[:, :, keys]
-    here = FrameTable(**{**_fields(table), "rows": table.rows, "columns": table.columns[keys]})
+    here = replace(table, columns=table.columns[keys])
     valid = None if valid is None else valid[:, keys]
     if table.peak is not None or (table.gain is not None and table.positive):
         return _in_parts(q, k, v, here, scale, valid)
