@@ -142,6 +142,9 @@ CROSS_ATTENTION = Attribute(
     name="is_cross_attention", of="an attention module", reason="says what a step cache takes for attention to the text"
 )
 EXECUTION_DEVICE = Attribute(name="_execution_device", of="a pipeline", reason="is the device of a run, also offloaded")
+LORA_PARTS = Attribute(
+    name="_lora_loadable_modules", of="a pipeline that takes a LoRA", reason="names the parts that it changes"
+)
 SOURCE = Attribute(name="_name_or_path", of="the configuration of a pipeline", reason="names the model in a receipt")
 BLOCKS = Attribute(
     name="_blocks", of="a modular pipeline", reason="its call runs them; the public ``blocks`` are a copy of them"

@@ -86,7 +86,7 @@ def parts(device: str | None) -> dict[str, Run]:
     for width, dtype, block in itertools.product((128, 64), ("bfloat16", "float16"), (128, 64)):
         case = TuneConfig(operators=("block_sparse",), widths=(width,), dtypes=(dtype,), blocks=(block,), device=device)
         found[f"tune {width} {dtype} {block}"] = _tune(case)
-    for name in ("threshold", "block_mass", "pool", "permute"):
+    for name in ("threshold", "block_mass", "frame_table", "pool", "permute"):
         found[f"tune {name}"] = _tune(TuneConfig(operators=(name,), blocks=(64,), device=device))
     for name in ("wan-1.3b-480p", "ltx"):
         found[f"kernel {name}"] = _kernel(name, device)

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from genkit.attention.private import LORA_PARTS
 from genkit.errors import GenkitError, UsageError, first_line
 from genkit.opening.files import NamedFile
 from genkit.record.visible import visible
@@ -98,7 +99,7 @@ def _layers(pipe: Any, file: NamedFile) -> dict[str, list[tuple[str, Tensor]]]:
 
 def _modules(pipe: Any, file: NamedFile) -> dict[str, nn.Module]:
     """Return the modules that a LoRA may change, by the name that a file gives them."""
-    parts = [name for name in pipe._lora_loadable_modules if isinstance(getattr(pipe, name, None), nn.Module)]
+    parts = [name for name in LORA_PARTS.read(pipe) if isinstance(getattr(pipe, name, None), nn.Module)]
     if file.component is not None and file.component not in parts:
         raise UsageError(
             f"lora={file.component}=...: {type(pipe).__name__} takes a LoRA in {', '.join(parts)}; write one of these"

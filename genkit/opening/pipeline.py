@@ -70,7 +70,7 @@ def open_pipeline(
         if isinstance(error, GenkitError) or is_out_of_memory(error):
             raise
         reason = visible(str(error).strip().split("\n")[0])  # the words of a hub, or of a file in the model
-        raise GenkitError(f"could not open {str(model)!r} as a diffusers pipeline: {reason}") from error
+        raise GenkitError(f"could not open {str(where)!r} as a diffusers pipeline: {reason}") from error
 
 
 def _find(model: str | Path) -> str:

@@ -280,14 +280,14 @@ def test_without_a_folder_a_new_one_is_made(model: FakeModel, tmp_path: Path) ->
 
 def test_names_tell_what_differs() -> None:
     first = Request(prompt="a", seed=1, plugins=("radial:density=0.5", "freenoise"))
-    sides = sides_of(first, ["--with freelong --steps 4", "--set strength=2"])
+    sides = sides_of(first, ["--with freelong --steps 4", "--set strength=0.5"])
     plan = compare_plan.make_plan(sides, ["b"], 2, None)
     assert plan.names == [
         "freenoise + radial:density=0.5",
         "freelong, num_inference_steps=4",
-        "plain, strength=2",
+        "plain, strength=0.5",
     ]
-    assert plan.folders[2] == "3-plain-strength-2"
+    assert plan.folders[2] == "3-plain-strength-0.5"
     assert [take.name for take in plan.takes] == [f"prompt{p}-seed{s}" for p in (1, 2) for s in (1, 2)]
     assert (plan.request(1, 3).prompt, plan.request(1, 3).seed, plan.request(1, 3).plugins) == ("b", 2, ("freelong",))
     with pytest.raises(UsageError, match="sides 1 and 2 are the same: freenoise"):

@@ -129,6 +129,10 @@ def mag_ratios() -> None:
         assert private.measured_ratios(hook) == []
 
 
+def lora_parts() -> None:
+    assert "transformer" in private.LORA_PARTS.read(families.FAMILIES["wan"]())
+
+
 def backend() -> None:
     model = transformer()
     processor = model.blocks[0].attn1.processor
@@ -284,6 +288,7 @@ EVIDENCE: dict[str, Callable[[], None]] = {
     "DECODER_OUTPUT": decoder_output,
     "SCHEDULER_OUTPUT": scheduler_output,
     "RANDN": randn,
+    "LORA_PARTS": lora_parts,
 }
 """What shows that a name is there and does what we take it for."""
 
@@ -343,6 +348,7 @@ OURS = {
     "_attention_block_skip_range": "the end of a field of ours",
     "_attention_timestep_skip_range": "the end of a field of ours",
     "_genkit_handle": "our mark on a pipeline",
+    "_genkit_opened": "our mark on a pipeline",
     "_patches": "a method of the embedded autoencoder, which is ours",
     "_type": "the end of pydantic's names of errors",
 }

@@ -15,8 +15,8 @@ from tree import TOP
 import genkit
 from genkit.errors import GenkitError, UsageError
 from genkit.generation.events import Progress
-from genkit.loading import TINY_WEIGHTS
 from genkit.plugins.contract import Parts
+from genkit.tiny import TINY_WEIGHTS
 
 SMALL = {"height": 48, "width": 64, "num_inference_steps": 4, "max_sequence_length": 16, "guidance_scale": 5.0}
 LONG = SMALL | {"num_frames": 4 * 7 + 1, "seed": 3}

@@ -89,7 +89,7 @@ LEFT_OUT = {
     "lora": (["/tmp/evil.safetensors:0.5"], "--set 'lora=[\"/tmp/evil.safetensors:0.5\"]'"),
     "compile": ("blocks", "--set compile=blocks"),
     "attention_backend": ("_flash_3_hub", "--set attention_backend=_flash_3_hub"),
-    "options": ({"image": "/etc/passwd", "n": 10**9}, "--set image=/etc/passwd"),
+    "options": ({"poses": "/etc/passwd", "n": 10**9}, "--set poses=/etc/passwd"),
     "plugins": (
         ["radial:budget=/etc/passwd,block=64", "freenoise"],
         "--set plugins=radial:budget=/etc/passwd,block=64",
@@ -109,7 +109,7 @@ def test_what_belongs_to_the_machine_is_left_out_and_told(field: str, make: Fake
     words = shlex.split(said[said.index("--set") :].split("\n")[0])
     assert main(["rerun", "film.mp4", *words]) == 0
     again = make.requests[1].model_dump()
-    assert again[field] == {"image": "/etc/passwd"} if field == "options" else again[field], "the advice works"
+    assert again[field] == {"poses": "/etc/passwd"} if field == "options" else again[field], "the advice works"
 
 
 def test_what_was_left_out_is_in_the_receipt(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Any) -> None:

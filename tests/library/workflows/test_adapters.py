@@ -10,7 +10,7 @@ from workflows import PIPELINES, PLUGINS, applied, build, expected, model, route
 
 import genkit
 
-peft = pytest.importorskip("peft", reason="pip install 'genkit-video[lora]'")
+peft = pytest.importorskip("peft", reason="pip install '.[lora]'")
 STEPS: dict[str, Callable[[Any], object]] = {
     "loaded": lambda pipe: None,
     "weighted": lambda pipe: pipe.set_adapters(["one"], [0.5]),

@@ -16,7 +16,7 @@ Open = Callable[[nn.Module, Path], Any]
 
 def with_torchao(own: nn.Module, folder: Path) -> Any:
     """Open int8 weights of torchao."""
-    quantization = pytest.importorskip("torchao.quantization", reason="pip install 'genkit-video[quantize]'")
+    quantization = pytest.importorskip("torchao.quantization", reason="pip install '.[quantize]'")
     return pretrained(own, folder, diffusers.TorchAoConfig(quantization.Int8WeightOnlyConfig()))
 
 
@@ -28,7 +28,7 @@ def with_quanto(own: nn.Module, folder: Path) -> Any:
 
 def with_gguf(own: nn.Module, folder: Path) -> Any:
     """Open a GGUF file with blocks of 8 bits."""
-    gguf = pytest.importorskip("gguf", reason="pip install 'genkit-video[gguf]'")
+    gguf = pytest.importorskip("gguf", reason="pip install '.[gguf]'")
     write_gguf(gguf, own, folder / "model.gguf")
     own.save_config(folder)
     config = diffusers.GGUFQuantizationConfig(compute_dtype=torch.float32)

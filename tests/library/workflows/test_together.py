@@ -22,7 +22,7 @@ def nothing_compiled() -> Iterator[None]:
 
 def adapt(pipe: Any) -> None:
     """Add an adapter of the attention layers, the same each time."""
-    peft = pytest.importorskip("peft", reason="pip install 'genkit-video[lora]'")
+    peft = pytest.importorskip("peft", reason="pip install '.[lora]'")
     torch.manual_seed(1)
     config = peft.LoraConfig(r=2, target_modules=["to_q", "to_k"], init_lora_weights=False)
     model(pipe).add_adapter(config, "one")
