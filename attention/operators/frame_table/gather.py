@@ -23,28 +23,32 @@ def forward(q: Tensor, k: Tensor, v: Tensor, table: FrameTable, scale: float, va
     if table.plain and len(runs) * SHORT > q.shape[2]:
         return _masked(q, k, v, table, scale, valid)
     out = q.new_empty(*q.shape[:3], v.shape[3])
-    for begin, end in runs:
-        out[:, :, begin:end] = _run(q[:, :, begin:end], k, v, _rows(table, begin, end), scale, valid)
+    for begin, end, keys, here in table.kept("runs", lambda: _cut(table)):
+        out[:, :, begin:end] = _run(q[:, :, begin:end], k, v, keys, here, scale, valid)
     return out
 
 
-def _rows(table: FrameTable, begin: int, end: int) -> FrameTable:
-    return replace(table, rows=table.rows[..., begin:end])
+def _cut(table: FrameTable) -> list[tuple[int, int, Tensor, FrameTable]]:
+    """Return begin and end of each run of queries, the keys that some video may read, and the table for these."""
+    found = []
+    for begin, end in table.runs:
+        row = table.rows[..., begin].reshape(-1)
+        keys = (table.bias[row][:, table.columns] > -INF).any(0).nonzero().flatten()
+        here = replace(table, rows=table.rows[..., begin:end], columns=table.columns[keys])
+        found.append((begin, end, keys, here))
+    return found
 
 
-def _run(q: Tensor, k: Tensor, v: Tensor, table: FrameTable, scale: float, valid: Tensor | None) -> Tensor:
-    """Attend of queries with one row each video, over the keys that some video may read."""
-    row = table.rows[..., 0].reshape(-1)
-    keys = (table.bias[row][:, table.columns] > -INF).any(0).nonzero().flatten()
+def _run(q: Tensor, k: Tensor, v: Tensor, keys: Tensor, here: FrameTable, scale: float, valid: Tensor | None) -> Tensor:
+    """Attend of queries with one row each video, over some keys."""
     if not len(keys):
         return q.new_zeros(q.shape)
-    k, v = k[:, :, keys], v[:, :, keys]
-    here = replace(table, columns=table.columns[keys])
-    valid = None if valid is None else valid[:, keys]
-    if table.peak is not None or (table.gain is not None and table.positive):
+    k, v, valid = k[:, :, keys], v[:, :, keys], None if valid is None else valid[:, keys]
+    if here.peak is not None or (here.gain is not None and here.positive):
         return _in_parts(q, k, v, here, scale, valid)
-    if table.gain is not None:
-        k = k * table.gain[row][:, here.columns][:, None, :, None].to(k)
+    if here.gain is not None:
+        row = here.rows[..., 0].reshape(-1)
+        k = k * here.gain[row][:, here.columns][:, None, :, None].to(k)
     only_bias = FrameTable(rows=here.rows[..., :1], columns=here.columns, bias=here.bias)
     return _masked(q, k, v, only_bias, scale, valid)
 
@@ -65,5 +69,5 @@ def _in_parts(q: Tensor, k: Tensor, v: Tensor, table: FrameTable, scale: float, 
     """Attend as the definition does, to as many queries at once as ``LOGITS`` allows."""
     each = max(1, LOGITS // max(1, q.shape[0] * q.shape[1] * k.shape[2]))
     starts = range(0, q.shape[2], each)
-    parts = [(q[:, :, at : at + each], _rows(table, at, at + each)) for at in starts]
+    parts = [(q[:, :, at : at + each], replace(table, rows=table.rows[..., at : at + each])) for at in starts]
     return torch.cat([reference.forward(part, k, v, rows, scale, valid) for part, rows in parts], 2)
